@@ -1,0 +1,215 @@
+"""What a person writes: one experiment, validated.
+
+The YAML file of a study maps onto `Experiment` field by field; `extra="forbid"` makes a
+misspelt key an error instead of a setting that is silently ignored.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+CONV_BLOCKS = 5
+"""Convolution blocks of the CNN: fixed, as in the origin's search space."""
+
+MIN_IMAGE_SIZE = 2**CONV_BLOCKS
+"""Each block halves the picture, so fewer pixels than this would leave nothing to pool."""
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Filters = Annotated[int, Field(ge=1, le=4096)]
+KernelSize = Annotated[int, Field(ge=1, le=15)]
+
+
+class Settings(BaseModel):
+    """Base of every part of an experiment: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class DataConfig(Settings):
+    """Where the photographs are and how each becomes a square."""
+
+    source: str = "demo"
+    """A folder, `inaturalist-12k` (downloaded) or `demo` (drawn by code); `--data` sets it."""
+    image_size: int = Field(64, ge=MIN_IMAGE_SIZE, le=1024)
+    """Side of the square that the model sees, in pixels."""
+    pack_size: int | None = Field(None, ge=MIN_IMAGE_SIZE, le=2048)
+    """Side of the squares in the pack; None: 1.25 x image_size, so that random crops have room."""
+    fit: Literal["crop", "squash", "pad"] = "crop"
+    """How a photograph becomes a square: cut the longer side, distort, or pad with grey."""
+    validation_fraction: Fraction = 0.2
+    """Share of each class's training images that validate; unused where a layout brings its own."""
+    test_fraction: Fraction = 0.2
+    """Share of each class set aside for the test; used only for plain class folders."""
+    split_seed: int = Field(42, ge=0)
+    """Decides which images validate. Not the run's seed, so every seed sees the same split."""
+    max_bad_fraction: float = Field(0.01, ge=0, le=1)
+    """More undecodable images than this share stop the run."""
+    cache: str = "~/.cache/inat_ray"
+    """Folder of the packs and downloads."""
+    demo_images_per_class: int = Field(250, ge=10, le=10_000)
+    """Size of the drawn data set, test images included."""
+    inaturalist_url: str = "https://storage.googleapis.com/wandb_datasets/nature_12K.zip"
+    """Address of the iNaturalist-12K archive (any mirror of the same file works)."""
+
+    @model_validator(mode="after")
+    def _pack_holds_the_image(self) -> "DataConfig":
+        if self.pack_size is not None and self.pack_size < self.image_size:
+            raise ValueError(f"pack_size {self.pack_size} is below image_size {self.image_size}")
+        return self
+
+    @property
+    def pack_side(self) -> int:
+        """Side of the stored squares, in pixels."""
+        return self.pack_size or round(1.25 * self.image_size)
+
+
+class CnnConfig(Settings):
+    """The 5-block CNN from scratch."""
+
+    kind: Literal["cnn"] = "cnn"
+    filters: list[Filters] = Field(
+        [32, 64, 128, 256, 512], min_length=CONV_BLOCKS, max_length=CONV_BLOCKS
+    )
+    kernel_sizes: list[KernelSize] = Field(
+        [3, 3, 3, 3, 3], min_length=CONV_BLOCKS, max_length=CONV_BLOCKS
+    )
+    activation: Literal["relu", "gelu", "silu", "mish"] = "mish"
+    dense: int = Field(256, ge=1, le=65_536)
+    """Neurons of the dense layer before the output layer."""
+    batch_norm: bool = True
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Dropout after the dense layer, and after each block unless conv_dropout is given."""
+    conv_dropout: float | None = Field(None, ge=0, lt=1)
+    """Dropout after each convolution block; None: the same as `dropout`."""
+
+    @field_validator("kernel_sizes")
+    @classmethod
+    def _odd(cls, sizes: list[int]) -> list[int]:
+        if even := [size for size in sizes if size % 2 == 0]:
+            raise ValueError(f"kernel sizes must be odd (padding keeps the size), not {even}")
+        return sizes
+
+
+class AugmentConfig(Settings):
+    """What `recipe.augment: true` does to training images. Zero or false switches a part off."""
+
+    flip: bool = True
+    """Mirror half of the images left to right."""
+    crop_scale: Fraction | Literal[1] = 0.35
+    """Random resized crop: least share of the area that is kept; 1: no cropping."""
+    crop_ratio: float = Field(4 / 3, ge=1, le=4)
+    """Random resized crop: aspect ratios are drawn from [1/crop_ratio, crop_ratio]."""
+    brightness: float = Field(0.0, ge=0, le=1)
+    contrast: float = Field(0.0, ge=0, le=1)
+    saturation: float = Field(0.0, ge=0, le=1)
+    """Colour jitter: factors are drawn from [1 - x, 1 + x]."""
+    erase: Probability = 0.0
+    """Random erasing: probability that a rectangle of an image is replaced by the mean."""
+    mixup: float = Field(0.0, ge=0, le=10)
+    """alpha of the Beta distribution of mixup; 0: none."""
+    cutmix: float = Field(0.0, ge=0, le=10)
+    """alpha of the Beta distribution of cutmix; with mixup too, each batch takes one of them."""
+
+
+class RecipeConfig(Settings):
+    """How a model is trained."""
+
+    optimizer: Literal["adam", "adamw", "sgd"] = "adamw"
+    lr: float = Field(3e-3, gt=0, le=10)
+    """Peak learning rate."""
+    weight_decay: float = Field(0.05, ge=0, le=10)
+    """Applied to weights of convolutions and dense layers, never to biases or norms."""
+    momentum: float = Field(0.9, ge=0, lt=1)
+    """Nesterov momentum; SGD only."""
+    schedule: Literal["constant", "cosine", "one_cycle", "warmup_stable_decay"] = "one_cycle"
+    warmup_fraction: float = Field(0.2, ge=0, lt=1)
+    """Share of all steps in which the rate rises (cosine, one_cycle, warmup_stable_decay)."""
+    decay_fraction: float = Field(0.4, ge=0, le=1)
+    """Share of all steps in which the rate falls to zero (warmup_stable_decay)."""
+    epochs: int = Field(10, ge=1, le=100_000)
+    batch_size: int = Field(64, ge=2, le=65_536)
+    """Images in a step, over all workers."""
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    gradient_clip: float | None = Field(None, gt=0)
+    """Largest norm of the gradient; None: not clipped."""
+    ema_decay: float | None = Field(None, gt=0, lt=1)
+    """Evaluate an exponential moving average of the weights; None: the weights themselves."""
+    precision: Literal["fp32", "bf16", "auto"] = "auto"
+    """auto: bf16 on GPUs that support it, otherwise fp32."""
+    channels_last: bool = True
+    flip_average: bool = False
+    """Evaluate each image and its mirror image, and average the probabilities."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced: the loss weighs each class by the inverse of its frequency."""
+    augment: bool = True
+    augmentation: AugmentConfig = AugmentConfig()
+
+    @model_validator(mode="after")
+    def _phases_fit(self) -> "RecipeConfig":
+        if (
+            self.schedule == "warmup_stable_decay"
+            and self.warmup_fraction + self.decay_fraction > 1
+        ):
+            raise ValueError("warmup_fraction + decay_fraction must not exceed 1")
+        return self
+
+
+class Metric(Settings):
+    """What the search optimises."""
+
+    name: Literal["val_accuracy", "val_balanced_accuracy", "val_loss"] = "val_accuracy"
+    goal: Literal["maximize", "minimize"] = "maximize"
+
+    @model_validator(mode="after")
+    def _goal_suits_the_metric(self) -> "Metric":
+        wanted = "minimize" if self.name == "val_loss" else "maximize"
+        if self.goal != wanted:
+            raise ValueError(f"goal of {self.name} must be {wanted}")
+        return self
+
+
+class EarlyStopping(Settings):
+    """Asynchronous successive halving (ASHA, Li et al., MLSys 2020), by stopping."""
+
+    kind: Literal["asha", "none"] = "asha"
+    min_epochs: int = Field(1, ge=1)
+    """Epochs that every trial gets: the first rung."""
+    reduction_factor: int = Field(3, ge=2)
+    """At each rung the best 1/reduction_factor go on; rungs lie reduction_factor apart."""
+
+
+class SearchConfig(Settings):
+    """A sweep over parts of the experiment."""
+
+    method: Literal["random", "bayes"] = "random"
+    metric: Metric = Metric()
+    trials: int = Field(10, ge=1, le=100_000)
+    parameters: dict[str, dict[str, Any]] = {}
+    """Dotted name of a setting -> its distribution, in the notation of a W&B sweep."""
+    early_stopping: EarlyStopping = EarlyStopping()
+
+
+class Resources(Settings):
+    """What one trial takes."""
+
+    gpus_per_worker: float | None = Field(None, ge=0)
+    """None: one GPU where the cluster has any, else none. Fractions let trials share a GPU."""
+    cpus_per_worker: int = Field(1, ge=1)
+    """CPU cores, and on CPUs the threads, of a trial."""
+    max_concurrent: int | None = Field(None, ge=1)
+    """None: as many trials at once as the resources allow."""
+
+
+class Experiment(Settings):
+    """One study: data, model, recipe, and optionally a search over them."""
+
+    name: str = Field("experiment", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    seed: int = Field(0, ge=0, lt=2**31)
+    """Seed of initialisation, order and augmentation; the split has its own."""
+    device: Literal["auto", "cuda", "cpu"] = "auto"
+    data: DataConfig = DataConfig()
+    model: CnnConfig = CnnConfig()
+    recipe: RecipeConfig = RecipeConfig()
+    search: SearchConfig = SearchConfig()
+    resources: Resources = Resources()
