@@ -1,0 +1,193 @@
+"""The search on Ray Tune: our pure decisions, plugged into Tune's interfaces.
+
+Tune starts processes, places them and carries results; what it is told comes from the run
+log, and what it tells goes there first.
+"""
+
+import json
+import tempfile
+from typing import Any
+
+from ray import tune
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from inat_ray.config.experiment import EarlyStopping, Experiment
+from inat_ray.config.space import SearchSpace
+from inat_ray.data.dataset import DataSet
+from inat_ray.tuning.cluster import trial_resources
+from inat_ray.tuning.run_folder import RunFolder
+from inat_ray.tuning.run_log import EpochEnded, RunLog, RunStarted, TrialEnded, TrialStarted
+from inat_ray.tuning.schedulers import state_after_epoch
+from inat_ray.tuning.searchers import Suggest, searcher
+from inat_ray.tuning.trial import Trial, TrialContext, trial_experiment
+
+
+def run_search(
+    experiment: Experiment, *, space: SearchSpace, data: DataSet, run: RunFolder, log: RunLog
+) -> None:
+    """Runs every trial of the experiment's search to its end; needs Ray to be up.
+
+    Everything that happens is in `log`. Raises UserError where no trial fits on the cluster,
+    KeyboardInterrupt after the trials that were running are marked as interrupted.
+    """
+    resources = trial_resources(experiment)
+    log.append(_run_started(experiment, space))
+    context = TrialContext(
+        experiment=experiment, data=data, run=run.path.resolve(), threads=resources.cpus
+    )
+    trainable = tune.with_resources(
+        tune.with_parameters(Trial, context=context),
+        {"CPU": resources.cpus, "GPU": resources.gpus},
+    )
+    recorder = Recorder(experiment, log)
+    # Tune insists on a folder of its own for state that nothing here reads.
+    with tempfile.TemporaryDirectory(prefix="inat_ray-tune-") as scratch:
+        tuner = tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(
+                search_alg=LogSearcher(experiment, space=space, log=log),
+                scheduler=LogScheduler(experiment.search.early_stopping, recorder),
+                num_samples=experiment.search.trials,
+                max_concurrent_trials=resources.slots,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name="search", storage_path=scratch, callbacks=[recorder], verbose=0
+            ),
+        )
+        try:
+            tuner.fit()
+        except KeyboardInterrupt:
+            recorder.interrupt()
+            raise
+
+
+def _run_started(experiment: Experiment, space: SearchSpace) -> RunStarted:
+    search = experiment.search
+    return RunStarted(
+        name=experiment.name,
+        method=search.method,
+        metric=search.metric.name,
+        goal=search.metric.goal,
+        trials=search.trials,
+        epochs=experiment.recipe.epochs,
+        parameters=list(space.parameters),
+    )
+
+
+class _StateIsInTheLog:
+    """Tune snapshots its parts by pickling them; these have nothing that the log has not."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class Recorder(_StateIsInTheLog, tune.Callback):  # type: ignore[misc]
+    """Writes what Tune reports into the run log."""
+
+    def __init__(self, experiment: Experiment, log: RunLog) -> None:
+        self.experiment = experiment
+        self.log = log
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        self._start(trial.config)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        self._start(trial.config)  # a process that never came up fails before it starts
+        self.end(trial.config["trial_id"], state="failed", error=_last_line(trial.get_error()))
+
+    def record_epoch(self, trial: Any, result: dict[str, Any]) -> None:
+        self.log.append(
+            EpochEnded(
+                trial_id=trial.config["trial_id"],
+                checkpoint=result["checkpoint"],
+                **result["metrics"],
+            )
+        )
+
+    def end(self, trial_id: str, *, state: Any, error: str | None = None) -> None:
+        self.log.append(TrialEnded(trial_id=trial_id, state=state, error=error))
+
+    def interrupt(self) -> None:
+        for trial in self.log.history.searched:
+            if trial.state == "running":
+                self.end(trial.trial_id, state="interrupted")
+
+    def _start(self, config: dict[str, Any]) -> None:
+        if config["trial_id"] in self.log.history.trials:
+            return
+        parameters = json.loads(config["parameters"])
+        self.log.append(
+            TrialStarted(
+                trial_id=config["trial_id"],
+                seed=config["seed"],
+                parameters=parameters,
+                epochs=parameters.get("recipe.epochs", self.experiment.recipe.epochs),
+            )
+        )
+
+
+class LogSearcher(_StateIsInTheLog, Searcher):  # type: ignore[misc]
+    """Asks the pure suggestion function, with the history as it is now."""
+
+    def __init__(self, experiment: Experiment, *, space: SearchSpace, log: RunLog) -> None:
+        super().__init__()
+        self.suggestion: Suggest = searcher(experiment.search)
+        self.space = space
+        self.log = log
+        self.seed = experiment.seed
+        self.number = 0
+
+    def suggest(self, trial_id: str) -> dict[str, Any]:
+        parameters = self.suggestion(self.space, self.log.history, self.seed, self.number)
+        config = {
+            "trial_id": f"trial_{self.number:04d}",
+            "seed": self.seed + self.number,
+            # One string: Tune would take dotted names and lists apart.
+            "parameters": json.dumps(parameters),
+        }
+        self.number += 1
+        return config
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """The log knows already."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """The log is the state."""
+
+
+class LogScheduler(_StateIsInTheLog, FIFOScheduler):  # type: ignore[misc]
+    """Records each epoch, then asks the pure decision function what becomes of the trial."""
+
+    def __init__(self, settings: EarlyStopping, recorder: Recorder) -> None:
+        super().__init__()
+        self.settings = settings
+        self.recorder = recorder
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        self.recorder.record_epoch(trial, trial_result(result))
+        trial_id = trial.config["trial_id"]
+        state = state_after_epoch(self.settings, self.recorder.log.history, trial_id)
+        if state == "running":
+            return str(TrialScheduler.CONTINUE)
+        self.recorder.end(trial_id, state=state)
+        return str(TrialScheduler.STOP)
+
+
+def trial_result(flat: dict[str, Any]) -> dict[str, Any]:
+    """What `Trial.step` returned, from the flat form in which Tune hands it on."""
+    metrics = {
+        key.removeprefix("metrics/"): value
+        for key, value in flat.items()
+        if key.startswith("metrics/")
+    }
+    return {"metrics": metrics, "checkpoint": flat["checkpoint"]}
+
+
+def _last_line(error: Exception | None) -> str:
+    """The sentence of an error, without the traceback that Ray puts before it."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else "the trial's process died"
