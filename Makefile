@@ -1,0 +1,50 @@
+# Needs Python 3.11 or newer and make; everything else goes into .venv.
+PYTHON ?= python3
+RUN ?= runs/quickstart
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: quickstart install test test-slow check format tensorboard benchmark requirements clean
+
+quickstart: $(READY)  ## a first sweep on pictures that are drawn by code
+	$(BIN)/python -m inat_ray.sweep experiments/quickstart.yaml --out runs/quickstart --overwrite
+
+install: $(READY)
+
+$(READY): pyproject.toml requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "inat_ray needs Python 3.11 or newer; choose one with make PYTHON=...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --requirement requirements.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+test: $(READY)  ## the default suite
+	$(BIN)/python -m pytest
+
+test-slow: $(READY)  ## what takes longer: real sweeps killed half-way, TensorBoard in a browser
+	$(BIN)/python -m pytest -m slow
+
+check: $(READY)  ## lint, format, types, direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/test_architecture.py
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+tensorboard: $(READY)  ## make tensorboard RUN=runs/mine
+	$(BIN)/tensorboard --logdir $(RUN)/tensorboard --host 127.0.0.1
+
+benchmark: $(READY)  ## make benchmark DATA=folder
+	$(BIN)/python tests/benchmarks/epoch.py $(if $(DATA),--data $(DATA))
+
+# Exact versions of everything, without the address that they came from.
+requirements: $(READY)
+	$(BIN)/uv pip compile --quiet --universal --extra dev --no-header --no-annotate \
+		--no-emit-index-url --no-emit-find-links --upgrade --output-file requirements.txt pyproject.toml
+
+clean:
+	rm -rf .venv runs .pytest_cache .mypy_cache .ruff_cache *.egg-info

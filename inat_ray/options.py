@@ -1,0 +1,80 @@
+"""What every command shares: its options, its exit codes, its way of ending."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from inat_ray.config.errors import UserError
+
+USER_MISTAKE, INTERRUPTED = 2, 130
+
+ExperimentFile = Annotated[
+    Path | None, typer.Argument(metavar="[EXPERIMENT]", help="A YAML file; see experiments/.")
+]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="D",
+        help="Folder of labelled photographs, or 'inaturalist-12k' (downloaded), or 'demo'"
+        " (drawn by code).",
+    ),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change one setting of the experiment, e.g. recipe.lr=0.01; repeatable.",
+    ),
+]
+Seed = Annotated[
+    int | None, typer.Option("--seed", metavar="S", help="Seed of training and search.")
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="RUN", help="Run folder; runs/<name>-<time> if not given."),
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace the run that --out holds already.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, as the last line.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Let Ray and libraries talk.")]
+
+
+def data_options(*, data: str | None, seed: int | None) -> dict[str, tuple[str, Any]]:
+    """Dotted key -> (option, value) of the options that were given, for `load_experiment`."""
+    given = {"data.source": ("--data", data), "seed": ("--seed", seed)}
+    return {key: pair for key, pair in given.items() if pair[1] is not None}
+
+
+def console() -> Console:
+    """Where progress and tables go: stderr, so that stdout is the result alone."""
+    return Console(stderr=True, highlight=False)
+
+
+def print_json(result: dict[str, Any]) -> None:
+    """One line of JSON on stdout."""
+    sys.stdout.write(json.dumps(result) + "\n")
+    sys.stdout.flush()
+
+
+def run(command: Callable[..., None]) -> None:
+    """Runs a command: exit code 2 and one message for a user's mistake, 130 for Ctrl-C."""
+    app = typer.Typer(
+        add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich"
+    )
+    app.command()(command)
+    try:
+        app()
+    except UserError as error:
+        console().print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+        sys.exit(USER_MISTAKE)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

@@ -1,0 +1,43 @@
+"""The winner's configuration, trained once more on the cluster for the model that is kept."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import ray
+import torch
+
+from inat_ray.config.experiment import Experiment
+from inat_ray.data.dataset import DataSet
+from inat_ray.training.fit import EpochMetrics, Fit
+from inat_ray.training.single import train_keeping_best
+from inat_ray.tuning.cluster import trial_resources
+
+
+def train_winner(
+    experiment: Experiment, *, data: DataSet, model_path: Path
+) -> Iterator[EpochMetrics]:
+    """Trains in a Ray worker with a trial's GPUs, or else with every CPU of a node.
+
+    Yields each epoch's metrics as it ends; by then `model_path` holds the best model so far.
+    """
+    resources = trial_resources(experiment)
+    threads = resources.cpus if resources.gpus else _cpus_of_largest_node()
+    remote = ray.remote(_train).options(
+        num_cpus=threads, num_gpus=resources.gpus, num_returns="streaming", max_retries=0
+    )
+    for reference in remote.remote(
+        experiment, data=data, model_path=model_path.resolve(), threads=threads
+    ):
+        yield ray.get(reference)
+
+
+def _train(
+    experiment: Experiment, *, data: DataSet, model_path: Path, threads: int
+) -> Iterator[EpochMetrics]:
+    torch.set_num_threads(threads)
+    fit = Fit(experiment, data)
+    yield from train_keeping_best(fit, metric=experiment.search.metric, model_path=model_path)
+
+
+def _cpus_of_largest_node() -> int:
+    return max(int(node["Resources"].get("CPU", 1)) for node in ray.nodes() if node["Alive"])
