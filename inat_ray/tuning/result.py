@@ -1,0 +1,102 @@
+"""What a run amounts to: the numbers of result.json, taken from the log."""
+
+import json
+import math
+import os
+import platform
+import statistics
+from collections import Counter
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from inat_ray.config.experiment import Experiment
+from inat_ray.data.dataset import DataSet
+from inat_ray.models.cnn import build_cnn
+from inat_ray.models.complexity import complexity
+from inat_ray.tuning.run_log import History, LookAtTest, TrialHistory
+
+Result = dict[str, Any]
+
+REPORTED_VERSIONS = ("inat_ray", "torch", "torchvision", "ray", "hyperopt", "numpy", "pillow")
+
+
+def training_result(trial: TrialHistory, *, experiment: Experiment, data: DataSet) -> Result:
+    """The result of one training: its best epoch, its cost, its model. Seconds are of epochs.
+
+    `images_per_second` is the median over the epochs after the first, which warms up.
+    """
+    metric = experiment.search.metric
+    best = trial.best(metric.name, metric.goal)
+    assert best is not None
+    steady = trial.epochs[1:] or trial.epochs
+    model = build_cnn(
+        experiment.model,
+        classes=len(data.pack.classes),
+        image_size=experiment.data.image_size,
+    )
+    size = complexity(model, experiment.data.image_size)
+    return {
+        "name": experiment.name,
+        "val_accuracy": best.val_accuracy,
+        "val_balanced_accuracy": best.val_balanced_accuracy,
+        "val_loss": best.val_loss,
+        "best_epoch": best.epoch,
+        "epochs": len(trial.epochs),
+        "seconds": sum(epoch.seconds for epoch in trial.epochs),
+        "images_per_second": statistics.median(e.images_per_second for e in steady),
+        "parameters": size.parameters,
+        "macs": size.macs,
+        "seed": trial.seed,
+        "images": {
+            "train": len(data.split.train),
+            "validation": len(data.split.validation),
+            "test": len(data.split.test),
+            "quarantined": len(data.pack.quarantined),
+        },
+        "versions": versions(),
+    }
+
+
+def look_result(look: LookAtTest) -> Result:
+    """The part of a result that a look at the test set adds."""
+    return {"test_accuracy": look.accuracy, "test_loss": look.loss, "test_images": look.images}
+
+
+def search_result(history: History) -> Result:
+    """What the search did: its winner, trials by state, epochs spent and saved."""
+    assert history.run is not None
+    trials = history.searched
+    winner = history.leaderboard()[0]
+    best = winner.best(history.run.metric, history.run.goal)
+    spent = sum(len(trial.epochs) for trial in trials)
+    return {
+        "winner": winner.trial_id,
+        "parameters": winner.parameters,
+        history.run.metric: getattr(best, history.run.metric),
+        "trials": dict(Counter(trial.state for trial in trials)),
+        "epochs": spent,
+        "epochs_saved": sum(trial.planned_epochs for trial in trials) - spent,
+    }
+
+
+def versions() -> dict[str, str]:
+    return {"python": platform.python_version()} | {
+        name: version(name) for name in REPORTED_VERSIONS
+    }
+
+
+def write_result(result: Result, path: Path) -> None:
+    """Writes result.json under a temporary name first, so that it is whole or absent."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(_without_nan(result), indent=2) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON has no NaN: a number that is none becomes null."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

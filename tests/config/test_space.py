@@ -1,0 +1,180 @@
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inat_ray.config.errors import UserError
+from inat_ray.config.experiment import Experiment
+from inat_ray.config.load import load_experiment
+from inat_ray.config.space import (
+    Categorical,
+    Numeric,
+    parse_parameter,
+    search_space,
+    with_parameters,
+)
+
+EXPERIMENTS = sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
+
+
+def experiment_with(**parameters) -> Experiment:
+    named = {name.replace("__", "."): spec for name, spec in parameters.items()}
+    return Experiment.model_validate({"search": {"parameters": named}})
+
+
+def error_of(**parameters) -> str:
+    with pytest.raises(UserError) as caught:
+        search_space(experiment_with(**parameters), where="a.yaml")
+    return str(caught.value)
+
+
+def draws(spec: dict, count: int = 2000) -> list:
+    parameter = parse_parameter(spec, "here")
+    return [parameter.from_unit(u) for u in np.random.default_rng(0).random(count)]
+
+
+def test_a_value_alone_is_a_constant():
+    assert set(draws({"value": 3})) == {3}
+
+
+def test_values_are_drawn_equally_often_unless_weighed():
+    assert draws({"values": ["a", "b"]}).count("a") == pytest.approx(1000, abs=100)
+    weighed = draws({"values": ["a", "b"], "probabilities": [0.9, 0.1]})
+    assert weighed.count("a") == pytest.approx(1800, abs=80)
+
+
+def test_a_list_is_a_category_and_stays_a_list():
+    assert [1, 2] in draws({"values": [[1, 2], {"k": None}]})
+
+
+def test_categories_that_differ_only_in_type_are_kept_apart():
+    categories = parse_parameter({"values": [1, 1.0, True]}, "here")
+    assert isinstance(categories, Categorical)
+    assert [categories.index(value) for value in (1, 1.0, True)] == [0, 1, 2]
+
+
+def test_two_whole_bounds_mean_whole_numbers_with_both_ends_as_likely_as_the_rest():
+    values = draws({"min": 1, "max": 3})
+    assert all(isinstance(value, int) for value in values)
+    assert [values.count(n) for n in (1, 2, 3)] == pytest.approx([667] * 3, abs=80)
+
+
+def test_a_bound_with_a_point_means_a_continuous_range():
+    values = draws({"min": 0.0, "max": 2})
+    assert min(values) < 0.1
+    assert max(values) > 1.9
+    assert len(set(values)) == len(values)
+
+
+def test_a_log_range_gives_every_decade_its_share():
+    values = draws({"distribution": "log_uniform_values", "min": 1e-4, "max": 1e-1})
+    assert sum(value < 1e-3 for value in values) == pytest.approx(667, abs=80)
+    assert 1e-4 <= min(values) <= max(values) <= 1e-1
+
+
+def test_a_step_gives_multiples_within_the_bounds_without_rounding_dust():
+    values = set(draws({"distribution": "q_uniform", "min": 0.1, "max": 0.55, "q": 0.1}))
+    assert values == {0.1, 0.2, 0.3, 0.4, 0.5}
+
+
+def test_a_whole_step_gives_whole_numbers():
+    spec = {"distribution": "q_log_uniform_values", "min": 8, "max": 64, "q": 8}
+    assert set(draws(spec)) == {8, 16, 24, 32, 40, 48, 56, 64}
+    assert all(isinstance(value, int) for value in draws(spec))
+
+
+def test_a_normal_has_its_mean_and_deviation_and_keeps_to_its_bounds():
+    values = np.array(draws({"distribution": "normal", "mu": 2.0, "sigma": 0.5}))
+    assert values.mean() == pytest.approx(2.0, abs=0.05)
+    assert values.std() == pytest.approx(0.5, abs=0.05)
+    spec = {"distribution": "normal", "mu": 2.0, "sigma": 0.5, "min": 1.9, "max": 2.1}
+    assert 1.9 <= min(draws(spec)) <= max(draws(spec)) <= 2.1
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"min": 1, "max": 9},
+        {"min": 0.0, "max": 2.0},
+        {"distribution": "log_uniform_values", "min": 1e-4, "max": 1.0},
+        {"distribution": "q_uniform", "min": 0, "max": 1, "q": 0.25},
+        {"distribution": "normal", "mu": 0.0, "sigma": 2.0},
+        {"min": 3, "max": 3},
+    ],
+)
+def test_a_value_goes_back_to_a_quantile_that_gives_it_again(spec):
+    parameter = parse_parameter(spec, "here")
+    assert isinstance(parameter, Numeric)
+    for u in (0.0, 0.1, 0.37, 0.5, 0.99):
+        value = parameter.from_unit(u)
+        assert parameter.from_unit(parameter.to_unit(value)) == pytest.approx(value, abs=1e-6)
+
+
+def test_a_name_that_does_not_exist_is_told_with_the_near_one():
+    message = error_of(recipe__lrr={"value": 1})
+    assert message.startswith("a.yaml: search.parameters.recipe.lrr")
+    assert "did you mean 'lr'" in message
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ({"values": []}, "empty"),
+        ({"min": 3.0, "max": 1.0}, "above max"),
+        ({"min": 0.0, "max": 1.0, "distribution": "log_uniform_values"}, "above 0"),
+        ({"values": [0.1, 100]}, "100: should be less than or equal to 10"),
+        ({"min": 1e-4, "max": 20.0}, "20.0: should be less"),
+        ({"min": -1.0, "max": 1.0}, "-1.0: should be greater than 0"),
+        ({"valeu": 2}, "no such key 'valeu'"),
+        ({"min": 0.1}, "give `value`"),
+        ({"distribution": "gaussian"}, "log_uniform_values"),
+        ({"distribution": "uniform", "min": 0.1, "max": 1.0, "q": 0.1}, "takes no q"),
+        ({"distribution": "uniform", "min": 0.1}, "needs max"),
+        ({"values": [1.0, 2.0], "probabilities": [0.5]}, "1 given for 2"),
+        ({"values": [1.0, 2.0], "probabilities": [0.5, 0.6]}, "add up to 1"),
+        ({"values": [1.0, 1.0]}, "twice"),
+        ({"distribution": "normal", "mu": 0.1, "sigma": 0.1}, "should be greater than 0"),
+        ({"distribution": "int_uniform", "min": 0.1, "max": 1}, "whole numbers"),
+        ({"distribution": "q_uniform", "min": 0.11, "max": 0.19, "q": 0.1}, "no multiple"),
+        ({"values": ["high"]}, "valid number"),
+    ],
+)
+def test_a_faulty_parameter_is_told_with_place_and_reason(spec, reason):
+    message = error_of(recipe__lr=spec)
+    assert message.startswith("a.yaml: search.parameters.recipe.lr")
+    assert reason in message
+
+
+def test_data_cannot_be_searched_because_every_trial_shares_it():
+    assert "same for every trial" in error_of(data__image_size={"values": [32, 64]})
+
+
+def test_a_fractional_range_for_a_whole_setting_is_refused():
+    assert "model.dense" in error_of(model__dense={"min": 10.5, "max": 20.5})
+
+
+def test_parameters_are_put_where_their_names_point():
+    changed = with_parameters(
+        Experiment(), {"recipe.augmentation.flip": False, "model.filters": [1, 1, 1, 1, 1]}
+    )
+    assert changed.recipe.augmentation.flip is False
+    assert changed.model.filters == [1, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_every_draw_of_the_projects_own_spaces_is_a_valid_experiment(path):
+    experiment = load_experiment(path)
+    space = search_space(experiment, where=str(path))
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        drawn = space.from_units({name: rng.random() for name in space.parameters})
+        assert with_parameters(experiment, drawn).name == experiment.name
+
+
+def test_the_origins_space_has_1152_configurations():
+    path = next(p for p in EXPERIMENTS if p.stem == "cnn_random")
+    space = search_space(load_experiment(path), where=str(path))
+    sizes = [len(p.values) for p in space.parameters.values() if isinstance(p, Categorical)]
+    assert len(sizes) == len(space.parameters)
+    assert math.prod(sizes) == 1152
