@@ -1,0 +1,74 @@
+"""One photograph to one square of pixels."""
+
+import io
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+Fit = Literal["crop", "squash", "pad"]
+Square = NDArray[np.uint8]
+"""(side, side, 3), RGB."""
+
+MAX_PIXELS = 178_956_970
+"""Larger pictures are taken for decompression bombs: Pillow's own limit, 0.7 GB as RGB."""
+
+PAD_GREY = (128, 128, 128)
+
+# Pillow would warn at half of the limit; `_open` checks the header itself, before any pixel.
+Image.MAX_IMAGE_PIXELS = None
+
+
+class UndecodableError(ValueError):
+    """The bytes are no picture that can be used; the message says why."""
+
+
+def decode_square(content: bytes, *, side: int, fit: Fit) -> Square:
+    """The picture in `content` (a whole file) as an upright RGB square.
+
+    A JPEG is decoded at a reduced scale where that still covers the square. Grey, palette,
+    CMYK and 16-bit pictures become RGB; transparent parts become white.
+
+    Raises UndecodableError with the reason.
+    """
+    try:
+        return to_square(_open(content, side), side=side, fit=fit)
+    except UndecodableError:
+        raise
+    except Exception as error:
+        # A decoder raises what it likes on a damaged file, and one file must not end a build.
+        raise UndecodableError(f"{type(error).__name__}: {error}") from error
+
+
+def to_square(picture: Image.Image, *, side: int, fit: Fit) -> Square:
+    """An RGB picture of any shape as a square: the middle cut out, distorted, or padded."""
+    size = (side, side)
+    resample = Image.Resampling.BILINEAR
+    if fit == "crop":
+        picture = ImageOps.fit(picture, size, method=resample)
+    elif fit == "squash":
+        picture = picture.resize(size, resample)
+    else:
+        picture = ImageOps.pad(picture, size, method=resample, color=PAD_GREY)
+    return np.asarray(picture, dtype=np.uint8)
+
+
+def _open(content: bytes, side: int) -> Image.Image:
+    """The upright RGB picture, at least `side` pixels wide and high if the file has them."""
+    picture: Image.Image = Image.open(io.BytesIO(content))
+    width, height = picture.size
+    if width * height > MAX_PIXELS:
+        raise UndecodableError(f"{width} x {height} pixels, more than {MAX_PIXELS:,}")
+    picture.draft("RGB", (side, side))
+    return _as_rgb(ImageOps.exif_transpose(picture))
+
+
+def _as_rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode.startswith("I"):  # 16 bits a pixel, whatever Pillow calls it
+        deep = np.asarray(picture).astype(np.int64)
+        picture = Image.fromarray((deep.clip(0, 65_535) >> 8).astype(np.uint8))
+    if picture.has_transparency_data:
+        opaque = Image.new("RGBA", picture.size, "white")
+        return Image.alpha_composite(opaque, picture.convert("RGBA")).convert("RGB")
+    return picture.convert("RGB")
