@@ -67,9 +67,7 @@ def print_json(result: dict[str, Any]) -> None:
 
 def run(command: Callable[..., None]) -> None:
     """Runs a command: exit code 2 and one message for a user's mistake, 130 for Ctrl-C."""
-    app = typer.Typer(
-        add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich"
-    )
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
     app.command()(command)
     try:
         app()

@@ -50,11 +50,25 @@ def load_experiment(
     """
     origins: dict[str, str] = {}
     tree = _read_with_ancestors(path, origins, ()) if path else {}
+    return _settle(tree, origins=origins, settings=settings, options=options or {})
+
+
+def override(
+    experiment: Experiment, *, settings: Iterable[str], options: Mapping[str, Any]
+) -> Experiment:
+    """The experiment with `--set` lines and options on top, as in `load_experiment`."""
+    tree = experiment.model_dump(mode="json")
+    return _settle(tree, origins={}, settings=settings, options=options)
+
+
+def _settle(
+    tree: Tree, *, origins: dict[str, str], settings: Iterable[str], options: Mapping[str, Any]
+) -> Experiment:
     for line in settings:
         key, value = _parse_setting(line)
         _put(tree, key, value)
         origins[key] = "--set"
-    for key, (option, value) in (options or {}).items():
+    for key, (option, value) in options.items():
         _put(tree, key, value)
         origins[key] = option
     try:

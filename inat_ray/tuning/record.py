@@ -11,11 +11,26 @@ from inat_ray.tuning.run_log import (
     JSON,
     EpochEnded,
     RunLog,
+    RunStarted,
     TrialEnded,
     TrialHistory,
     TrialStarted,
     TrialState,
 )
+
+
+def single_run_started(experiment: Experiment) -> RunStarted:
+    """The first record of a run that trains one configuration."""
+    metric = experiment.search.metric
+    return RunStarted(
+        name=experiment.name,
+        method="train",
+        metric=metric.name,
+        goal=metric.goal,
+        trials=1,
+        epochs=experiment.recipe.epochs,
+        parameters=[],
+    )
 
 
 def record_training(

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import platform
 import statistics
 from collections import Counter
@@ -48,13 +47,19 @@ def training_result(trial: TrialHistory, *, experiment: Experiment, data: DataSe
         "parameters": size.parameters,
         "macs": size.macs,
         "seed": trial.seed,
-        "images": {
-            "train": len(data.split.train),
-            "validation": len(data.split.validation),
-            "test": len(data.split.test),
-            "quarantined": len(data.pack.quarantined),
-        },
+        "data": data_result(data),
         "versions": versions(),
+    }
+
+
+def data_result(data: DataSet) -> Result:
+    """The data as it was used: images by subset, what was left out and why."""
+    return {
+        "classes": data.pack.classes,
+        "images": {name: len(data.subset(name)) for name in data.SUBSETS},
+        "quarantined": {image.name: image.reason for image in data.pack.quarantined},
+        "duplicates": list(data.split.duplicates),
+        "pack": str(data.pack.path),
     }
 
 
@@ -90,7 +95,7 @@ def write_result(result: Result, path: Path) -> None:
     """Writes result.json under a temporary name first, so that it is whole or absent."""
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(_without_nan(result), indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def _without_nan(value: Any) -> Any:

@@ -88,7 +88,7 @@ class LookAtTest(Record):
 
     kind: Literal["look_at_test"] = "look_at_test"
     model: str
-    command: str
+    """File name of the model that was evaluated."""
     accuracy: float
     loss: float
     images: int

@@ -1,0 +1,74 @@
+"""What a command says before and after its work."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from inat_ray.config.experiment import Experiment
+from inat_ray.config.load import dump_experiment
+from inat_ray.data.dataset import DataSet
+from inat_ray.inspection.progress import leaderboard_table, result_table
+from inat_ray.tuning.result import Result, write_result
+from inat_ray.tuning.run_folder import RunFolder
+from inat_ray.tuning.run_log import read_history
+
+SHOWN_NAMES = 5
+
+
+def announce(console: Console, *, data: DataSet, run: RunFolder | None = None) -> None:
+    """The data as it was understood, what was left out of it, and where the run goes."""
+    sizes = ", ".join(f"{len(data.subset(name))} {name}" for name in data.SUBSETS)
+    console.print(f"[bold]data[/]  {len(data.pack.classes)} classes: {sizes} images")
+    bad = [f"{image.name} ({image.reason})" for image in data.pack.quarantined]
+    _name_some(console, bad, what="images left out, because they cannot be read")
+    _name_some(console, data.split.duplicates, what="images in two places, kept on one side")
+    if run is not None:
+        data.split.write(run.split, data.pack)
+        console.print(f"[bold]run[/]   {escape(str(run.path))}")
+
+
+def conclude(console: Console, *, run: RunFolder, result: Result, model: Experiment) -> None:
+    """Writes result.json and the model's experiment; prints leaderboard, result and next steps."""
+    write_result(result, run.result)
+    run.model_experiment.write_text(dump_experiment(model), encoding="utf-8")
+    history = read_history(run.log)
+    if len(history.searched) > 1:
+        console.print(leaderboard_table(history))
+    console.print(result_table(result))
+    console.print(
+        f"TensorBoard: [bold]tensorboard --logdir {escape(str(run.tensorboard))}[/]\n"
+        f"Evaluate:    [bold]python -m inat_ray.evaluate {escape(str(run.model))} --data D[/]",
+        soft_wrap=True,
+    )
+
+
+@contextmanager
+def told_of_interruption(console: Console, *, run: RunFolder) -> Iterator[None]:
+    """Says what is kept when Ctrl-C ends the context, and lets the interruption go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        history = read_history(run.log)
+        epochs = sum(len(trial.epochs) for trial in history.trials.values())
+        ended = sum(trial.state not in ("running", "interrupted") for trial in history.searched)
+        console.print(
+            f"interrupted: {epochs} epochs of {len(history.trials)} trials ({ended} ended)"
+            f" are kept in {escape(str(run.path))}",
+            soft_wrap=True,
+        )
+        raise
+
+
+def _name_some(console: Console, names: list[str], *, what: str) -> None:
+    if names:
+        more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
+        shown = escape("; ".join(names[:SHOWN_NAMES]))
+        console.print(f"[yellow]note[/]  {len(names)} {what}: {shown}{more}", soft_wrap=True)
+
+
+def model_path(given: Path) -> Path:
+    """The model file that a user means by a path: itself, or the one in a run folder."""
+    return RunFolder(given).model if given.is_dir() else given

@@ -1,0 +1,49 @@
+"""python -m inat_ray.prepare: photographs to a pack, before any training needs it."""
+
+from inat_ray import options
+from inat_ray.config.load import load_experiment
+from inat_ray.tuning.run_folder import check_free, create_run
+
+
+def main(
+    experiment: options.ExperimentFile = None,
+    data: options.Data = None,
+    settings: options.Set = None,
+    seed: options.Seed = None,
+    out: options.Out = None,
+    overwrite: options.Overwrite = False,
+    as_json: options.AsJson = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Decode, check, resize and split the images; the pack is kept in data.cache.
+
+    With --out, the run folder holds the resolved experiment, the split and result.json.
+
+    Example: python -m inat_ray.prepare --data ~/photos --set data.image_size=128
+    """
+    config = load_experiment(
+        experiment,
+        settings=settings or (),
+        options=options.data_options(data=data, seed=seed),
+    )
+    if out is not None:
+        check_free(out, overwrite=overwrite)
+    # Imported only now: they take seconds, and a mistake above is answered at once.
+    from inat_ray.data.dataset import open_dataset
+    from inat_ray.inspection.ending import announce
+    from inat_ray.tuning.result import data_result, write_result
+
+    dataset = open_dataset(config.data, progress=True)
+    run = None if out is None else create_run(out, config, overwrite=overwrite)
+    console = options.console()
+    announce(console, data=dataset, run=run)
+    console.print(f"[bold]pack[/]  {dataset.pack.path}", soft_wrap=True)
+    result = data_result(dataset)
+    if run is not None:
+        write_result(result, run.result)
+    if as_json:
+        options.print_json(result)
+
+
+if __name__ == "__main__":
+    options.run(main)

@@ -1,0 +1,111 @@
+"""What training writes to disk: states to go on from, and models to keep. Nothing is pickled."""
+
+import json
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from inat_ray.config.errors import UserError
+from inat_ray.config.experiment import Experiment
+from inat_ray.data.augment import Normalize
+from inat_ray.data.batches import subset_images
+from inat_ray.data.dataset import Channels, DataSet
+from inat_ray.data.split import SubsetName
+from inat_ray.training.evaluation import Evaluation, evaluate
+from inat_ray.training.fit import Fit, build_model
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Writes a `Fit.state_dict()` whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    torch.save(state, partial)
+    partial.replace(path)
+
+
+def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
+    """A state for `Fit.load_state_dict()`. Raises UserError where the file is none."""
+    try:
+        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise UserError(f"{path}: is no checkpoint that can be read: {error}") from None
+    return state
+
+
+def save_model(path: Path, fit: Fit) -> None:
+    """The evaluated model and all that its use needs, in one safetensors file."""
+    about = {
+        "experiment": fit.experiment.model_dump_json(),
+        "classes": json.dumps(fit.data.pack.classes),
+        "mean": json.dumps(fit.data.mean),
+        "std": json.dumps(fit.data.std),
+        "epoch": str(fit.epochs_done),
+    }
+    weights = {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in fit.evaluated_model.state_dict().items()
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    save_file(weights, partial, metadata=about)
+    partial.replace(path)
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A saved model, on the CPU, with what it was trained on and how."""
+
+    path: Path
+    experiment: Experiment
+    classes: list[str]
+    mean: Channels
+    std: Channels
+    model: nn.Module
+
+    def evaluate(self, data: DataSet, subset: SubsetName, *, device: torch.device) -> Evaluation:
+        """The model on a subset. Raises UserError where the data has other classes."""
+        if data.pack.classes != self.classes:
+            raise UserError(
+                f"data: has the classes {', '.join(data.pack.classes)};"
+                f" {self.path} was trained on {', '.join(self.classes)}"
+            )
+        recipe = self.experiment.recipe
+        model = self.model.to(device)
+        if recipe.channels_last:
+            model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return evaluate(
+            model,
+            images=subset_images(data, subset, device),
+            normalize=Normalize(self.mean, self.std, device),
+            size=self.experiment.data.image_size,
+            recipe=recipe,
+        )
+
+
+def load_model(path: Path) -> LoadedModel:
+    """A model that `save_model` wrote. Raises UserError where the file is none."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        experiment = Experiment.model_validate_json(about["experiment"])
+        classes = json.loads(about["classes"])
+        model = build_model(experiment, classes=len(classes))
+        model.load_state_dict(weights)
+    except (OSError, SafetensorError, KeyError, ValidationError, RuntimeError) as error:
+        raise UserError(f"{path}: is no model of inat_ray that can be read: {error}") from None
+    return LoadedModel(
+        path=path,
+        experiment=experiment,
+        classes=classes,
+        mean=tuple(json.loads(about["mean"])),
+        std=tuple(json.loads(about["std"])),
+        model=model,
+    )

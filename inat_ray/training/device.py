@@ -1,0 +1,48 @@
+"""The device of a run, and what a process does once to be fast on it."""
+
+import ctypes
+import platform
+
+import torch
+
+from inat_ray.config.errors import UserError
+from inat_ray.config.experiment import RecipeConfig
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+KEPT_BYTES = 1 << 30
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device for `auto`, `cuda` or `cpu`. Raises UserError where there is no such GPU."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("device: cuda: PyTorch sees no GPU here; allowed: cpu, or auto")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def tune_process(device: torch.device) -> None:
+    """Settings of the whole process that change speed and nothing else."""
+    if device.type == "cpu" and platform.libc_ver()[0] == "glibc":
+        _keep_freed_memory()
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True
+        torch.set_float32_matmul_precision("high")
+
+
+def autocast(recipe: RecipeConfig, device: torch.device) -> torch.autocast:
+    """The context in which the forward pass runs; does nothing in fp32."""
+    wanted = recipe.precision == "bf16" or (
+        recipe.precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
+    )
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=wanted)
+
+
+def _keep_freed_memory() -> None:
+    """Lets glibc keep large blocks for the next step instead of giving them back.
+
+    Every activation is such a block: without this each step pays for fresh zeroed pages.
+    """
+    libc = ctypes.CDLL(None)
+    for option in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
+        libc.mallopt(option, KEPT_BYTES)

@@ -1,0 +1,46 @@
+"""Metrics as sums that are divided once: exact over batches of any size, and over ranks."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Means over the examples that were seen."""
+
+    loss: float
+    accuracy: float
+    balanced_accuracy: float
+    """Mean of the classes' recalls; classes without an example do not count."""
+    images: int
+
+
+class Sums:
+    """Running sums on the device; reading them is the only point where the host waits."""
+
+    def __init__(self, classes: int, device: torch.device) -> None:
+        self.loss = torch.zeros((), dtype=torch.float64, device=device)
+        self.confusion = torch.zeros(classes * classes, dtype=torch.int64, device=device)
+        """(truth x classes + prediction), counts."""
+        self._classes = classes
+
+    def add(self, losses: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Adds a batch: losses (b,), logits or probabilities (b, classes), labels (b,)."""
+        self.loss += losses.detach().sum(dtype=torch.float64)
+        places = labels * self._classes + logits.detach().argmax(dim=1)
+        self.confusion.index_add_(0, places, torch.ones_like(places))
+
+    def metrics(self) -> Metrics:
+        """Waits for the device."""
+        confusion = self.confusion.view(self._classes, self._classes).cpu()
+        images = int(confusion.sum())
+        truths = confusion.sum(dim=1)
+        recalls = confusion.diagonal()[truths > 0] / truths[truths > 0]
+        return Metrics(
+            loss=float(self.loss) / images,
+            accuracy=int(confusion.diagonal().sum()) / images,
+            balanced_accuracy=float(recalls.mean()),
+            images=images,
+        )

@@ -1,0 +1,102 @@
+"""Optimiser, learning rate and loss of a recipe."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from inat_ray.config.experiment import RecipeConfig
+from inat_ray.data.batches import Batch
+
+FLOOR = 1e-3
+"""One-cycle and warm-up start at this share of the peak; one-cycle ends there too."""
+
+
+def lr_factor(recipe: RecipeConfig, step: int, total: int) -> float:
+    """Share of the peak learning rate in step `step` of `total`, counted from 0.
+
+    cosine: linear warm-up, then half a cosine to zero (Loshchilov & Hutter, 2017).
+    one_cycle: half a cosine up, half a cosine down (Smith & Topin, 2018).
+    warmup_stable_decay: linear up, constant, linear to zero (Hu et al., 2024).
+    """
+    progress = (step + 0.5) / total
+    warm_up, decay = recipe.warmup_fraction, recipe.decay_fraction
+    match recipe.schedule:
+        case "constant":
+            return 1.0
+        case "cosine":
+            if progress < warm_up:
+                return max(FLOOR, progress / warm_up)
+            return _half_cosine((progress - warm_up) / (1 - warm_up))
+        case "one_cycle":
+            if progress < warm_up:
+                return FLOOR + (1 - FLOOR) * (1 - _half_cosine(progress / warm_up))
+            return FLOOR + (1 - FLOOR) * _half_cosine((progress - warm_up) / (1 - warm_up))
+        case "warmup_stable_decay":
+            if progress < warm_up:
+                return max(FLOOR, progress / warm_up)
+            return 1.0 if progress < 1 - decay else (1 - progress) / decay
+
+
+def _half_cosine(x: float) -> float:
+    """From 1 at x = 0 to 0 at x = 1."""
+    return 0.5 * (1 + math.cos(math.pi * x))
+
+
+def build_optimizer(recipe: RecipeConfig, model: nn.Module) -> torch.optim.Optimizer:
+    """The recipe's optimiser; weight decay acts on matrices, not on biases and norms."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    match recipe.optimizer:
+        case "adam":
+            return torch.optim.Adam(groups, lr=recipe.lr, fused=True)
+        case "adamw":
+            return torch.optim.AdamW(groups, lr=recipe.lr, fused=True)
+        case "sgd":
+            nesterov = recipe.momentum > 0
+            return torch.optim.SGD(
+                groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=nesterov, fused=True
+            )
+
+
+Loss = Callable[[Tensor, Batch], Tensor]
+"""(logits (b, classes), batch) -> losses (b,)."""
+
+
+def build_loss(
+    recipe: RecipeConfig, *, labels: NDArray[np.int64], classes: int, device: torch.device
+) -> Loss:
+    """Cross-entropy with the recipe's smoothing and class weights; `labels` of training images."""
+    weight = None
+    if recipe.class_weights == "balanced":
+        weight = balanced_weights(labels, classes).to(device)
+
+    def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(
+            logits.float(),
+            labels,
+            weight=weight,
+            label_smoothing=recipe.label_smoothing,
+            reduction="none",
+        )
+
+    def loss(logits: Tensor, batch: Batch) -> Tensor:
+        own = cross_entropy(logits, batch.labels)
+        if batch.partner_labels is None:
+            return own
+        return batch.share * own + (1 - batch.share) * cross_entropy(logits, batch.partner_labels)
+
+    return loss
+
+
+def balanced_weights(labels: NDArray[np.int64], classes: int) -> Tensor:
+    """(classes,): inverse to the class's frequency, one on average over the images."""
+    counts = np.bincount(labels, minlength=classes)
+    return torch.tensor(len(labels) / (classes * counts), dtype=torch.float32)

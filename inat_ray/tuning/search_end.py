@@ -1,0 +1,49 @@
+"""After the search: the winner's model, and the one look at the test set."""
+
+import shutil
+
+import torch
+
+from inat_ray.config.experiment import Experiment
+from inat_ray.data.dataset import DataSet
+from inat_ray.tuning.look import look_at_test
+from inat_ray.tuning.record import record_training
+from inat_ray.tuning.result import Result, look_result, search_result, training_result
+from inat_ray.tuning.run_folder import RunFolder
+from inat_ray.tuning.run_log import RunLog
+from inat_ray.tuning.trial import trial_experiment
+from inat_ray.tuning.winner import train_winner
+
+
+class NoResultError(RuntimeError):
+    """Every trial of the search failed or diverged."""
+
+
+def finish_search(
+    experiment: Experiment, *, data: DataSet, run: RunFolder, log: RunLog, device: torch.device
+) -> tuple[Experiment, Result]:
+    """Trains the best trial's configuration again, keeps its best epoch, tests it once.
+
+    Returns the winner's resolved experiment and the run's result; needs Ray to be up.
+    Raises NoResultError where no trial has a result, with the errors that were seen.
+    """
+    ranking = log.history.leaderboard()
+    if not ranking:
+        errors = sorted({trial.error or trial.state for trial in log.history.searched})
+        raise NoResultError("no trial gave a result: " + "; ".join(errors))
+    best = ranking[0]
+    winner = trial_experiment(experiment, parameters=best.parameters, seed=best.seed)
+    trial = record_training(
+        train_winner(winner, data=data, model_path=run.model),
+        log=log,
+        trial_id="winner",
+        purpose="final",
+        experiment=winner,
+        parameters=best.parameters,
+    )
+    result = training_result(trial, experiment=winner, data=data)
+    result["search"] = search_result(log.history)
+    result |= look_result(look_at_test(run.model, data=data, device=device, run=run, log=log))
+    # The search is over: what its trials would have gone on from is of no more use.
+    shutil.rmtree(run.checkpoints, ignore_errors=True)
+    return winner, result

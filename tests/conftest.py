@@ -1,0 +1,71 @@
+"""What the suite shares: photographs made on the spot, one local Ray, one way to run a command."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+CLASSES = ("ash", "beech", "cedar")
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for the packs of the whole session."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """3 classes in iNaturalist's layout, 20 training and 5 test images each, told apart by hue."""
+    folder = tmp_path_factory.mktemp("photographs")
+    rng = np.random.default_rng(0)
+    for role, count in (("train", 20), ("val", 5)):
+        for label, name in enumerate(CLASSES):
+            (folder / role / name).mkdir(parents=True)
+            for number in range(count):
+                pixels = rng.integers(0, 120, (50, 60, 3), dtype=np.uint8)
+                pixels[..., label] += 100
+                Image.fromarray(pixels).save(folder / role / name / f"{number:02d}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_settings(cache: Path) -> list[str]:
+    """--set lines that make an experiment small enough for a test."""
+    return [
+        f"data.cache={cache}",
+        "data.image_size=32",
+        "model.filters=[4, 4, 8, 8, 8]",
+        "model.dense=8",
+        "recipe.batch_size=8",
+        "recipe.epochs=2",
+    ]
+
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def command() -> Command:
+    """Runs `python -m inat_ray.NAME ARGS` as a user would, in a process of its own."""
+
+    def run(name: str, *args: object, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
+        line = [sys.executable, "-m", f"inat_ray.{name}", *map(str, args)]
+        return subprocess.run(
+            line, capture_output=True, text=True, cwd=cwd, timeout=240, check=False
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def ray_instance() -> Iterator[None]:
+    """The one local Ray that all tests of a session share."""
+    from inat_ray.tuning.cluster import ray_session
+
+    with ray_session(verbose=False):
+        yield

@@ -1,0 +1,105 @@
+from pathlib import Path
+
+import pytest
+
+from inat_ray.config.errors import UserError
+from inat_ray.config.experiment import Experiment
+from inat_ray.config.load import load_experiment
+from inat_ray.config.space import search_space
+from inat_ray.data.dataset import DataSet, open_dataset
+from inat_ray.tuning.cluster import trial_resources
+from inat_ray.tuning.run_folder import RunFolder, create_run
+from inat_ray.tuning.run_log import History, RunLog
+from inat_ray.tuning.runner import run_search
+
+pytestmark = pytest.mark.usefixtures("ray_instance")
+
+PARAMETERS = "search.parameters.recipe.lr={values: [0.001, 0.003]}"
+
+
+@pytest.fixture
+def data(photographs, small_settings) -> DataSet:
+    return open_dataset(small_experiment(photographs, small_settings).data)
+
+
+def small_experiment(photographs: Path, small_settings, *more: str) -> Experiment:
+    return load_experiment(
+        None, settings=[*small_settings, f"data.source={photographs}", PARAMETERS, *more]
+    )
+
+
+def search(experiment: Experiment, data: DataSet, folder: Path) -> tuple[History, RunFolder]:
+    run = create_run(folder, experiment, overwrite=False)
+    with RunLog(run.log) as log:
+        run_search(experiment, space=search_space(experiment), data=data, run=run, log=log)
+        return log.history, run
+
+
+def test_every_trial_runs_to_its_end_and_names_checkpoints_that_exist(
+    photographs, small_settings, data, tmp_path
+):
+    experiment = small_experiment(
+        photographs, small_settings, "search.trials=3", "search.early_stopping={kind: none}"
+    )
+    history, run = search(experiment, data, tmp_path / "run")
+    assert [t.state for t in history.searched] == ["finished"] * 3
+    assert [len(t.epochs) for t in history.searched] == [2] * 3
+    assert [t.seed for t in history.searched] == [0, 1, 2]
+    for trial in history.searched:
+        assert trial.parameters["recipe.lr"] in (0.001, 0.003)
+        assert (run.path / trial.epochs[-1].checkpoint).exists()
+
+
+def test_a_trial_that_fails_is_recorded_with_its_error_and_the_others_go_on(
+    photographs, small_settings, data, tmp_path
+):
+    """Each value is allowed, but one pair of them leaves the schedule no room."""
+    experiment = small_experiment(
+        photographs,
+        small_settings,
+        "recipe.epochs=1",
+        "search.trials=8",
+        "search.parameters.recipe.schedule={values: [cosine, warmup_stable_decay]}",
+        "search.parameters.recipe.warmup_fraction={values: [0.1, 0.9]}",
+    )
+    history, _ = search(experiment, data, tmp_path / "run")
+    failed = [t for t in history.searched if t.state == "failed"]
+    assert 0 < len(failed) < len(history.searched) == 8
+    assert {t.state for t in history.searched} == {"failed", "finished"}
+    for trial in failed:
+        assert trial.parameters["recipe.warmup_fraction"] == 0.9
+        assert trial.error is not None
+        assert "must not exceed 1" in trial.error
+
+
+def test_a_search_with_bad_rates_ends_with_a_diverged_trial(
+    photographs, small_settings, data, tmp_path
+):
+    experiment = small_experiment(
+        photographs,
+        small_settings,
+        "recipe.optimizer=sgd",
+        "recipe.schedule=constant",
+        "recipe.weight_decay=10",
+        "recipe.epochs=8",
+        "model.batch_norm=false",
+        "search.trials=2",
+        "search.parameters.recipe.lr={values: [10.0]}",
+    )
+    history, _ = search(experiment, data, tmp_path / "run")
+    assert [trial.state for trial in history.searched] == ["diverged", "diverged"]
+    assert all(len(trial.epochs) < 8 for trial in history.searched)
+
+
+def test_more_than_the_cluster_has_is_refused(photographs, small_settings):
+    experiment = small_experiment(photographs, small_settings, "resources.cpus_per_worker=4096")
+    with pytest.raises(UserError, match="the cluster has"):
+        trial_resources(experiment)
+
+
+def test_a_trial_without_gpus_gets_what_it_asks_for(photographs, small_settings):
+    experiment = small_experiment(
+        photographs, small_settings, "device=cpu", "resources.max_concurrent=1"
+    )
+    resources = trial_resources(experiment)
+    assert (resources.cpus, resources.gpus, resources.slots) == (1, 0.0, 1)
