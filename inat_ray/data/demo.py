@@ -5,7 +5,7 @@ shape tells. It is made to be learnable by a good recipe and hard for a poor one
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.random import Generator
@@ -25,8 +25,11 @@ TEST_EVERY = 5
 OVERSAMPLING = 2
 """Drawn larger and scaled down, so that edges are smooth."""
 
-NOISE = 22.0
+NOISE = 12.0
 """Standard deviation of the pixel noise, in grey levels."""
+
+MIN_CONTRAST = 110.0
+"""Least distance in RGB between a shape and either colour of its background."""
 
 Points = list[tuple[float, float]]
 Colour = tuple[int, int, int]
@@ -97,8 +100,9 @@ class Demo:
 def draw(shape: str, rng: Generator, *, side: int) -> Square:
     """One picture of a shape: background, clutter, the shape, noise."""
     canvas = side * OVERSAMPLING
-    picture = Image.fromarray(_background(rng, canvas))
-    ink = _colour(rng)
+    low, high = _colour(rng), _colour(rng)
+    picture = Image.fromarray(_background(rng, canvas, low, high))
+    ink = _colour(rng, unlike=(low, high))
     _clutter(ImageDraw.Draw(picture), rng, canvas)
     mask = Image.new("L", (canvas, canvas))
     place = _placement(rng, canvas)
@@ -113,22 +117,21 @@ def draw(shape: str, rng: Generator, *, side: int) -> Square:
 
 def _placement(rng: Generator, canvas: int) -> Callable[[Points], Points]:
     """A random place, size, angle and slight distortion for an outline of radius 1."""
-    radius = rng.uniform(0.2, 0.36) * canvas
+    radius = rng.uniform(0.24, 0.38) * canvas
     centre = rng.uniform(0.36, 0.64, size=2) * canvas
-    turn, stretch = rng.uniform(0, 2 * math.pi), rng.uniform(0.8, 1.25)
+    turn, stretch = rng.uniform(-0.5, 0.5), rng.uniform(0.85, 1.15)
     rotation = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
     matrix = rotation @ np.diag([stretch, 1 / stretch]) * radius
     return lambda outline: [tuple(matrix @ np.array(point) + centre) for point in outline]
 
 
-def _background(rng: Generator, canvas: int) -> NDArray[np.uint8]:
+def _background(rng: Generator, canvas: int, low: Colour, high: Colour) -> NDArray[np.uint8]:
     """Two colours mixed by a wave of random direction and length."""
-    low, high = np.array(_colour(rng)), np.array(_colour(rng))
     turn, length = rng.uniform(0, 2 * math.pi), rng.uniform(0.1, 0.8) * canvas
     y, x = np.mgrid[:canvas, :canvas]
     along = (x * math.cos(turn) + y * math.sin(turn)) / length
     share = 0.5 + 0.35 * np.sin(2 * math.pi * (along + rng.random()))
-    mixed: NDArray[np.uint8] = (low + share[..., None] * (high - low)).astype(np.uint8)
+    mixed: NDArray[np.uint8] = (low + share[..., None] * np.subtract(high, low)).astype(np.uint8)
     return mixed
 
 
@@ -141,6 +144,9 @@ def _clutter(draw: ImageDraw.ImageDraw, rng: Generator, canvas: int, count: int 
         draw.line([(x, y), (x + dx, y + dy)], fill=_colour(rng), width=width)
 
 
-def _colour(rng: Generator) -> Colour:
-    red, green, blue = rng.integers(20, 236, size=3)
-    return int(red), int(green), int(blue)
+def _colour(rng: Generator, *, unlike: Sequence[Colour] = ()) -> Colour:
+    """A random colour, at least MIN_CONTRAST away from some others."""
+    while True:
+        red, green, blue = rng.integers(20, 236, size=3).tolist()
+        if all(math.dist((red, green, blue), other) >= MIN_CONTRAST for other in unlike):
+            return red, green, blue
