@@ -1,23 +1,30 @@
 """One photograph to one square of pixels."""
 
 import io
+import threading
+from contextlib import nullcontext
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 Fit = Literal["crop", "squash", "pad"]
 Square = NDArray[np.uint8]
 """(side, side, 3), RGB."""
 
 MAX_PIXELS = 178_956_970
-"""Larger pictures are taken for decompression bombs: Pillow's own limit, 0.7 GB as RGB."""
+"""Larger pictures are taken for decompression bombs: Pillow's own limit, 0.7 GB as RGBA."""
+
+LARGE = MAX_PIXELS // 10
+"""Pictures of more pixels are decoded one at a time, so that memory does not grow with cores."""
 
 PAD_GREY = (128, 128, 128)
 
 # Pillow would warn at half of the limit; `_open` checks the header itself, before any pixel.
 Image.MAX_IMAGE_PIXELS = None
+
+_one_large_picture = threading.Lock()
 
 
 class UndecodableError(ValueError):
@@ -28,14 +35,21 @@ def decode_square(content: bytes, *, side: int, fit: Fit) -> Square:
     """The picture in `content` (a whole file) as an upright RGB square.
 
     A JPEG is decoded at a reduced scale where that still covers the square. Grey, palette,
-    CMYK and 16-bit pictures become RGB; transparent parts become white.
+    CMYK and 16-bit pictures become RGB; transparent parts become white; of an animation the
+    first picture counts.
 
     Raises UndecodableError with the reason.
     """
     try:
-        return to_square(_open(content, side), side=side, fit=fit)
+        picture = _open(content, side)
+        large = picture.width * picture.height > LARGE
+        with _one_large_picture if large else nullcontext():
+            return to_square(_as_rgb(_upright(picture)), side=side, fit=fit)
     except UndecodableError:
         raise
+    except UnidentifiedImageError:
+        reason = "is not a picture of a kind that can be read" if content else "is empty"
+        raise UndecodableError(reason) from None
     except Exception as error:
         # A decoder raises what it likes on a damaged file, and one file must not end a build.
         raise UndecodableError(f"{type(error).__name__}: {error}") from error
@@ -44,7 +58,7 @@ def decode_square(content: bytes, *, side: int, fit: Fit) -> Square:
 def to_square(picture: Image.Image, *, side: int, fit: Fit) -> Square:
     """An RGB picture of any shape as a square: the middle cut out, distorted, or padded."""
     size = (side, side)
-    resample = Image.Resampling.BILINEAR
+    resample = Image.Resampling.BILINEAR  # Pillow widens the filter when it shrinks: no aliasing
     if fit == "crop":
         picture = ImageOps.fit(picture, size, method=resample)
     elif fit == "squash":
@@ -55,16 +69,28 @@ def to_square(picture: Image.Image, *, side: int, fit: Fit) -> Square:
 
 
 def _open(content: bytes, side: int) -> Image.Image:
-    """The upright RGB picture, at least `side` pixels wide and high if the file has them."""
+    """The picture, not decoded yet, set to a scale that still has `side` pixels each way."""
     picture: Image.Image = Image.open(io.BytesIO(content))
     width, height = picture.size
     if width * height > MAX_PIXELS:
         raise UndecodableError(f"{width} x {height} pixels, more than {MAX_PIXELS:,}")
     picture.draft("RGB", (side, side))
-    return _as_rgb(ImageOps.exif_transpose(picture))
+    return picture
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """Decoded, and turned as its EXIF orientation says."""
+    picture.load()
+    try:
+        return ImageOps.exif_transpose(picture)
+    except Exception:
+        # Damaged EXIF is common and raises what it likes; the pixels are whole, as stored.
+        return picture
 
 
 def _as_rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode == "F":
+        raise UndecodableError("has floating-point pixels, whose range is not known")
     if picture.mode.startswith("I"):  # 16 bits a pixel, whatever Pillow calls it
         deep = np.asarray(picture).astype(np.int64)
         picture = Image.fromarray((deep.clip(0, 65_535) >> 8).astype(np.uint8))

@@ -1,12 +1,13 @@
 """Where labelled images come from: folders in one of three layouts, or pictures drawn by code."""
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import DataConfig
-from inat_ray.data.decode import Fit, Square, decode_square
+from inat_ray.data.decode import Fit, Square, UndecodableError, decode_square
 from inat_ray.data.demo import Demo
 from inat_ray.data.inaturalist import fetch_inaturalist
 from inat_ray.data.item import Item, Role
@@ -15,9 +16,12 @@ _JPEG = {".jfif", ".jpe", ".jpeg", ".jpg"}
 EXTENSIONS = _JPEG | {".avif", ".bmp", ".gif", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 """Photographs that Pillow reads; a file of another kind is passed over."""
 
+VALIDATION_NAMES = ("val", "valid", "validation")
+PART_NAMES = {"train", *VALIDATION_NAMES, "test"}
+
 LAYOUTS = (
     "allowed: train/ + val/ (val is the test set, validation is split off from train),"
-    " train/ + val/ + test/ (used as given), or one folder a class"
+    " train/ + val/ + test/ (used as given), train/ + test/, or one folder a class"
 )
 
 
@@ -34,7 +38,9 @@ class Source(Protocol):
         """Lines that change whenever the images do."""
 
     def content(self, index: int) -> bytes:
-        """What tells two images apart: equal exactly where the images are."""
+        """What tells two images apart: equal exactly where the images are.
+
+        Raises UndecodableError where it cannot be read."""
 
     def square(self, content: bytes, *, side: int, fit: Fit) -> Square:
         """The pixels of one image. Raises UndecodableError."""
@@ -54,103 +60,148 @@ def open_source(config: DataConfig) -> Source:
         )
     if not folder.is_dir():
         raise UserError(f"data.source: {config.source}: is a file; a folder is needed")
-    return FolderSource(folder)
+    if Path(config.cache).expanduser().resolve().is_relative_to(folder.resolve()):
+        raise UserError(
+            f"data.cache: {config.cache}: lies in the folder of the images, {folder};"
+            " choose a folder outside, which is not read as images"
+        )
+    try:
+        return FolderSource(folder)
+    except PermissionError as error:
+        raise UserError(f"data.source: {error.filename}: {error.strerror}") from None
 
 
 class FolderSource:
-    """Images in class folders, below `train/`, `val/`, `test/` or directly."""
+    """Images in class folders, below `train/`, `val/`, `test/` or directly.
+
+    Folders inside a class folder belong to the class. Links to files, parts and class folders
+    are followed; links to folders deeper down are not, since they may lead in circles.
+    """
 
     def __init__(self, folder: Path) -> None:
-        parts = _parts(_unwrapped(folder))
-        self.classes = _classes_of(parts)
+        folder = _unwrapped(folder)
+        parts = _parts(folder)
+        found = {role: _images_of_classes(part) for role, part in parts.items()}
+        self.classes = _common_classes(folder, parts, found)
         self.items: list[Item] = []
         self._paths: list[Path] = []
         for role, part in parts.items():
-            self._add(role, part)
-        if not self.items:
-            raise UserError(f"data.source: {folder}: holds no images in class folders; {LAYOUTS}")
+            for label, name in enumerate(self.classes):
+                for path in found[role][name]:
+                    within = path.relative_to(part).as_posix()
+                    name_in_source = f"{role}/{within}" if role else within
+                    self.items.append(Item(name=name_in_source, label=label, role=role))
+                    self._paths.append(path)
 
     def identity(self) -> Iterator[str]:
         for item, path in zip(self.items, self._paths, strict=True):
-            status = path.stat()
-            yield f"{item.role} {item.name} {status.st_size} {status.st_mtime_ns}"
+            try:
+                status = path.stat()
+            except OSError as error:  # such as a link to nowhere: `content` gives the reason
+                yield f"{item.name} {error.strerror}"
+            else:
+                yield f"{item.name} {status.st_size} {status.st_mtime_ns}"
 
     def content(self, index: int) -> bytes:
-        return self._paths[index].read_bytes()
+        try:
+            return self._paths[index].read_bytes()
+        except OSError as error:
+            raise UndecodableError(f"cannot be read: {error.strerror}") from None
 
     def square(self, content: bytes, *, side: int, fit: Fit) -> Square:
         return decode_square(content, side=side, fit=fit)
 
-    def _add(self, role: Role, part: Path) -> None:
-        for label, name in enumerate(self.classes):
-            for path in _images_below(part / name):
-                within = path.relative_to(part).as_posix()
-                name_in_source = f"{role}/{within}" if role else within
-                self.items.append(Item(name=name_in_source, label=label, role=role))
-                self._paths.append(path)
-
 
 def _unwrapped(folder: Path) -> Path:
-    """The folder itself, or the only folder in it where that has the `train/`."""
+    """The folder itself, or the one in it that holds everything."""
     below = _folders(folder)
-    if len(below) == 1 and (below[0] / "train").is_dir():
+    if len(below) == 1 and below[0].name.lower() not in PART_NAMES and _folders(below[0]):
         return below[0]
     return folder
 
 
 def _parts(folder: Path) -> dict[Role, Path]:
-    """Role -> folder of class folders."""
+    """Role -> folder of class folders. Raises UserError where the parts make no layout."""
     names = {path.name.lower(): path for path in _folders(folder)}
-    validation = [names[n] for n in ("val", "valid", "validation") if n in names]
-    if "train" not in names:
+    parts = PART_NAMES & names.keys()
+    # A lone `train` among other names is a class: railways, not training images.
+    if not parts or (parts == {"train"} and len(names) > 1):
         return {"": folder}
-    if len(validation) > 1:
-        found = ", ".join(path.name for path in validation)
-        raise UserError(f"data.source: {folder}: {found}: only one of them is allowed; {LAYOUTS}")
-    if "test" in names:
-        held = {"test": names["test"]}
-        own = {"validation": validation[0]} if validation else {}
-        return {"train": names["train"], **own, **held}  # type: ignore[dict-item]
-    if not validation:
-        raise UserError(f"data.source: {folder}: has train/ but neither val/ nor test/; {LAYOUTS}")
-    return {"train": names["train"], "test": validation[0]}
+    validation = [names[name] for name in VALIDATION_NAMES if name in names]
+    if "train" not in names or len(parts) == 1 or len(validation) > 1:
+        found = ", ".join(f"{names[name].name}/" for name in sorted(parts))
+        raise UserError(f"data.source: {folder}: holds {found}; {LAYOUTS}")
+    if "test" not in names:
+        return {"train": names["train"], "test": validation[0]}
+    given: dict[Role, Path] = {"train": names["train"], "test": names["test"]}
+    if validation:
+        given["validation"] = validation[0]
+    return given
 
 
-def _classes_of(parts: dict[Role, Path]) -> list[str]:
-    """The class folders, the same in every part. Raises UserError naming the odd ones."""
-    found = {
-        role: {path.name for path in _folders(part) if _has_images(path)}
-        for role, part in parts.items()
-    }
-    everywhere = set.union(*found.values())
-    for role, names in found.items():
-        if missing := sorted(everywhere - names):
-            raise UserError(
-                f"data.source: {parts[role]}: has no images of {', '.join(missing)},"
-                " which the other parts have; every part needs the same classes"
-            )
-    if len(everywhere) == 1:
+def _images_of_classes(part: Path) -> dict[str, list[Path]]:
+    """Class -> its images, in order of name. Raises UserError for a class without any."""
+    found = {folder.name: list(_images_below(folder)) for folder in _folders(part)}
+    if empty := [name for name, images in found.items() if not images]:
         raise UserError(
-            f"data.source: {next(iter(parts.values()))}: has one class only,"
-            f" {everywhere.pop()}; at least two are needed; {LAYOUTS}"
+            f"data.source: {part}: no images in {_listed(empty)};"
+            " a class folder needs images, and other folders have no place beside it"
         )
-    return sorted(everywhere)
+    return found
+
+
+def _common_classes(
+    folder: Path, parts: dict[Role, Path], found: dict[Role, dict[str, list[Path]]]
+) -> list[str]:
+    """The classes, the same in every part and two at least. Raises UserError otherwise."""
+    everywhere = sorted({name for classes in found.values() for name in classes})
+    for role, classes in found.items():
+        if missing := [name for name in everywhere if name not in classes]:
+            raise UserError(
+                f"data.source: {parts[role]}: has no class folder {_listed(missing)}, which"
+                " another part has; every part needs the same classes"
+            )
+    if len(everywhere) < 2:
+        classes_found = f"one class, {everywhere[0]}" if everywhere else "no class folders"
+        raise UserError(
+            f"data.source: {folder}: holds {classes_found}; at least two are needed; {LAYOUTS}"
+        )
+    if "" in parts and (shared := _signs_of_parts(folder, everywhere)):
+        raise UserError(
+            f"data.source: {folder}: {_listed(everywhere)} all hold a folder {_listed(shared)},"
+            f" so they seem to be parts rather than classes; {LAYOUTS}"
+        )
+    return everywhere
+
+
+def _signs_of_parts(folder: Path, classes: Sequence[str]) -> list[str]:
+    """The folders that all share where one is called like `training`: what it holds are classes."""
+    if not any(name.lower().startswith("train") for name in classes):
+        return []
+    return sorted(
+        set.intersection(*({path.name for path in _folders(folder / name)} for name in classes))
+    )
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-
-
-def _has_images(folder: Path) -> bool:
-    return next(_images_below(folder), None) is not None
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_dir() and not path.name.startswith((".", "__MACOSX"))
+    )
 
 
 def _images_below(folder: Path) -> Iterator[Path]:
     """Image files at any depth, in order of name; hidden and other files are passed over."""
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
-            continue
-        if path.is_dir():
-            yield from _images_below(path)
-        elif path.suffix.lower() in EXTENSIONS:
-            yield path
+    with os.scandir(folder) as entries:
+        visible = sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
+    for entry in visible:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _images_below(Path(entry.path))
+        elif Path(entry.name).suffix.lower() in EXTENSIONS:
+            yield Path(entry.path)
+
+
+def _listed(names: Sequence[str], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
