@@ -11,12 +11,11 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,13 +27,10 @@ from rich.progress import track
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import DataConfig
 from inat_ray.data.decode import Fit, UndecodableError
-from inat_ray.data.item import Item
 from inat_ray.data.sources import Source, open_source
 
-FORMAT = "1"
+FORMAT = "2"
 """Part of the fingerprint: packs of another format are built again."""
-
-CHANNELS = ("red", "green", "blue")
 
 
 @dataclass(frozen=True)
@@ -81,8 +77,8 @@ class Pack:
             names=batch.column("name").to_pylist(),
             roles=batch.column("role").to_pylist(),
             digests=batch.column("digest").to_pylist(),
-            channel_sums=_channels(batch, "sum"),
-            channel_square_sums=_channels(batch, "square_sum"),
+            channel_sums=_channels(batch.column("channel_sums")),
+            channel_square_sums=_channels(batch.column("channel_square_sums")),
             classes=about["classes"],
             quarantined=[Quarantined(**image) for image in about["quarantined"]],
         )
@@ -97,15 +93,16 @@ def open_pack(config: DataConfig, *, progress: bool = False) -> Pack:
     Raises UserError where the source, its images or the cache folder are not usable.
     """
     source = open_source(config)
-    folder = _cache_folder(config) / "packs"
-    fingerprint = _fingerprint(source, config)
-    path = folder / f"{fingerprint}.arrow"
+    path = Path(config.cache).expanduser() / "packs" / f"{_fingerprint(source, config)}.arrow"
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f"{fingerprint}.lock"):
+        _make_folder(path.parent, config)
+        # One lock for all packs: a build takes every core, and so knows what is left over.
+        with FileLock(path.parent / "build.lock"):
             if not path.exists():
                 _build(source, config=config, path=path, progress=progress)
-    return Pack.open(path)
+    pack = Pack.open(path)
+    _check_quarantined(pack.quarantined, good=len(pack.names), config=config)
+    return pack
 
 
 def _fingerprint(source: Source, config: DataConfig) -> str:
@@ -116,15 +113,13 @@ def _fingerprint(source: Source, config: DataConfig) -> str:
     return digest.hexdigest()[:24]
 
 
-def _cache_folder(config: DataConfig) -> Path:
-    folder = Path(config.cache).expanduser()
+def _make_folder(folder: Path, config: DataConfig) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"data.cache: {config.cache}: cannot be made: {error.strerror}") from None
     if not os.access(folder, os.W_OK):
         raise UserError(f"data.cache: {config.cache}: cannot be written to; choose another folder")
-    return folder
 
 
 @dataclass(frozen=True)
@@ -138,41 +133,32 @@ class _Decoded:
 
 
 def _build(source: Source, *, config: DataConfig, path: Path, progress: bool) -> None:
-    side, count = config.pack_side, len(source.items)
-    _check_free_space(path.parent, needed=2 * count * side * side * 3)
+    for left_over in path.parent.glob("*.building"):  # by builds that were killed
+        shutil.rmtree(left_over)
     scratch = path.with_suffix(".building")
-    shutil.rmtree(scratch, ignore_errors=True)  # what a killed build left
     scratch.mkdir()
     try:
-        # A file, not memory: 12,000 images of 280 px are 2.8 GB.
-        pixels = np.memmap(
-            scratch / "pixels", dtype=np.uint8, mode="w+", shape=(count, side, side, 3)
-        )
+        pixels = _pixels_on_disk(scratch / "pixels", count=len(source.items), config=config)
         decoded = _decode_all(source, pixels=pixels, fit=config.fit, progress=progress)
-        quarantined = [
-            Quarantined(name=item.name, reason=image.reason)
-            for item, image in zip(source.items, decoded, strict=True)
-            if image.reason is not None
-        ]
-        _check_quarantined(quarantined, count=count, config=config)
-        kept = [i for i, image in enumerate(decoded) if image.reason is None]
-        _close_gaps(pixels, kept)
-        _write(
-            _record_batch(
-                pixels[: len(kept)],
-                items=[source.items[i] for i in kept],
-                decoded=[decoded[i] for i in kept],
-                about={
-                    "side": side,
-                    "classes": list(source.classes),
-                    "quarantined": [asdict(image) for image in quarantined],
-                },
-            ),
-            scratch / "pack",
-        )
+        batch = _record_batch(source, pixels=pixels, decoded=decoded, config=config)
+        _write(batch, scratch / "pack")
         (scratch / "pack").replace(path)
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(scratch)
+
+
+def _pixels_on_disk(path: Path, *, count: int, config: DataConfig) -> NDArray[np.uint8]:
+    """Room for every image, (count, side, side, 3): a file, for 12,000 of 280 px are 2.8 GB."""
+    shape = (count, config.pack_side, config.pack_side, 3)
+    size = int(np.prod(shape))
+    free = shutil.disk_usage(path.parent).free
+    if free < 2 * size:  # these pixels, and the pack that they are copied into
+        raise UserError(
+            f"data.cache: {config.cache}: has {free / 1e9:.1f} GB free, building the pack needs"
+            f" {2 * size / 1e9:.1f} GB; free some, choose another data.cache or a smaller"
+            " data.image_size"
+        )
+    return np.memmap(path, dtype=np.uint8, mode="w+", shape=shape)
 
 
 def _decode_all(
@@ -198,8 +184,8 @@ def _decode_all(
 
 
 def _decode_one(source: Source, pixels: NDArray[np.uint8], fit: Fit, index: int) -> _Decoded:
-    content = source.content(index)
     try:
+        content = source.content(index)
         square = source.square(content, side=pixels.shape[1], fit=fit)
     except UndecodableError as error:
         return _Decoded(reason=str(error))
@@ -213,63 +199,73 @@ def _decode_one(source: Source, pixels: NDArray[np.uint8], fit: Fit, index: int)
     )
 
 
-def _check_free_space(folder: Path, *, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise UserError(
-            f"data.cache: {folder}: has {free / 1e9:.1f} GB free, building the pack needs"
-            f" {needed / 1e9:.1f} GB; free some, choose another data.cache or a smaller image_size"
-        )
-
-
 def _check_quarantined(
-    quarantined: Sequence[Quarantined], *, count: int, config: DataConfig
+    quarantined: Sequence[Quarantined], *, good: int, config: DataConfig
 ) -> None:
-    if len(quarantined) > config.max_bad_fraction * count:
+    count = good + len(quarantined)
+    if len(quarantined) > config.max_bad_fraction * count or good == 0:
         some = "; ".join(f"{image.name} ({image.reason})" for image in quarantined[:5])
         raise UserError(
-            f"data: {len(quarantined)} of {count} images cannot be read, more than"
-            f" data.max_bad_fraction {config.max_bad_fraction:g} allows; the first: {some}"
+            f"data.source: {config.source}: {len(quarantined)} of {count} images cannot be read,"
+            f" more than data.max_bad_fraction {config.max_bad_fraction:g} allows;"
+            f" the first: {some}"
         )
-
-
-def _close_gaps(pixels: NDArray[np.uint8], kept: Iterable[int]) -> None:
-    for place, index in enumerate(kept):
-        if place != index:
-            pixels[place] = pixels[index]
 
 
 def _record_batch(
-    pixels: NDArray[np.uint8],
+    source: Source,
     *,
-    items: Sequence[Item],
+    pixels: NDArray[np.uint8],
     decoded: Sequence[_Decoded],
-    about: dict[str, Any],
+    config: DataConfig,
 ) -> pa.RecordBatch:
-    width = int(np.prod(pixels.shape[1:]))
-    image = pa.FixedSizeBinaryArray.from_buffers(
-        pa.binary(width), len(pixels), [None, pa.py_buffer(pixels)]
-    )
+    """The images that could be decoded, their rows of `pixels` moved together."""
+    quarantined = [
+        Quarantined(name=item.name, reason=image.reason)
+        for item, image in zip(source.items, decoded, strict=True)
+        if image.reason is not None
+    ]
+    kept = [i for i, image in enumerate(decoded) if image.reason is None]
+    _check_quarantined(quarantined, good=len(kept), config=config)
+    for row, i in enumerate(kept):
+        if row != i:
+            pixels[row] = pixels[i]
+    items, good = [source.items[i] for i in kept], [decoded[i] for i in kept]
     columns = {
-        "image": image,
+        "image": _image_column(pixels[: len(kept)]),
         "label": pa.array([item.label for item in items], pa.int64()),
-        "name": pa.array([item.name for item in items]),
-        "role": pa.array([item.role for item in items]),
-        "digest": pa.array([image.digest for image in decoded]),
+        "name": pa.array([item.name for item in items], pa.string()),
+        "role": pa.array([item.role for item in items], pa.string()),
+        "digest": pa.array([image.digest for image in good], pa.string()),
+        "channel_sums": _channel_column([image.sums for image in good]),
+        "channel_square_sums": _channel_column([image.square_sums for image in good]),
     }
-    for channel, colour in enumerate(CHANNELS):
-        columns[f"sum_{colour}"] = pa.array([image.sums[channel] for image in decoded])
-        squares = pa.array([image.square_sums[channel] for image in decoded])
-        columns[f"square_sum_{colour}"] = squares
-    batch = pa.record_batch(columns)
-    return batch.replace_schema_metadata({"pack": json.dumps(about)})
+    about = {
+        "side": config.pack_side,
+        "classes": list(source.classes),
+        "quarantined": [asdict(image) for image in quarantined],
+    }
+    return pa.record_batch(columns).replace_schema_metadata({"pack": json.dumps(about)})
+
+
+def _image_column(pixels: NDArray[np.uint8]) -> pa.FixedSizeBinaryArray:
+    """(n, S, S, 3) as n values of S * S * 3 bytes, not copied."""
+    kind = pa.binary(int(np.prod(pixels.shape[1:])))
+    return pa.FixedSizeBinaryArray.from_buffers(kind, len(pixels), [None, pa.py_buffer(pixels)])
+
+
+def _channel_column(sums: Sequence[tuple[float, ...]]) -> pa.FixedSizeListArray:
+    return pa.FixedSizeListArray.from_arrays(np.array(sums, dtype=np.float64).reshape(-1), 3)
+
+
+def _channels(column: pa.FixedSizeListArray) -> NDArray[np.float64]:
+    sums: NDArray[np.float64] = column.flatten().to_numpy().reshape(-1, 3)
+    return sums
 
 
 def _write(batch: pa.RecordBatch, path: Path) -> None:
+    """Onto the disk itself, so that not even a power cut leaves half a pack under its name."""
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
         writer.write_batch(batch)
-
-
-def _channels(batch: pa.RecordBatch, name: str) -> NDArray[np.float64]:
-    columns = [batch.column(f"{name}_{colour}").to_numpy() for colour in CHANNELS]
-    return np.stack(columns, axis=1)
+    with path.open("rb") as written:
+        os.fsync(written.fileno())
