@@ -3,10 +3,10 @@
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,84 +28,119 @@ class Split:
     validation: Indices
     test: Indices
     duplicates: tuple[str, ...] = ()
-    """Names of images whose copy stands in another subset: moved to it, or left out."""
+    """Names of images that joined their copy in another subset, or were left out for it."""
 
     def write(self, path: Path, pack: Pack) -> None:
         """The split by names, so that it can be read without the pack."""
         names = {s: [pack.names[i] for i in getattr(self, s)] for s in SUBSETS}
         path.write_text(json.dumps(names | {"duplicates": list(self.duplicates)}, indent=1))
 
+    @classmethod
+    def read(cls, path: Path, pack: Pack) -> Self:
+        """A split that was written. Raises UserError where the pack lacks one of its images."""
+        written = json.loads(path.read_text())
+        place = {name: i for i, name in enumerate(pack.names)}
+        if missing := [name for s in SUBSETS for name in written[s] if name not in place]:
+            raise UserError(
+                f"{path}: {len(missing)} of its images are not in the data, {missing[0]} for one;"
+                " the data must be those that the split was made of"
+            )
+        indices = {s: _ascending(place[name] for name in written[s]) for s in SUBSETS}
+        return cls(**indices, duplicates=tuple(written["duplicates"]))
+
 
 def split_pack(pack: Pack, config: DataConfig) -> Split:
     """Keeps the parts that the layout gave, and splits off by class what it did not.
 
-    An image's place depends on its name and `split_seed`, not on its neighbours' order.
-    Byte-identical images end in one subset: where both sides are ours to choose they go
-    where the first of them goes, where the layout fixed them they leave the training side.
+    A function of the pack's names, labels, roles and digests, of the fractions and of
+    `split_seed`; the order of the images does not matter. Byte-identical images end in one
+    subset: where the sides are ours to choose they go together, where the layout fixed them
+    (or they stand in two classes) they leave the training side.
 
     Raises UserError where a class is too small to be split.
     """
     sides: list[SubsetName] = [role or "train" for role in pack.roles]  # type: ignore[misc]
+    joined: set[int] = set()
     if "test" not in pack.roles:
-        _split_off("test", config.test_fraction, sides=sides, pack=pack, config=config)
+        joined |= _split_off("test", config.test_fraction, sides, pack=pack, config=config)
     if "validation" not in pack.roles:
         fraction = config.validation_fraction
-        _split_off("validation", fraction, sides=sides, pack=pack, config=config)
-    left_out = _copies_on_the_training_side(pack, sides)
+        joined |= _split_off("validation", fraction, sides, pack=pack, config=config)
+    left_out = _copies_on_an_earlier_side(pack, sides)
     kept = [(i, side) for i, side in enumerate(sides) if i not in left_out]
-    split = {s: np.array([i for i, side in kept if side == s], dtype=np.int64) for s in SUBSETS}
+    split = {s: _ascending(i for i, side in kept if side == s) for s in SUBSETS}
     _check_every_class(split, pack)
-    return Split(**split, duplicates=tuple(pack.names[i] for i in sorted(left_out)))
+    return Split(**split, duplicates=tuple(sorted(pack.names[i] for i in joined | left_out)))
+
+
+def _ascending(indices: Iterable[int]) -> Indices:
+    return np.array(sorted(indices), dtype=np.int64)
 
 
 def _split_off(
     name: SubsetName,
     fraction: float,
-    *,
     sides: list[SubsetName],
+    *,
     pack: Pack,
     config: DataConfig,
-) -> None:
-    """Moves `fraction` of each class's training images to another side, copies together."""
+) -> set[int]:
+    """Moves `fraction` of each class's training images to another side, copies together.
+
+    Returns the images that are where they are only because of a copy.
+    """
+    joined: set[int] = set()
     for label in range(len(pack.classes)):
         members = [i for i, side in enumerate(sides) if side == "train" and pack.labels[i] == label]
         wanted = max(1, round(fraction * len(members)))
-        groups: dict[str, list[int]] = defaultdict(list)
-        for i in members:
-            groups[pack.digests[i]].append(i)
-        ranked = sorted(groups.values(), key=lambda g: _rank(pack.names, g, config.split_seed))
-        moved = 0
-        for group in ranked:
-            if moved >= wanted:
-                break
-            for i in group:
-                sides[i] = name
-            moved += len(group)
+        ranks = {i: _rank(pack.names[i], config.split_seed) for i in members}
+        ordered = sorted(members, key=ranks.__getitem__)
+        moved = _first_whole_groups(ordered, pack.digests, wanted=wanted)
+        alone = set(ordered[:wanted])
+        copies = [pack.digests[i] for i in members]
+        joined |= {i for i in moved ^ alone if copies.count(pack.digests[i]) > 1}
+        for i in moved:
+            sides[i] = name
+    return joined
 
 
-def _rank(names: Sequence[str], group: Sequence[int], seed: int) -> bytes:
-    return min(hashlib.sha256(f"{seed}:{names[i]}".encode()).digest() for i in group)
+def _rank(name: str, seed: int) -> bytes:
+    """An order of the images that is random, yet does not change when images come or go."""
+    return hashlib.sha256(f"{seed}:{name}".encode()).digest()
 
 
-def _copies_on_the_training_side(pack: Pack, sides: Sequence[SubsetName]) -> set[int]:
+def _first_whole_groups(ordered: Sequence[int], digests: Sequence[str], *, wanted: int) -> set[int]:
+    """Images in this order up to `wanted`; those with the same digest all, or none of them."""
+    groups: dict[str, list[int]] = defaultdict(list)
+    for i in ordered:
+        groups[digests[i]].append(i)
+    moved: set[int] = set()
+    for group in groups.values():
+        if len(moved) + len(group) <= wanted:
+            moved |= set(group)
+    return moved
+
+
+def _copies_on_an_earlier_side(pack: Pack, sides: Sequence[SubsetName]) -> set[int]:
     """Images whose bytes stand on a later side too: test goes before validation before train."""
-    last: dict[str, int] = {}
-    for digest, side in zip(pack.digests, sides, strict=True):
-        last[digest] = max(last.get(digest, 0), SUBSETS.index(side))
-    return {
-        i
-        for i, (digest, side) in enumerate(zip(pack.digests, sides, strict=True))
-        if SUBSETS.index(side) < last[digest]
-    }
+    order = [SUBSETS.index(side) for side in sides]
+    last: dict[str, int] = defaultdict(int)
+    for digest, place in zip(pack.digests, order, strict=True):
+        last[digest] = max(last[digest], place)
+    return {i for i, place in enumerate(order) if place < last[pack.digests[i]]}
 
 
 def _check_every_class(split: dict[SubsetName, Indices], pack: Pack) -> None:
-    for name, indices in split.items():
-        counts = np.bincount(pack.labels[indices], minlength=len(pack.classes))
-        for label, count in enumerate(counts):
-            if count == 0:
-                total = int((pack.labels == label).sum())
-                raise UserError(
-                    f"data: class {pack.classes[label]} has {total} images, which leaves none"
-                    f" for {name}; train, validation and test need at least one each"
-                )
+    counts = {
+        name: np.bincount(pack.labels[indices], minlength=len(pack.classes))
+        for name, indices in split.items()
+    }
+    for label, class_name in enumerate(pack.classes):
+        have = {name: int(counts[name][label]) for name in SUBSETS}
+        if 0 in have.values():
+            total = int((pack.labels == label).sum())
+            listed = ", ".join(f"{count} for {name}" for name, count in have.items())
+            raise UserError(
+                f"data.source: class {class_name} has {total} images, which leaves {listed};"
+                " train, validation and test need at least one different image each"
+            )
