@@ -1,6 +1,6 @@
 """What a command says before and after its work."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -62,7 +62,7 @@ def told_of_interruption(console: Console, *, run: RunFolder) -> Iterator[None]:
         raise
 
 
-def _name_some(console: Console, names: list[str], *, what: str) -> None:
+def _name_some(console: Console, names: Sequence[str], *, what: str) -> None:
     if names:
         more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
         shown = escape("; ".join(names[:SHOWN_NAMES]))

@@ -79,7 +79,7 @@ class LoadedModel:
         recipe = self.experiment.recipe
         model = self.model.to(device)
         if recipe.channels_last:
-            model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            model = model.to(memory_format=torch.channels_last)
         return evaluate(
             model,
             images=subset_images(data, subset, device),

@@ -25,6 +25,8 @@ from inat_ray.training.evaluation import Evaluation, evaluate, lay_out
 from inat_ray.training.metrics import Metrics, Sums
 from inat_ray.training.recipe import build_loss, build_optimizer, lr_factor
 
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
 
 @dataclass(frozen=True)
 class EpochMetrics:
@@ -151,7 +153,7 @@ class Fit:
             logits = self.model(lay_out(batch.images, recipe))
         losses = self._loss(logits, batch)
         self.optimizer.zero_grad(set_to_none=True)
-        losses.mean().backward()
+        torch.autograd.backward(losses.mean())
         if recipe.gradient_clip is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), recipe.gradient_clip)
         self.optimizer.step()
@@ -180,7 +182,7 @@ class Fit:
     def _on_device(self, model: nn.Module) -> nn.Module:
         model = model.to(self.device)
         if self.experiment.recipe.channels_last:
-            model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            model = model.to(memory_format=torch.channels_last)
         return model
 
 
@@ -199,7 +201,7 @@ def average_of(model: nn.Module, *, decay: float) -> AveragedModel:
     """
 
     @torch.no_grad()
-    def update(averages: list[Tensor], weights: list[Tensor], steps: Tensor) -> None:
+    def update(averages: Tensors, weights: Tensors, steps: Tensor | int) -> None:
         n = int(steps)  # counted on the CPU: no wait for the device
         share = 1 - min(decay, (1 + n) / (10 + n))
         for average, weight in zip(averages, weights, strict=True):

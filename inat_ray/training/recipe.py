@@ -24,21 +24,21 @@ def lr_factor(recipe: RecipeConfig, step: int, total: int) -> float:
     warmup_stable_decay: linear up, constant, linear to zero (Hu et al., 2024).
     """
     progress = (step + 0.5) / total
-    warm_up, decay = recipe.warmup_fraction, recipe.decay_fraction
+    warm_up = recipe.warmup_fraction
+    if recipe.schedule == "constant":
+        return 1.0
+    if progress < warm_up:
+        if recipe.schedule == "one_cycle":
+            return FLOOR + (1 - FLOOR) * (1 - _half_cosine(progress / warm_up))
+        return max(FLOOR, progress / warm_up)
+    since = (progress - warm_up) / (1 - warm_up)
     match recipe.schedule:
-        case "constant":
-            return 1.0
         case "cosine":
-            if progress < warm_up:
-                return max(FLOOR, progress / warm_up)
-            return _half_cosine((progress - warm_up) / (1 - warm_up))
+            return _half_cosine(since)
         case "one_cycle":
-            if progress < warm_up:
-                return FLOOR + (1 - FLOOR) * (1 - _half_cosine(progress / warm_up))
-            return FLOOR + (1 - FLOOR) * _half_cosine((progress - warm_up) / (1 - warm_up))
+            return FLOOR + (1 - FLOOR) * _half_cosine(since)
         case "warmup_stable_decay":
-            if progress < warm_up:
-                return max(FLOOR, progress / warm_up)
+            decay = recipe.decay_fraction
             return 1.0 if progress < 1 - decay else (1 - progress) / decay
 
 

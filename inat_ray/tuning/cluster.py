@@ -40,7 +40,8 @@ def ray_session(*, verbose: bool) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    level = logging.INFO if verbose else logging.ERROR
+    # A trial that fails is told by our log and table; Tune would print its traceback twice.
+    level = logging.INFO if verbose else logging.CRITICAL
     for name in ("ray", "ray.tune", "ray.data", "ray.train"):
         logging.getLogger(name).setLevel(level)
     ray.init(include_dashboard=False, log_to_driver=verbose, logging_level=level)

@@ -20,7 +20,7 @@ from inat_ray.tuning.run_folder import RunFolder
 from inat_ray.tuning.run_log import EpochEnded, RunLog, RunStarted, TrialEnded, TrialStarted
 from inat_ray.tuning.schedulers import state_after_epoch
 from inat_ray.tuning.searchers import Suggest, searcher
-from inat_ray.tuning.trial import Trial, TrialContext, trial_experiment
+from inat_ray.tuning.trial import Trial, TrialContext
 
 
 def run_search(
@@ -53,7 +53,12 @@ def run_search(
                 reuse_actors=True,
             ),
             run_config=tune.RunConfig(
-                name="search", storage_path=scratch, callbacks=[recorder], verbose=0
+                name="search",
+                storage_path=scratch,
+                callbacks=[recorder],
+                # `Trial.step` has written the state already; Tune's copy would be a second.
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                verbose=0,
             ),
         )
         try:
@@ -83,7 +88,7 @@ class _StateIsInTheLog:
         return {}
 
 
-class Recorder(_StateIsInTheLog, tune.Callback):  # type: ignore[misc]
+class Recorder(_StateIsInTheLog, tune.Callback):
     """Writes what Tune reports into the run log."""
 
     def __init__(self, experiment: Experiment, log: RunLog) -> None:
@@ -128,7 +133,7 @@ class Recorder(_StateIsInTheLog, tune.Callback):  # type: ignore[misc]
         )
 
 
-class LogSearcher(_StateIsInTheLog, Searcher):  # type: ignore[misc]
+class LogSearcher(_StateIsInTheLog, Searcher):
     """Asks the pure suggestion function, with the history as it is now."""
 
     def __init__(self, experiment: Experiment, *, space: SearchSpace, log: RunLog) -> None:
@@ -159,11 +164,11 @@ class LogSearcher(_StateIsInTheLog, Searcher):  # type: ignore[misc]
         """The log is the state."""
 
 
-class LogScheduler(_StateIsInTheLog, FIFOScheduler):  # type: ignore[misc]
+class LogScheduler(_StateIsInTheLog, FIFOScheduler):
     """Records each epoch, then asks the pure decision function what becomes of the trial."""
 
     def __init__(self, settings: EarlyStopping, recorder: Recorder) -> None:
-        super().__init__()
+        FIFOScheduler.__init__(self)
         self.settings = settings
         self.recorder = recorder
 

@@ -35,13 +35,13 @@ def trial_experiment(base: Experiment, *, parameters: dict[str, JSON], seed: int
     return with_parameters(base, parameters).model_copy(update={"seed": seed})
 
 
-class Trial(tune.Trainable):  # type: ignore[misc]
+class Trial(tune.Trainable):
     """`Fit` for Ray Tune: a step is an epoch, and the checkpoint is on disk before it is told.
 
     It never ends itself: the scheduler, which has the log, decides after every epoch.
     """
 
-    def setup(self, config: dict[str, Any], context: TrialContext) -> None:
+    def setup(self, config: dict[str, Any], context: TrialContext) -> None:  # type: ignore[override]
         torch.set_num_threads(context.threads)
         self.context = context
         self.fit: Fit | None = None

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import ray
 import torch
@@ -22,13 +23,12 @@ def train_winner(
     """
     resources = trial_resources(experiment)
     threads = resources.cpus if resources.gpus else _cpus_of_largest_node()
-    remote = ray.remote(_train).options(
+    worker: Any = ray.remote(_train).options(  # type: ignore[arg-type]
         num_cpus=threads, num_gpus=resources.gpus, num_returns="streaming", max_retries=0
     )
-    for reference in remote.remote(
-        experiment, data=data, model_path=model_path.resolve(), threads=threads
-    ):
-        yield ray.get(reference)
+    epochs = worker.remote(experiment, data=data, model_path=model_path.resolve(), threads=threads)
+    for epoch in epochs:
+        yield ray.get(epoch)
 
 
 def _train(
