@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import requests
 from filelock import FileLock
 from rich.console import Console
-from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
+from rich.progress import DownloadColumn, Progress, TransferSpeedColumn, track
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import DataConfig
@@ -22,95 +22,121 @@ TIMEOUT = 60.0
 
 
 def fetch_inaturalist(config: DataConfig, *, size: int = ARCHIVE_BYTES) -> Path:
-    """The folder that holds `train/` and `val/`, downloaded and unpacked at the first call.
+    """The folder that holds the unpacked archive, downloaded at the first call.
 
     Raises UserError where the disk is too small, the address does not answer, or what
     comes from it is not the archive; calling again resumes a download that broke off.
     """
     folder = Path(config.cache).expanduser() / "inaturalist-12k"
     images = folder / "images"
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / "lock"):
-        if not images.exists():
-            archive = folder / "archive.zip"
-            _check_free_space(folder, needed=2 * size + size // 10)
-            _download(config.inaturalist_url, archive, size=size)
-            _unpack(archive, images)
-            archive.unlink()
+    if not images.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / "lock"):
+            if not images.exists():
+                archive = folder / "archive.zip"
+                _download(config.inaturalist_url, archive, size=size)
+                _unpack(archive, images)
     return images
 
 
-def _check_free_space(folder: Path, *, needed: int) -> None:
-    have = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    free = shutil.disk_usage(folder).free
-    if free + have < needed:
-        raise UserError(
-            f"data.cache: {folder}: has {free / 1e9:.1f} GB free, archive and images need"
-            f" {needed / 1e9:.1f} GB; choose another data.cache"
-        )
-
-
 def _download(url: str, archive: Path, *, size: int) -> None:
-    """Appends to what is there until the archive has its size."""
-    have = archive.stat().st_size if archive.exists() else 0
-    if have < size:
+    """Appends to what is there until the archive has its size.
+
+    A connection that breaks is opened again for as long as bytes keep coming.
+    """
+    if (have := _size(archive)) < size:
+        _check_free_space(archive.parent, needed=2 * size - have, what="archive and images")
+    while (have := _size(archive)) < size:
+        problem = "the transfer ended early"
         try:
             _append_rest(url, archive, have=have, size=size)
         except requests.RequestException as error:
-            kept = archive.stat().st_size if archive.exists() else 0
+            problem = str(error)
+        if (kept := _size(archive)) <= have:
             raise UserError(
-                f"data.inaturalist_url: {url}: {error}; {kept:,} of {size:,} bytes are kept"
+                f"data.inaturalist_url: {url}: {problem}; {kept:,} of {size:,} bytes are kept"
                 " and the next call goes on from there"
-            ) from None
-    arrived = archive.stat().st_size
-    if arrived != size:
-        if arrived > size:
-            archive.unlink()
-        raise UserError(
-            f"data.inaturalist_url: {url}: gave {arrived:,} bytes, the archive has {size:,}"
-        )
+            )
 
 
 def _append_rest(url: str, archive: Path, *, have: int, size: int) -> None:
-    headers = {"Range": f"bytes={have}-"} if have else {}
+    # Bytes as they lie on the server: a range of a compressed transfer would be another range.
+    headers = {"Range": f"bytes={have}-", "Accept-Encoding": "identity"}
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
         response.raise_for_status()
         resumed = response.status_code == requests.codes.partial_content
+        start = have if resumed else 0
+        _check_announced_size(response, start=start, size=size)
         console = Console(stderr=True)
         columns = (*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn())
         with (
             archive.open("ab" if resumed else "wb") as file,
             Progress(*columns, console=console, disable=not console.is_terminal) as progress,
         ):
-            task = progress.add_task("nature_12K.zip", total=size, completed=have * resumed)
+            task = progress.add_task("nature_12K.zip", total=size, completed=start)
             for chunk in response.iter_content(CHUNK):
-                file.write(chunk)
+                file.write(chunk[: size - file.tell()])
                 progress.advance(task, len(chunk))
 
 
+def _check_announced_size(response: requests.Response, *, start: int, size: int) -> None:
+    """Before a byte is kept: an error page would spoil what an earlier call brought."""
+    announced = start + int(response.headers.get("Content-Length", size - start))
+    if announced != size:
+        raise UserError(
+            f"data.inaturalist_url: {response.url}: has {announced:,} bytes, but the archive"
+            f" nature_12K.zip has {size:,}; an address of that file is needed"
+        )
+
+
 def _unpack(archive: Path, images: Path) -> None:
-    """Unpacks beside the final place and renames, so that `images` is whole or absent."""
+    """Unpacks beside the final place and renames, so that `images` is whole or absent.
+
+    An archive that cannot be used is deleted, for the next call to fetch a better one.
+    """
     scratch = images.with_suffix(".unpacking")
-    shutil.rmtree(scratch, ignore_errors=True)
+    if scratch.exists():  # left by a call that was killed
+        shutil.rmtree(scratch)
     try:
         with zipfile.ZipFile(archive) as contents:
-            for member in contents.infolist():
-                _check_member(member)
-            contents.extractall(scratch)
-    except zipfile.BadZipFile as error:
+            members = contents.infolist()
+            _check_members(members)
+            unpacked = sum(member.file_size for member in members)
+            _check_free_space(archive.parent, needed=unpacked, what="the unpacked images")
+            console = Console(stderr=True)
+            hidden = not console.is_terminal
+            for member in track(members, "unpacking", console=console, disable=hidden):
+                contents.extract(member, scratch)
+    except (zipfile.BadZipFile, _UnsafeMemberError) as error:
         archive.unlink()
         raise UserError(
-            f"data.inaturalist_url: what was downloaded is no archive: {error}"
+            f"data.inaturalist_url: what came from there is not the archive: {error};"
+            " it was deleted, choose another address or call again"
         ) from None
     scratch.rename(images)
+    archive.unlink()
 
 
-def _check_member(member: zipfile.ZipInfo) -> None:
-    """Refuses what would be written outside the folder, or is a link that could lead there."""
-    path = PurePosixPath(member.filename.replace("\\\\", "/"))
-    is_link = stat.S_ISLNK(member.external_attr >> 16)
-    if path.is_absolute() or ".." in path.parts or is_link or ":" in path.parts[0]:
+class _UnsafeMemberError(Exception):
+    """An archive member that would be written outside the folder, or a link that leads there."""
+
+
+def _check_members(members: list[zipfile.ZipInfo]) -> None:
+    for member in members:
+        path = PurePosixPath(member.filename.replace("\\", "/"))
+        is_link = stat.S_ISLNK(member.external_attr >> 16)
+        if is_link or path.is_absolute() or ".." in path.parts or ":" in member.filename:
+            raise _UnsafeMemberError(f"its member {member.filename!r} leads outside of it")
+
+
+def _check_free_space(folder: Path, *, needed: int, what: str) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed:
         raise UserError(
-            f"data.inaturalist_url: the archive has a member that leads outside:"
-            f" {member.filename!r}; it was not unpacked"
+            f"data.cache: {folder}: has {free / 1e9:.1f} GB free, {what} need"
+            f" {needed / 1e9:.1f} GB; free some, or choose another data.cache"
         )
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

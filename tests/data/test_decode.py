@@ -1,0 +1,186 @@
+"""Photographs as people have them: odd modes, turned, damaged, absurd."""
+
+import io
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from inat_ray.data import decode
+from inat_ray.data.decode import Fit, UndecodableError, decode_square
+
+
+def encoded(picture: Image.Image, kind: str, **options: Any) -> bytes:
+    content = io.BytesIO()
+    picture.save(content, kind, **options)
+    return content.getvalue()
+
+
+def square(content: bytes, *, side: int = 32, fit: Fit = "crop") -> NDArray[np.uint8]:
+    pixels = decode_square(content, side=side, fit=fit)
+    assert pixels.shape == (side, side, 3)
+    assert pixels.dtype == np.uint8
+    return pixels
+
+
+def thirds(width: int, height: int) -> Image.Image:
+    """Red, green and blue, each a third of the longer side."""
+    along = max(width, height)
+    line = np.zeros((along, 3), dtype=np.uint8)
+    for channel in range(3):
+        line[channel * along // 3 : (channel + 1) * along // 3, channel] = 255
+    across = line[None] if width >= height else line[:, None]
+    return Image.fromarray(np.ascontiguousarray(np.broadcast_to(across, (height, width, 3))))
+
+
+@pytest.mark.parametrize("size", [(96, 32), (32, 96)])
+def test_crop_keeps_the_middle(size: tuple[int, int]) -> None:
+    pixels = square(encoded(thirds(*size), "png"), fit="crop")
+    assert (pixels.reshape(-1, 3).mean(axis=0).round() == [0, 255, 0]).all()
+
+
+@pytest.mark.parametrize("size", [(96, 32), (32, 96)])
+def test_squash_keeps_everything_and_fills_the_square(size: tuple[int, int]) -> None:
+    pixels = square(encoded(thirds(*size), "png"), fit="squash")
+    assert pixels.reshape(-1, 3).mean(axis=0) == pytest.approx([85, 85, 85], abs=3)
+
+
+@pytest.mark.parametrize("size", [(96, 32), (32, 96)])
+def test_pad_keeps_the_shape_between_grey_bars(size: tuple[int, int]) -> None:
+    pixels = square(encoded(thirds(*size), "png"), side=48, fit="pad")
+    grey = (pixels == 128).all(axis=2)
+    assert grey.mean() == pytest.approx(2 / 3)
+    assert grey[0, 0]
+    assert grey[-1, -1]
+    assert not grey[24, 24]
+
+
+@pytest.mark.parametrize("fit", ["crop", "squash", "pad"])
+def test_a_small_picture_is_enlarged(fit: Fit) -> None:
+    pixels = square(encoded(Image.new("RGB", (5, 5), (10, 20, 30)), "png"), side=64, fit=fit)
+    assert (pixels == [10, 20, 30]).all()
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "kind", "expected"),
+    [
+        ("L", 90, "png", (90, 90, 90)),
+        ("1", 1, "png", (255, 255, 255)),
+        ("P", 0, "png", (0, 0, 0)),
+        ("P", 0, "gif", (0, 0, 0)),
+        ("LA", (90, 255), "png", (90, 90, 90)),
+        ("LA", (90, 0), "png", (255, 255, 255)),
+        ("RGBA", (10, 20, 30, 255), "png", (10, 20, 30)),
+        ("RGBA", (10, 20, 30, 0), "webp", (255, 255, 255)),
+        ("I;16", 200 * 256, "png", (200, 200, 200)),
+        ("I", 200 * 256, "tiff", (200, 200, 200)),
+        ("CMYK", (0, 255, 255, 0), "tiff", (255, 0, 0)),
+    ],
+)
+def test_odd_modes_become_rgb(mode: str, colour: Any, kind: str, expected: Any) -> None:
+    picture = Image.new(mode, (40, 40), colour)
+    assert (square(encoded(picture, kind)) == expected).all()
+
+
+@pytest.mark.parametrize(("mode", "colour"), [("CMYK", (0, 255, 255, 0)), ("YCbCr", (76, 85, 255))])
+def test_jpegs_in_other_colour_spaces_become_rgb(mode: str, colour: Any) -> None:
+    pixels = square(encoded(Image.new(mode, (40, 40), colour), "jpeg"))
+    assert pixels.reshape(-1, 3).mean(axis=0) == pytest.approx([255, 0, 0], abs=4)
+
+
+def test_a_palette_with_transparency_is_white_where_it_is_clear() -> None:
+    picture = Image.new("P", (40, 40), 1)
+    picture.putpalette([0, 0, 0, 200, 100, 50])
+    pixels = square(encoded(picture, "png", transparency=bytes([255, 0])))
+    assert (pixels == 255).all()
+
+
+@pytest.mark.parametrize(("orientation", "top"), [(1, 0), (3, 2), (6, None), (8, None)])
+def test_exif_orientation_turns_the_picture_upright(orientation: int, top: int | None) -> None:
+    """Red lies at the top as stored: upright at 1, below at 3, at a side at 6 and 8."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = encoded(thirds(47, 48), "jpeg", exif=exif, quality=95)
+    pixels = square(content, side=48, fit="squash").astype(int)
+    if top is None:
+        side = 47 if orientation == 6 else 0
+        assert pixels[24, side].argmax() == 0
+    else:
+        assert pixels[0, 24].argmax() == top
+
+
+def test_damaged_exif_does_not_lose_the_picture() -> None:
+    content = encoded(Image.new("RGB", (40, 40), (0, 255, 0)), "jpeg", exif=b"Exif\0\0MM\0*\0\0")
+    assert square(content)[16, 16].argmax() == 1
+
+
+def test_a_jpeg_is_decoded_at_a_reduced_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+    fit = decode.to_square
+
+    def watched(picture: Image.Image, **options: Any) -> NDArray[np.uint8]:
+        sizes.append(picture.size)
+        return fit(picture, **options)
+
+    monkeypatch.setattr(decode, "to_square", watched)
+    square(encoded(thirds(800, 600), "jpeg"), side=70)
+    assert sizes == [(100, 75)]
+
+
+def test_only_the_first_picture_of_an_animation_counts() -> None:
+    frames = [Image.new("RGB", (40, 40), colour) for colour in ("red", "blue")]
+    content = encoded(frames[0], "gif", save_all=True, append_images=frames[1:])
+    assert square(content)[0, 0].tolist() == [255, 0, 0]
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png", "webp", "tiff", "gif", "bmp"])
+def test_a_truncated_file_is_refused(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    picture = Image.fromarray(rng.integers(0, 256, (90, 120, 3), dtype=np.uint8))
+    content = encoded(picture, kind)
+    with pytest.raises(UndecodableError):
+        square(content[: len(content) // 2])
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"", "is empty"), (b"<html>no photograph</html>", "is not a picture")],
+)
+def test_what_is_no_picture_is_refused_by_name(content: bytes, reason: str) -> None:
+    with pytest.raises(UndecodableError, match=reason):
+        square(content)
+
+
+def test_a_decompression_bomb_is_refused_by_its_header() -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        checksum = zlib.crc32(kind + data)
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", checksum)
+
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0"))
+    with pytest.raises(UndecodableError, match="60000 x 60000 pixels"):
+        square(content)
+
+
+def test_large_pictures_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "LARGE", 100)
+    held = []
+    fit = decode.to_square
+
+    def watched(picture: Image.Image, **options: Any) -> NDArray[np.uint8]:
+        held.append(decode._one_large_picture.locked())
+        return fit(picture, **options)
+
+    monkeypatch.setattr(decode, "to_square", watched)
+    square(encoded(thirds(40, 40), "png"))
+    square(encoded(thirds(9, 9), "png"))
+    assert held == [True, False]
+
+
+def test_floating_point_pixels_are_refused() -> None:
+    with pytest.raises(UndecodableError, match="floating-point"):
+        square(encoded(Image.new("F", (40, 40), 0.5), "tiff"))
