@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -168,19 +169,21 @@ def _decode_all(
     decode = partial(_decode_one, source, pixels, fit)
     console = Console(stderr=True)
     pool = ThreadPoolExecutor(os.cpu_count())
-    try:
-        return list(
-            track(
-                pool.map(decode, range(len(pixels))),
-                description="decoding",
-                total=len(pixels),
-                console=console,
-                transient=True,
-                disable=not (progress and console.is_terminal),
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, of damaged EXIF in pictures that are whole
+        try:
+            return list(
+                track(
+                    pool.map(decode, range(len(pixels))),
+                    description="decoding",
+                    total=len(pixels),
+                    console=console,
+                    transient=True,
+                    disable=not (progress and console.is_terminal),
+                )
             )
-        )
-    finally:
-        pool.shutdown(cancel_futures=True)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _decode_one(source: Source, pixels: NDArray[np.uint8], fit: Fit, index: int) -> _Decoded:

@@ -114,7 +114,12 @@ def test_exif_orientation_turns_the_picture_upright(orientation: int, top: int |
 
 
 def test_damaged_exif_does_not_lose_the_picture() -> None:
-    content = encoded(Image.new("RGB", (40, 40), (0, 255, 0)), "jpeg", exif=b"Exif\0\0MM\0*\0\0")
+    """Turned by its EXIF, whose width is the text "abc": Pillow fails to write it back."""
+    entries = struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0) + struct.pack(
+        ">HHI4s", 0x0100, 2, 4, b"abc"
+    )
+    exif = b"Exif\0\0MM\0*" + struct.pack(">IH", 8, 2) + entries + bytes(4)
+    content = encoded(Image.new("RGB", (40, 40), (0, 255, 0)), "jpeg", exif=exif)
     assert square(content)[16, 16].argmax() == 1
 
 

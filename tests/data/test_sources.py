@@ -1,0 +1,222 @@
+"""Folders as people have them, and what is said about those that cannot be used."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from inat_ray.config.errors import UserError
+from inat_ray.config.experiment import DataConfig
+from inat_ray.data.decode import UndecodableError
+from inat_ray.data.sources import open_source
+
+from .conftest import Photographs
+
+
+def names(config: DataConfig) -> list[str]:
+    return [item.name for item in open_source(config).items]
+
+
+def roles(config: DataConfig) -> dict[str, str]:
+    """Role by the first part of the name."""
+    return {item.name.split("/")[0]: item.role for item in open_source(config).items}
+
+
+def refusal(config: DataConfig) -> str:
+    with pytest.raises(UserError) as error:
+        open_source(config)
+    return str(error.value)
+
+
+def test_val_is_the_test_set_where_there_is_no_other(
+    photographs: Photographs, config: DataConfig
+) -> None:
+    for name in ("train/ash", "train/oak", "val/ash", "val/oak"):
+        photographs(name, 1)
+    assert names(config) == [
+        "train/ash/0.png",
+        "train/oak/0.png",
+        "test/ash/0.png",
+        "test/oak/0.png",
+    ]
+    assert roles(config) == {"train": "train", "test": "test"}
+    assert [item.label for item in open_source(config).items] == [0, 1, 0, 1]
+    assert open_source(config).classes == ["ash", "oak"]
+
+
+@pytest.mark.parametrize("validation", ["val", "valid", "validation", "Val"])
+def test_three_parts_are_used_as_given(
+    validation: str, photographs: Photographs, config: DataConfig
+) -> None:
+    for part in ("train", validation, "test"):
+        photographs(f"{part}/ash", 1)
+        photographs(f"{part}/oak", 1)
+    assert roles(config) == {"train": "train", "validation": "validation", "test": "test"}
+
+
+def test_train_and_test_leave_the_validation_to_the_split(
+    photographs: Photographs, config: DataConfig
+) -> None:
+    for name in ("train/ash", "train/oak", "test/ash", "test/oak"):
+        photographs(name, 1)
+    assert roles(config) == {"train": "train", "test": "test"}
+
+
+def test_plain_class_folders_have_no_roles(photographs: Photographs, config: DataConfig) -> None:
+    photographs("ash", 2)
+    photographs("oak", 1)
+    assert names(config) == ["ash/0.png", "ash/1.png", "oak/0.png"]
+    assert set(roles(config).values()) == {""}
+
+
+def test_a_class_may_be_called_train(photographs: Photographs, config: DataConfig) -> None:
+    for name in ("aeroplane", "bus", "train"):
+        photographs(name, 1)
+    assert open_source(config).classes == ["aeroplane", "bus", "train"]
+
+
+@pytest.mark.parametrize(
+    "layout", [("train/ash", "train/oak", "val/ash", "val/oak"), ("ash", "oak")]
+)
+def test_a_folder_around_everything_is_looked_through(
+    layout: tuple[str, ...], photographs: Photographs, config: DataConfig, folder: Path
+) -> None:
+    for name in layout:
+        photographs(name, 1)
+    around = folder.parent / "around"
+    around.mkdir()
+    (around / ".DS_Store").write_text("stray")
+    (around / "__MACOSX").mkdir()
+    found = names(config)
+    shutil.move(folder, around)
+    assert names(config.model_copy(update={"source": str(around)})) == found
+
+
+def test_stray_files_are_passed_over(
+    photographs: Photographs, config: DataConfig, folder: Path
+) -> None:
+    photographs("ash", 1)
+    photographs("oak", 1)
+    found = names(config)
+    (folder / ".DS_Store").write_text("stray")
+    (folder / "labels.csv").write_text("stray")
+    (folder / ".hidden").mkdir()
+    (folder / "oak" / "Thumbs.db").write_text("stray")
+    (folder / "oak" / "._0.png").write_text("stray")
+    (folder / "oak" / ".cache").mkdir()
+    shutil.copy(folder / "ash" / "0.png", folder / "oak" / ".cache" / "0.png")
+    assert names(config) == found
+
+
+def test_folders_inside_a_class_belong_to_it_and_capital_extensions_count(
+    photographs: Photographs, config: DataConfig, folder: Path
+) -> None:
+    photographs("ash", 1)
+    photographs("oak/2021/june", 1)
+    shutil.copy(folder / "ash" / "0.png", folder / "oak" / "A.PNG")
+    assert names(config) == ["ash/0.png", "oak/2021/june/0.png", "oak/A.PNG"]
+
+
+def test_linked_images_and_class_folders_are_followed_but_not_circles(
+    photographs: Photographs, config: DataConfig, folder: Path
+) -> None:
+    photographs("ash", 1)
+    photographs("../elsewhere", 2)
+    (folder / "oak").symlink_to(folder.parent / "elsewhere")
+    (folder / "ash" / "linked.png").symlink_to(folder.parent / "elsewhere" / "0.png")
+    (folder / "ash" / "circle").symlink_to(folder / "ash")
+    assert names(config) == ["ash/0.png", "ash/linked.png", "oak/0.png", "oak/1.png"]
+
+
+def test_a_link_to_nowhere_is_an_image_that_cannot_be_read(
+    photographs: Photographs, config: DataConfig, folder: Path
+) -> None:
+    photographs("ash", 1)
+    photographs("oak", 1)
+    (folder / "oak" / "lost.png").symlink_to(folder / "nowhere.png")
+    source = open_source(config)
+    assert len(list(source.identity())) == 3
+    with pytest.raises(UndecodableError, match="cannot be read: No such file"):
+        source.content(2)
+
+
+def test_the_identity_changes_with_a_file(
+    photographs: Photographs, config: DataConfig, folder: Path
+) -> None:
+    photographs("ash", 1)
+    photographs("oak", 1)
+    before = list(open_source(config).identity())
+    assert list(open_source(config).identity()) == before
+    with (folder / "oak" / "0.png").open("ab") as file:
+        file.write(b" ")
+    assert list(open_source(config).identity()) != before
+
+
+def test_a_folder_that_is_not_there_is_named(config: DataConfig) -> None:
+    gone = config.model_copy(update={"source": "/no/such/folder"})
+    assert "/no/such/folder: there is no such folder" in refusal(gone)
+
+
+def test_a_file_is_no_source(config: DataConfig, tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_text("")
+    file = config.model_copy(update={"source": str(tmp_path / "photo.jpg")})
+    assert "is a file; a folder is needed" in refusal(file)
+
+
+def test_an_empty_folder_is_told_what_is_allowed(config: DataConfig) -> None:
+    assert "holds no class folders" in refusal(config)
+    assert "one folder a class" in refusal(config)
+
+
+def test_a_single_class_is_not_enough(photographs: Photographs, config: DataConfig) -> None:
+    photographs("ash", 3)
+    assert "holds one class, ash; at least two are needed" in refusal(config)
+
+
+def test_classes_that_differ_between_parts_are_named(
+    photographs: Photographs, config: DataConfig
+) -> None:
+    for name in ("train/ash", "train/oak", "val/ash", "val/elm"):
+        photographs(name, 1)
+    assert "train: has no class folder elm" in refusal(config)
+
+
+def test_a_class_folder_without_images_is_named(
+    photographs: Photographs, config: DataConfig, folder: Path
+) -> None:
+    photographs("ash", 1)
+    photographs("oak", 1)
+    (folder / "elm").mkdir()
+    (folder / "elm" / "photo.heic").write_text("")
+    assert "no images in elm" in refusal(config)
+
+
+@pytest.mark.parametrize(
+    "parts", [("train",), ("train", "val", "valid"), ("val", "test"), ("test", "other")]
+)
+def test_parts_that_make_no_layout_are_named(
+    parts: tuple[str, ...], photographs: Photographs, config: DataConfig
+) -> None:
+    for part in parts:
+        photographs(f"{part}/ash", 1)
+        photographs(f"{part}/oak", 1)
+    message = refusal(config)
+    assert f"{parts[0]}/" in message
+    assert "allowed: train/ + val/" in message
+
+
+def test_parts_under_other_names_are_not_taken_for_classes(
+    photographs: Photographs, config: DataConfig
+) -> None:
+    for name in ("training/ash", "training/oak", "testing/ash", "testing/oak"):
+        photographs(name, 1)
+    assert "testing, training all hold a folder ash, oak" in refusal(config)
+
+
+def test_a_cache_in_the_folder_of_the_images_is_refused(
+    photographs: Photographs, config: DataConfig, folder: Path
+) -> None:
+    photographs("ash", 1)
+    photographs("oak", 1)
+    inside = config.model_copy(update={"cache": str(folder / "cache")})
+    assert "lies in the folder of the images" in refusal(inside)
