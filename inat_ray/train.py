@@ -40,6 +40,7 @@ def main(
     from inat_ray.data.dataset import open_dataset
     from inat_ray.inspection.ending import announce, conclude
     from inat_ray.inspection.observed import observed_log
+    from inat_ray.training.checkpoint import load_model
     from inat_ray.training.device import resolve_device
     from inat_ray.training.fit import Fit
     from inat_ray.training.single import train_keeping_best
@@ -65,7 +66,8 @@ def main(
         )
         result = training_result(trial, experiment=config, data=dataset)
         if test:
-            look = look_at_test(run.model, data=dataset, device=device, run=run, log=log)
+            model = load_model(run.model)
+            look = look_at_test(model, data=dataset, device=device, run=run, log=log)
             result |= look_result(look)
     conclude(console, run=run, result=result, model=config)
     if as_json:

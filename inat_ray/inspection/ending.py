@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -37,12 +36,17 @@ def conclude(console: Console, *, run: RunFolder, result: Result, model: Experim
     history = read_history(run.log)
     if len(history.searched) > 1:
         console.print(leaderboard_table(history))
-    console.print(result_table(result))
+    print_result(console, result)
     console.print(
         f"TensorBoard: [bold]tensorboard --logdir {escape(str(run.tensorboard))}[/]\n"
         f"Evaluate:    [bold]python -m inat_ray.evaluate {escape(str(run.model))} --data D[/]",
         soft_wrap=True,
     )
+
+
+def print_result(console: Console, result: Result) -> None:
+    """The numbers of a result as a table."""
+    console.print(result_table(result))
 
 
 @contextmanager
@@ -67,8 +71,3 @@ def _name_some(console: Console, names: Sequence[str], *, what: str) -> None:
         more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
         shown = escape("; ".join(names[:SHOWN_NAMES]))
         console.print(f"[yellow]note[/]  {len(names)} {what}: {shown}{more}", soft_wrap=True)
-
-
-def model_path(given: Path) -> Path:
-    """The model file that a user means by a path: itself, or the one in a run folder."""
-    return RunFolder(given).model if given.is_dir() else given

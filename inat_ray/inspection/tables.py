@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from inat_ray.tuning.run_log import EpochEnded, History, TrialHistory
+from inat_ray.tuning.run_log import EpochEnded, History, ParameterKind, TrialHistory
 
 EPOCH_COLUMNS = pa.schema(
     [("trial_id", pa.string()), ("epoch", pa.int64())]
@@ -40,9 +40,9 @@ def trials_table(history: History) -> pa.Table:
         "epochs": pa.array([len(t.epochs) for t in trials], pa.int64()),
         "seconds": pa.array([sum(e.seconds for e in t.epochs) for t in trials], pa.float64()),
     }
-    names = history.run.parameters if history.run else []
-    for name in names:
-        columns[name] = _parameter_column([t.parameters.get(name) for t in trials])
+    kinds = history.run.parameters if history.run else {}
+    for name, kind in kinds.items():
+        columns[name] = _parameter_column([t.parameters[name] for t in trials], kind)
     return pa.table(columns)
 
 
@@ -53,14 +53,14 @@ def epochs_table(history: History) -> pa.Table:
     return pa.table(columns, schema=EPOCH_COLUMNS)
 
 
-def _parameter_column(values: Column) -> pa.Array:
-    """Of the values' own type where they share one, of numbers as floats, else as JSON."""
-    kinds = {type(value) for value in values if value is not None}
-    if kinds <= {int, float} and kinds != {int}:
-        return pa.array(values, pa.float64())
-    if len(kinds) == 1 and kinds <= {int, bool, str}:
-        return pa.array(values)
-    return pa.array([json.dumps(value) for value in values], pa.string())
+def _parameter_column(values: Column, kind: ParameterKind) -> pa.Array:
+    """Whole numbers stay whole where all are; strings that are no strings are JSON."""
+    if kind == "boolean":
+        return pa.array(values, pa.bool_())
+    if kind == "number":
+        whole = all(isinstance(value, int) for value in values)
+        return pa.array(values, pa.int64() if whole else pa.float64())
+    return pa.array([v if isinstance(v, str) else json.dumps(v) for v in values], pa.string())
 
 
 def _best_accuracy(trial: TrialHistory) -> float | None:

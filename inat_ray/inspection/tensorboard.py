@@ -6,11 +6,16 @@ metric, is declared before the first trial; a trial's session starts when the tr
 
 import json
 from pathlib import Path
-from typing import Any
 
+from google.protobuf.struct_pb2 import Value
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.plugins.hparams import api_pb2, summary
+from tensorboard.plugins.hparams import api_pb2, metadata
+from tensorboard.plugins.hparams.plugin_data_pb2 import (
+    HParamsPluginData,
+    SessionEndInfo,
+    SessionStartInfo,
+)
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from inat_ray.tuning.run_log import (
@@ -18,6 +23,7 @@ from inat_ray.tuning.run_log import (
     AnyRecord,
     EpochEnded,
     History,
+    ParameterKind,
     RunStarted,
     TrialEnded,
     TrialStarted,
@@ -39,6 +45,12 @@ BEST = "val/best_accuracy"
 """Tag of the running best, whose last value is the trial's best."""
 
 METRICS = {"val/accuracy": "final validation accuracy", BEST: "best validation accuracy"}
+
+TYPES: dict[ParameterKind, int] = {
+    "number": api_pb2.DATA_TYPE_FLOAT64,
+    "boolean": api_pb2.DATA_TYPE_BOOL,
+    "string": api_pb2.DATA_TYPE_STRING,
+}
 
 STATUS: dict[TrialState, int] = {
     "running": api_pb2.STATUS_RUNNING,
@@ -76,25 +88,30 @@ class TensorBoardObserver:
         self._writers.clear()
 
     def _declare(self, record: RunStarted) -> None:
-        experiment = summary.experiment_pb(
-            hparam_infos=[api_pb2.HParamInfo(name=n) for n in (*record.parameters, "seed")],
+        kinds: dict[str, ParameterKind] = {**record.parameters, "seed": "number"}
+        experiment = api_pb2.Experiment(
+            hparam_infos=[
+                api_pb2.HParamInfo(name=name, type=TYPES[kind]) for name, kind in kinds.items()
+            ],
             metric_infos=[
                 api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag), display_name=title)
                 for tag, title in METRICS.items()
             ],
             time_created_secs=record.time,
         )
-        self._write(".", experiment, at=record.time)
+        content = HParamsPluginData(experiment=experiment)
+        self._write(".", _plugin_summary(metadata.EXPERIMENT_TAG, content), at=record.time)
         self._close(".")
 
     def _start(self, record: TrialStarted) -> None:
-        hparams = {name: _hparam(value) for name, value in record.parameters.items()}
-        session = summary.session_start_pb(
-            hparams | {"seed": record.seed},
-            group_name=record.trial_id,
-            start_time_secs=record.time,
-        )
-        self._write(record.trial_id, session, at=record.time)
+        start = SessionStartInfo(group_name=record.trial_id, start_time_secs=record.time)
+        kinds = self.history.run.parameters if self.history.run else {}
+        for name, value in record.parameters.items():
+            _set_value(start.hparams[name], value, kinds[name])
+        _set_value(start.hparams["seed"], record.seed, "number")
+        content = HParamsPluginData(session_start_info=start)
+        tag = metadata.SESSION_START_INFO_TAG
+        self._write(record.trial_id, _plugin_summary(tag, content), at=record.time)
 
     def _epoch(self, record: EpochEnded) -> None:
         trial = self.history.trials[record.trial_id]
@@ -106,8 +123,10 @@ class TensorBoardObserver:
         self._write(record.trial_id, Summary(value=scalars), at=record.time, step=record.epoch)
 
     def _end(self, record: TrialEnded) -> None:
-        session = summary.session_end_pb(STATUS[record.state], end_time_secs=record.time)
-        self._write(record.trial_id, session, at=record.time)
+        end = SessionEndInfo(status=STATUS[record.state], end_time_secs=record.time)
+        content = HParamsPluginData(session_end_info=end)
+        tag = metadata.SESSION_END_INFO_TAG
+        self._write(record.trial_id, _plugin_summary(tag, content), at=record.time)
         self._close(record.trial_id)
 
     def _write(self, name: str, content: Summary, *, at: float, step: int = 0) -> None:
@@ -123,6 +142,17 @@ class TensorBoardObserver:
         self._writers.pop(name).close()
 
 
-def _hparam(value: JSON) -> Any:
-    """What an HParams column can hold: numbers, booleans and strings; the rest as JSON."""
-    return value if isinstance(value, bool | int | float | str) else json.dumps(value)
+def _plugin_summary(tag: str, content: HParamsPluginData) -> Summary:
+    """A summary without a value, whose metadata the HParams tab reads."""
+    about = metadata.create_summary_metadata(content)
+    return Summary(value=[Summary.Value(tag=tag, metadata=about)])
+
+
+def _set_value(target: Value, value: JSON, kind: ParameterKind) -> None:
+    """Sets a hyperparameter's value in the column's own type."""
+    if kind == "number":
+        target.number_value = value
+    elif kind == "boolean":
+        target.bool_value = value
+    else:
+        target.string_value = value if isinstance(value, str) else json.dumps(value)

@@ -70,12 +70,8 @@ class LoadedModel:
     model: nn.Module
 
     def evaluate(self, data: DataSet, subset: SubsetName, *, device: torch.device) -> Evaluation:
-        """The model on a subset. Raises UserError where the data has other classes."""
-        if data.pack.classes != self.classes:
-            raise UserError(
-                f"data: has the classes {', '.join(data.pack.classes)};"
-                f" {self.path} was trained on {', '.join(self.classes)}"
-            )
+        """The model on a subset, whose classes must be its own: see `check_classes`."""
+        self.check_classes(data)
         recipe = self.experiment.recipe
         model = self.model.to(device)
         if recipe.channels_last:
@@ -87,6 +83,14 @@ class LoadedModel:
             size=self.experiment.data.image_size,
             recipe=recipe,
         )
+
+    def check_classes(self, data: DataSet) -> None:
+        """Raises UserError where the data has other classes than the model."""
+        if data.pack.classes != self.classes:
+            raise UserError(
+                f"data: has the classes {', '.join(data.pack.classes)};"
+                f" {self.path} was trained on {', '.join(self.classes)}"
+            )
 
 
 def load_model(path: Path) -> LoadedModel:

@@ -1,6 +1,7 @@
 """The one place that reads the test set, and leaves a record of each look."""
 
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -8,25 +9,24 @@ import torch
 
 from inat_ray.data.dataset import DataSet
 from inat_ray.data.split import SubsetName
-from inat_ray.training.checkpoint import load_model
+from inat_ray.training.checkpoint import LoadedModel
 from inat_ray.training.evaluation import Evaluation
 from inat_ray.tuning.run_folder import RunFolder
 from inat_ray.tuning.run_log import LookAtTest, RunLog
 
 
 def look_at_test(
-    model_path: Path, *, data: DataSet, device: torch.device, run: RunFolder, log: RunLog
+    model: LoadedModel, *, data: DataSet, device: torch.device, run: RunFolder, log: RunLog
 ) -> LookAtTest:
     """Evaluates a saved model on the test images, once, and records that it was done.
 
     The predictions go into the run folder, so that a report needs no second look.
     """
-    model = load_model(model_path)
     evaluation = model.evaluate(data, "test", device=device)
     predictions = run.log / f"test_predictions_{len(log.history.looks) + 1}.parquet"
-    write_predictions(evaluation, data=data, split="test", path=predictions)
+    write_predictions(evaluation, data=data, subset="test", path=predictions)
     look = LookAtTest(
-        model=model_path.name,
+        model=model.path.name,
         accuracy=evaluation.metrics.accuracy,
         loss=evaluation.metrics.loss,
         images=evaluation.metrics.images,
@@ -36,12 +36,27 @@ def look_at_test(
     return look
 
 
+def evaluate_split(
+    model: LoadedModel,
+    *,
+    data: DataSet,
+    subset: Literal["train", "validation"],
+    device: torch.device,
+    run: RunFolder,
+) -> Evaluation:
+    """A saved model on images that may be looked at as often as one likes."""
+    evaluation = model.evaluate(data, subset, device=device)
+    path = run.path / f"{subset}_predictions.parquet"
+    write_predictions(evaluation, data=data, subset=subset, path=path)
+    return evaluation
+
+
 def write_predictions(
-    evaluation: Evaluation, *, data: DataSet, split: SubsetName, path: Path
+    evaluation: Evaluation, *, data: DataSet, subset: SubsetName, path: Path
 ) -> None:
     """A row an image: name, truth, prediction, and the probabilities by class."""
     classes = data.pack.classes
-    indices = data.subset(split)
+    indices = data.subset(subset)
     guesses = evaluation.probabilities.argmax(dim=1).tolist()
     table = pa.table(
         {

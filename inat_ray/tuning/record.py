@@ -29,7 +29,7 @@ def single_run_started(experiment: Experiment) -> RunStarted:
         goal=metric.goal,
         trials=1,
         epochs=experiment.recipe.epochs,
-        parameters=[],
+        parameters={},
     )
 
 

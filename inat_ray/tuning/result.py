@@ -13,6 +13,7 @@ from inat_ray.config.experiment import Experiment
 from inat_ray.data.dataset import DataSet
 from inat_ray.models.cnn import build_cnn
 from inat_ray.models.complexity import complexity
+from inat_ray.training.metrics import Metrics
 from inat_ray.tuning.run_log import History, LookAtTest, TrialHistory
 
 Result = dict[str, Any]
@@ -68,6 +69,17 @@ def look_result(look: LookAtTest) -> Result:
     return {"test_accuracy": look.accuracy, "test_loss": look.loss, "test_images": look.images}
 
 
+def evaluation_result(metrics: Metrics, *, subset: str) -> Result:
+    """What evaluating a subset that is not the test set gives."""
+    prefix = "val" if subset == "validation" else subset
+    return {
+        f"{prefix}_accuracy": metrics.accuracy,
+        f"{prefix}_balanced_accuracy": metrics.balanced_accuracy,
+        f"{prefix}_loss": metrics.loss,
+        f"{prefix}_images": metrics.images,
+    }
+
+
 def search_result(history: History) -> Result:
     """What the search did: its winner, trials by state, epochs spent and saved."""
     assert history.run is not None
@@ -94,14 +106,14 @@ def versions() -> dict[str, str]:
 def write_result(result: Result, path: Path) -> None:
     """Writes result.json under a temporary name first, so that it is whole or absent."""
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(_without_nan(result), indent=2) + "\n", encoding="utf-8")
+    partial.write_text(json.dumps(without_nan(result), indent=2) + "\n", encoding="utf-8")
     partial.replace(path)
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
     """JSON has no NaN: a number that is none becomes null."""
     if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
+        return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

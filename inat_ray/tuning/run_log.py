@@ -22,6 +22,10 @@ TrialState = Literal["running", "finished", "stopped", "diverged", "failed", "in
 """`stopped`: by early stopping; `diverged`: the loss was no longer a number."""
 
 
+ParameterKind = Literal["number", "boolean", "string"]
+"""How a hyperparameter's values are shown; whatever is mixed or nested is a JSON string."""
+
+
 class Record(BaseModel):
     """A line of the log. `time` is in seconds since 1970."""
 
@@ -40,8 +44,8 @@ class RunStarted(Record):
     """Trials that are planned."""
     epochs: int
     """Epochs of a trial that is not stopped early (where epochs are searched: the most)."""
-    parameters: list[str]
-    """Dotted names that the search varies."""
+    parameters: dict[str, ParameterKind]
+    """Dotted names that the search varies, and what their values are."""
 
 
 class TrialStarted(Record):

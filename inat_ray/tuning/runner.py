@@ -13,11 +13,18 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from inat_ray.config.experiment import EarlyStopping, Experiment
-from inat_ray.config.space import SearchSpace
+from inat_ray.config.space import Numeric, Parameter, SearchSpace
 from inat_ray.data.dataset import DataSet
 from inat_ray.tuning.cluster import trial_resources
 from inat_ray.tuning.run_folder import RunFolder
-from inat_ray.tuning.run_log import EpochEnded, RunLog, RunStarted, TrialEnded, TrialStarted
+from inat_ray.tuning.run_log import (
+    EpochEnded,
+    ParameterKind,
+    RunLog,
+    RunStarted,
+    TrialEnded,
+    TrialStarted,
+)
 from inat_ray.tuning.schedulers import state_after_epoch
 from inat_ray.tuning.searchers import Suggest, searcher
 from inat_ray.tuning.trial import Trial, TrialContext
@@ -77,8 +84,19 @@ def _run_started(experiment: Experiment, space: SearchSpace) -> RunStarted:
         goal=search.metric.goal,
         trials=search.trials,
         epochs=experiment.recipe.epochs,
-        parameters=list(space.parameters),
+        parameters={name: parameter_kind(p) for name, p in space.parameters.items()},
     )
+
+
+def parameter_kind(parameter: Parameter) -> ParameterKind:
+    """What all values of a parameter have in common."""
+    if isinstance(parameter, Numeric):
+        return "number"
+    if all(isinstance(value, bool) for value in parameter.values):
+        return "boolean"
+    # A bool is an int to Python, but not to a reader of the table.
+    numbers = (isinstance(v, int | float) and not isinstance(v, bool) for v in parameter.values)
+    return "number" if all(numbers) else "string"
 
 
 class _StateIsInTheLog:

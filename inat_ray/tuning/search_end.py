@@ -6,6 +6,7 @@ import torch
 
 from inat_ray.config.experiment import Experiment
 from inat_ray.data.dataset import DataSet
+from inat_ray.training.checkpoint import load_model
 from inat_ray.tuning.look import look_at_test
 from inat_ray.tuning.record import record_training
 from inat_ray.tuning.result import Result, look_result, search_result, training_result
@@ -43,7 +44,8 @@ def finish_search(
     )
     result = training_result(trial, experiment=winner, data=data)
     result["search"] = search_result(log.history)
-    result |= look_result(look_at_test(run.model, data=data, device=device, run=run, log=log))
+    model = load_model(run.model)
+    result |= look_result(look_at_test(model, data=data, device=device, run=run, log=log))
     # The search is over: what its trials would have gone on from is of no more use.
     shutil.rmtree(run.checkpoints, ignore_errors=True)
     return winner, result

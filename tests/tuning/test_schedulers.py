@@ -12,7 +12,7 @@ def history_of(curves: dict[str, list[float]], *, metric: str = "val_accuracy") 
     goal = "minimize" if metric == "val_loss" else "maximize"
     history.add(
         RunStarted(
-            name="t", method="random", metric=metric, goal=goal, trials=9, epochs=10, parameters=[]
+            name="t", method="random", metric=metric, goal=goal, trials=9, epochs=10, parameters={}
         )
     )
     for trial_id, curve in curves.items():

@@ -32,7 +32,7 @@ def history_of(results, *, goal: str = "maximize") -> History:
     metric = "val_accuracy" if goal == "maximize" else "val_loss"
     history.add(
         RunStarted(
-            name="t", method="bayes", metric=metric, goal=goal, trials=50, epochs=3, parameters=[]
+            name="t", method="bayes", metric=metric, goal=goal, trials=50, epochs=3, parameters={}
         )
     )
     for number, (parameters, accuracies, state) in enumerate(results):
