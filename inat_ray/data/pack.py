@@ -211,8 +211,12 @@ def _check_quarantined(
     quarantined: Sequence[Quarantined], *, good: int, config: DataConfig
 ) -> None:
     count = good + len(quarantined)
-    if len(quarantined) > config.max_bad_fraction * count or good == 0:
-        some = "; ".join(f"{image.name} ({image.reason})" for image in quarantined[:5])
+    some = "; ".join(f"{image.name} ({image.reason})" for image in quarantined[:5])
+    if good == 0:
+        raise UserError(
+            f"data.source: {config.source}: none of {count} images can be read; the first: {some}"
+        )
+    if len(quarantined) > config.max_bad_fraction * count:
         raise UserError(
             f"data.source: {config.source}: {len(quarantined)} of {count} images cannot be read,"
             f" more than data.max_bad_fraction {config.max_bad_fraction:g} allows;"
