@@ -1,24 +1,24 @@
 """The log as two Parquet tables: a row a trial, and a row an epoch."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from inat_ray.tuning.run_log import EpochEnded, History, ParameterKind, TrialHistory
+from inat_ray.tuning.run_log import JSON, History, ParameterKind, TrialHistory
 
-EPOCH_COLUMNS = pa.schema(
-    [("trial_id", pa.string()), ("epoch", pa.int64())]
-    + [
-        (name, pa.float64())
-        for name in EpochEnded.model_fields
-        if EpochEnded.model_fields[name].annotation is float and name != "time"
-    ]
+EPOCH_METRICS = (
+    "train_loss",
+    "train_accuracy",
+    "val_loss",
+    "val_accuracy",
+    "val_balanced_accuracy",
+    "lr",
+    "seconds",
+    "images_per_second",
 )
-
-Column = list[Any]
 
 
 def write_tables(history: History, folder: Path) -> None:
@@ -28,48 +28,59 @@ def write_tables(history: History, folder: Path) -> None:
 
 
 def trials_table(history: History) -> pa.Table:
-    """A row a trial of the search, in order of start; a column a hyperparameter that varied."""
+    """A row a trial of the search, in order of start; a column a hyperparameter that it varies.
+
+    The winner's training for the model that is kept is no trial; its epochs are in epochs.parquet.
+    """
     trials = history.searched
+    best = [trial.best("val_accuracy", "maximize") for trial in trials]
+    last = [trial.epochs[-1] if trial.epochs else None for trial in trials]
     columns = {
         "trial_id": pa.array([t.trial_id for t in trials], pa.string()),
+        "purpose": pa.array([t.purpose for t in trials], pa.string()),
         "state": pa.array([t.state for t in trials], pa.string()),
         "error": pa.array([t.error for t in trials], pa.string()),
         "seed": pa.array([t.seed for t in trials], pa.int64()),
-        "best_val_accuracy": pa.array([_best_accuracy(t) for t in trials], pa.float64()),
-        "last_val_accuracy": pa.array([_last_accuracy(t) for t in trials], pa.float64()),
+        **_parameter_columns(history, trials),
+        "best_val_accuracy": pa.array([e.val_accuracy if e else None for e in best], pa.float64()),
+        "last_val_accuracy": pa.array([e.val_accuracy if e else None for e in last], pa.float64()),
+        "best_epoch": pa.array([e.epoch if e else None for e in best], pa.int64()),
         "epochs": pa.array([len(t.epochs) for t in trials], pa.int64()),
         "seconds": pa.array([sum(e.seconds for e in t.epochs) for t in trials], pa.float64()),
     }
-    kinds = history.run.parameters if history.run else {}
-    for name, kind in kinds.items():
-        columns[name] = _parameter_column([t.parameters[name] for t in trials], kind)
     return pa.table(columns)
 
 
 def epochs_table(history: History) -> pa.Table:
-    """A row an epoch of a trial, the winner's own training among them."""
+    """A row an epoch, by trial in order of start; the winner's own training stands last."""
     records = [epoch for trial in history.trials.values() for epoch in trial.epochs]
-    columns = {name: [getattr(r, name) for r in records] for name in EPOCH_COLUMNS.names}
-    return pa.table(columns, schema=EPOCH_COLUMNS)
+    columns = {
+        "trial_id": pa.array([r.trial_id for r in records], pa.string()),
+        "epoch": pa.array([r.epoch for r in records], pa.int64()),
+    }
+    for name in EPOCH_METRICS:
+        columns[name] = pa.array([getattr(r, name) for r in records], pa.float64())
+    return pa.table(columns)
 
 
-def _parameter_column(values: Column, kind: ParameterKind) -> pa.Array:
-    """Whole numbers stay whole where all are; strings that are no strings are JSON."""
+def _parameter_columns(history: History, trials: Sequence[TrialHistory]) -> dict[str, pa.Array]:
+    kinds = history.run.parameters if history.run else {}
+    return {
+        name: _parameter_column([trial.parameters[name] for trial in trials], kind)
+        for name, kind in kinds.items()
+    }
+
+
+def _parameter_column(values: list[JSON], kind: ParameterKind) -> pa.Array:
+    """Numbers are whole where all are; strings are JSON where any value is no string."""
     if kind == "boolean":
         return pa.array(values, pa.bool_())
     if kind == "number":
-        whole = all(isinstance(value, int) for value in values)
+        whole = bool(values) and all(isinstance(value, int) for value in values)
         return pa.array(values, pa.int64() if whole else pa.float64())
-    return pa.array([v if isinstance(v, str) else json.dumps(v) for v in values], pa.string())
-
-
-def _best_accuracy(trial: TrialHistory) -> float | None:
-    best = trial.best("val_accuracy", "maximize")
-    return None if best is None else best.val_accuracy
-
-
-def _last_accuracy(trial: TrialHistory) -> float | None:
-    return trial.epochs[-1].val_accuracy if trial.epochs else None
+    if all(isinstance(value, str) for value in values):
+        return pa.array(values, pa.string())
+    return pa.array([json.dumps(value) for value in values], pa.string())
 
 
 def _write(table: pa.Table, path: Path) -> None:

@@ -1,7 +1,7 @@
 """TensorBoard's files as a function of the run log: scalars by epoch, and the HParams tab.
 
 The tab is complete however a trial ends: the experiment, with every hyperparameter and
-metric, is declared before the first trial; a trial's session starts when the trial does.
+metric, is declared before the first trial, and a trial's session starts when the trial does.
 """
 
 import json
@@ -16,7 +16,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (
     SessionEndInfo,
     SessionStartInfo,
 )
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from inat_ray.tuning.run_log import (
     JSON,
@@ -44,7 +44,8 @@ SCALARS = {
 BEST = "val/best_accuracy"
 """Tag of the running best, whose last value is the trial's best."""
 
-METRICS = {"val/accuracy": "final validation accuracy", BEST: "best validation accuracy"}
+METRICS = {"val/accuracy": "final val accuracy", BEST: "best val accuracy"}
+"""Tag -> name of its column in the HParams tab, which shows the last value of a tag."""
 
 TYPES: dict[ParameterKind, int] = {
     "number": api_pb2.DATA_TYPE_FLOAT64,
@@ -53,7 +54,6 @@ TYPES: dict[ParameterKind, int] = {
 }
 
 STATUS: dict[TrialState, int] = {
-    "running": api_pb2.STATUS_RUNNING,
     "finished": api_pb2.STATUS_SUCCESS,
     "stopped": api_pb2.STATUS_SUCCESS,
     "diverged": api_pb2.STATUS_FAILURE,
@@ -62,13 +62,39 @@ STATUS: dict[TrialState, int] = {
 }
 
 
+class EventFile:
+    """An event file: what is written is on its way to disk when `write` returns.
+
+    TensorBoard's EventFileWriter takes a thread a file and names files by the clock. This one
+    names a file by the time of its first record, so that the same log gives the same files.
+    """
+
+    def __init__(self, folder: Path, *, started: float) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Ten digits before the point: TensorBoard reads a folder's files in order of name.
+        path = folder / f"events.out.tfevents.{started:017.6f}.inat_ray"
+        self._records = RecordWriter(path.open("wb"))
+        self.write(Event(wall_time=started, file_version="brain.Event:2"))
+
+    def write(self, event: Event) -> None:
+        self._records.write(event.SerializeToString(deterministic=True))
+        self._records.flush()
+
+    def close(self) -> None:
+        self._records.close()
+
+
 class TensorBoardObserver:
-    """Writes a folder a trial below `folder`; told of each record of the log in order."""
+    """Writes a folder a trial below `folder`; told of each record of the log in order.
+
+    A log that is replayed into the same folder writes the same files again.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.history = History()
-        self._writers: dict[str, EventFileWriter] = {}
+        self._open: dict[str, EventFile] = {}
+        """By trial id; closed when the trial ends, since a sweep may have thousands."""
 
     def __call__(self, record: AnyRecord) -> None:
         self.history.add(record)
@@ -83,76 +109,71 @@ class TensorBoardObserver:
                 self._end(record)
 
     def close(self) -> None:
-        for writer in self._writers.values():
-            writer.close()
-        self._writers.clear()
+        for file in self._open.values():
+            file.close()
+        self._open.clear()
 
     def _declare(self, record: RunStarted) -> None:
-        kinds: dict[str, ParameterKind] = {**record.parameters, "seed": "number"}
+        kinds = record.parameters | {"seed": "number"}
         experiment = api_pb2.Experiment(
+            name=record.name,
+            time_created_secs=record.time,
             hparam_infos=[
-                api_pb2.HParamInfo(name=name, type=TYPES[kind]) for name, kind in kinds.items()
+                # `differs` puts it among the columns that TensorBoard shows without being asked.
+                api_pb2.HParamInfo(name=name, type=TYPES[kind], differs=True)
+                for name, kind in kinds.items()
             ],
             metric_infos=[
                 api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag), display_name=title)
                 for tag, title in METRICS.items()
             ],
-            time_created_secs=record.time,
         )
-        content = HParamsPluginData(experiment=experiment)
-        self._write(".", _plugin_summary(metadata.EXPERIMENT_TAG, content), at=record.time)
-        self._close(".")
+        file = EventFile(self.folder, started=record.time)
+        file.write(_hparams(record, metadata.EXPERIMENT_TAG, experiment=experiment))
+        file.close()
 
     def _start(self, record: TrialStarted) -> None:
         start = SessionStartInfo(group_name=record.trial_id, start_time_secs=record.time)
-        kinds = self.history.run.parameters if self.history.run else {}
         for name, value in record.parameters.items():
-            _set_value(start.hparams[name], value, kinds[name])
+            _set_value(start.hparams[name], value, self._kind(name))
         _set_value(start.hparams["seed"], record.seed, "number")
-        content = HParamsPluginData(session_start_info=start)
-        tag = metadata.SESSION_START_INFO_TAG
-        self._write(record.trial_id, _plugin_summary(tag, content), at=record.time)
+        file = EventFile(self.folder / record.trial_id, started=record.time)
+        file.write(_hparams(record, metadata.SESSION_START_INFO_TAG, session_start_info=start))
+        self._open[record.trial_id] = file
 
     def _epoch(self, record: EpochEnded) -> None:
-        trial = self.history.trials[record.trial_id]
         values = {tag: getattr(record, field) for tag, field in SCALARS.items()}
-        best = trial.best("val_accuracy", "maximize")
+        best = self.history.trials[record.trial_id].best("val_accuracy", "maximize")
         if best is not None:
             values[BEST] = best.val_accuracy
-        scalars = [Summary.Value(tag=tag, simple_value=v) for tag, v in values.items()]
-        self._write(record.trial_id, Summary(value=scalars), at=record.time, step=record.epoch)
+        scalars = Summary(value=[Summary.Value(tag=t, simple_value=v) for t, v in values.items()])
+        event = Event(wall_time=record.time, step=record.epoch, summary=scalars)
+        self._open[record.trial_id].write(event)
 
     def _end(self, record: TrialEnded) -> None:
         end = SessionEndInfo(status=STATUS[record.state], end_time_secs=record.time)
-        content = HParamsPluginData(session_end_info=end)
-        tag = metadata.SESSION_END_INFO_TAG
-        self._write(record.trial_id, _plugin_summary(tag, content), at=record.time)
-        self._close(record.trial_id)
+        file = self._open.pop(record.trial_id)
+        file.write(_hparams(record, metadata.SESSION_END_INFO_TAG, session_end_info=end))
+        file.close()
 
-    def _write(self, name: str, content: Summary, *, at: float, step: int = 0) -> None:
-        """On disk when this returns, so that TensorBoard follows and a kill loses nothing."""
-        if name not in self._writers:
-            self._writers[name] = EventFileWriter(str(self.folder / name))
-        writer = self._writers[name]
-        writer.add_event(Event(wall_time=at, step=step, summary=content))
-        writer.flush()
-
-    def _close(self, name: str) -> None:
-        """A sweep may have thousands of trials, and each open one is a thread."""
-        self._writers.pop(name).close()
+    def _kind(self, name: str) -> ParameterKind:
+        assert self.history.run is not None
+        return self.history.run.parameters[name]
 
 
-def _plugin_summary(tag: str, content: HParamsPluginData) -> Summary:
-    """A summary without a value, whose metadata the HParams tab reads."""
-    about = metadata.create_summary_metadata(content)
-    return Summary(value=[Summary.Value(tag=tag, metadata=about)])
+def _hparams(record: AnyRecord, tag: str, **content: object) -> Event:
+    """An event whose metadata the HParams tab reads; its value is an empty tensor."""
+    about = metadata.create_summary_metadata(HParamsPluginData(**content))
+    value = Summary.Value(tag=tag, metadata=about, tensor=metadata.NULL_TENSOR)
+    return Event(wall_time=record.time, summary=Summary(value=[value]))
 
 
 def _set_value(target: Value, value: JSON, kind: ParameterKind) -> None:
-    """Sets a hyperparameter's value in the column's own type."""
-    if kind == "number":
-        target.number_value = value
-    elif kind == "boolean":
-        target.bool_value = value
-    else:
-        target.string_value = value if isinstance(value, str) else json.dumps(value)
+    """Sets a hyperparameter's value in the type of its column; what is no string as JSON."""
+    match kind:
+        case "number":
+            target.number_value = value
+        case "boolean":
+            target.bool_value = value
+        case "string":
+            target.string_value = value if isinstance(value, str) else json.dumps(value)
