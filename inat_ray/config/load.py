@@ -74,7 +74,7 @@ def _settle(
     try:
         return Experiment.model_validate(tree)
     except ValidationError as error:
-        raise UserError(_explain(error, origins)) from None
+        raise UserError(explain(error, origins)) from None
 
 
 def parse_yaml(text: str, *, where: str) -> Any:
@@ -181,11 +181,13 @@ def key_of(details: ErrorDetails) -> str:
     return "".join(parts).removeprefix(".")
 
 
-def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:
+def explain(error: ValidationError, origins: Mapping[str, str] | None = None) -> str:
+    """All of pydantic's findings, a line each, with where each key was set if that is known."""
     lines = []
     for details in error.errors():
         key = key_of(details)
-        lines.append(f"{_origin(key, origins)}: {explain_details(details, key)}")
+        place = "" if origins is None else f"{_origin(key, origins)}: "
+        lines.append(f"{place}{explain_details(details, key)}")
     return "\n".join(lines)
 
 

@@ -18,7 +18,8 @@ QUIET = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     # Every epoch is judged before the next begins.
     "TUNE_RESULT_BUFFER_LENGTH": "1",
-    "RAY_DEDUP_LOGS": "1",
+    # Tune's older output keeps quiet at verbose=0; the newer prints a box even then.
+    "RAY_AIR_NEW_OUTPUT": "0",
     # A warning of Ray's that a future release changes this by itself.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }

@@ -6,6 +6,7 @@ log, and what it tells goes there first.
 
 import json
 import tempfile
+from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -118,7 +119,7 @@ class Recorder(_StateIsInTheLog, tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         self._start(trial.config)  # a process that never came up fails before it starts
-        self.end(trial.config["trial_id"], state="failed", error=_last_line(trial.get_error()))
+        self.end(trial.config["trial_id"], state="failed", error=_reason(trial.error_file))
 
     def record_epoch(self, trial: Any, result: dict[str, Any]) -> None:
         self.log.append(
@@ -210,7 +211,8 @@ def trial_result(flat: dict[str, Any]) -> dict[str, Any]:
     return {"metrics": metrics, "checkpoint": flat["checkpoint"]}
 
 
-def _last_line(error: Exception | None) -> str:
-    """The sentence of an error, without the traceback that Ray puts before it."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
+def _reason(error_file: str | None) -> str:
+    """The error's own sentence: the last line of the traceback that Tune has written."""
+    text = Path(error_file).read_text(encoding="utf-8") if error_file else ""
+    lines = [line for line in text.splitlines() if line.strip()]
     return lines[-1].strip() if lines else "the trial's process died"

@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from ray import tune
 
+from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
+from inat_ray.config.load import explain
 from inat_ray.config.space import with_parameters
 from inat_ray.data.dataset import DataSet
 from inat_ray.training.checkpoint import save_checkpoint
@@ -31,8 +34,15 @@ class TrialContext:
 
 
 def trial_experiment(base: Experiment, *, parameters: dict[str, JSON], seed: int) -> Experiment:
-    """The resolved experiment of one trial."""
-    return with_parameters(base, parameters).model_copy(update={"seed": seed})
+    """The resolved experiment of one trial.
+
+    Raises UserError where values that are allowed one by one do not go together.
+    """
+    try:
+        resolved = with_parameters(base, parameters)
+    except ValidationError as error:
+        raise UserError(explain(error)) from None
+    return resolved.model_copy(update={"seed": seed})
 
 
 class Trial(tune.Trainable):

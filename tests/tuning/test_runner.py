@@ -44,7 +44,7 @@ def test_every_trial_runs_to_its_end_and_names_checkpoints_that_exist(
     history, run = search(experiment, data, tmp_path / "run")
     assert [t.state for t in history.searched] == ["finished"] * 3
     assert [len(t.epochs) for t in history.searched] == [2] * 3
-    assert [t.seed for t in history.searched] == [0, 1, 2]
+    assert sorted(t.seed for t in history.searched) == [0, 1, 2]
     for trial in history.searched:
         assert trial.parameters["recipe.lr"] in (0.001, 0.003)
         assert (run.path / trial.epochs[-1].checkpoint).exists()
@@ -58,13 +58,13 @@ def test_a_trial_that_fails_is_recorded_with_its_error_and_the_others_go_on(
         photographs,
         small_settings,
         "recipe.epochs=1",
-        "search.trials=8",
+        "search.trials=5",
         "search.parameters.recipe.schedule={values: [cosine, warmup_stable_decay]}",
         "search.parameters.recipe.warmup_fraction={values: [0.1, 0.9]}",
     )
     history, _ = search(experiment, data, tmp_path / "run")
     failed = [t for t in history.searched if t.state == "failed"]
-    assert 0 < len(failed) < len(history.searched) == 8
+    assert 0 < len(failed) < len(history.searched) == 5
     assert {t.state for t in history.searched} == {"failed", "finished"}
     for trial in failed:
         assert trial.parameters["recipe.warmup_fraction"] == 0.9
