@@ -208,9 +208,9 @@ folder, build = Path(sys.argv[2]), pack._build
 
 def counted(*args, **options):
     (folder / f"built-{os.getpid()}").touch()
-    while len(list(folder.glob("asks-*"))) < 3:
+    while len(list(folder.glob("asks-*"))) < 2:
         time.sleep(0.01)
-    time.sleep(0.2)  # time enough for the others to come to the lock
+    time.sleep(0.2)  # time enough for the other to come to the lock
     build(*args, **options)
 
 pack._build = counted
@@ -219,13 +219,13 @@ assert len(pack.open_pack(DataConfig.model_validate_json(sys.argv[1])).names) ==
 """
 
 
-def test_of_several_processes_one_builds_and_all_get_the_pack(
+def test_of_two_processes_one_builds_and_both_get_the_pack(
     photographs: Photographs, config: DataConfig, tmp_path: Path
 ) -> None:
     small_folder(photographs)
     line = [sys.executable, "-c", COUNTED_BUILD, config.model_dump_json(), str(tmp_path)]
-    processes = [subprocess.Popen(line) for _ in range(3)]
-    assert [process.wait(60) for process in processes] == [0, 0, 0]
+    processes = [subprocess.Popen(line) for _ in range(2)]
+    assert [process.wait(60) for process in processes] == [0, 0]
     assert len(list(tmp_path.glob("built-*"))) == 1
 
 
