@@ -16,7 +16,9 @@ from inat_ray.config.experiment import DataConfig
 ARCHIVE_BYTES = 3_816_687_935
 """Size of nature_12K.zip, whatever mirror it comes from."""
 
-CHUNK = 1 << 20
+CHUNK = 1 << 15
+"""Bytes read at once; what is read of a chunk when the connection breaks is lost."""
+
 TIMEOUT = 60.0
 """Seconds without a byte after which a download is taken for broken."""
 

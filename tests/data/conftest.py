@@ -9,7 +9,7 @@ from PIL import Image
 
 from inat_ray.config.experiment import DataConfig
 
-Photographs = Callable[[str, int], None]
+WriteImages = Callable[[str, int], None]
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def photographs(folder: Path) -> Photographs:
+def write_images(folder: Path) -> Photographs:
     """Writes that many different pictures, 48 x 40 pixels, into a class folder."""
     rng = np.random.default_rng(0)
 

@@ -18,18 +18,18 @@ from inat_ray.data import pack as pack_module
 from inat_ray.data.decode import decode_square
 from inat_ray.data.pack import Pack, open_pack
 
-from .conftest import Photographs
+from .conftest import WriteImages
 
 
-def small_folder(photographs: Photographs) -> None:
-    photographs("ash", 4)
-    photographs("oak", 3)
+def small_folder(write_images: WriteImages) -> None:
+    write_images("ash", 4)
+    write_images("oak", 3)
 
 
 def test_every_image_is_stored_as_it_is_decoded(
-    photographs: Photographs, config: DataConfig, folder: Path
+    write_images: WriteImages, config: DataConfig, folder: Path
 ) -> None:
-    small_folder(photographs)
+    small_folder(write_images)
     pack = open_pack(config)
     assert pack.images.shape == (7, 40, 40, 3)
     assert pack.classes == ["ash", "oak"]
@@ -41,9 +41,9 @@ def test_every_image_is_stored_as_it_is_decoded(
 
 
 def test_the_images_are_mapped_and_cannot_be_changed(
-    photographs: Photographs, config: DataConfig
+    write_images: WriteImages, config: DataConfig
 ) -> None:
-    small_folder(photographs)
+    small_folder(write_images)
     pack = open_pack(config)
     assert not pack.images.flags.writeable
     assert not pack.images.flags.owndata
@@ -51,8 +51,10 @@ def test_the_images_are_mapped_and_cannot_be_changed(
         assert str(pack.path) in Path("/proc/self/maps").read_text()
 
 
-def test_channel_sums_are_those_of_the_pixels(photographs: Photographs, config: DataConfig) -> None:
-    small_folder(photographs)
+def test_channel_sums_are_those_of_the_pixels(
+    write_images: WriteImages, config: DataConfig
+) -> None:
+    small_folder(write_images)
     pack = open_pack(config)
     pixels = pack.images.reshape(7, -1, 3) / 255
     np.testing.assert_allclose(pack.channel_sums, pixels.sum(axis=1))
@@ -60,9 +62,9 @@ def test_channel_sums_are_those_of_the_pixels(photographs: Photographs, config: 
 
 
 def test_equal_digests_are_equal_files(
-    photographs: Photographs, config: DataConfig, folder: Path
+    write_images: WriteImages, config: DataConfig, folder: Path
 ) -> None:
-    small_folder(photographs)
+    small_folder(write_images)
     shutil.copy(folder / "ash" / "0.png", folder / "oak" / "copy.png")
     pack = open_pack(config)
     assert pack.digests[0] == pack.digests[-1]
@@ -70,9 +72,9 @@ def test_equal_digests_are_equal_files(
 
 
 def test_it_is_built_once_and_opened_by_its_path(
-    photographs: Photographs, config: DataConfig, monkeypatch: pytest.MonkeyPatch
+    write_images: WriteImages, config: DataConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small_folder(photographs)
+    small_folder(write_images)
     built = open_pack(config)
     monkeypatch.setattr(pack_module, "_build", None)
     again = open_pack(config)
@@ -83,18 +85,18 @@ def test_it_is_built_once_and_opened_by_its_path(
 
 @pytest.mark.parametrize("change", [{"image_size": 40}, {"pack_size": 64}, {"fit": "squash"}])
 def test_other_options_make_another_pack(
-    change: dict[str, object], photographs: Photographs, config: DataConfig
+    change: dict[str, object], write_images: WriteImages, config: DataConfig
 ) -> None:
-    small_folder(photographs)
+    small_folder(write_images)
     other = DataConfig(**(config.model_dump() | change))
     assert open_pack(other).path != open_pack(config).path
     assert open_pack(other).images.shape[1] == other.pack_side
 
 
 def test_a_changed_file_makes_another_pack(
-    photographs: Photographs, config: DataConfig, folder: Path
+    write_images: WriteImages, config: DataConfig, folder: Path
 ) -> None:
-    small_folder(photographs)
+    small_folder(write_images)
     before = open_pack(config)
     Image.new("RGB", (50, 50), "red").save(folder / "ash" / "0.png")
     after = open_pack(config)
@@ -103,9 +105,9 @@ def test_a_changed_file_makes_another_pack(
 
 
 def test_images_that_cannot_be_read_are_left_out_by_name_and_reason(
-    photographs: Photographs, config: DataConfig, folder: Path
+    write_images: WriteImages, config: DataConfig, folder: Path
 ) -> None:
-    small_folder(photographs)
+    small_folder(write_images)
     good = open_pack(config)
     whole = (folder / "ash" / "1.png").read_bytes()
     (folder / "ash" / "1.png").write_bytes(whole[: len(whole) // 2])
@@ -125,9 +127,9 @@ def test_images_that_cannot_be_read_are_left_out_by_name_and_reason(
 
 
 def test_too_many_bad_images_stop_a_build_and_are_named(
-    photographs: Photographs, config: DataConfig, folder: Path, tmp_path: Path
+    write_images: WriteImages, config: DataConfig, folder: Path, tmp_path: Path
 ) -> None:
-    small_folder(photographs)
+    small_folder(write_images)
     (folder / "oak" / "2.png").write_bytes(b"")
     with pytest.raises(UserError, match=r"1 of 7 .*max_bad_fraction 0.01 .* oak/2.png \(is empty"):
         open_pack(config)
@@ -135,9 +137,9 @@ def test_too_many_bad_images_stop_a_build_and_are_named(
 
 
 def test_the_limit_on_bad_images_holds_for_a_pack_that_exists(
-    photographs: Photographs, config: DataConfig, folder: Path
+    write_images: WriteImages, config: DataConfig, folder: Path
 ) -> None:
-    small_folder(photographs)
+    small_folder(write_images)
     (folder / "oak" / "2.png").write_bytes(b"")
     open_pack(config.model_copy(update={"max_bad_fraction": 0.5}))
     with pytest.raises(UserError, match="1 of 7 images cannot be read"):
@@ -155,9 +157,9 @@ def test_a_folder_without_one_good_image_is_refused_whatever_the_limit(
 
 
 def test_a_read_only_data_folder_is_enough(
-    photographs: Photographs, config: DataConfig, folder: Path
+    write_images: WriteImages, config: DataConfig, folder: Path
 ) -> None:
-    small_folder(photographs)
+    small_folder(write_images)
     paths = [folder, *folder.rglob("*")]
     before = sorted(folder.rglob("*"))
     for path in paths:
@@ -171,27 +173,27 @@ def test_a_read_only_data_folder_is_enough(
 
 
 def test_the_cache_may_lie_in_the_home_folder(
-    photographs: Photographs, config: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    write_images: WriteImages, config: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small_folder(photographs)
+    small_folder(write_images)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     pack = open_pack(config.model_copy(update={"cache": "~/packs of mine"}))
     assert pack.path.is_relative_to(tmp_path / "home" / "packs of mine")
 
 
 def test_a_cache_that_cannot_be_made_is_named(
-    photographs: Photographs, config: DataConfig, tmp_path: Path
+    write_images: WriteImages, config: DataConfig, tmp_path: Path
 ) -> None:
-    small_folder(photographs)
+    small_folder(write_images)
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"data\.cache: .*file/cache: cannot be made"):
         open_pack(config.model_copy(update={"cache": str(tmp_path / "file" / "cache")}))
 
 
 def test_a_disk_that_is_too_full_is_found_before_decoding(
-    photographs: Photographs, config: DataConfig, monkeypatch: pytest.MonkeyPatch
+    write_images: WriteImages, config: DataConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small_folder(photographs)
+    small_folder(write_images)
     usage = namedtuple("usage", "total used free")(10**9, 10**9, 7 * 40 * 40 * 3)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(UserError, match=r"0\.0 GB free, building the pack needs"):
@@ -220,9 +222,9 @@ assert len(pack.open_pack(DataConfig.model_validate_json(sys.argv[1])).names) ==
 
 
 def test_of_two_processes_one_builds_and_both_get_the_pack(
-    photographs: Photographs, config: DataConfig, tmp_path: Path
+    write_images: WriteImages, config: DataConfig, tmp_path: Path
 ) -> None:
-    small_folder(photographs)
+    small_folder(write_images)
     line = [sys.executable, "-c", COUNTED_BUILD, config.model_dump_json(), str(tmp_path)]
     processes = [subprocess.Popen(line) for _ in range(2)]
     assert [process.wait(60) for process in processes] == [0, 0]
@@ -247,9 +249,9 @@ pack.open_pack(DataConfig.model_validate_json(sys.argv[1]))
 
 
 def test_a_killed_build_leaves_no_pack_and_the_next_clears_up(
-    photographs: Photographs, config: DataConfig, tmp_path: Path
+    write_images: WriteImages, config: DataConfig, tmp_path: Path
 ) -> None:
-    small_folder(photographs)
+    small_folder(write_images)
     packs = tmp_path / "cache" / "packs"
     line = [sys.executable, "-c", KILLED_BUILD, config.model_dump_json()]
     assert subprocess.run(line, timeout=60, check=False).returncode == -signal.SIGKILL
@@ -262,17 +264,17 @@ def test_a_killed_build_leaves_no_pack_and_the_next_clears_up(
 
 
 def test_nothing_is_printed_where_there_is_no_terminal(
-    photographs: Photographs, config: DataConfig, capfd: pytest.CaptureFixture[str]
+    write_images: WriteImages, config: DataConfig, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    small_folder(photographs)
+    small_folder(write_images)
     open_pack(config, progress=True)
     assert capfd.readouterr() == ("", "")
 
 
 def test_warnings_about_a_picture_that_is_whole_are_not_shown(
-    photographs: Photographs, config: DataConfig, folder: Path
+    write_images: WriteImages, config: DataConfig, folder: Path
 ) -> None:
-    small_folder(photographs)
+    small_folder(write_images)
     content = io.BytesIO()
     short_of_an_entry = b"Exif\0\0MM\0*\0\0\0\x08\0\x05\x01\x12"
     Image.new("RGB", (40, 40)).save(content, "jpeg", exif=short_of_an_entry)

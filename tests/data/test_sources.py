@@ -10,7 +10,7 @@ from inat_ray.config.experiment import DataConfig
 from inat_ray.data.decode import UndecodableError
 from inat_ray.data.sources import open_source
 
-from .conftest import Photographs
+from .conftest import WriteImages
 
 
 def names(config: DataConfig) -> list[str]:
@@ -29,10 +29,10 @@ def refusal(config: DataConfig) -> str:
 
 
 def test_val_is_the_test_set_where_there_is_no_other(
-    photographs: Photographs, config: DataConfig
+    write_images: WriteImages, config: DataConfig
 ) -> None:
     for name in ("train/ash", "train/oak", "val/ash", "val/oak"):
-        photographs(name, 1)
+        write_images(name, 1)
     assert names(config) == [
         "train/ash/0.png",
         "train/oak/0.png",
@@ -46,32 +46,32 @@ def test_val_is_the_test_set_where_there_is_no_other(
 
 @pytest.mark.parametrize("validation", ["val", "valid", "validation", "Val"])
 def test_three_parts_are_used_as_given(
-    validation: str, photographs: Photographs, config: DataConfig
+    validation: str, write_images: WriteImages, config: DataConfig
 ) -> None:
     for part in ("train", validation, "test"):
-        photographs(f"{part}/ash", 1)
-        photographs(f"{part}/oak", 1)
+        write_images(f"{part}/ash", 1)
+        write_images(f"{part}/oak", 1)
     assert roles(config) == {"train": "train", "validation": "validation", "test": "test"}
 
 
 def test_train_and_test_leave_the_validation_to_the_split(
-    photographs: Photographs, config: DataConfig
+    write_images: WriteImages, config: DataConfig
 ) -> None:
     for name in ("train/ash", "train/oak", "test/ash", "test/oak"):
-        photographs(name, 1)
+        write_images(name, 1)
     assert roles(config) == {"train": "train", "test": "test"}
 
 
-def test_plain_class_folders_have_no_roles(photographs: Photographs, config: DataConfig) -> None:
-    photographs("ash", 2)
-    photographs("oak", 1)
+def test_plain_class_folders_have_no_roles(write_images: WriteImages, config: DataConfig) -> None:
+    write_images("ash", 2)
+    write_images("oak", 1)
     assert names(config) == ["ash/0.png", "ash/1.png", "oak/0.png"]
     assert set(roles(config).values()) == {""}
 
 
-def test_a_class_may_be_called_train(photographs: Photographs, config: DataConfig) -> None:
+def test_a_class_may_be_called_train(write_images: WriteImages, config: DataConfig) -> None:
     for name in ("aeroplane", "bus", "train"):
-        photographs(name, 1)
+        write_images(name, 1)
     assert open_source(config).classes == ["aeroplane", "bus", "train"]
 
 
@@ -79,10 +79,10 @@ def test_a_class_may_be_called_train(photographs: Photographs, config: DataConfi
     "layout", [("train/ash", "train/oak", "val/ash", "val/oak"), ("ash", "oak")]
 )
 def test_a_folder_around_everything_is_looked_through(
-    layout: tuple[str, ...], photographs: Photographs, config: DataConfig, folder: Path
+    layout: tuple[str, ...], write_images: WriteImages, config: DataConfig, folder: Path
 ) -> None:
     for name in layout:
-        photographs(name, 1)
+        write_images(name, 1)
     around = folder.parent / "around"
     around.mkdir()
     (around / ".DS_Store").write_text("stray")
@@ -93,10 +93,10 @@ def test_a_folder_around_everything_is_looked_through(
 
 
 def test_stray_files_are_passed_over(
-    photographs: Photographs, config: DataConfig, folder: Path
+    write_images: WriteImages, config: DataConfig, folder: Path
 ) -> None:
-    photographs("ash", 1)
-    photographs("oak", 1)
+    write_images("ash", 1)
+    write_images("oak", 1)
     found = names(config)
     (folder / ".DS_Store").write_text("stray")
     (folder / "labels.csv").write_text("stray")
@@ -109,19 +109,19 @@ def test_stray_files_are_passed_over(
 
 
 def test_folders_inside_a_class_belong_to_it_and_capital_extensions_count(
-    photographs: Photographs, config: DataConfig, folder: Path
+    write_images: WriteImages, config: DataConfig, folder: Path
 ) -> None:
-    photographs("ash", 1)
-    photographs("oak/2021/june", 1)
+    write_images("ash", 1)
+    write_images("oak/2021/june", 1)
     shutil.copy(folder / "ash" / "0.png", folder / "oak" / "A.PNG")
     assert names(config) == ["ash/0.png", "oak/2021/june/0.png", "oak/A.PNG"]
 
 
 def test_linked_images_and_class_folders_are_followed_but_not_circles(
-    photographs: Photographs, config: DataConfig, folder: Path
+    write_images: WriteImages, config: DataConfig, folder: Path
 ) -> None:
-    photographs("ash", 1)
-    photographs("../elsewhere", 2)
+    write_images("ash", 1)
+    write_images("../elsewhere", 2)
     (folder / "oak").symlink_to(folder.parent / "elsewhere")
     (folder / "ash" / "linked.png").symlink_to(folder.parent / "elsewhere" / "0.png")
     (folder / "ash" / "circle").symlink_to(folder / "ash")
@@ -129,10 +129,10 @@ def test_linked_images_and_class_folders_are_followed_but_not_circles(
 
 
 def test_a_link_to_nowhere_is_an_image_that_cannot_be_read(
-    photographs: Photographs, config: DataConfig, folder: Path
+    write_images: WriteImages, config: DataConfig, folder: Path
 ) -> None:
-    photographs("ash", 1)
-    photographs("oak", 1)
+    write_images("ash", 1)
+    write_images("oak", 1)
     (folder / "oak" / "lost.png").symlink_to(folder / "nowhere.png")
     source = open_source(config)
     assert len(list(source.identity())) == 3
@@ -141,10 +141,10 @@ def test_a_link_to_nowhere_is_an_image_that_cannot_be_read(
 
 
 def test_the_identity_changes_with_a_file(
-    photographs: Photographs, config: DataConfig, folder: Path
+    write_images: WriteImages, config: DataConfig, folder: Path
 ) -> None:
-    photographs("ash", 1)
-    photographs("oak", 1)
+    write_images("ash", 1)
+    write_images("oak", 1)
     before = list(open_source(config).identity())
     assert list(open_source(config).identity()) == before
     with (folder / "oak" / "0.png").open("ab") as file:
@@ -168,24 +168,24 @@ def test_an_empty_folder_is_told_what_is_allowed(config: DataConfig) -> None:
     assert "one folder a class" in refusal(config)
 
 
-def test_a_single_class_is_not_enough(photographs: Photographs, config: DataConfig) -> None:
-    photographs("ash", 3)
+def test_a_single_class_is_not_enough(write_images: WriteImages, config: DataConfig) -> None:
+    write_images("ash", 3)
     assert "holds one class, ash; at least two are needed" in refusal(config)
 
 
 def test_classes_that_differ_between_parts_are_named(
-    photographs: Photographs, config: DataConfig
+    write_images: WriteImages, config: DataConfig
 ) -> None:
     for name in ("train/ash", "train/oak", "val/ash", "val/elm"):
-        photographs(name, 1)
+        write_images(name, 1)
     assert "train: has no class folder elm" in refusal(config)
 
 
 def test_a_class_folder_without_images_is_named(
-    photographs: Photographs, config: DataConfig, folder: Path
+    write_images: WriteImages, config: DataConfig, folder: Path
 ) -> None:
-    photographs("ash", 1)
-    photographs("oak", 1)
+    write_images("ash", 1)
+    write_images("oak", 1)
     (folder / "elm").mkdir()
     (folder / "elm" / "photo.heic").write_text("")
     assert "no images in elm" in refusal(config)
@@ -195,28 +195,28 @@ def test_a_class_folder_without_images_is_named(
     "parts", [("train",), ("train", "val", "valid"), ("val", "test"), ("test", "other")]
 )
 def test_parts_that_make_no_layout_are_named(
-    parts: tuple[str, ...], photographs: Photographs, config: DataConfig
+    parts: tuple[str, ...], write_images: WriteImages, config: DataConfig
 ) -> None:
     for part in parts:
-        photographs(f"{part}/ash", 1)
-        photographs(f"{part}/oak", 1)
+        write_images(f"{part}/ash", 1)
+        write_images(f"{part}/oak", 1)
     message = refusal(config)
     assert f"{parts[0]}/" in message
     assert "allowed: train/ + val/" in message
 
 
 def test_parts_under_other_names_are_not_taken_for_classes(
-    photographs: Photographs, config: DataConfig
+    write_images: WriteImages, config: DataConfig
 ) -> None:
     for name in ("training/ash", "training/oak", "testing/ash", "testing/oak"):
-        photographs(name, 1)
+        write_images(name, 1)
     assert "testing, training all hold a folder ash, oak" in refusal(config)
 
 
 def test_a_cache_in_the_folder_of_the_images_is_refused(
-    photographs: Photographs, config: DataConfig, folder: Path
+    write_images: WriteImages, config: DataConfig, folder: Path
 ) -> None:
-    photographs("ash", 1)
-    photographs("oak", 1)
+    write_images("ash", 1)
+    write_images("oak", 1)
     inside = config.model_copy(update={"cache": str(folder / "cache")})
     assert "lies in the folder of the images" in refusal(inside)
