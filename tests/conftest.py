@@ -13,13 +13,13 @@ CLASSES = ("ash", "beech", "cedar")
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pack_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One folder for the packs of the whole session."""
     return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture(scope="session")
-def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """3 classes in iNaturalist's layout, 20 training and 5 test images each, told apart by hue."""
     folder = tmp_path_factory.mktemp("photographs")
     rng = np.random.default_rng(0)
@@ -34,10 +34,10 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def small_settings(cache: Path) -> list[str]:
+def small_settings(pack_cache: Path) -> list[str]:
     """--set lines that make an experiment small enough for a test."""
     return [
-        f"data.cache={cache}",
+        f"data.cache={pack_cache}",
         "data.image_size=32",
         "model.filters=[4, 4, 8, 8, 8]",
         "model.dense=8",
@@ -53,7 +53,9 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 def command() -> Command:
     """Runs `python -m inat_ray.NAME ARGS` as a user would, in a process of its own."""
 
-    def run(name: str, *args: object, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
+    def run(
+        name: str, *args: object, cwd: Path | None = None
+    ) -> "subprocess.CompletedProcess[str]":
         line = [sys.executable, "-m", f"inat_ray.{name}", *map(str, args)]
         return subprocess.run(
             line, capture_output=True, text=True, cwd=cwd, timeout=240, check=False

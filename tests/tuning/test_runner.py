@@ -18,13 +18,13 @@ PARAMETERS = "search.parameters.recipe.lr={values: [0.001, 0.003]}"
 
 
 @pytest.fixture
-def data(photographs, small_settings) -> DataSet:
-    return open_dataset(small_experiment(photographs, small_settings).data)
+def data(data_folder, small_settings) -> DataSet:
+    return open_dataset(small_experiment(data_folder, small_settings).data)
 
 
-def small_experiment(photographs: Path, small_settings, *more: str) -> Experiment:
+def small_experiment(data_folder: Path, small_settings, *more: str) -> Experiment:
     return load_experiment(
-        None, settings=[*small_settings, f"data.source={photographs}", PARAMETERS, *more]
+        None, settings=[*small_settings, f"data.source={data_folder}", PARAMETERS, *more]
     )
 
 
@@ -36,10 +36,10 @@ def search(experiment: Experiment, data: DataSet, folder: Path) -> tuple[History
 
 
 def test_every_trial_runs_to_its_end_and_names_checkpoints_that_exist(
-    photographs, small_settings, data, tmp_path
+    data_folder, small_settings, data, tmp_path
 ):
     experiment = small_experiment(
-        photographs, small_settings, "search.trials=3", "search.early_stopping={kind: none}"
+        data_folder, small_settings, "search.trials=3", "search.early_stopping={kind: none}"
     )
     history, run = search(experiment, data, tmp_path / "run")
     assert [t.state for t in history.searched] == ["finished"] * 3
@@ -51,11 +51,11 @@ def test_every_trial_runs_to_its_end_and_names_checkpoints_that_exist(
 
 
 def test_a_trial_that_fails_is_recorded_with_its_error_and_the_others_go_on(
-    photographs, small_settings, data, tmp_path
+    data_folder, small_settings, data, tmp_path
 ):
     """Each value is allowed, but one pair of them leaves the schedule no room."""
     experiment = small_experiment(
-        photographs,
+        data_folder,
         small_settings,
         "recipe.epochs=1",
         "search.trials=5",
@@ -73,10 +73,10 @@ def test_a_trial_that_fails_is_recorded_with_its_error_and_the_others_go_on(
 
 
 def test_a_search_with_bad_rates_ends_with_a_diverged_trial(
-    photographs, small_settings, data, tmp_path
+    data_folder, small_settings, data, tmp_path
 ):
     experiment = small_experiment(
-        photographs,
+        data_folder,
         small_settings,
         "recipe.optimizer=sgd",
         "recipe.schedule=constant",
@@ -91,15 +91,15 @@ def test_a_search_with_bad_rates_ends_with_a_diverged_trial(
     assert all(len(trial.epochs) < 8 for trial in history.searched)
 
 
-def test_more_than_the_cluster_has_is_refused(photographs, small_settings):
-    experiment = small_experiment(photographs, small_settings, "resources.cpus_per_worker=4096")
+def test_more_than_the_cluster_has_is_refused(data_folder, small_settings):
+    experiment = small_experiment(data_folder, small_settings, "resources.cpus_per_worker=4096")
     with pytest.raises(UserError, match="the cluster has"):
         trial_resources(experiment)
 
 
-def test_a_trial_without_gpus_gets_what_it_asks_for(photographs, small_settings):
+def test_a_trial_without_gpus_gets_what_it_asks_for(data_folder, small_settings):
     experiment = small_experiment(
-        photographs, small_settings, "device=cpu", "resources.max_concurrent=1"
+        data_folder, small_settings, "device=cpu", "resources.max_concurrent=1"
     )
     resources = trial_resources(experiment)
     assert (resources.cpus, resources.gpus, resources.slots) == (1, 0.0, 1)

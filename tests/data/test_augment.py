@@ -1,0 +1,133 @@
+import pytest
+import torch
+
+from inat_ray.config.experiment import AugmentConfig
+from inat_ray.data.augment import (
+    Draw,
+    Mix,
+    Normalize,
+    apply_mix,
+    augment,
+    draw_augmentation,
+    draw_mix,
+    generator,
+    plain_view,
+)
+
+CPU = torch.device("cpu")
+AS_IT_IS = Normalize([0.0] * 3, [1.0] * 3, CPU)
+STILL = AugmentConfig(flip=False, crop_scale=1, crop_ratio=1)
+
+
+def pictures(count: int = 4, side: int = 40) -> torch.Tensor:
+    return torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=generator(1))
+
+
+def views(config: AugmentConfig, images: torch.Tensor, size: int = 40, seed: int = 0):
+    draw = draw_augmentation(config, len(images), generator(seed))
+    return augment(images, draw, size=size, normalize=AS_IT_IS)
+
+
+def test_without_any_part_the_pixels_are_those_of_the_picture():
+    images = pictures()
+    torch.testing.assert_close(views(STILL, images), images / 255)
+
+
+def test_about_half_of_the_pictures_are_mirrored_and_the_rest_left():
+    images = pictures(count=200, side=8)
+    seen = views(STILL.model_copy(update={"flip": True}), images, size=8)
+    kept = torch.isclose(seen, images / 255, atol=1e-5).all(dim=(1, 2, 3))
+    mirrored = torch.isclose(seen, images.flip(3) / 255, atol=1e-5).all(dim=(1, 2, 3))
+    assert bool((kept ^ mirrored).all())
+    assert 60 < int(mirrored.sum()) < 140
+
+
+def test_a_crop_keeps_at_least_its_share_of_the_area_and_stays_inside():
+    config = STILL.model_copy(update={"crop_scale": 0.4, "crop_ratio": 1.5})
+    matrices = draw_augmentation(config, 1000, generator(0)).matrices
+    width, height = matrices[:, 0, 0], matrices[:, 1, 1]
+    assert (width * height).min() > 0.39
+    assert (width / height).max() < 1.51
+    assert (matrices[:, 0, 2].abs() + width).max() <= 1 + 1e-6
+    assert (matrices[:, 1, 2].abs() + height).max() <= 1 + 1e-6
+
+
+def test_a_crop_shows_the_part_of_the_picture_that_was_drawn():
+    """A ramp from left to right: cut to its right half, all values are above the middle."""
+    ramp = torch.linspace(0, 255, 40).to(torch.uint8).expand(1, 3, 40, 40).contiguous()
+    draw = draw_augmentation(STILL, 1, generator(0))
+    draw.matrices[0] = torch.tensor([[0.5, 0.0, 0.5], [0.0, 1.0, 0.0]])
+    assert augment(ramp, draw, size=40, normalize=AS_IT_IS).min() > 0.48
+
+
+def test_brightness_scales_and_saturation_moves_from_and_to_grey():
+    images = pictures()
+    draw = draw_augmentation(STILL, 4, generator(0))
+    dark = Draw(**{**draw.__dict__, "brightness": torch.full((4,), 0.5)})
+    grey = Draw(**{**draw.__dict__, "saturation": torch.zeros(4)})
+    seen = augment(images, dark, size=40, normalize=AS_IT_IS)
+    torch.testing.assert_close(seen, images / 255 / 2)
+    seen = augment(images, grey, size=40, normalize=AS_IT_IS)
+    torch.testing.assert_close(seen[:, 0], seen[:, 1])
+
+
+def test_contrast_keeps_the_mean_grey():
+    images = pictures().clamp(100, 150)
+    draw = draw_augmentation(STILL, 4, generator(0))
+    flat = Draw(**{**draw.__dict__, "contrast": torch.zeros(4)})
+    seen = augment(images, flat, size=40, normalize=AS_IT_IS)
+    assert seen.std(dim=(1, 2, 3)).max() < 1e-5
+    luma = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+    expected = (images / 255 * luma).sum(1).mean(dim=(1, 2))
+    torch.testing.assert_close(seen[:, 0, 0, 0], expected)
+
+
+def test_what_is_erased_is_the_mean_of_the_data():
+    images = pictures(count=50)
+    config = STILL.model_copy(update={"erase": 1.0})
+    draw = draw_augmentation(config, 50, generator(0))
+    normalize = Normalize([0.4, 0.5, 0.6], [0.2, 0.2, 0.2], CPU)
+    seen = augment(images, draw, size=40, normalize=normalize)
+    shares = (seen == 0).all(dim=1).float().mean(dim=(1, 2))
+    assert shares.min() > 0
+    assert shares.max() < 0.3
+
+
+def test_the_plain_view_is_the_whole_picture_scaled():
+    images = torch.full((2, 3, 40, 40), 51, dtype=torch.uint8)
+    seen = plain_view(images, size=32, normalize=Normalize([0.1] * 3, [0.1] * 3, CPU))
+    assert seen.shape == (2, 3, 32, 32)
+    torch.testing.assert_close(seen, torch.full_like(seen, 1.0))
+
+
+@pytest.mark.parametrize(("mixup", "cutmix"), [(0.4, 0.0), (0.0, 1.0), (0.4, 1.0)])
+def test_the_share_of_a_mix_is_the_share_of_its_pixels(mixup, cutmix):
+    config = AugmentConfig(mixup=mixup, cutmix=cutmix)
+    ones, zeros = torch.ones(4, 3, 64, 64), torch.zeros(4, 3, 64, 64)
+    for seed in range(20):
+        mix = draw_mix(config, 4, generator(seed))
+        assert mix is not None
+        mixed = apply_mix(ones, zeros, mix)
+        assert mixed.mean().item() == pytest.approx(mix.share, abs=0.04)
+
+
+def test_mixup_weighs_and_cutmix_cuts():
+    ones, zeros = torch.ones(1, 3, 8, 8), torch.zeros(1, 3, 8, 8)
+    row = torch.tensor([0])
+    mixed = apply_mix(ones, zeros, Mix(partners=row, share=0.25, box=None))
+    assert mixed.unique().tolist() == [0.25]
+    cut = apply_mix(ones, zeros, Mix(partners=row, share=0.75, box=(0.0, 0.0, 0.5, 0.5)))
+    assert cut[0, 0, :4, :4].max() == 0
+    assert cut.mean().item() == 0.75
+
+
+def test_without_mixup_and_cutmix_nothing_is_mixed():
+    assert draw_mix(AugmentConfig(), 4, generator(0)) is None
+
+
+def test_the_same_key_gives_the_same_draw_and_another_key_another():
+    config = AugmentConfig(brightness=0.2, erase=0.5)
+    first, again, other = (draw_augmentation(config, 8, generator(0, e, 5)) for e in (1, 1, 2))
+    assert torch.equal(first.matrices, again.matrices)
+    assert torch.equal(first.erased, again.erased)
+    assert not torch.equal(first.matrices, other.matrices)

@@ -1,0 +1,133 @@
+import pytest
+import torch
+
+from inat_ray.config.experiment import Experiment
+from inat_ray.config.load import load_experiment
+from inat_ray.data.dataset import DataSet, open_dataset
+from inat_ray.training.checkpoint import load_checkpoint, load_model, save_checkpoint, save_model
+from inat_ray.training.fit import Fit
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def build(data_folder, small_settings):
+    """Makes an experiment from --set lines."""
+
+    def build(*settings: str) -> Experiment:
+        return load_experiment(
+            None,
+            settings=[
+                *small_settings,
+                f"data.source={data_folder}",
+                "recipe.epochs=4",
+                "device=cpu",
+                *settings,
+            ],
+        )
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def data(build) -> DataSet:
+    return open_dataset(build().data)
+
+
+def numbers(fit: Fit, epochs: int) -> list[tuple[float, float, float]]:
+    """Everything of the epochs' metrics that is not a time."""
+    metrics = [fit.epoch() for _ in range(epochs)]
+    return [(m.train_loss, m.val_loss, m.lr) for m in metrics]
+
+
+def test_it_learns_what_is_easy(build, data):
+    fit = Fit(build("recipe.epochs=12", "recipe.lr=0.01"), data)
+    metrics = [fit.epoch() for _ in range(12)]
+    assert metrics[-1].train_loss < metrics[0].train_loss
+    assert metrics[-1].val_accuracy > 0.8
+    assert [m.epoch for m in metrics] == list(range(1, 13))
+    assert fit.finished
+
+
+RECIPES = [
+    (),
+    ("recipe.optimizer=sgd", "recipe.schedule=warmup_stable_decay"),
+    ("recipe.optimizer=adam", "recipe.schedule=cosine", "recipe.ema_decay=0.9"),
+    ("model.dropout=0.3", "recipe.augmentation.mixup=0.4", "recipe.augmentation.cutmix=1.0"),
+    ("recipe.augment=false", "recipe.gradient_clip=0.5", "recipe.class_weights=balanced"),
+    ("recipe.precision=bf16", "recipe.channels_last=false", "recipe.flip_average=true"),
+]
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda settings: " ".join(settings) or "default")
+def test_saved_and_restored_it_continues_bit_for_bit(build, data, recipe, tmp_path):
+    experiment = build(*recipe)
+    whole = Fit(experiment, data)
+    expected = numbers(whole, 4)
+    stopped = Fit(experiment, data)
+    numbers(stopped, 2)
+    save_checkpoint(tmp_path / "state.pt", stopped.state_dict())
+    torch.manual_seed(999)  # another process's generator would be anywhere
+    resumed = Fit(experiment, data)
+    resumed.load_state_dict(load_checkpoint(tmp_path / "state.pt", CPU))
+    assert numbers(resumed, 2) == expected[2:]
+    for name, tensor in resumed.evaluated_model.state_dict().items():
+        assert torch.equal(tensor, whole.evaluated_model.state_dict()[name]), name
+
+
+def test_the_same_seed_repeats_and_another_does_not(build, data):
+    assert numbers(Fit(build(), data), 2) == numbers(Fit(build(), data), 2)
+    assert numbers(Fit(build(), data), 1) != numbers(Fit(build("seed=1"), data), 1)
+
+
+def test_evaluation_counts_every_image_once_and_leaves_the_state_alone(build, data):
+    fit = Fit(build("model.dropout=0.3"), data)
+    fit.epoch()
+    before = {name: t.clone() for name, t in fit.model.state_dict().items()}
+    first, second = fit.evaluate("test"), fit.evaluate("test")
+    assert first.metrics == second.metrics
+    assert first.metrics.images == len(data.subset("test")) == len(first.labels)
+    torch.testing.assert_close(first.probabilities.sum(dim=1), torch.ones(first.metrics.images))
+    assert all(torch.equal(before[name], t) for name, t in fit.model.state_dict().items())
+
+
+def test_validation_loss_knows_no_smoothing_and_no_weights(build, data):
+    fit = Fit(build("recipe.label_smoothing=0.5", "recipe.class_weights=balanced"), data)
+    fit.epoch()
+    evaluation = fit.evaluate("validation")
+    chosen = evaluation.probabilities.gather(1, evaluation.labels[:, None])
+    assert evaluation.metrics.loss == pytest.approx(-chosen.log().mean().item(), rel=1e-5)
+
+
+def test_the_averaged_weights_are_the_ones_that_are_evaluated_and_lag_behind(build, data):
+    fit = Fit(build("recipe.ema_decay=0.99"), data)
+    fit.epoch()
+    newest = dict(fit.model.named_parameters())
+    average = dict(fit.evaluated_model.named_parameters())
+    assert any(not torch.equal(average[name], newest[name]) for name in newest)
+
+
+def test_flip_averaging_sees_no_difference_between_a_picture_and_its_mirror(build, data):
+    plain, averaged = Fit(build(), data), Fit(build("recipe.flip_average=true"), data)
+    assert not torch.equal(
+        plain.evaluate("validation").probabilities, averaged.evaluate("validation").probabilities
+    )
+
+
+def test_a_loss_that_is_no_number_marks_the_run_as_diverged(build, data):
+    settings = ("recipe.optimizer=sgd", "recipe.lr=10", "recipe.weight_decay=10")
+    fit = Fit(build(*settings, "model.batch_norm=false", "recipe.schedule=constant"), data)
+    while not (fit.diverged or fit.finished):
+        fit.epoch()
+    assert fit.diverged
+
+
+def test_a_saved_model_evaluates_as_it_did(build, data, tmp_path):
+    fit = Fit(build("recipe.ema_decay=0.9", "recipe.flip_average=true"), data)
+    fit.epoch()
+    save_model(tmp_path / "m.safetensors", fit)
+    loaded = load_model(tmp_path / "m.safetensors")
+    assert loaded.classes == data.pack.classes
+    assert loaded.experiment == fit.experiment
+    evaluation = loaded.evaluate(data, "validation", device=CPU)
+    assert evaluation.metrics == fit.evaluate("validation").metrics
