@@ -21,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def write_images(folder: Path) -> Photographs:
+def write_images(folder: Path) -> WriteImages:
     """Writes that many different pictures, 48 x 40 pixels, into a class folder."""
     rng = np.random.default_rng(0)
 
