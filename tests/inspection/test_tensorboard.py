@@ -1,9 +1,12 @@
 """Checked with TensorBoard's own readers: its HParams backend, its server, its page."""
 
 import gc
+import itertools
 import json
 import math
+import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -281,3 +284,79 @@ def test_a_served_tensorboard_shows_every_trial_its_hyperparameters_and_its_scor
         (2, pytest.approx(0.9)),
         (3, pytest.approx(0.8)),
     ]
+
+
+CELLS = """(() => {
+  const within = (root) => [...root.querySelectorAll("*")].flatMap(
+    (element) => [element, ...(element.shadowRoot ? within(element.shadowRoot) : [])]);
+  return within(document)
+    .filter((element) => element.localName === "vaadin-grid-cell-content")
+    .map((element) => element.innerText.trim());
+})()"""
+"""JavaScript: the texts of the HParams table, which lies in shadow trees of shadow trees."""
+
+CHROMIUM_OPTIONS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    "--remote-debugging-pipe",
+)
+
+
+@pytest.fixture
+def browser(tmp_path_factory):
+    """Sends a command of the Chrome DevTools Protocol to a headless Chromium; gives its result.
+
+    Needs Chromium: `apt-get install chromium` on Debian.
+    """
+    program = shutil.which("chromium")
+    assert program, "this test needs Chromium: apt-get install chromium"
+    to_browser, commands = os.pipe()
+    answers, from_browser = os.pipe()
+    # Chromium reads commands from file descriptor 3 and answers on 4.
+    with_pipes = ["bash", "-c", f'exec "$@" 3<&{to_browser} 4>&{from_browser}', "bash"]
+    profile = tmp_path_factory.mktemp("chromium")
+    process = subprocess.Popen(
+        [*with_pipes, program, *CHROMIUM_OPTIONS, f"--user-data-dir={profile}"],
+        pass_fds=(to_browser, from_browser),
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(to_browser)
+    os.close(from_browser)
+    numbers = itertools.count(1)
+    with os.fdopen(commands, "wb", buffering=0) as out, os.fdopen(answers, "rb") as back:
+
+        def send(method: str, session: str | None = None, **parameters):
+            number = next(numbers)
+            message = {"id": number, "method": method, "params": parameters}
+            if session:
+                message["sessionId"] = session
+            out.write(json.dumps(message).encode() + b"\0")
+            while (answer := json.loads(_until_zero(back))).get("id") != number:
+                pass
+            return answer["result"]
+
+        yield send
+        send("Browser.close")
+    process.wait(timeout=30)
+
+
+def _until_zero(stream) -> bytes:
+    return b"".join(iter(lambda: stream.read(1).rstrip(b"\0"), b""))
+
+
+@pytest.mark.slow
+def test_the_hparams_page_shows_a_row_a_trial_in_a_browser(served, browser):
+    loaded(served)
+    target = browser("Target.createTarget", url=f"{served}#hparams")["targetId"]
+    session = browser("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+    cells: list[str] = []
+    for _ in range(60):
+        answer = browser("Runtime.evaluate", session, expression=CELLS, returnByValue=True)
+        cells = answer["result"]["value"]
+        if set(STATUS) <= set(cells):
+            break
+        time.sleep(0.5)
+    assert {"recipe.lr", "model.batch_norm", "model.filters", "seed"} <= set(cells)
+    assert {"final val accuracy", "best val accuracy"} <= set(cells)
+    assert [cell for cell in sorted(cells) if cell.startswith("trial_")] == list(STATUS)
+    assert {"[32, 64]", "null", "auto", "true", "false", "0.80000", "0.90000"} <= set(cells)
