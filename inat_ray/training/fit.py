@@ -69,9 +69,9 @@ class Fit:
         self.epochs_done = 0
         self.diverged = False
         self._normalize = Normalize(data.mean, data.std, self.device)
-        self._batches = self._training_batches()
+        self.batches = self._training_batches()
         self._loss = build_loss(
-            recipe, labels=self._batches.images.labels, classes=len(classes), device=self.device
+            recipe, labels=self.batches.images.labels, classes=len(classes), device=self.device
         )
         self._evaluated: dict[SubsetName, Images] = {}
 
@@ -139,14 +139,14 @@ class Fit:
         torch.manual_seed(generator(self.experiment.seed, epoch).initial_seed())
         self.model.train()
         sums = Sums(len(self.data.pack.classes), self.device)
-        first = epoch * self._batches.steps
+        first = epoch * self.batches.steps
         lr = 0.0
-        for step, batch in enumerate(self._batches.epoch(epoch), start=first):
+        for step, batch in enumerate(self.batches.epoch(epoch), start=first):
             lr = self._set_lr(step)
-            self._step(batch, sums)
+            self.step(batch, sums)
         return sums.metrics(), lr
 
-    def _step(self, batch: Batch, sums: Sums) -> None:
+    def step(self, batch: Batch, sums: Sums) -> None:
         """One optimiser step. Nothing here waits for the device."""
         recipe = self.experiment.recipe
         with autocast(recipe, self.device):
@@ -163,7 +163,7 @@ class Fit:
 
     def _set_lr(self, step: int) -> float:
         recipe = self.experiment.recipe
-        lr = recipe.lr * lr_factor(recipe, step, recipe.epochs * self._batches.steps)
+        lr = recipe.lr * lr_factor(recipe, step, recipe.epochs * self.batches.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         return lr
