@@ -9,7 +9,7 @@ from rich.markup import escape
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import dump_experiment
 from inat_ray.data.dataset import DataSet
-from inat_ray.inspection.progress import leaderboard_table, result_table
+from inat_ray.inspection.leaderboard import leaderboard_table, result_table
 from inat_ray.tuning.result import Result, write_result
 from inat_ray.tuning.run_folder import RunFolder
 from inat_ray.tuning.run_log import read_history
@@ -35,7 +35,7 @@ def conclude(console: Console, *, run: RunFolder, result: Result, model: Experim
     run.model_experiment.write_text(dump_experiment(model), encoding="utf-8")
     history = read_history(run.log)
     if len(history.searched) > 1:
-        console.print(leaderboard_table(history))
+        console.print(leaderboard_table(history, width=console.width))
     print_result(console, result)
     console.print(
         f"TensorBoard: [bold]tensorboard --logdir {escape(str(run.tensorboard))}[/]\n"

@@ -1,19 +1,22 @@
-"""What a person sees: the live table, plain lines where there is no terminal, final tables."""
+"""The progress of a run: a live table in a terminal, a line an event elsewhere."""
 
-import json
+import threading
 import time
-from collections import Counter
-from collections.abc import Iterable, Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from inat_ray.tuning.result import Result
+from inat_ray.inspection.leaderboard import (
+    LABELS,
+    metric_text,
+    parameters_text,
+    percent,
+    states_text,
+)
 from inat_ray.tuning.run_log import (
-    JSON,
     AnyRecord,
     EpochEnded,
     History,
@@ -23,22 +26,28 @@ from inat_ray.tuning.run_log import (
 )
 
 REFRESHES_PER_SECOND = 2
+SECONDS_BETWEEN_LINES = 10.0
+"""Without a terminal: how often a search says where it stands while no trial begins or ends."""
 SHOWN_RUNNING = 8
-SHOWN_IN_LEADERBOARD = 10
+BAR_WIDTH = 24
 
 
 class RunProgress:
-    """Follows a run's records: a live table in a terminal, a line an event elsewhere."""
+    """Follows a run's records, in a terminal that can redraw or as plain lines."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self.history = History()
+        self._lock = threading.Lock()
+        """Held while the history changes or is drawn: Live draws in a thread of its own."""
         self._live: Live | None = None
+        self._last_line = 0.0
+        """When a line was last written, by the clock of the records."""
 
     def __enter__(self) -> "RunProgress":
-        if self.console.is_terminal:
+        if self.console.is_terminal and not self.console.is_dumb_terminal:
             self._live = Live(
-                get_renderable=lambda: live_view(self.history, now=time.time()),
+                get_renderable=self._view,
                 console=self.console,
                 refresh_per_second=REFRESHES_PER_SECOND,
                 transient=True,
@@ -51,204 +60,196 @@ class RunProgress:
             self._live.stop()
 
     def __call__(self, record: AnyRecord) -> None:
-        self.history.add(record)
-        if self._live is None and (line := event_line(self.history, record)):
-            self.console.print(escape(line), soft_wrap=True)
+        with self._lock:
+            self.history.add(record)
+        if line := self._line(record):
+            self.console.out(line, highlight=False)
+            self._last_line = record.time
 
+    def _view(self) -> RenderableType:
+        with self._lock:
+            return live_view(self.history, now=time.time())
 
-def event_line(history: History, record: AnyRecord) -> str | None:
-    """What a log file should say of a record; None for nothing.
-
-    Of a search it tells endings, of a single training every epoch.
-    """
-    match record:
-        case TrialStarted(purpose="final"):
-            return f"training {record.trial_id} with {parameters_text(record.parameters)}"
-        case EpochEnded():
-            trial = history.trials[record.trial_id]
-            single = trial.purpose == "final" or (history.run and history.run.trials == 1)
-            return _epoch_line(record, trial) if single else None
-        case TrialEnded():
-            trial = history.trials[record.trial_id]
-            return _ending_line(history, trial) if trial.purpose == "search" else None
-        case _:
-            return None
+    def _line(self, record: AnyRecord) -> str | None:
+        """In a terminal only a training's epochs, which then stand above the live table."""
+        if self._live is not None:
+            return event_line(self.history, record) if isinstance(record, EpochEnded) else None
+        line = event_line(self.history, record)
+        due = record.time - self._last_line >= SECONDS_BETWEEN_LINES
+        if line is None and due and isinstance(record, EpochEnded):
+            return standing_line(self.history, now=record.time)
+        return line
 
 
 def live_view(history: History, *, now: float) -> RenderableType:
     """The state of a run at `now` (seconds since 1970)."""
     if history.run is None:
         return Text("starting")
-    running = [t for t in history.trials.values() if t.state == "running"]
-    table = Table(box=None, pad_edge=False)
-    for name, justify in (("trial", "left"), ("epoch", "right"), ("val acc", "right")):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    table.add_column("images/s", justify="right")
-    table.add_column("parameters", overflow="ellipsis", no_wrap=True, ratio=1)
-    for trial in running[:SHOWN_RUNNING]:
-        newest = trial.epochs[-1] if trial.epochs else None
-        table.add_row(
-            trial.trial_id,
-            f"{len(trial.epochs)}/{trial.planned_epochs}",
-            percent(newest.val_accuracy) if newest else "",
-            f"{newest.images_per_second:,.0f}" if newest else "",
-            parameters_text(trial.parameters),
-        )
-    return Group(headline(history, now=now), _best_line(history), table)
+    counts = f"{states_text(history)}; {_epochs_and_speed(history)}"
+    parts: list[RenderableType] = [_bar(history, now=now), counts]
+    if best := best_text(history):
+        shown = parameters_text(history.leaderboard()[0].parameters)
+        parts.append(_one_line(f"{best}  {shown}", style="green"))
+    if running := _running(history):
+        parts.append(_running_table(running))
+    return Group(*parts)
 
 
-def headline(history: History, *, now: float) -> Text:
-    """Name, trials by state, epochs, speed, time passed and left."""
-    assert history.run is not None
-    parts = [f"{history.run.name}: {states_text(history)}"]
-    parts.append(f"{sum(len(t.epochs) for t in history.trials.values())} epochs")
-    running = [t for t in history.trials.values() if t.state == "running" and t.epochs]
-    if running:
-        speed = sum(t.epochs[-1].images_per_second for t in running)
-        parts.append(f"{speed:,.0f} images/s")
-    parts.append(duration(now - history.run.time))
-    left = seconds_left(history, now=now)
-    if left is not None:
-        parts.append(f"about {duration(left)} left")
-    return Text(", ".join(parts), style="bold", overflow="ellipsis", no_wrap=True)
+def event_line(history: History, record: AnyRecord) -> str | None:
+    """What a log file should say of a record; None for nothing.
 
-
-def seconds_left(history: History, *, now: float) -> float | None:
-    """An estimate from the pace of the trials so far; None before the first has ended.
-
-    A running trial counts by the share of its epochs that is done.
+    Of a trial in a search it tells start and end, of a training by itself every epoch.
     """
+    match record:
+        case TrialStarted():
+            shown = parameters_text(record.parameters)
+            return f"{record.trial_id} starts, {record.epochs} epochs  {shown}".rstrip()
+        case EpochEnded():
+            trial = history.trials[record.trial_id]
+            return epoch_line(record, trial) if stands_alone(history, trial) else None
+        case TrialEnded():
+            return ending_line(history, history.trials[record.trial_id])
+        case _:
+            return None
+
+
+def stands_alone(history: History, trial: TrialHistory) -> bool:
+    """Whether it is a training by itself: the winner's, or the one of `train`."""
     assert history.run is not None
-    ended = [t for t in history.searched if t.state != "running"]
-    if not ended:
-        return None
-    partial = sum(
-        len(t.epochs) / t.planned_epochs for t in history.searched if t.state == "running"
-    )
-    done = len(ended) + partial
-    return max(0.0, (now - history.run.time) * (history.run.trials - done) / done)
+    return trial.purpose == "final" or history.run.method == "train"
 
 
-def leaderboard_table(history: History, *, most: int = SHOWN_IN_LEADERBOARD) -> Table:
-    """The best trials; narrow enough for 80 columns with a handful of parameters."""
-    assert history.run is not None
-    ranking = history.leaderboard()
-    rest = len(history.searched) - min(most, len(ranking))
-    table = Table(
-        title=f"{history.run.name}: {states_text(history)}",
-        caption=f"and {rest} more in trials.parquet" if rest else None,
-        title_justify="left",
-        caption_justify="left",
-    )
-    for name in ("#", "trial", "val acc", "epochs", "state"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("parameters", overflow="fold")
-    for rank, trial in enumerate(ranking[:most], start=1):
-        best = trial.best(history.run.metric, history.run.goal)
-        assert best is not None
-        table.add_row(
-            str(rank),
-            trial.trial_id.removeprefix("trial_"),
-            percent(best.val_accuracy),
-            f"{len(trial.epochs)}/{trial.planned_epochs}",
-            trial.state,
-            parameters_text(trial.parameters),
-        )
-    return table
-
-
-def result_table(result: Result) -> Table:
-    """A result's numbers, one a line; nested parts are left to result.json."""
-    table = Table(title="result", title_justify="left", show_header=False)
-    table.add_column()
-    table.add_column(justify="right")
-    for key, value in result.items():
-        if not isinstance(value, dict):
-            table.add_row(key, _shown(key, value))
-    return table
-
-
-def parameters_text(parameters: dict[str, JSON]) -> str:
-    """Short names and values: lr=0.003 filters=32-64-128."""
-    short = short_names(list(parameters))
-    return " ".join(f"{short[name]}={value_text(v)}" for name, v in parameters.items())
-
-
-def short_names(names: Sequence[str]) -> dict[str, str]:
-    """Each dotted name's last part, or the whole name where that is not unique."""
-    last = {name: name.rpartition(".")[2] for name in names}
-    counts = Counter(last.values())
-    return {name: part if counts[part] == 1 else name for name, part in last.items()}
-
-
-def value_text(value: JSON) -> str:
-    if isinstance(value, list):
-        return "-".join(value_text(item) for item in value)
-    if isinstance(value, float):
-        return f"{value:.3g}"
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def states_text(history: History) -> str:
-    """12 trials: 3 finished, 9 stopped."""
-    assert history.run is not None
-    counts = Counter(trial.state for trial in history.searched)
-    shown = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
-    return f"{len(history.searched)} of {history.run.trials} trials ({shown or 'none yet'})"
-
-
-def percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
-
-
-def duration(seconds: float) -> str:
-    """1:02:03, or 2:03."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
-def _best_line(history: History) -> Text:
-    ranking = history.leaderboard()
-    if not ranking:
-        return Text("no result yet")
-    best = ranking[0]
-    value = max(_finite_accuracies([best]))
-    text = f"best {percent(value)}  {best.trial_id}  {parameters_text(best.parameters)}"
-    return Text(text, style="green", overflow="ellipsis", no_wrap=True)
-
-
-def _finite_accuracies(trials: Iterable[TrialHistory]) -> list[float]:
-    best = [trial.best("val_accuracy", "maximize") for trial in trials]
-    return [record.val_accuracy for record in best if record is not None]
-
-
-def _epoch_line(record: EpochEnded, trial: TrialHistory) -> str:
+def epoch_line(record: EpochEnded, trial: TrialHistory) -> str:
+    width = len(str(trial.planned_epochs))
     return (
-        f"epoch {record.epoch}/{trial.planned_epochs}"
-        f"  train loss {record.train_loss:.3f} accuracy {percent(record.train_accuracy)}"
-        f"  val loss {record.val_loss:.3f} accuracy {percent(record.val_accuracy)}"
+        f"epoch {record.epoch:{width}}/{trial.planned_epochs}"
+        f"  train {record.train_loss:6.3f} {percent(record.train_accuracy):>7}"
+        f"  val {record.val_loss:6.3f} {percent(record.val_accuracy):>7}"
         f"  {record.images_per_second:,.0f} images/s"
     )
 
 
-def _ending_line(history: History, trial: TrialHistory) -> str | None:
+def ending_line(history: History, trial: TrialHistory) -> str:
+    """How a trial ended, and of a trial in a search where the search stands."""
+    error = f" ({trial.error})" if trial.error else ""
+    line = f"{trial.trial_id} {trial.state}{error} after {_epochs(trial)} epochs"
+    if score := _score(history, trial):
+        line += f", {score}"
+    if stands_alone(history, trial):
+        return line
     assert history.run is not None
     ended = sum(t.state != "running" for t in history.searched)
-    scores = _finite_accuracies([trial])
-    score = f" val accuracy {percent(scores[0])}" if scores else ""
-    leader = max(_finite_accuracies(history.searched), default=None)
-    best = f", best so far {percent(leader)}" if leader is not None else ""
-    error = f" ({trial.error})" if trial.error else ""
-    return (
-        f"[{ended}/{history.run.trials}] {trial.trial_id} {trial.state}{error}"
-        f" after {len(trial.epochs)} epochs{score}{best}  {parameters_text(trial.parameters)}"
+    best = best_text(history)
+    return f"[{ended}/{history.run.trials}] {line}" + (f"; {best}" if best else "")
+
+
+def standing_line(history: History, *, now: float) -> str:
+    """Where a search stands, in one line."""
+    parts = [states_text(history), _epochs_and_speed(history), times_text(history, now=now)]
+    return "; ".join([*parts, best_text(history) or "no result yet"])
+
+
+def best_text(history: History) -> str | None:
+    """'best val acc 91.2 % (trial_0004)'; None before there is a result."""
+    ranking = history.leaderboard()
+    if not ranking:
+        return None
+    return f"best {_score(history, ranking[0])} ({ranking[0].trial_id})"
+
+
+def times_text(history: History, *, now: float) -> str:
+    """'2:03 gone, about 4:00 left'."""
+    assert history.run is not None
+    gone = f"{duration(now - history.run.time)} gone"
+    left = seconds_left(history, now=now)
+    return gone if left is None else f"{gone}, about {duration(left)} left"
+
+
+def seconds_left(history: History, *, now: float) -> float | None:
+    """An estimate from the pace so far; None before the first epoch and after the last.
+
+    A search's pace is in trials, of which a running one counts by the share of its epochs that
+    is done: so the estimate learns what early stopping saves. The winner's own training has a
+    pace of its own, in epochs.
+    """
+    started, done, total = _work(history)
+    return (now - started) * (total - done) / done if 0 < done < total else None
+
+
+def _work(history: History) -> tuple[float, float, int]:
+    """(when it began, how much is done, how much there is) of what the run is at."""
+    assert history.run is not None
+    alone = [trial for trial in history.trials.values() if stands_alone(history, trial)]
+    if alone:
+        trial = alone[-1]
+        return trial.started, float(len(trial.epochs)), trial.planned_epochs
+    shares = [
+        len(trial.epochs) / trial.planned_epochs if trial.state == "running" else 1.0
+        for trial in history.searched
+    ]
+    return history.run.time, sum(shares), history.run.trials
+
+
+def duration(seconds: float) -> str:
+    """1:02:03, or 2:03."""
+    minutes, rest = divmod(round(max(0.0, seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def _bar(history: History, *, now: float) -> RenderableType:
+    assert history.run is not None
+    _, done, total = _work(history)
+    line = Table.grid(padding=(0, 2))
+    line.add_row(
+        _one_line(history.run.name, style="bold"),
+        ProgressBar(total=total, completed=done, width=BAR_WIDTH),
+        times_text(history, now=now),
     )
+    return line
 
 
-def _shown(key: str, value: JSON) -> str:
-    if isinstance(value, float) and key.endswith("accuracy"):
-        return percent(value)
-    if isinstance(value, float):
-        return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4g}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+def _epochs_and_speed(history: History) -> str:
+    epochs = sum(len(trial.epochs) for trial in history.trials.values())
+    speed = sum(t.epochs[-1].images_per_second for t in _running(history) if t.epochs)
+    return f"{epochs} epochs" + (f", {speed:,.0f} images/s" if speed else "")
+
+
+def _running_table(running: list[TrialHistory]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for title in ("running", "epoch", "val acc", "images/s"):
+        table.add_column(title, justify="left" if title == "running" else "right", no_wrap=True)
+    # Not `no_wrap`, so that where room is short it is this column that gives way.
+    table.add_column("", style="dim")
+    for trial in running[:SHOWN_RUNNING]:
+        newest = trial.epochs[-1] if trial.epochs else None
+        table.add_row(
+            trial.trial_id,
+            _epochs(trial),
+            percent(newest.val_accuracy) if newest else "",
+            f"{newest.images_per_second:,.0f}" if newest else "",
+            _one_line(parameters_text(trial.parameters)),
+        )
+    if len(running) > SHOWN_RUNNING:
+        table.add_row(f"and {len(running) - SHOWN_RUNNING} more")
+    return table
+
+
+def _one_line(text: str, *, style: str = "") -> Text:
+    return Text(text, style=style, overflow="ellipsis", no_wrap=True)
+
+
+def _running(history: History) -> list[TrialHistory]:
+    return [trial for trial in history.trials.values() if trial.state == "running"]
+
+
+def _epochs(trial: TrialHistory) -> str:
+    return f"{len(trial.epochs)}/{trial.planned_epochs}"
+
+
+def _score(history: History, trial: TrialHistory) -> str | None:
+    """A trial's best value of the run's metric: 'val acc 91.2 %'."""
+    assert history.run is not None
+    metric = history.run.metric
+    best = trial.best(metric, history.run.goal)
+    return None if best is None else f"{LABELS[metric]} {metric_text(metric, best)}"
