@@ -1,0 +1,245 @@
+import math
+
+import pytest
+from pydantic import ValidationError
+
+from inat_ray.tuning.run_log import (
+    EpochEnded,
+    History,
+    LookAtTest,
+    RunLog,
+    RunStarted,
+    TrialEnded,
+    TrialStarted,
+    read_history,
+    read_records,
+)
+
+RUN = RunStarted(
+    time=1.0,
+    name="made_up",
+    method="random",
+    metric="val_accuracy",
+    goal="maximize",
+    trials=2,
+    epochs=3,
+    parameters={"recipe.lr": "number"},
+)
+
+
+def started(trial_id: str, *, purpose="search", time=2.0) -> TrialStarted:
+    return TrialStarted(
+        time=time,
+        trial_id=trial_id,
+        purpose=purpose,
+        seed=7,
+        parameters={"recipe.lr": 0.1, "model.filters": [32, 64]},
+        epochs=3,
+    )
+
+
+def epoch(trial_id: str, number: int, *, accuracy=0.5, loss=1.0, checkpoint=None) -> EpochEnded:
+    return EpochEnded(
+        trial_id=trial_id,
+        epoch=number,
+        train_loss=loss,
+        train_accuracy=accuracy,
+        val_loss=loss,
+        val_accuracy=accuracy,
+        val_balanced_accuracy=accuracy,
+        lr=0.1,
+        seconds=1.0,
+        images_per_second=100.0,
+        checkpoint=checkpoint,
+    )
+
+
+def ended(trial_id: str, state="finished", error=None) -> TrialEnded:
+    return TrialEnded(trial_id=trial_id, state=state, error=error)
+
+
+def history_of(*records) -> History:
+    history = History()
+    for record in records:
+        history.add(record)
+    return history
+
+
+def written(folder, *records, observers=()):
+    with RunLog(folder, observers) as log:
+        for record in records:
+            log.append(record)
+    return log.path
+
+
+@pytest.fixture
+def run_records():
+    look = LookAtTest(model="best.safetensors", accuracy=0.9, loss=0.4, images=50, predictions="p")
+    return [
+        RUN,
+        started("a"),
+        epoch("a", 1, checkpoint="checkpoints/a/epoch_0001.pt"),
+        epoch("a", 2, accuracy=0.7),
+        ended("a"),
+        started("b"),
+        ended("b", "failed", "out of memory"),
+        look,
+    ]
+
+
+def test_what_is_appended_is_read_back_the_same(run_records, tmp_path):
+    path = written(tmp_path, *run_records)
+    assert list(read_records(path)) == run_records
+    assert read_history(tmp_path) == history_of(*run_records)
+
+
+def test_numbers_that_are_none_survive_the_disk(tmp_path):
+    record = epoch("a", 1, loss=math.nan).model_copy(update={"val_loss": math.inf})
+    *_, read = read_records(written(tmp_path, started("a"), record))
+    assert math.isnan(read.train_loss)
+    assert read.val_loss == math.inf
+
+
+def test_names_and_errors_in_any_script_and_with_line_breaks_survive_the_disk(tmp_path):
+    record = ended("a", "failed", 'line one\nline two: "größe" 画像 }')
+    assert list(read_records(written(tmp_path, started("a"), record)))[1:] == [record]
+
+
+def test_the_history_of_an_open_log_is_current(run_records, tmp_path):
+    with RunLog(tmp_path) as log:
+        for count, record in enumerate(run_records, start=1):
+            log.append(record)
+            assert log.history == history_of(*run_records[:count])
+
+
+def test_every_record_is_on_disk_before_an_observer_hears_of_it(run_records, tmp_path):
+    heard = []
+
+    def observe(record):
+        assert list(read_records(tmp_path / "events.jsonl"))[-1] == record
+        heard.append(record)
+
+    written(tmp_path, *run_records, observers=[observe])
+    assert heard == run_records
+
+
+def test_every_observer_hears_every_record_in_order(run_records, tmp_path):
+    first, second = [], []
+    written(tmp_path, *run_records, observers=[first.append, second.append])
+    assert first == second == run_records
+
+
+TORN = [started("b"), ended("b", "failed", 'a "größe" {of} 画像')]
+"""A crash may cut a line behind any byte: within a character, or where `}` looks like the end."""
+
+
+@pytest.mark.parametrize("record", TORN)
+def test_a_torn_last_line_is_dropped_wherever_it_is_torn(tmp_path, record):
+    path = written(tmp_path, RUN, started("b"))
+    whole = path.read_bytes()
+    line = record.model_dump_json().encode()
+    for length in range(len(line)):
+        path.write_bytes(whole + line[:length])
+        assert len(list(read_records(path))) == 2
+    path.write_bytes(whole + line)  # only its line break is lost
+    assert list(read_records(path))[2:] == [record]
+
+
+@pytest.mark.parametrize("record", TORN)
+def test_a_torn_log_is_continued_on_a_line_of_its_own(tmp_path, record):
+    path = written(tmp_path, RUN, started("b"))
+    whole = path.read_bytes()
+    line = record.model_dump_json().encode()
+    for length in (1, len(line) // 2, len(line) - 1, len(line)):
+        path.write_bytes(whole + line[:length])
+        with RunLog(tmp_path) as log:
+            log.append(epoch("b", 1))
+            assert log.history == read_history(tmp_path)
+        kinds = [record.kind for record in read_records(path)]
+        lost = [] if length < len(line) else [record.kind]
+        assert kinds == ["run_started", "trial_started", *lost, "epoch_ended"]
+
+
+def test_a_log_that_is_opened_again_goes_on_where_it_was(run_records, tmp_path):
+    written(tmp_path, *run_records[:3])
+    heard = []
+    with RunLog(tmp_path, [heard.append]) as log:
+        assert log.history == history_of(*run_records[:3])
+        for record in run_records[3:]:
+            log.append(record)
+    assert heard == run_records[3:]
+    assert read_history(tmp_path) == history_of(*run_records)
+
+
+@pytest.mark.parametrize("line", ['{"kind": "epoch_ended"}', '{"kind": "unheard_of", "time": 1}'])
+def test_a_whole_line_that_is_no_record_is_damage_and_is_reported(tmp_path, line):
+    path = written(tmp_path, RUN)
+    path.write_text(path.read_text() + line + "\n")
+    with pytest.raises(ValidationError):
+        list(read_records(path))
+
+
+def test_a_later_record_of_the_same_epoch_replaces_the_earlier_one():
+    history = history_of(
+        RUN, started("a"), epoch("a", 1, accuracy=0.1), epoch("a", 1, accuracy=0.2)
+    )
+    assert history.trials["a"].values("val_accuracy") == [0.2]
+
+
+def test_an_epoch_that_is_repeated_drops_those_that_came_after_it():
+    history = history_of(
+        RUN, started("a"), epoch("a", 1), epoch("a", 2), epoch("a", 3), epoch("a", 2, accuracy=0.9)
+    )
+    assert [e.epoch for e in history.trials["a"].epochs] == [1, 2]
+    assert history.trials["a"].values("val_accuracy") == [0.5, 0.9]
+
+
+def test_a_trial_runs_until_its_end_is_recorded():
+    history = history_of(RUN, started("a"))
+    assert history.trials["a"].state == "running"
+    history.add(ended("a", "failed", "out of memory"))
+    assert (history.trials["a"].state, history.trials["a"].error) == ("failed", "out of memory")
+
+
+def test_the_best_epoch_is_the_earliest_of_equals_and_a_number():
+    trial = history_of(
+        RUN,
+        started("a"),
+        epoch("a", 1, accuracy=0.3, loss=math.nan),
+        epoch("a", 2, accuracy=0.8, loss=0.5),
+        epoch("a", 3, accuracy=0.8, loss=0.4),
+    ).trials["a"]
+    best = trial.best("val_accuracy", "maximize")
+    least_loss = trial.best("val_loss", "minimize")
+    assert best is not None
+    assert least_loss is not None
+    assert (best.epoch, least_loss.epoch) == (2, 3)
+
+
+def test_a_trial_whose_values_are_no_numbers_has_no_best():
+    trial = history_of(RUN, started("a"), epoch("a", 1, loss=math.nan)).trials["a"]
+    assert trial.best("val_loss", "minimize") is None
+
+
+def test_the_leaderboard_has_the_searchs_trials_with_a_result_best_first():
+    history = history_of(
+        RUN,
+        *(started("a"), epoch("a", 1, accuracy=0.2)),
+        *(started("b"), epoch("b", 1, accuracy=0.9), epoch("b", 2, accuracy=0.1)),
+        *(started("without_an_epoch"), ended("without_an_epoch", "failed")),
+        *(started("c"), epoch("c", 1, accuracy=0.2)),
+        *(started("winner", purpose="final"), epoch("winner", 1, accuracy=1.0)),
+    )
+    assert [trial.trial_id for trial in history.leaderboard()] == ["b", "a", "c"]
+    assert [t.trial_id for t in history.searched] == ["a", "b", "without_an_epoch", "c"]
+
+
+def test_a_leaderboard_by_loss_has_the_least_first():
+    run = RUN.model_copy(update={"metric": "val_loss", "goal": "minimize"})
+    history = history_of(
+        run,
+        *(started("a"), epoch("a", 1, loss=0.9)),
+        *(started("b"), epoch("b", 1, loss=0.3)),
+        *(started("c"), epoch("c", 1, loss=math.nan)),
+    )
+    assert [trial.trial_id for trial in history.leaderboard()] == ["b", "a"]
