@@ -10,9 +10,9 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from inat_ray.config.errors import UserError
+from inat_ray.config.errors import RunFailedError, UserError
 
-USER_MISTAKE, INTERRUPTED = 2, 130
+FAILED, USER_MISTAKE, INTERRUPTED = 1, 2, 130
 
 ExperimentFile = Annotated[
     Path | None, typer.Argument(metavar="[EXPERIMENT]", help="A YAML file; see experiments/.")
@@ -66,13 +66,13 @@ def print_json(result: dict[str, Any]) -> None:
 
 
 def run(command: Callable[..., None]) -> None:
-    """Runs a command: exit code 2 and one message for a user's mistake, 130 for Ctrl-C."""
+    """Runs a command: 2 and one message for a user's mistake, 1 for a failure, 130 for Ctrl-C."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
     app.command()(command)
     try:
         app()
-    except UserError as error:
+    except (UserError, RunFailedError) as error:
         console().print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
-        sys.exit(USER_MISTAKE)
+        sys.exit(USER_MISTAKE if isinstance(error, UserError) else FAILED)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from inat_ray.config.errors import RunFailedError
 from inat_ray.config.experiment import Experiment
 from inat_ray.data.dataset import DataSet
 from inat_ray.models.cnn import build_cnn
@@ -25,10 +26,15 @@ def training_result(trial: TrialHistory, *, experiment: Experiment, data: DataSe
     """The result of one training: its best epoch, its cost, its model. Seconds are of epochs.
 
     `images_per_second` is the median over the epochs after the first, which warms up.
+    Raises RunFailedError where no epoch has a result.
     """
     metric = experiment.search.metric
     best = trial.best(metric.name, metric.goal)
-    assert best is not None
+    if best is None:
+        raise RunFailedError(
+            f"{trial.trial_id}: the loss was no number in the first epoch; lower recipe.lr,"
+            " or set recipe.gradient_clip"
+        )
     steady = trial.epochs[1:] or trial.epochs
     model = build_cnn(
         experiment.model,
@@ -38,6 +44,7 @@ def training_result(trial: TrialHistory, *, experiment: Experiment, data: DataSe
     size = complexity(model, experiment.data.image_size)
     return {
         "name": experiment.name,
+        "state": trial.state,
         "val_accuracy": best.val_accuracy,
         "val_balanced_accuracy": best.val_balanced_accuracy,
         "val_loss": best.val_loss,

@@ -4,6 +4,7 @@ import shutil
 
 import torch
 
+from inat_ray.config.errors import RunFailedError
 from inat_ray.config.experiment import Experiment
 from inat_ray.data.dataset import DataSet
 from inat_ray.training.checkpoint import load_model
@@ -16,22 +17,18 @@ from inat_ray.tuning.trial import trial_experiment
 from inat_ray.tuning.winner import train_winner
 
 
-class NoResultError(RuntimeError):
-    """Every trial of the search failed or diverged."""
-
-
 def finish_search(
     experiment: Experiment, *, data: DataSet, run: RunFolder, log: RunLog, device: torch.device
 ) -> tuple[Experiment, Result]:
     """Trains the best trial's configuration again, keeps its best epoch, tests it once.
 
     Returns the winner's resolved experiment and the run's result; needs Ray to be up.
-    Raises NoResultError where no trial has a result, with the errors that were seen.
+    Raises RunFailedError where no trial has a result, with the errors that were seen.
     """
     ranking = log.history.leaderboard()
     if not ranking:
         errors = sorted({trial.error or trial.state for trial in log.history.searched})
-        raise NoResultError("no trial gave a result: " + "; ".join(errors))
+        raise RunFailedError("no trial gave a result: " + "; ".join(errors))
     best = ranking[0]
     winner = trial_experiment(experiment, parameters=best.parameters, seed=best.seed)
     trial = record_training(

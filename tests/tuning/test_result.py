@@ -1,0 +1,75 @@
+import json
+import math
+
+import pytest
+
+from inat_ray.config.errors import RunFailedError
+from inat_ray.config.experiment import Experiment
+from inat_ray.config.load import load_experiment
+from inat_ray.data.dataset import DataSet, open_dataset
+from inat_ray.tuning.result import search_result, training_result, write_result
+from inat_ray.tuning.run_log import EpochEnded, History, RunStarted, TrialEnded, TrialStarted
+
+
+@pytest.fixture(scope="module")
+def experiment(data_folder, small_settings) -> Experiment:
+    return load_experiment(None, settings=[*small_settings, f"data.source={data_folder}"])
+
+
+@pytest.fixture(scope="module")
+def data(experiment) -> DataSet:
+    return open_dataset(experiment.data)
+
+
+def history_of(curves: dict[str, list[float]]) -> History:
+    """Trials of six planned epochs with these validation accuracies; losses follow them."""
+    history = History()
+    history.add(
+        RunStarted(
+            name="t", method="random", metric="val_accuracy", goal="maximize",
+            trials=len(curves), epochs=6, parameters={},
+        )
+    )  # fmt: skip
+    for trial_id, curve in curves.items():
+        history.add(TrialStarted(trial_id=trial_id, seed=1, parameters={}, epochs=6))
+        for number, accuracy in enumerate(curve, start=1):
+            history.add(
+                EpochEnded(
+                    trial_id=trial_id, epoch=number, train_loss=1.0, train_accuracy=0.5,
+                    val_loss=1 - accuracy, val_accuracy=accuracy,
+                    val_balanced_accuracy=accuracy, lr=0.1, seconds=2.0,
+                    images_per_second=100.0 * number,
+                )
+            )  # fmt: skip
+        history.add(TrialEnded(trial_id=trial_id, state="finished"))
+    return history
+
+
+def test_a_result_tells_of_the_best_epoch_and_the_steady_speed(experiment, data):
+    trial = history_of({"a": [0.2, 0.9, 0.4, 0.3]}).trials["a"]
+    result = training_result(trial, experiment=experiment, data=data)
+    assert (result["val_accuracy"], result["best_epoch"], result["epochs"]) == (0.9, 2, 4)
+    assert result["val_loss"] == pytest.approx(0.1)
+    assert result["images_per_second"] == 300.0
+    assert result["seconds"] == 8.0
+    assert result["data"]["images"] == {"train": 48, "validation": 12, "test": 15}
+
+
+def test_a_training_without_any_number_is_a_failure_with_its_remedy(experiment, data):
+    trial = history_of({"a": [math.nan, math.nan]}).trials["a"]
+    with pytest.raises(RunFailedError, match=r"lower recipe\.lr"):
+        training_result(trial, experiment=experiment, data=data)
+
+
+def test_a_search_tells_its_winner_and_the_epochs_that_it_saved():
+    result = search_result(history_of({"a": [0.5], "b": [0.6, 0.8, 0.7]}))
+    assert result["winner"] == "b"
+    assert result["val_accuracy"] == 0.8
+    assert result["epochs"] == 4
+    assert result["epochs_saved"] == 8
+
+
+def test_what_is_no_number_is_null_in_the_file(tmp_path):
+    write_result({"a": math.nan, "b": {"c": 1.0}}, tmp_path / "result.json")
+    assert json.loads((tmp_path / "result.json").read_text()) == {"a": None, "b": {"c": 1.0}}
+    assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
