@@ -1,11 +1,14 @@
 """A data set that needs no download: ten shapes drawn by code among clutter and noise.
 
 Colour, size, place, angle, texture and clutter are drawn alike for every class, so only the
-shape tells. It is made to be learnable by a good recipe and hard for a poor one.
+shape tells. A good recipe learns it and a poor one does not: of the quickstart's network (32 px,
+9 epochs, batch 32), validation accuracy 0.95 with AdamW, 3e-3 on a cosine, batch norm; 0.92 of
+that with ReLU and no batch norm; 0.55 with ReLU, no batch norm and Adam at a constant 1e-4 (one
+seed each; 1 standard error is 0.01 to 0.025).
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.random import Generator
@@ -15,7 +18,7 @@ from PIL import Image, ImageDraw
 from inat_ray.data.decode import Fit, Square
 from inat_ray.data.item import Item
 
-VERSION = 1
+VERSION = 2
 """Part of the identity: a change in the drawing is another data set."""
 
 SEED = 1202
@@ -25,11 +28,12 @@ TEST_EVERY = 5
 OVERSAMPLING = 2
 """Drawn larger and scaled down, so that edges are smooth."""
 
-NOISE = 12.0
+NOISE = 22.0
 """Standard deviation of the pixel noise, in grey levels."""
 
-MIN_CONTRAST = 110.0
-"""Least distance in RGB between a shape and either colour of its background."""
+GROUND, INK, ANY = (20, 160), (110, 256), (20, 236)
+"""Grey levels that each channel of a colour is drawn from. A shape is mostly lighter than its
+ground: without that, the same network reached 0.58 in 9 epochs."""
 
 Points = list[tuple[float, float]]
 Colour = tuple[int, int, int]
@@ -100,15 +104,13 @@ class Demo:
 def draw(shape: str, rng: Generator, *, side: int) -> Square:
     """One picture of a shape: background, clutter, the shape, noise."""
     canvas = side * OVERSAMPLING
-    low, high = _colour(rng), _colour(rng)
-    picture = Image.fromarray(_background(rng, canvas, low, high))
-    ink = _colour(rng, unlike=(low, high))
-    _clutter(ImageDraw.Draw(picture), rng, canvas)
+    picture = Image.fromarray(_background(rng, canvas))
+    _clutter(ImageDraw.Draw(picture), rng, canvas, count=7)
     mask = Image.new("L", (canvas, canvas))
     place = _placement(rng, canvas)
     for outline, filled in SHAPES[shape]:
         ImageDraw.Draw(mask).polygon(place(outline), fill=255 if filled else 0)
-    picture.paste(ink, mask=mask)
+    picture.paste(_colour(rng, INK), mask=mask)
     _clutter(ImageDraw.Draw(picture), rng, canvas, count=2)
     pixels = np.asarray(picture.resize((side, side), Image.Resampling.BOX), dtype=np.float64)
     pixels = pixels + rng.normal(0.0, NOISE, pixels.shape)
@@ -118,15 +120,16 @@ def draw(shape: str, rng: Generator, *, side: int) -> Square:
 def _placement(rng: Generator, canvas: int) -> Callable[[Points], Points]:
     """A random place, size, angle and slight distortion for an outline of radius 1."""
     radius = rng.uniform(0.24, 0.38) * canvas
-    centre = rng.uniform(0.36, 0.64, size=2) * canvas
+    centre = rng.uniform(0.38, 0.62, size=2) * canvas
     turn, stretch = rng.uniform(-0.5, 0.5), rng.uniform(0.85, 1.15)
     rotation = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
     matrix = rotation @ np.diag([stretch, 1 / stretch]) * radius
     return lambda outline: [tuple(matrix @ np.array(point) + centre) for point in outline]
 
 
-def _background(rng: Generator, canvas: int, low: Colour, high: Colour) -> NDArray[np.uint8]:
+def _background(rng: Generator, canvas: int) -> NDArray[np.uint8]:
     """Two colours mixed by a wave of random direction and length."""
+    low, high = _colour(rng, GROUND), _colour(rng, GROUND)
     turn, length = rng.uniform(0, 2 * math.pi), rng.uniform(0.1, 0.8) * canvas
     y, x = np.mgrid[:canvas, :canvas]
     along = (x * math.cos(turn) + y * math.sin(turn)) / length
@@ -135,18 +138,15 @@ def _background(rng: Generator, canvas: int, low: Colour, high: Colour) -> NDArr
     return mixed
 
 
-def _clutter(draw: ImageDraw.ImageDraw, rng: Generator, canvas: int, count: int = 6) -> None:
-    """Strokes and specks, smaller than any shape."""
+def _clutter(draw: ImageDraw.ImageDraw, rng: Generator, canvas: int, *, count: int) -> None:
+    """Strokes of any colour, `count` at most."""
     for _ in range(rng.integers(count // 2, count + 1)):
         x, y = rng.uniform(0, canvas, size=2)
         dx, dy = rng.normal(0, 0.18 * canvas, size=2)
         width = int(rng.integers(1, max(2, canvas // 16) + 1))
-        draw.line([(x, y), (x + dx, y + dy)], fill=_colour(rng), width=width)
+        draw.line([(x, y), (x + dx, y + dy)], fill=_colour(rng, ANY), width=width)
 
 
-def _colour(rng: Generator, *, unlike: Sequence[Colour] = ()) -> Colour:
-    """A random colour, at least MIN_CONTRAST away from some others."""
-    while True:
-        red, green, blue = rng.integers(20, 236, size=3).tolist()
-        if all(math.dist((red, green, blue), other) >= MIN_CONTRAST for other in unlike):
-            return red, green, blue
+def _colour(rng: Generator, levels: tuple[int, int]) -> Colour:
+    red, green, blue = rng.integers(*levels, size=3).tolist()
+    return red, green, blue
