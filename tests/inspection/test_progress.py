@@ -73,17 +73,13 @@ def test_speeds_of_running_trials_add_up(sweep, history_of):
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])
-def test_the_view_keeps_to_the_width_and_names_every_running_trial_in_full(
-    sweep, history_of, width
-):
+def test_the_view_keeps_to_the_width_with_one_line_for_each_running_trial(sweep, history_of, width):
     long = {f"model.a_rather_long_name_{number}": [64] * 5 for number in range(9)}
     more = [renamed(sweep[1:4], f"trial_{n:04d}", parameters=long) for n in range(6, 9)]
     history = history_of([*sweep, *(record for trial in more for record in trial)])
     lines = rendered(live_view(history, now=sweep[-1].time), width=width).splitlines()
     assert max(map(len, lines)) <= width
-    assert {"trial_0005", "trial_0006", "trial_0007", "trial_0008"} <= {
-        line.split()[0] for line in lines
-    }
+    assert [line.split()[0] for line in lines[-4:]] == [f"trial_{n:04d}" for n in range(5, 9)]
 
 
 def test_of_many_running_trials_the_view_shows_some_and_counts_the_rest(sweep, history_of):
