@@ -164,7 +164,10 @@ def _pixels_on_disk(path: Path, *, count: int, config: DataConfig) -> NDArray[np
             f" {2 * size / 1e9:.1f} GB; free some, choose another data.cache or a smaller"
             " data.image_size"
         )
-    return np.memmap(path, dtype=np.uint8, mode="w+", shape=shape)
+    with path.open("wb") as file:
+        if hasattr(os, "posix_fallocate"):  # a disk that fills up is an error here, SIGBUS later
+            os.posix_fallocate(file.fileno(), 0, size)
+    return np.memmap(path, dtype=np.uint8, mode="r+", shape=shape)
 
 
 def _decode_all(
