@@ -88,7 +88,7 @@ class FolderSource:
         for role, part in parts.items():
             for label, name in enumerate(self.classes):
                 for path in found[role][name]:
-                    within = path.relative_to(part).as_posix()
+                    within = _as_text(path.relative_to(part).as_posix())
                     name_in_source = f"{role}/{within}" if role else within
                     self.items.append(Item(name=name_in_source, label=label, role=role))
                     self._paths.append(path)
@@ -141,7 +141,7 @@ def _parts(folder: Path) -> dict[Role, Path]:
 
 def _images_of_classes(part: Path) -> dict[str, list[Path]]:
     """Class -> its images, in order of name. Raises UserError for a class without any."""
-    found = {folder.name: list(_images_below(folder)) for folder in _folders(part)}
+    found = {_as_text(folder.name): list(_images_below(folder)) for folder in _folders(part)}
     if empty := [name for name, images in found.items() if not images]:
         raise UserError(
             f"data.source: {part}: no images in {_listed(empty)};"
@@ -166,7 +166,7 @@ def _common_classes(
         raise UserError(
             f"data.source: {folder}: holds {classes_found}; at least two are needed; {LAYOUTS}"
         )
-    if "" in parts and (shared := _signs_of_parts(folder, everywhere)):
+    if "" in parts and (shared := _signs_of_parts(folder)):
         raise UserError(
             f"data.source: {folder}: {_listed(everywhere)} all hold a folder {_listed(shared)},"
             f" so they seem to be parts rather than classes; {LAYOUTS}"
@@ -174,13 +174,12 @@ def _common_classes(
     return everywhere
 
 
-def _signs_of_parts(folder: Path, classes: Sequence[str]) -> list[str]:
+def _signs_of_parts(folder: Path) -> list[str]:
     """The folders that all share where one is called like `training`: what it holds are classes."""
-    if not any(name.lower().startswith("train") for name in classes):
+    seeming = _folders(folder)
+    if not any(path.name.lower().startswith("train") for path in seeming):
         return []
-    return sorted(
-        set.intersection(*({path.name for path in _folders(folder / name)} for name in classes))
-    )
+    return sorted(set.intersection(*({inner.name for inner in _folders(p)} for p in seeming)))
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -200,6 +199,11 @@ def _images_below(folder: Path) -> Iterator[Path]:
             yield from _images_below(Path(entry.path))
         elif Path(entry.name).suffix.lower() in EXTENSIONS:
             yield Path(entry.path)
+
+
+def _as_text(name: str) -> str:
+    """A file name, with bytes that are no UTF-8 (old archives have them) as `\\xe9`."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _listed(names: Sequence[str], most: int = 5) -> str:

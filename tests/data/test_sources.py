@@ -1,5 +1,6 @@
 """Folders as people have them, and what is said about those that cannot be used."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import DataConfig
 from inat_ray.data.decode import UndecodableError
+from inat_ray.data.pack import open_pack
 from inat_ray.data.sources import open_source
 
 from .conftest import WriteImages
@@ -126,6 +128,19 @@ def test_linked_images_and_class_folders_are_followed_but_not_circles(
     (folder / "ash" / "linked.png").symlink_to(folder.parent / "elsewhere" / "0.png")
     (folder / "ash" / "circle").symlink_to(folder / "ash")
     assert names(config) == ["ash/0.png", "ash/linked.png", "oak/0.png", "oak/1.png"]
+
+
+def test_a_name_that_is_no_utf_8_is_written_with_its_bytes(
+    write_images: WriteImages, config: DataConfig, folder: Path
+) -> None:
+    write_images("ash", 1)
+    write_images("oak", 1)
+    try:
+        (folder / "oak" / "0.png").rename(os.fsdecode(bytes(folder / "oak" / "caf") + b"\xe9.png"))
+    except OSError:
+        pytest.skip("this file system has UTF-8 names only")
+    assert names(config) == ["ash/0.png", "oak/caf\\xe9.png"]
+    assert open_pack(config).names == ["ash/0.png", "oak/caf\\xe9.png"]
 
 
 def test_a_link_to_nowhere_is_an_image_that_cannot_be_read(
