@@ -71,10 +71,11 @@ class RunProgress:
             return live_view(self.history, now=time.time())
 
     def _line(self, record: AnyRecord) -> str | None:
-        """In a terminal only a training's epochs, which then stand above the live table."""
-        if self._live is not None:
-            return event_line(self.history, record) if isinstance(record, EpochEnded) else None
+        """In a terminal only what is to stay above the live table: epochs, and errors."""
         line = event_line(self.history, record)
+        if self._live is not None:
+            stays = isinstance(record, EpochEnded) or getattr(record, "error", None)
+            return line if stays else None
         due = record.time - self._last_line >= SECONDS_BETWEEN_LINES
         if line is None and due and isinstance(record, EpochEnded):
             return standing_line(self.history, now=record.time)

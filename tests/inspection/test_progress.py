@@ -178,6 +178,10 @@ def test_in_a_terminal_a_search_is_a_table_and_no_lines(sweep):
     assert "starts, 3 epochs" not in output
 
 
+def test_in_a_terminal_the_error_of_a_trial_stays_to_be_read(sweep):
+    assert "trial_0003 failed (out of memory [GPU 0])" in shown(sweep, terminal())
+
+
 def test_no_color_is_honoured(sweep, monkeypatch):
     green = "\x1b[32m"
     assert green in shown(sweep, terminal())
