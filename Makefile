@@ -22,7 +22,7 @@ $(READY): pyproject.toml requirements.txt
 test: $(READY)  ## the default suite
 	$(BIN)/python -m pytest
 
-test-slow: $(READY)  ## what takes longer: real sweeps killed half-way, TensorBoard in a browser
+test-slow: $(READY)  ## TensorBoard's page in a real browser; needs chromium
 	$(BIN)/python -m pytest -m slow
 
 check: $(READY)  ## lint, format, types, direction of imports

@@ -38,7 +38,7 @@ def main(
     check_free(folder, overwrite=overwrite)
     # Imported only now: they take seconds, and a mistake above is answered at once.
     from inat_ray.data.dataset import open_dataset
-    from inat_ray.inspection.ending import announce, conclude
+    from inat_ray.inspection.ending import announce, conclude, told_of_interruption
     from inat_ray.inspection.observed import observed_log
     from inat_ray.training.checkpoint import load_model
     from inat_ray.training.device import resolve_device
@@ -53,7 +53,7 @@ def main(
     dataset = open_dataset(config.data, progress=True)
     run = create_run(folder, config, overwrite=overwrite)
     announce(console, run=run, data=dataset)
-    with observed_log(run, console) as log:
+    with told_of_interruption(console, run=run), observed_log(run, console) as log:
         log.append(single_run_started(config))
         fit = Fit(config, dataset, device=device)
         trial = record_training(

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import ray
+import torch
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
@@ -32,6 +33,11 @@ class TrialResources:
     cpus: int
     gpus: float
     slots: int
+
+    @property
+    def device(self) -> torch.device:
+        """Of a trial: a process that was given no GPU must not take one that it sees."""
+        return torch.device("cuda" if self.gpus else "cpu")
 
 
 @contextmanager

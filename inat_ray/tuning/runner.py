@@ -42,7 +42,11 @@ def run_search(
     resources = trial_resources(experiment)
     log.append(_run_started(experiment, space))
     context = TrialContext(
-        experiment=experiment, data=data, run=run.path.resolve(), threads=resources.cpus
+        experiment=experiment,
+        data=data,
+        run=run.path.resolve(),
+        device=resources.device,
+        threads=resources.cpus,
     )
     trainable = tune.with_resources(
         tune.with_parameters(Trial, context=context),

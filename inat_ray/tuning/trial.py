@@ -30,6 +30,7 @@ class TrialContext:
     data: DataSet
     """Pickles as the pack's path and the split; the pixels are mapped from the node's disk."""
     run: Path
+    device: torch.device
     threads: int
 
 
@@ -66,7 +67,7 @@ class Trial(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         if self.fit is None:
-            self.fit = Fit(self._experiment(), self.context.data)
+            self.fit = Fit(self._experiment(), self.context.data, device=self.context.device)
         metrics = self.fit.epoch()
         return {"metrics": asdict(metrics), "checkpoint": self._save()}
 

@@ -26,16 +26,27 @@ def train_winner(
     worker: Any = ray.remote(_train).options(  # type: ignore[arg-type]
         num_cpus=threads, num_gpus=resources.gpus, num_returns="streaming", max_retries=0
     )
-    epochs = worker.remote(experiment, data=data, model_path=model_path.resolve(), threads=threads)
+    epochs = worker.remote(
+        experiment,
+        data=data,
+        model_path=model_path.resolve(),
+        device=resources.device,
+        threads=threads,
+    )
     for epoch in epochs:
         yield ray.get(epoch)
 
 
 def _train(
-    experiment: Experiment, *, data: DataSet, model_path: Path, threads: int
+    experiment: Experiment,
+    *,
+    data: DataSet,
+    model_path: Path,
+    device: torch.device,
+    threads: int,
 ) -> Iterator[EpochMetrics]:
     torch.set_num_threads(threads)
-    fit = Fit(experiment, data)
+    fit = Fit(experiment, data, device=device)
     yield from train_keeping_best(fit, metric=experiment.search.metric, model_path=model_path)
 
 
