@@ -81,7 +81,7 @@ class CnnConfig(Settings):
     dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout after the dense layer, and after each block unless conv_dropout is given."""
     conv_dropout: float | None = Field(None, ge=0, lt=1)
-    """Dropout after each convolution block; None: the same as `dropout`."""
+    """Dropout of whole feature maps after each convolution block; None: the same as `dropout`."""
 
     @field_validator("kernel_sizes")
     @classmethod
