@@ -44,6 +44,7 @@ def main(
 
     Example: python -m inat_ray.evaluate runs/quickstart --split train
     """
+    options.set_verbosity(verbose=verbose)
     path = RunFolder(model).model if model.is_dir() else model
     if not path.exists():
         raise UserError(f"{path}: there is no such model; give a run folder or a .safetensors")

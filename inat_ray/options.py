@@ -1,6 +1,7 @@
 """What every command shares: its options, its exit codes, its way of ending."""
 
 import json
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -52,6 +53,13 @@ def data_options(*, data: str | None, seed: int | None) -> dict[str, tuple[str, 
     """Dotted key -> (option, value) of the options that were given, for `load_experiment`."""
     given = {"data.source": ("--data", data), "seed": ("--seed", seed)}
     return {key: pair for key, pair in given.items() if pair[1] is not None}
+
+
+def set_verbosity(*, verbose: bool) -> None:
+    """With -v what libraries log is shown from INFO on, otherwise errors alone."""
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.ERROR, format="%(name)s: %(message)s"
+    )
 
 
 def console() -> Console:

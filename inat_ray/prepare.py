@@ -21,6 +21,7 @@ def main(
 
     Example: python -m inat_ray.prepare --data ~/photos --set data.image_size=128
     """
+    options.set_verbosity(verbose=verbose)
     config = load_experiment(
         experiment,
         settings=settings or (),

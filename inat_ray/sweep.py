@@ -31,6 +31,7 @@ def main(
 
     Example: python -m inat_ray.sweep experiments/cnn_bayes.yaml --data ~/inaturalist_12K
     """
+    options.set_verbosity(verbose=verbose)
     given = options.data_options(data=data, seed=seed)
     if trials is not None:
         given["search.trials"] = ("--trials", trials)

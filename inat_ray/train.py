@@ -29,6 +29,7 @@ def main(
 
     Example: python -m inat_ray.train experiments/cnn_best.yaml --data ~/inaturalist_12K --test
     """
+    options.set_verbosity(verbose=verbose)
     config = load_experiment(
         experiment,
         settings=settings or (),
