@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -10,6 +10,12 @@ from inat_ray import options
 from inat_ray.config.errors import UserError
 from inat_ray.config.load import override
 from inat_ray.tuning.run_folder import RunFolder, check_free, create_run, default_folder
+
+if TYPE_CHECKING:
+    import torch
+
+    from inat_ray.data.dataset import DataSet
+    from inat_ray.training.checkpoint import LoadedModel
 
 
 class Split(StrEnum):
@@ -55,9 +61,7 @@ def main(
     from inat_ray.inspection.ending import announce, print_result
     from inat_ray.training.checkpoint import load_model
     from inat_ray.training.device import resolve_device
-    from inat_ray.tuning.look import evaluate_split, look_at_test
-    from inat_ray.tuning.result import evaluation_result, look_result, write_result
-    from inat_ray.tuning.run_log import RunLog
+    from inat_ray.tuning.result import write_result
 
     loaded = load_model(path)
     config = override(
@@ -72,21 +76,40 @@ def main(
     console = options.console()
     announce(console, data=dataset, run=run)
     if test:
-        home = RunFolder(path.parent)
-        # The run that the model comes from keeps count of the looks at its test set.
-        run = home if home.holds_a_run else run
-        with RunLog(run.log) as log:
-            look = look_at_test(loaded, data=dataset, device=device, run=run, log=log)
-            result = look_result(look) | {"test_looks": len(log.history.looks)}
+        result = look(loaded, data=dataset, device=device, run=run)
     else:
-        evaluation = evaluate_split(
-            loaded, data=dataset, subset=split.value, device=device, run=run
-        )
-        result = evaluation_result(evaluation.metrics, subset=split.value)
-    write_result(result, RunFolder(folder).result)
+        result = evaluate(loaded, split, data=dataset, device=device, run=run)
+    write_result(result, run.result)
     print_result(console, result)
     if as_json:
         options.print_json(result)
+
+
+def evaluate(
+    model: "LoadedModel", split: Split, *, data: "DataSet", device: "torch.device", run: RunFolder
+) -> dict[str, Any]:
+    """Accuracy and loss on a split; the predictions go into the run folder."""
+    from inat_ray.tuning.look import evaluate_split
+    from inat_ray.tuning.result import evaluation_result
+
+    subset: Literal["train", "validation"] = "train" if split is Split.TRAIN else "validation"
+    evaluation = evaluate_split(model, data=data, subset=subset, device=device, run=run)
+    return evaluation_result(evaluation.metrics, subset=subset)
+
+
+def look(
+    model: "LoadedModel", *, data: "DataSet", device: "torch.device", run: RunFolder
+) -> dict[str, Any]:
+    """A look at the test set, counted by the run that the model comes from, if it lies in one."""
+    from inat_ray.tuning.look import look_at_test
+    from inat_ray.tuning.result import look_result
+    from inat_ray.tuning.run_log import RunLog
+
+    home = RunFolder(model.path.parent)
+    counting = home if home.holds_a_run else run
+    with RunLog(counting.log) as log:
+        record = look_at_test(model, data=data, device=device, run=counting, log=log)
+        return look_result(record) | {"test_looks": len(log.history.looks)}
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """python -m inat_ray.train: one configuration, trained on one device."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from inat_ray import options
+from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
 from inat_ray.tuning.run_folder import check_free, create_run, default_folder
 
@@ -37,7 +39,16 @@ def main(
     )
     folder = out or default_folder(config.name)
     check_free(folder, overwrite=overwrite)
-    # Imported only now: they take seconds, and a mistake above is answered at once.
+    result = run_training(config, folder=folder, overwrite=overwrite, test=test)
+    if as_json:
+        options.print_json(result)
+
+
+def run_training(
+    config: Experiment, *, folder: Path, overwrite: bool, test: bool
+) -> dict[str, Any]:
+    """Trains in this process, leaves the run in `folder`, and returns its result."""
+    # Imported only now: they take seconds, and a mistake in the options is answered at once.
     from inat_ray.data.dataset import open_dataset
     from inat_ray.inspection.ending import announce, conclude, told_of_interruption
     from inat_ray.inspection.observed import observed_log
@@ -71,8 +82,7 @@ def main(
             look = look_at_test(model, data=dataset, device=device, run=run, log=log)
             result |= look_result(look)
     conclude(console, run=run, result=result, model=config)
-    if as_json:
-        options.print_json(result)
+    return result
 
 
 if __name__ == "__main__":
