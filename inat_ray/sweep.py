@@ -55,7 +55,7 @@ def main(
     dataset = open_dataset(config.data, progress=True)
     run = create_run(folder, config, overwrite=overwrite)
     announce(console, run=run, data=dataset)
-    console.print("[dim]starting Ray and the first trials[/]")
+    console.print("[dim]starting the trials' processes[/]")
     with (
         ray_session(verbose=verbose),
         told_of_interruption(console, run=run),
