@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 CONV_BLOCKS = 5
 """Convolution blocks of the CNN: fixed, as in the origin's search space."""
 
+MAX_TRIALS = 100_000
+"""Of a search; a grid with more points than this is refused."""
+
 MIN_IMAGE_SIZE = 2**CONV_BLOCKS
 """Each block halves the picture, so fewer pixels than this would leave nothing to pool."""
 
@@ -182,9 +185,11 @@ class EarlyStopping(Settings):
 class SearchConfig(Settings):
     """A sweep over parts of the experiment."""
 
-    method: Literal["random", "bayes"] = "random"
+    method: Literal["random", "bayes", "grid"] = "random"
+    """grid: every point of a finite space once, the parameter listed last varying fastest."""
     metric: Metric = Metric()
-    trials: int = Field(10, ge=1, le=100_000)
+    trials: int | None = Field(None, ge=1, le=MAX_TRIALS)
+    """None: 10 for random and bayes, every point for grid."""
     parameters: dict[str, dict[str, Any]] = {}
     """Dotted name of a setting -> its distribution, in the notation of a W&B sweep."""
     early_stopping: EarlyStopping = EarlyStopping()

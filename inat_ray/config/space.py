@@ -15,14 +15,14 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from inat_ray.config.errors import UserError
-from inat_ray.config.experiment import Experiment
+from inat_ray.config.experiment import MAX_TRIALS, Experiment
 from inat_ray.config.load import explain_details, key_of
 
 JSON = Any
 Number = int | float
 
-SEARCHABLE = ("model", "recipe")
-"""The parts a sweep may vary: all else (data, split) is the same for every trial."""
+SEARCHABLE = ("seed", "model", "recipe")
+"""What a sweep may vary: all else (data, split) is the same for every trial."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,15 @@ class Categorical:
 
     values: tuple[JSON, ...]
     probabilities: tuple[float, ...]
+
+    @property
+    def size(self) -> int:
+        """How many values there are."""
+        return len(self.values)
+
+    def at(self, place: int) -> JSON:
+        """The value at `place`, counted from 0, in the order of writing."""
+        return self.values[place]
 
     def index(self, value: JSON) -> int:
         """The place of a value. Raises ValueError where it is none of them."""
@@ -56,6 +65,15 @@ class Numeric:
     sigma: float = 1.0
     step: Number | None = None
     integer: bool = False
+
+    @property
+    def size(self) -> int | None:
+        """How many values it can give; None where there is no end of them."""
+        return None if self._stride is None else len(self._multiples)
+
+    def at(self, place: int) -> Number:
+        """The value at `place`, counted from 0, ascending; only where there are finitely many."""
+        return self._multiple(self._multiples[place])
 
     def from_unit(self, u: float) -> Number:
         """The value at quantile u in [0, 1)."""
@@ -90,15 +108,26 @@ class Numeric:
         if self.integer:
             return int(min(math.floor(value), self.high))
         if self.step is not None:
-            steps = round(value / self.step)
-            if steps * self.step > self.high:
-                steps = math.floor(self.high / self.step)
-            if steps * self.step < self.low:
-                steps = math.ceil(self.low / self.step)
-            # A decimal step has decimals; 3 * 0.1 is not to be 0.30000000000000004.
-            stepped = steps * self.step
-            return stepped if isinstance(self.step, int) else round(stepped, 12)
+            within = self._multiples
+            return self._multiple(min(max(round(value / self.step), within[0]), within[-1]))
         return min(max(value, self.low), self.high)
+
+    @property
+    def _stride(self) -> Number | None:
+        return 1 if self.integer else self.step
+
+    @property
+    def _multiples(self) -> range:
+        """The k for which k strides lie within the bounds."""
+        assert self._stride is not None
+        # Rounded, because 0.3 / 0.1 falls short of 3.
+        low, high = (round(bound / self._stride, 9) for bound in (self.low, self.high))
+        return range(math.ceil(low), math.floor(high) + 1)
+
+    def _multiple(self, k: int) -> Number:
+        assert self._stride is not None
+        # A decimal step has decimals; 3 * 0.1 is not to be 0.30000000000000004.
+        return k * self._stride if isinstance(self._stride, int) else round(k * self._stride, 12)
 
 
 Parameter = Categorical | Numeric
@@ -153,6 +182,16 @@ class SearchSpace:
     def from_units(self, units: Mapping[str, float]) -> dict[str, JSON]:
         return {name: p.from_unit(units[name]) for name, p in self.parameters.items()}
 
+    @property
+    def sizes(self) -> list[int]:
+        """How many values each parameter has, in order; only where all are finite."""
+        return [p.size for p in self.parameters.values() if p.size is not None]
+
+    @property
+    def points(self) -> int:
+        """Points of the grid of all values; only where all parameters are finite."""
+        return math.prod(self.sizes)
+
 
 def search_space(experiment: Experiment, *, where: str = "experiment") -> SearchSpace:
     """The space of `experiment.search.parameters`, each value tried on the experiment.
@@ -164,13 +203,16 @@ def search_space(experiment: Experiment, *, where: str = "experiment") -> Search
         place = f"{where}: search.parameters.{name}"
         if name.split(".")[0] not in SEARCHABLE:
             raise UserError(
-                f"{place}: a sweep varies settings below {' and '.join(SEARCHABLE)};"
+                f"{place}: a sweep varies seed, and settings below model and recipe;"
                 " data and split are the same for every trial"
             )
         parameters[name] = parse_parameter(spec, place)
         for value in _extremes(parameters[name]):
             _try_value(experiment, name, value, place)
-    return SearchSpace(parameters)
+    space = SearchSpace(parameters)
+    if experiment.search.method == "grid":
+        _check_grid(space, f"{where}: search.parameters")
+    return space
 
 
 def parse_parameter(spec: Mapping[str, JSON], place: str) -> Parameter:
@@ -208,6 +250,19 @@ def with_parameters(experiment: Experiment, parameters: Mapping[str, JSON]) -> E
                 raise KeyError(name)
         branch[leaf] = value
     return Experiment.model_validate(tree)
+
+
+def _check_grid(space: SearchSpace, place: str) -> None:
+    for name, parameter in space.parameters.items():
+        if parameter.size is None:
+            raise UserError(
+                f"{place}.{name}: a grid tries every value, and this range has no end of them;"
+                " allowed: constant, categorical, int_uniform, q_uniform, q_log_uniform_values"
+            )
+    if space.points > MAX_TRIALS:
+        raise UserError(
+            f"{place}: a grid of {space.points:,} points; at most {MAX_TRIALS:,} are allowed"
+        )
 
 
 def _implied_distribution(spec: ParameterSpec, place: str) -> str:
@@ -266,9 +321,10 @@ def _numeric(distribution: str, spec: ParameterSpec, place: str) -> Numeric:
     logarithmic = "log" in distribution
     if logarithmic and low <= 0:
         raise UserError(f"{place}.min: {low}: must be above 0 on a log scale")
-    if spec.q is not None and math.floor(high / spec.q) < math.ceil(low / spec.q):
+    scaled = Numeric("log" if logarithmic else "linear", low=low, high=high, step=spec.q)
+    if scaled.size == 0:
         raise UserError(f"{place}.q: no multiple of {spec.q} lies between {low} and {high}")
-    return Numeric("log" if logarithmic else "linear", low=low, high=high, step=spec.q)
+    return scaled
 
 
 def _extremes(parameter: Parameter) -> list[JSON]:

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
+from ray._common.constants import HEAD_NODE_RESOURCE_NAME
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from inat_ray.config.experiment import EarlyStopping, Experiment
 from inat_ray.config.space import Numeric, Parameter, SearchSpace
 from inat_ray.data.dataset import DataSet
-from inat_ray.tuning.cluster import trial_resources
+from inat_ray.tuning.cluster import TrialResources, trial_resources
 from inat_ray.tuning.run_folder import RunFolder
 from inat_ray.tuning.run_log import (
     EpochEnded,
@@ -27,7 +28,7 @@ from inat_ray.tuning.run_log import (
     TrialStarted,
 )
 from inat_ray.tuning.schedulers import state_after_epoch
-from inat_ray.tuning.searchers import Suggest, searcher
+from inat_ray.tuning.searchers import Suggest, planned_trials, searcher
 from inat_ray.tuning.trial import Trial, TrialContext
 
 
@@ -45,12 +46,11 @@ def run_search(
         experiment=experiment,
         data=data,
         run=run.path.resolve(),
-        device=resources.device,
-        threads=resources.cpus,
+        resources=resources,
     )
     trainable = tune.with_resources(
         tune.with_parameters(Trial, context=context),
-        {"CPU": resources.cpus, "GPU": resources.gpus},
+        _resources_of_trial_process(resources),
     )
     recorder = Recorder(experiment, log)
     # Tune insists on a folder of its own for state that nothing here reads.
@@ -60,7 +60,7 @@ def run_search(
             tune_config=tune.TuneConfig(
                 search_alg=LogSearcher(experiment, space=space, log=log),
                 scheduler=LogScheduler(experiment.search.early_stopping, recorder),
-                num_samples=experiment.search.trials,
+                num_samples=planned_trials(experiment.search, space),
                 max_concurrent_trials=resources.slots,
                 reuse_actors=True,
             ),
@@ -80,6 +80,16 @@ def run_search(
             raise
 
 
+def _resources_of_trial_process(resources: TrialResources) -> dict[str, float]:
+    """A trial of several workers takes nothing itself: they reserve what they need.
+
+    It stays on the head node, so that it does not go with a node that is taken away.
+    """
+    if resources.workers == 1:
+        return {"CPU": resources.cpus, "GPU": resources.gpus}
+    return {"CPU": 0, HEAD_NODE_RESOURCE_NAME: 0.001}
+
+
 def _run_started(experiment: Experiment, space: SearchSpace) -> RunStarted:
     search = experiment.search
     return RunStarted(
@@ -87,7 +97,7 @@ def _run_started(experiment: Experiment, space: SearchSpace) -> RunStarted:
         method=search.method,
         metric=search.metric.name,
         goal=search.metric.goal,
-        trials=search.trials,
+        trials=planned_trials(search, space),
         epochs=experiment.recipe.epochs,
         parameters={name: parameter_kind(p) for name, p in space.parameters.items()},
     )
@@ -171,7 +181,7 @@ class LogSearcher(_StateIsInTheLog, Searcher):
         parameters = self.suggestion(self.space, self.log.history, self.seed, self.number)
         config = {
             "trial_id": f"trial_{self.number:04d}",
-            "seed": self.seed + self.number,
+            "seed": int(parameters.get("seed", self.seed + self.number)),
             # One string: Tune would take dotted names and lists apart.
             "parameters": json.dumps(parameters),
         }

@@ -18,6 +18,9 @@ from inat_ray.tuning.run_log import JSON, History, TrialHistory
 Suggest = Callable[[SearchSpace, History, int, int], dict[str, JSON]]
 """(space, history, seed, number of the trial, counted from 0) -> parameters."""
 
+DEFAULT_TRIALS = 10
+"""Of a random or Bayesian search that does not say how many."""
+
 MAX_OBSERVATIONS = 500
 """TPE is told of the newest only: a suggestion's cost grows with them (25 ms at 2,000)."""
 
@@ -26,14 +29,22 @@ def searcher(config: SearchConfig) -> Suggest:
     """The suggestion function of a search's method."""
     if config.method == "random":
         return suggest_random
-    startup = startup_trials(config.trials)
+    if config.method == "grid":
+        return suggest_grid
 
     def suggest(space: SearchSpace, history: History, seed: int, number: int) -> dict[str, JSON]:
-        if number < startup:
+        if number < startup_trials(planned_trials(config, space)):
             return suggest_random(space, history, seed, number)
         return suggest_tpe(space, history, seed, number)
 
     return suggest
+
+
+def planned_trials(config: SearchConfig, space: SearchSpace) -> int:
+    """How many trials a search runs: never more than the points of a grid."""
+    if config.method == "grid":
+        return min(config.trials or space.points, space.points)
+    return config.trials or DEFAULT_TRIALS
 
 
 def startup_trials(trials: int) -> int:
@@ -50,6 +61,15 @@ def suggest_random(
     """Independent draws; the number-th suggestion is the same whatever came before it."""
     rng = np.random.default_rng([seed, number])
     return space.from_units({name: float(rng.random()) for name in space.parameters})
+
+
+def suggest_grid(space: SearchSpace, _history: History, _seed: int, number: int) -> dict[str, JSON]:
+    """The number-th point of the grid; the parameter listed last varies fastest."""
+    places = np.unravel_index(number, space.sizes)
+    return {
+        name: parameter.at(int(place))
+        for (name, parameter), place in zip(space.parameters.items(), places, strict=True)
+    }
 
 
 def suggest_tpe(space: SearchSpace, history: History, seed: int, number: int) -> dict[str, JSON]:

@@ -1,3 +1,4 @@
+import json
 import math
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from inat_ray.config.load import load_experiment
 from inat_ray.config.space import (
     Categorical,
     Numeric,
+    SearchSpace,
     parse_parameter,
     search_space,
     with_parameters,
@@ -76,6 +78,11 @@ def test_a_log_range_gives_every_decade_its_share():
 def test_a_step_gives_multiples_within_the_bounds_without_rounding_dust():
     values = set(draws({"distribution": "q_uniform", "min": 0.1, "max": 0.55, "q": 0.1}))
     assert values == {0.1, 0.2, 0.3, 0.4, 0.5}
+
+
+def test_a_bound_that_is_a_multiple_but_for_rounding_is_a_value():
+    spec = {"distribution": "q_uniform", "min": 0.3, "max": 0.7, "q": 0.1}
+    assert set(draws(spec)) == {0.3, 0.4, 0.5, 0.6, 0.7}
 
 
 def test_a_whole_step_gives_whole_numbers():
@@ -152,6 +159,68 @@ def test_data_cannot_be_searched_because_every_trial_shares_it():
 
 def test_a_fractional_range_for_a_whole_setting_is_refused():
     assert "model.dense" in error_of(model__dense={"min": 10.5, "max": 20.5})
+
+
+@pytest.mark.parametrize(
+    ("spec", "values"),
+    [
+        ({"value": 3}, [3]),
+        ({"values": ["b", [1, 2], "a"]}, ["b", [1, 2], "a"]),
+        ({"min": 2, "max": 5}, [2, 3, 4, 5]),
+        ({"distribution": "q_uniform", "min": 0.1, "max": 0.3, "q": 0.1}, [0.1, 0.2, 0.3]),
+        ({"distribution": "q_uniform", "min": -0.6, "max": 0.4, "q": 0.5}, [-0.5, 0.0]),
+        ({"distribution": "q_log_uniform_values", "min": 10, "max": 32, "q": 8}, [16, 24, 32]),
+    ],
+)
+def test_a_finite_parameter_lists_every_value_that_it_can_give(spec, values):
+    parameter = parse_parameter(spec, "here")
+    assert [parameter.at(place) for place in range(parameter.size)] == values
+    assert {json.dumps(value) for value in draws(spec)} == {json.dumps(value) for value in values}
+
+
+GRID = {"recipe.epochs": {"min": 1, "max": 5}, "model.dense": {"values": [8, 16]}}
+
+
+def space_of(method: str, parameters: dict) -> SearchSpace:
+    search = {"method": method, "parameters": parameters}
+    return search_space(Experiment.model_validate({"search": search}), where="a.yaml")
+
+
+def test_a_grid_has_the_product_of_its_values_as_points():
+    assert space_of("grid", GRID).points == 10
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"min": 0.1, "max": 1.0},
+        {"distribution": "log_uniform_values", "min": 1e-4, "max": 1e-1},
+        {"distribution": "normal", "mu": 1.0, "sigma": 0.01},
+    ],
+)
+def test_a_grid_over_a_continuous_range_is_refused_with_what_is_allowed(spec):
+    parameters = GRID | {"recipe.lr": spec}
+    assert "recipe.lr" in space_of("random", parameters).parameters
+    with pytest.raises(UserError) as caught:
+        space_of("grid", parameters)
+    assert str(caught.value).startswith("a.yaml: search.parameters.recipe.lr: a grid")
+    assert "categorical, int_uniform, q_uniform" in str(caught.value)
+
+
+def test_a_grid_of_more_than_100_000_points_is_refused():
+    assert space_of("grid", GRID | {"seed": {"min": 1, "max": 10_000}}).points == 100_000
+    with pytest.raises(UserError, match="a grid of 100,010 points; at most 100,000"):
+        space_of("grid", GRID | {"seed": {"min": 0, "max": 10_000}})
+
+
+def test_the_seed_can_be_searched_like_a_setting():
+    space = space_of("random", {"seed": {"values": [0, 1, 2]}})
+    assert with_parameters(Experiment(), space.from_units({"seed": 0.5})).seed == 1
+
+
+def test_a_seed_that_is_no_seed_is_refused():
+    assert "seed: -1: should be greater than or equal to 0" in error_of(seed={"values": [0, -1]})
+    assert "there is no setting of that name" in error_of(seed__x={"values": [0]})
 
 
 def test_parameters_are_put_where_their_names_point():

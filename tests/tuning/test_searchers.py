@@ -1,3 +1,4 @@
+import json
 import math
 
 import pytest
@@ -7,8 +8,10 @@ from inat_ray.config.space import SearchSpace, search_space
 from inat_ray.tuning.run_log import EpochEnded, History, RunStarted, TrialEnded, TrialStarted
 from inat_ray.tuning.searchers import (
     observations,
+    planned_trials,
     searcher,
     startup_trials,
+    suggest_grid,
     suggest_random,
     suggest_tpe,
 )
@@ -147,3 +150,48 @@ def test_the_bayes_method_is_random_until_start_up_is_over(space):
     suggest = searcher(SearchConfig(method="bayes", trials=12))
     assert suggest(space, history_of([]), 5, 3) == suggest_random(space, History(), 5, 3)
     assert suggest(space, history_of([]), 5, 4) != suggest_random(space, History(), 5, 4)
+
+
+GRID = {
+    "recipe.lr": {"values": [0.1, 0.01]},
+    "recipe.augment": {"value": True},
+    "seed": {"min": 0, "max": 2},
+}
+
+
+@pytest.fixture
+def grid() -> SearchSpace:
+    search = {"method": "grid", "parameters": GRID}
+    return search_space(Experiment.model_validate({"search": search}))
+
+
+def test_a_grid_is_walked_with_the_last_parameter_varying_fastest(grid):
+    points = [suggest_grid(grid, History(), 0, number) for number in range(grid.points)]
+    assert [(p["recipe.lr"], p["seed"]) for p in points] == [
+        (0.1, 0), (0.1, 1), (0.1, 2), (0.01, 0), (0.01, 1), (0.01, 2)
+    ]  # fmt: skip
+    assert [list(p) for p in points] == [list(GRID)] * 6
+    assert all(p["recipe.augment"] is True for p in points)
+
+
+def test_a_point_of_a_grid_can_be_written_as_json(grid):
+    assert json.loads(json.dumps(suggest_grid(grid, History(), 0, 4))) == {
+        "recipe.lr": 0.01, "recipe.augment": True, "seed": 1
+    }  # fmt: skip
+
+
+def test_the_grid_method_walks_the_grid_whatever_the_seed(grid):
+    suggest = searcher(SearchConfig(method="grid"))
+    for seed in (0, 7):
+        assert suggest(grid, history_of([]), seed, 5) == suggest_grid(grid, History(), 0, 5)
+
+
+@pytest.mark.parametrize(("trials", "planned"), [(None, 6), (4, 4), (6, 6), (50, 6)])
+def test_a_grid_has_all_its_points_or_the_first_of_them(grid, trials, planned):
+    assert planned_trials(SearchConfig(method="grid", trials=trials), grid) == planned
+
+
+@pytest.mark.parametrize("method", ["random", "bayes"])
+def test_a_search_that_does_not_say_how_many_trials_has_ten(space, method):
+    assert planned_trials(SearchConfig(method=method), space) == 10
+    assert planned_trials(SearchConfig(method=method, trials=50), space) == 50
