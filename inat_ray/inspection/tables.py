@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from inat_ray.tuning.run_log import JSON, History, ParameterKind, TrialHistory
+from inat_ray.tuning.study import SEED
 
 EPOCH_METRICS = (
     "train_loss",
@@ -68,6 +69,7 @@ def _parameter_columns(history: History, trials: Sequence[TrialHistory]) -> dict
     return {
         name: _parameter_column([trial.parameters[name] for trial in trials], kind)
         for name, kind in kinds.items()
+        if name != SEED  # every trial has one, searched or not: a column of its own
     }
 
 

@@ -16,6 +16,12 @@ from inat_ray.models.cnn import build_cnn
 from inat_ray.models.complexity import complexity
 from inat_ray.training.metrics import Metrics
 from inat_ray.tuning.run_log import History, LookAtTest, TrialHistory
+from inat_ray.tuning.study import (
+    Configuration,
+    configurations,
+    seed_is_searched,
+    winning_trial,
+)
 
 Result = dict[str, Any]
 
@@ -88,19 +94,37 @@ def evaluation_result(metrics: Metrics, *, subset: str) -> Result:
 
 
 def search_result(history: History) -> Result:
-    """What the search did: its winner, trials by state, epochs spent and saved."""
+    """What the search did: its winner, trials by state, epochs spent and saved.
+
+    Where seeds are searched, its configurations too, best first.
+    """
     assert history.run is not None
     trials = history.searched
-    winner = history.leaderboard()[0]
+    winner = winning_trial(history)
+    assert winner is not None
     best = winner.best(history.run.metric, history.run.goal)
     spent = sum(len(trial.epochs) for trial in trials)
-    return {
+    result = {
         "winner": winner.trial_id,
         "parameters": winner.parameters,
         history.run.metric: getattr(best, history.run.metric),
         "trials": dict(Counter(trial.state for trial in trials)),
         "epochs": spent,
         "epochs_saved": sum(trial.planned_epochs for trial in trials) - spent,
+    }
+    if seed_is_searched(history):
+        result["study"] = [configuration_result(c) for c in configurations(history)]
+    return result
+
+
+def configuration_result(configuration: Configuration) -> Result:
+    """A configuration over its seeds; `sd` is None for one trial."""
+    return {
+        "parameters": configuration.parameters,
+        "n": configuration.n,
+        "mean": configuration.mean,
+        "sd": configuration.sd,
+        "seconds_per_epoch": configuration.seconds_per_epoch,
     }
 
 

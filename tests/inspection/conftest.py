@@ -98,6 +98,40 @@ def trial_records(trial_id: str, parameters: dict, *, seed: int, time: float) ->
 
 
 @pytest.fixture
+def study() -> Callable[..., list[AnyRecord]]:
+    """Records of a search over seeds, from the accuracies of each configuration's seeds."""
+
+    def records(accuracies: dict[str, list[float]], **run: str) -> list[AnyRecord]:
+        kinds = {"model.freeze": "string", "recipe.lr": "number", "seed": "number"}
+        told: list[AnyRecord] = [
+            RunStarted(
+                **{"name": "study", "metric": "val_accuracy", "goal": "maximize"} | run,
+                time=STARTED,
+                method="grid",
+                trials=sum(map(len, accuracies.values())),
+                epochs=1,
+                parameters=kinds,
+            )
+        ]
+        for strategy, values in accuracies.items():
+            for seed, value in enumerate(values, start=10):
+                told += study_trial(strategy, seed=seed, value=value, number=len(told) // 3)
+        return told
+
+    return records
+
+
+def study_trial(strategy: str, *, seed: int, value: float, number: int) -> list[AnyRecord]:
+    trial_id, time = f"trial_{number:04d}", STARTED + 3 * number + 1
+    parameters = {"model.freeze": {"strategy": strategy}, "recipe.lr": 0.003, "seed": seed}
+    return [
+        TrialStarted(time=time, trial_id=trial_id, seed=seed, parameters=parameters, epochs=1),
+        epoch_ended(trial_id, 1, time=time + 1, val_accuracy=value, val_loss=1 - value),
+        TrialEnded(time=time + 2, trial_id=trial_id, state="finished"),
+    ]
+
+
+@pytest.fixture
 def history_of() -> Callable[[list[AnyRecord]], History]:
     def fold(records: list[AnyRecord]) -> History:
         history = History()

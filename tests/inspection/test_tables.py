@@ -93,6 +93,14 @@ def test_whole_numbers_and_plain_strings_stay_what_they_are(sweep, tables, kind,
     assert trials["model.x"].to_pylist() == values
 
 
+def test_a_seed_that_is_searched_stands_in_the_column_of_the_seed(study, tables):
+    trials, _ = tables(study({"none": [0.5, 0.6]}))
+    assert trials.column_names.count("seed") == 1
+    assert trials["seed"].to_pylist() == [10, 11]
+    empty, _ = tables(study({}))
+    assert empty.schema.field("seed").type == trials.schema.field("seed").type == pa.int64()
+
+
 def test_an_epoch_is_a_row_counted_from_one(sweep, tables):
     _, epochs = tables(sweep)
     assert epochs.num_rows == 8

@@ -97,6 +97,14 @@ def test_the_experiment_declares_every_hyperparameter_with_its_type_and_both_met
     assert [info.name.tag for info in experiment.metric_infos] == ["val/accuracy", BEST]
 
 
+def test_a_seed_that_is_searched_is_declared_once_and_is_the_trials_own(study, tmp_path):
+    folder = written(study({"none": [0.5, 0.6]}), tmp_path)
+    experiment = ask(get_experiment, api_pb2.GetExperimentRequest(), folder)
+    assert sorted(i.name for i in experiment.hparam_infos) == ["model.freeze", "recipe.lr", "seed"]
+    seeds = {group.name: group.hparams["seed"].number_value for group in session_groups(folder)}
+    assert seeds == {"trial_0000": 10, "trial_0001": 11}
+
+
 def test_every_trial_is_a_session_group_whatever_way_it_ended(sweep, tmp_path):
     groups = session_groups(written(sweep, tmp_path))
     assert {group.name: group.sessions[0].status for group in groups} == STATUS

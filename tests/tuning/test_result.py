@@ -21,17 +21,21 @@ def data(experiment) -> DataSet:
     return open_dataset(experiment.data)
 
 
-def history_of(curves: dict[str, list[float]]) -> History:
-    """Trials of six planned epochs with these validation accuracies; losses follow them."""
+def history_of(curves: dict[str, list[float]], *, seeds: bool = False) -> History:
+    """Trials of six planned epochs with these validation accuracies; losses follow them.
+
+    With `seeds` they are one configuration with the searched seeds 0, 1, 2 and so on.
+    """
     history = History()
     history.add(
         RunStarted(
             name="t", method="random", metric="val_accuracy", goal="maximize",
-            trials=len(curves), epochs=6, parameters={},
+            trials=len(curves), epochs=6, parameters={"seed": "number"} if seeds else {},
         )
     )  # fmt: skip
-    for trial_id, curve in curves.items():
-        history.add(TrialStarted(trial_id=trial_id, seed=1, parameters={}, epochs=6))
+    for seed, (trial_id, curve) in enumerate(curves.items()):
+        drawn = {"seed": seed} if seeds else {}
+        history.add(TrialStarted(trial_id=trial_id, seed=seed, parameters=drawn, epochs=6))
         for number, accuracy in enumerate(curve, start=1):
             history.add(
                 EpochEnded(
@@ -67,6 +71,21 @@ def test_a_search_tells_its_winner_and_the_epochs_that_it_saved():
     assert result["val_accuracy"] == 0.8
     assert result["epochs"] == 4
     assert result["epochs_saved"] == 8
+
+
+def test_a_search_over_seeds_tells_its_configurations_and_wins_with_the_first_seed():
+    result = search_result(history_of({"a": [0.5], "b": [0.6, 0.7]}, seeds=True))
+    assert (result["winner"], result["parameters"]) == ("a", {"seed": 0})
+    assert result["study"] == [
+        {
+            "parameters": {},
+            "n": 2,
+            "mean": pytest.approx(0.6),
+            "sd": pytest.approx(0.02**0.5),
+            "seconds_per_epoch": 2.0,
+        }
+    ]
+    assert "study" not in search_result(history_of({"a": [0.5], "b": [0.6, 0.7]}))
 
 
 def test_what_is_no_number_is_null_in_the_file(tmp_path):

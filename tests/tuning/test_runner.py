@@ -11,6 +11,7 @@ from inat_ray.tuning.cluster import trial_resources
 from inat_ray.tuning.run_folder import RunFolder, create_run
 from inat_ray.tuning.run_log import History, RunLog
 from inat_ray.tuning.runner import run_search
+from inat_ray.tuning.study import configurations
 
 pytestmark = pytest.mark.usefixtures("ray_instance")
 
@@ -48,6 +49,28 @@ def test_every_trial_runs_to_its_end_and_names_checkpoints_that_exist(
     for trial in history.searched:
         assert trial.parameters["recipe.lr"] in (0.001, 0.003)
         assert (run.path / trial.epochs[-1].checkpoint).exists()
+
+
+def test_a_grid_over_seeds_runs_every_point_once_with_the_seed_of_the_point(
+    data_folder, small_settings, data, tmp_path
+):
+    experiment = small_experiment(
+        data_folder,
+        small_settings,
+        "recipe.epochs=1",
+        "search.method=grid",
+        "search.parameters.seed={values: [5, 3]}",
+    )
+    history, _ = search(experiment, data, tmp_path / "run")
+    assert history.run.trials == 4
+    trials = sorted(history.searched, key=lambda trial: trial.trial_id)
+    points = [(0.001, 5), (0.001, 3), (0.003, 5), (0.003, 3)]
+    assert [(t.parameters["recipe.lr"], t.parameters["seed"]) for t in trials] == points
+    assert [t.seed for t in trials] == [5, 3, 5, 3]
+    assert sorted((c.parameters["recipe.lr"], c.n) for c in configurations(history)) == [
+        (0.001, 2),
+        (0.003, 2),
+    ]
 
 
 def test_a_trial_that_fails_is_recorded_with_its_error_and_the_others_go_on(

@@ -1,0 +1,111 @@
+"""A search over seeds, read as a study: configurations are compared by mean, not by luck."""
+
+import json
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from inat_ray.tuning.run_log import JSON, History, TrialHistory
+
+SEED = "seed"
+"""The parameter in which the trials of one configuration differ."""
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Trials that differ in seed alone. Each has a result, and none repeats another's seed."""
+
+    parameters: dict[str, JSON]
+    """Dotted name -> value, without the seed."""
+    trials: list[TrialHistory]
+    """In order of start."""
+    scores: list[float]
+    """The metric at each trial's best epoch."""
+
+    @property
+    def n(self) -> int:
+        return len(self.trials)
+
+    @property
+    def mean(self) -> float:
+        return statistics.fmean(self.scores)
+
+    @property
+    def sd(self) -> float | None:
+        """Sample standard deviation (n - 1 in the denominator); None for one trial."""
+        return statistics.stdev(self.scores) if self.n > 1 else None
+
+    @property
+    def seconds_per_epoch(self) -> float:
+        """The median over all epochs: a process's first epoch warms up."""
+        return statistics.median(e.seconds for trial in self.trials for e in trial.epochs)
+
+
+def seed_is_searched(history: History) -> bool:
+    return history.run is not None and SEED in history.run.parameters
+
+
+def configurations(history: History) -> list[Configuration]:
+    """The configurations of a search, best first: by the mean of their trials' best metric.
+
+    Only those with the most trials with a result compete: of many configurations with a single
+    trial each, the best one was lucky. The others follow, by mean too.
+    """
+    assert history.run is not None
+    groups: defaultdict[str, dict[int, TrialHistory]] = defaultdict(dict)
+    for trial in history.searched:
+        if _score(history, trial) is not None:
+            # Random search may draw a point twice; the same seed again is no new evidence.
+            groups[_canonical(_without_seed(trial.parameters))].setdefault(trial.seed, trial)
+    found = [_configuration(history, list(trials.values())) for trials in groups.values()]
+    most = max((c.n for c in found), default=0)
+    sign = 1 if history.run.goal == "maximize" else -1
+    return sorted(found, key=lambda c: (c.n == most, sign * c.mean), reverse=True)
+
+
+def winning_trial(history: History) -> TrialHistory | None:
+    """The trial whose configuration and seed the winner is trained with; None without a result.
+
+    Where seeds are searched it is the best configuration's first trial, else the best trial.
+    """
+    if seed_is_searched(history):
+        return next((c.trials[0] for c in configurations(history)), None)
+    return next(iter(history.leaderboard()), None)
+
+
+def standard_error(a: Configuration, b: Configuration) -> float | None:
+    """Of the difference of two means, from their standard deviations: sqrt(sd²/n + sd²/n).
+
+    None where one of them has a single trial. The deviations may differ (as in Welch's test).
+    """
+    if a.sd is None or b.sd is None:
+        return None
+    return math.hypot(a.sd / math.sqrt(a.n), b.sd / math.sqrt(b.n))
+
+
+def told_apart(a: Configuration, b: Configuration) -> bool:
+    """Whether the means differ by more than 2 standard errors of their difference."""
+    error = standard_error(a, b)
+    return error is not None and abs(a.mean - b.mean) > 2 * error
+
+
+def _configuration(history: History, trials: list[TrialHistory]) -> Configuration:
+    scores = [score for trial in trials if (score := _score(history, trial)) is not None]
+    return Configuration(_without_seed(trials[0].parameters), trials=trials, scores=scores)
+
+
+def _score(history: History, trial: TrialHistory) -> float | None:
+    assert history.run is not None
+    best = trial.best(history.run.metric, history.run.goal)
+    return None if best is None else float(getattr(best, history.run.metric))
+
+
+def _without_seed(parameters: Mapping[str, JSON]) -> dict[str, JSON]:
+    return {name: value for name, value in parameters.items() if name != SEED}
+
+
+def _canonical(parameters: Mapping[str, JSON]) -> str:
+    """Equal exactly where all values are the same JSON."""
+    return json.dumps(parameters, sort_keys=True)
