@@ -10,9 +10,11 @@ from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import dump_experiment
 from inat_ray.data.dataset import DataSet
 from inat_ray.inspection.leaderboard import leaderboard_table, result_table
+from inat_ray.inspection.study_table import study_table
 from inat_ray.tuning.result import Result, write_result
 from inat_ray.tuning.run_folder import RunFolder
 from inat_ray.tuning.run_log import read_history
+from inat_ray.tuning.study import seed_is_searched
 
 SHOWN_NAMES = 5
 
@@ -30,12 +32,14 @@ def announce(console: Console, *, data: DataSet, run: RunFolder | None = None) -
 
 
 def conclude(console: Console, *, run: RunFolder, result: Result, model: Experiment) -> None:
-    """Writes result.json and the model's experiment; prints leaderboard, result and next steps."""
+    """Writes result.json and the model's experiment; prints tables, result and next steps."""
     write_result(result, run.result)
     run.model_experiment.write_text(dump_experiment(model), encoding="utf-8")
     history = read_history(run.log)
     if len(history.searched) > 1:
         console.print(leaderboard_table(history, width=console.width))
+    if seed_is_searched(history):
+        console.print(study_table(history, width=console.width, trainable=None))
     print_result(console, result)
     console.print(
         f"TensorBoard: [bold]tensorboard --logdir {escape(str(run.tensorboard))}[/]\n"

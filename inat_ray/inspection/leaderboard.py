@@ -27,9 +27,12 @@ def leaderboard_table(history: History, *, most: int = SHOWN_TRIALS, width: int 
     Each parameter has a column where all fit into `width` characters; else they share one.
     """
     apart = _leaderboard(history, most=most, apart=True)
-    if Console(width=10 * width).measure(apart).maximum <= width:
-        return apart
-    return _leaderboard(history, most=most, apart=False)
+    return apart if fits(apart, width) else _leaderboard(history, most=most, apart=False)
+
+
+def fits(table: Table, width: int) -> bool:
+    """Whether a table needs no more than `width` characters."""
+    return Console(width=10 * width).measure(table).maximum <= width
 
 
 def result_table(result: Result) -> Table:
@@ -56,7 +59,9 @@ def short_names(names: Sequence[str]) -> dict[str, str]:
 
 
 def value_text(value: JSON) -> str:
-    """0.00123, 32-64-128, mish, true."""
+    """0.00123, 32-64-128, mish, true; of a mapping its values: fraction 0.3."""
+    if isinstance(value, dict):
+        return " ".join(value_text(item) for item in value.values())
     if isinstance(value, list):
         return "-".join(value_text(item) for item in value)
     if isinstance(value, float):
@@ -128,6 +133,8 @@ def _result_rows(result: Result) -> Iterator[tuple[str, str]]:
 def _search_rows(search: Result) -> Iterator[tuple[str, str]]:
     texts = {"parameters": parameters_text, "trials": counts_text}
     for key, value in search.items():
+        if isinstance(value, list):
+            continue  # the study has a table of its own
         yield key, texts[key](value) if key in texts else _shown(key, value)
 
 

@@ -80,7 +80,8 @@ def test_names_are_shortened_where_that_stays_unambiguous():
         (True, "true"),
         (None, "null"),
         ("mish", "mish"),
-        ({"flip": True}, '{"flip": true}'),
+        ({"strategy": "head_only"}, "head_only"),
+        ({"strategy": "fraction", "fraction": 0.3}, "fraction 0.3"),
     ],
 )
 def test_values_are_short(value, text):
@@ -109,6 +110,7 @@ def test_a_result_is_shown_with_the_searchs_part_and_without_other_nested_ones()
             "parameters": {"recipe.lr": 0.1},
             "trials": {"stopped": 1, "finished": 3},
             "epochs_saved": 13,
+            "study": [{"parameters": {"recipe.lr": 0.1}, "n": 3, "mean": 0.9, "sd": 0.01}],
         },
         "test_accuracy": 0.9,
     }
