@@ -45,6 +45,7 @@ def main(
     from inat_ray.data.dataset import open_dataset
     from inat_ray.inspection.ending import announce, conclude, told_of_interruption
     from inat_ray.inspection.observed import observed_log
+    from inat_ray.models.build import check_weights
     from inat_ray.training.device import resolve_device
     from inat_ray.tuning.cluster import ray_session
     from inat_ray.tuning.runner import run_search
@@ -52,6 +53,7 @@ def main(
 
     console = options.console()
     device = resolve_device(config.device)
+    check_weights(config)
     dataset = open_dataset(config.data, progress=True)
     run = create_run(folder, config, overwrite=overwrite)
     announce(console, run=run, data=dataset)

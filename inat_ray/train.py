@@ -1,14 +1,32 @@
-"""python -m inat_ray.train: one configuration, trained on one device."""
+"""python -m inat_ray.train: one configuration, trained on one device or data-parallel."""
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from inat_ray import options
+from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
-from inat_ray.tuning.run_folder import check_free, create_run, default_folder
+from inat_ray.config.scale import scaled_batch
+from inat_ray.tuning.run_folder import RunFolder, check_free, create_run, default_folder
+
+if TYPE_CHECKING:
+    from inat_ray.data.dataset import DataSet
+    from inat_ray.tuning.cluster import TrialResources
+    from inat_ray.tuning.run_log import RunLog
+
+TRIAL = "train"
+"""What the log calls the one training of a run."""
+
+
+class Scaling(StrEnum):
+    """How the learning rate grows with the batch."""
+
+    LINEAR = "linear"
+    SQRT = "sqrt"
 
 
 def main(
@@ -19,8 +37,22 @@ def main(
     out: options.Out = None,
     overwrite: options.Overwrite = False,
     workers: Annotated[
-        int, typer.Option(min=1, max=1, help="Training processes; this version trains in one.")
-    ] = 1,
+        int | None,
+        typer.Option(
+            metavar="N", help="Processes that train together and share each batch, on Ray."
+        ),
+    ] = None,
+    gpus_per_worker: Annotated[
+        float | None, typer.Option(metavar="G", help="GPUs of each; 1 where there are any.")
+    ] = None,
+    scale_batch: Annotated[
+        Scaling | None,
+        typer.Option(help="Grow the batch with the workers, and the learning rate by this rule."),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Go on with a training that was cut off."),
+    ] = None,
     test: Annotated[
         bool, typer.Option("--test", help="Look at the test set, once, with the best epoch.")
     ] = False,
@@ -32,57 +64,130 @@ def main(
     Example: python -m inat_ray.train experiments/cnn_best.yaml --data ~/inaturalist_12K --test
     """
     options.set_verbosity(verbose=verbose)
-    config = load_experiment(
-        experiment,
-        settings=settings or (),
-        options=options.data_options(data=data, seed=seed),
+    given = options.data_options(data=data, seed=seed)
+    if resume is not None:
+        others = [experiment, *given, *(settings or ()), out, overwrite, scale_batch]
+        experiment = _experiment_of(RunFolder(resume), others=others)
+    if workers is not None:
+        given["resources.workers_per_trial"] = ("--workers", workers)
+    if gpus_per_worker is not None:
+        given["resources.gpus_per_worker"] = ("--gpus-per-worker", gpus_per_worker)
+    config = load_experiment(experiment, settings=settings or (), options=given)
+    if scale_batch is not None:
+        config = scaled_batch(config, scale_batch.value)
+    folder = resume or out or default_folder(config.name)
+    if resume is None:
+        check_free(folder, overwrite=overwrite)
+    result = run_training(
+        config,
+        folder=folder,
+        overwrite=overwrite,
+        resumed=resume is not None,
+        test=test,
+        verbose=verbose,
     )
-    folder = out or default_folder(config.name)
-    check_free(folder, overwrite=overwrite)
-    result = run_training(config, folder=folder, overwrite=overwrite, test=test)
     if as_json:
         options.print_json(result)
 
 
 def run_training(
-    config: Experiment, *, folder: Path, overwrite: bool, test: bool
+    config: Experiment,
+    *,
+    folder: Path,
+    overwrite: bool,
+    resumed: bool,
+    test: bool,
+    verbose: bool,
 ) -> dict[str, Any]:
-    """Trains in this process, leaves the run in `folder`, and returns its result."""
+    """Trains, leaves the run in `folder`, and returns its result."""
     # Imported only now: they take seconds, and a mistake in the options is answered at once.
     from inat_ray.data.dataset import open_dataset
-    from inat_ray.inspection.ending import announce, conclude, told_of_interruption
-    from inat_ray.inspection.observed import observed_log
-    from inat_ray.training.checkpoint import load_model
-    from inat_ray.training.device import resolve_device
-    from inat_ray.training.fit import Fit
-    from inat_ray.training.single import train_keeping_best
-    from inat_ray.tuning.look import look_at_test
-    from inat_ray.tuning.record import record_training, single_run_started
-    from inat_ray.tuning.result import look_result, training_result
+    from inat_ray.inspection.ending import announce, announce_training, conclude
+    from inat_ray.models.build import check_weights
+    from inat_ray.tuning.engine import engine_room
 
     console = options.console()
-    device = resolve_device(config.device)
-    dataset = open_dataset(config.data, progress=True)
-    run = create_run(folder, config, overwrite=overwrite)
-    announce(console, run=run, data=dataset)
-    with told_of_interruption(console, run=run), observed_log(run, console) as log:
-        log.append(single_run_started(config))
-        fit = Fit(config, dataset, device=device)
-        trial = record_training(
-            train_keeping_best(fit, metric=config.search.metric, model_path=run.model),
-            log=log,
-            trial_id="train",
-            purpose="search",
-            experiment=config,
-            parameters={},
+    check_weights(config)
+    with engine_room(config, verbose=verbose) as resources:
+        dataset = open_dataset(config.data, progress=True)
+        run = RunFolder(folder) if resumed else create_run(folder, config, overwrite=overwrite)
+        announce(console, run=run, data=dataset)
+        announce_training(console, config, classes=len(dataset.classes))
+        result = _train(
+            config, data=dataset, run=run, resources=resources, resumed=resumed, test=test
         )
-        result = training_result(trial, experiment=config, data=dataset)
-        if test:
-            model = load_model(run.model)
-            look = look_at_test(model, data=dataset, device=device, run=run, log=log)
-            result |= look_result(look)
     conclude(console, run=run, result=result, model=config)
     return result
+
+
+def _train(
+    config: Experiment,
+    *,
+    data: "DataSet",
+    run: RunFolder,
+    resources: "TrialResources | None",
+    resumed: bool,
+    test: bool,
+) -> dict[str, Any]:
+    """The training itself, written into the run's log, and its result."""
+    from inat_ray.inspection.ending import told_of_interruption
+    from inat_ray.inspection.observed import observed_log
+    from inat_ray.training.run import train_to_the_end
+    from inat_ray.tuning.engine import engine
+    from inat_ray.tuning.record import record_training, single_run_started, training_job
+    from inat_ray.tuning.result import training_result
+    from inat_ray.tuning.resume import BEGINNING, starting_point
+
+    console = options.console()
+    job = training_job(config, data=data, run=run, name=TRIAL)
+    start = starting_point(run, data=data, trial_id=TRIAL) if resumed else BEGINNING
+    with (
+        told_of_interruption(console, run=run),
+        observed_log(run, console, resumed=resumed) as log,
+    ):
+        if not resumed:
+            log.append(single_run_started(config))
+        with engine(config, resources, run=run) as trainer:
+            trial = record_training(
+                train_to_the_end(
+                    job, trainer, epochs_done=start.epochs_done, resume_from=start.checkpoint
+                ),
+                run=run,
+                log=log,
+                trial_id=TRIAL,
+                purpose="search",
+                experiment=config,
+                parameters={},
+            )
+        result = training_result(trial, experiment=config, data=data)
+        result["workers"] = config.resources.workers_per_trial
+        if test:
+            result |= _look(run, data=data, log=log)
+        run.drop_checkpoints()
+    return result
+
+
+def _look(run: RunFolder, *, data: "DataSet", log: "RunLog") -> dict[str, Any]:
+    from inat_ray.training.checkpoint import load_model
+    from inat_ray.training.device import resolve_device
+    from inat_ray.tuning.look import look_at_test
+    from inat_ray.tuning.result import look_result
+
+    model = load_model(run.model)
+    device = resolve_device(model.experiment.device)
+    return look_result(look_at_test(model, data=data, device=device, run=run, log=log))
+
+
+def _experiment_of(run: RunFolder, *, others: list[object]) -> Path:
+    """The experiment file of a run that goes on. Raises UserError if `others` would change it."""
+    if any(other not in (None, False) for other in others):
+        raise UserError(
+            f"--resume {run.path}: goes on with the run's own experiment;"
+            " only --workers, --gpus-per-worker, --test and --json may stand beside it"
+        )
+    if not run.experiment.exists():
+        raise UserError(f"--resume {run.path}: holds no run")
+    return run.experiment
 
 
 if __name__ == "__main__":

@@ -4,18 +4,39 @@ The YAML file of a study maps onto `Experiment` field by field; `extra="forbid"`
 misspelt key an error instead of a setting that is silently ignored.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 CONV_BLOCKS = 5
 """Convolution blocks of the CNN: fixed, as in the origin's search space."""
 
+MIN_IMAGE_SIZE = 2**CONV_BLOCKS
+"""Each block halves the picture, so fewer pixels than this would leave nothing to pool."""
+
+RESNET_LAYERS = {
+    "resnet18": 21,
+    "resnet34": 37,
+    "resnet50": 54,
+    "resnet101": 105,
+    "resnet152": 156,
+}
+"""Layers by backbone as freezing counts them: every convolution, and the output layer."""
+
 MAX_TRIALS = 100_000
 """Of a search; a grid with more points than this is refused."""
 
-MIN_IMAGE_SIZE = 2**CONV_BLOCKS
-"""Each block halves the picture, so fewer pixels than this would leave nothing to pool."""
+PRETRAINED_SIZE = 224
+"""Side of the images that torchvision's ImageNet weights are evaluated on, in pixels."""
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -35,7 +56,7 @@ class DataConfig(Settings):
     source: str = "demo"
     """A folder, `inaturalist-12k` (downloaded) or `demo` (drawn by code); `--data` sets it."""
     image_size: int = Field(64, ge=MIN_IMAGE_SIZE, le=1024)
-    """Side of the square that the model sees, in pixels."""
+    """Side of the square that the model sees, in pixels; 224 for a pre-trained model unless set."""
     pack_size: int | None = Field(None, ge=MIN_IMAGE_SIZE, le=2048)
     """Side of the squares in the pack; None: 1.25 x image_size, so that random crops have room."""
     fit: Literal["crop", "squash", "pad"] = "crop"
@@ -94,6 +115,107 @@ class CnnConfig(Settings):
         return sizes
 
 
+FreezeStrategy = Literal["none", "head_only", "first_k", "fraction", "freeze_fc", "gradual"]
+
+_FREEZE_TAKES: dict[FreezeStrategy, str] = {
+    "first_k": "k",
+    "fraction": "fraction",
+    "gradual": "every",
+}
+
+
+class FreezeConfig(Settings):
+    """Which part of a network does not train.
+
+    Layers are counted in forward order: each convolution, with the batch norm that follows it,
+    and the output layer.
+    """
+
+    strategy: FreezeStrategy = "none"
+    """head_only: all but the output layer is frozen. first_k, fraction: the first layers are.
+    freeze_fc: the output layer is, and the convolutions train. gradual: the output layer trains
+    first, and every few epochs one stage more thaws, from the head down."""
+    k: int | None = Field(None, ge=0)
+    """first_k: how many layers are frozen."""
+    fraction: float | None = Field(None, ge=0, lt=1)
+    """fraction: share of the layers that is frozen, rounded to whole layers; one always trains."""
+    every: int | None = Field(None, ge=1)
+    """gradual: epochs between one thaw and the next."""
+
+    @model_validator(mode="after")
+    def _has_what_its_strategy_takes(self) -> "FreezeConfig":
+        taken = _FREEZE_TAKES.get(self.strategy)
+        if taken is not None and getattr(self, taken) is None:
+            raise ValueError(f"strategy {self.strategy} needs {taken}")
+        given = [name for name in _FREEZE_TAKES.values() if getattr(self, name) is not None]
+        if surplus := [name for name in given if name != taken]:
+            raise ValueError(f"strategy {self.strategy} takes no {', '.join(surplus)}")
+        return self
+
+
+class ResnetConfig(Settings):
+    """A ResNet of torchvision's with a new output layer; of the rest a chosen part is frozen."""
+
+    kind: Literal["resnet"]
+    backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"] = "resnet50"
+    weights: str = "imagenet1k_v2"
+    """imagenet1k_v2, imagenet1k_v1 (both fetched once), none, or the path of a state dict: .pth
+    or .safetensors."""
+    freeze: FreezeConfig = FreezeConfig()
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Dropout before the output layer."""
+    cache_features: bool = True
+    """head_only: what the frozen backbone makes of each image is computed once and kept on disk
+    (not with mixup or cutmix, which mix pixels)."""
+    feature_views: int = Field(8, ge=1, le=1000)
+    """Augmented views of each training image that are computed and kept. More of them are more
+    variety (without the cache every epoch has views of its own), and take longer, once."""
+
+    @model_validator(mode="after")
+    def _layers_suffice(self) -> "ResnetConfig":
+        layers = RESNET_LAYERS[self.backbone]
+        if self.freeze.k is not None and self.freeze.k >= layers:
+            raise ValueError(
+                f"freeze.k {self.freeze.k}: {self.backbone} has {layers} layers,"
+                f" so {layers - 1} can be frozen at most"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _weights_exist(self) -> "ResnetConfig":
+        if self.weights == "imagenet1k_v2" and self.backbone in ("resnet18", "resnet34"):
+            raise ValueError(
+                f"weights imagenet1k_v2: {self.backbone} has imagenet1k_v1 alone;"
+                " none or a path are allowed too"
+            )
+        return self
+
+    @property
+    def pretrained(self) -> bool:
+        return self.weights != "none"
+
+
+MODEL_KINDS: dict[str, type[Settings]] = {"cnn": CnnConfig, "resnet": ResnetConfig}
+
+
+def _model_kind(value: Any) -> str | None:
+    """The `kind` of a model as it is written; a CNN unless it says otherwise."""
+    if isinstance(value, Mapping):
+        return str(value.get("kind", "cnn"))
+    return getattr(value, "kind", None)
+
+
+ModelConfig = Annotated[
+    Annotated[CnnConfig, Tag("cnn")] | Annotated[ResnetConfig, Tag("resnet")],
+    Discriminator(
+        _model_kind,
+        custom_error_type="unknown_kind",
+        custom_error_message="kind must be cnn or resnet",
+    ),
+]
+"""One of the two families, told apart by `kind`."""
+
+
 class AugmentConfig(Settings):
     """What `recipe.augment: true` does to training images. Zero or false switches a part off."""
 
@@ -120,7 +242,11 @@ class RecipeConfig(Settings):
 
     optimizer: Literal["adam", "adamw", "sgd"] = "adamw"
     lr: float = Field(3e-3, gt=0, le=10)
-    """Peak learning rate."""
+    """Peak learning rate, of the output layer, for the whole batch over all workers."""
+    backbone_lr_factor: float = Field(1.0, gt=0, le=10)
+    """The other layers' learning rate as a share of it."""
+    layer_decay: float | None = Field(None, gt=0, le=1)
+    """Each layer's rate is this times that of the layer after it; None: the same for all."""
     weight_decay: float = Field(0.05, ge=0, le=10)
     """Applied to weights of convolutions and dense layers, never to biases or norms."""
     momentum: float = Field(0.9, ge=0, lt=1)
@@ -141,6 +267,9 @@ class RecipeConfig(Settings):
     precision: Literal["fp32", "bf16", "auto"] = "auto"
     """auto: bf16 on GPUs that support it, otherwise fp32."""
     channels_last: bool = True
+    sync_batch_norm: bool | None = None
+    """Several workers: batch statistics over all of them, which works on GPUs. None: where a
+    worker sees fewer than 32 images a step, too few for statistics of their own."""
     flip_average: bool = False
     """Evaluate each image and its mirror image, and average the probabilities."""
     class_weights: Literal["none", "balanced"] = "none"
@@ -196,14 +325,30 @@ class SearchConfig(Settings):
 
 
 class Resources(Settings):
-    """What one trial takes."""
+    """What one training takes."""
 
+    workers_per_trial: int = Field(1, ge=1, le=4096)
+    """Processes that train one model together, data-parallel; `train --workers` sets it."""
     gpus_per_worker: float | None = Field(None, ge=0)
     """None: one GPU where the cluster has any, else none. Fractions let trials share a GPU."""
     cpus_per_worker: int = Field(1, ge=1)
-    """CPU cores, and on CPUs the threads, of a trial."""
+    """CPU cores, and on CPUs the threads, of a worker."""
     max_concurrent: int | None = Field(None, ge=1)
     """None: as many trials at once as the resources allow."""
+    final_workers: int | None = Field(None, ge=1, le=4096)
+    """Workers of the winner's training. None: a worker a GPU where there are two or more."""
+    max_failures: int = Field(3, ge=0)
+    """How often a data-parallel epoch is tried again after one of its workers died."""
+
+    @model_validator(mode="after")
+    def _workers_have_devices(self) -> "Resources":
+        gpus = self.gpus_per_worker
+        if self.workers_per_trial > 1 and gpus is not None and gpus != int(gpus):
+            raise ValueError(
+                f"gpus_per_worker {gpus}: workers that train together need whole GPUs;"
+                " fractions are for workers_per_trial 1"
+            )
+        return self
 
 
 class Experiment(Settings):
@@ -214,7 +359,31 @@ class Experiment(Settings):
     """Seed of initialisation, order and augmentation; the split has its own."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
     data: DataConfig = DataConfig()
-    model: CnnConfig = CnnConfig()
+    model: ModelConfig = CnnConfig()
     recipe: RecipeConfig = RecipeConfig()
     search: SearchConfig = SearchConfig()
     resources: Resources = Resources()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _size_of_the_weights(cls, tree: Any) -> Any:
+        """Pre-trained weights bring the image size that they were made for."""
+        if not isinstance(tree, Mapping):
+            return tree
+        model, data = tree.get("model"), tree.get("data", {})
+        if not (isinstance(model, Mapping) and isinstance(data, Mapping)):
+            return tree
+        untrained = model.get("kind") != "resnet" or model.get("weights") == "none"
+        if untrained or "image_size" in data:
+            return tree
+        return {**tree, "data": {**data, "image_size": PRETRAINED_SIZE}}
+
+    @model_validator(mode="after")
+    def _workers_have_images(self) -> "Experiment":
+        workers = max(self.resources.workers_per_trial, self.resources.final_workers or 1)
+        if self.recipe.batch_size < workers:
+            raise ValueError(
+                f"recipe.batch_size {self.recipe.batch_size} is split over {workers} workers;"
+                " each needs an image at least"
+            )
+        return self

@@ -11,9 +11,11 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from inat_ray.config.errors import UserError
-from inat_ray.config.experiment import Experiment
+from inat_ray.config.experiment import MODEL_KINDS, Experiment
 
 Tree = dict[str, Any]
+Loc = tuple[int | str, ...]
+"""Where pydantic found something: keys, and places in lists."""
 
 _PARAMETERS = "search.parameters."
 """Below this key, names are dotted themselves, and a parameter is replaced as a whole."""
@@ -123,7 +125,10 @@ def _read(path: Path) -> Tree:
 def _merge(
     base: Tree, over: Tree, *, origins: dict[str, str], origin: str, prefix: str = ""
 ) -> Tree:
-    """`over` on top of `base`: mappings merge key by key, all else replaces."""
+    """`over` on top of `base`: mappings merge key by key, all else replaces.
+
+    A mapping of another kind replaces too: a ResNet takes over nothing from a CNN.
+    """
     merged = dict(base)
     for key, value in over.items():
         name = f"{prefix}{key}"
@@ -134,7 +139,7 @@ def _merge(
             merged.pop(key, None)
         elif isinstance(value, dict) and not whole:
             merged[key] = _merge(
-                below if isinstance(below, dict) else {},
+                below if isinstance(below, dict) and not _of_another_kind(value, below) else {},
                 value,
                 origins=origins,
                 origin=origin,
@@ -143,6 +148,10 @@ def _merge(
         else:
             merged[key] = value
     return merged
+
+
+def _of_another_kind(over: Tree, base: Tree) -> bool:
+    return any(name in over and over[name] != base.get(name) for name in ("kind", "strategy"))
 
 
 def _parse_setting(line: str) -> tuple[str, Any]:
@@ -168,7 +177,7 @@ def _put(tree: Tree, key: str, value: Any) -> None:
 def explain_details(details: ErrorDetails, key: str) -> str:
     """One of pydantic's findings as a sentence: value, and what is allowed at `key`."""
     if details["type"] == "extra_forbidden":
-        return _unknown_key(key)
+        return _unknown_key(key, details["loc"])
     value = details["input"]
     shown = "" if isinstance(value, dict) else f" {value!r}:"
     message = details["msg"].removeprefix("Value error, ").removeprefix("Input ")
@@ -177,7 +186,9 @@ def explain_details(details: ErrorDetails, key: str) -> str:
 
 def key_of(details: ErrorDetails) -> str:
     """The dotted key that a finding is about; places in lists are in brackets."""
-    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in details["loc"]]
+    parts = [
+        f"[{part}]" if isinstance(part, int) else f".{part}" for part in _written(details["loc"])
+    ]
     return "".join(parts).removeprefix(".")
 
 
@@ -200,22 +211,30 @@ def _origin(key: str, origins: Mapping[str, str]) -> str:
     return "experiment"
 
 
-def _unknown_key(key: str) -> str:
-    parent, _, name = key.rpartition(".")
-    allowed = _allowed_keys(parent)
-    close = get_close_matches(name, allowed, n=1)
+def _unknown_key(key: str, loc: Loc) -> str:
+    allowed = _allowed_keys(loc[:-1])
+    close = get_close_matches(str(loc[-1]), allowed, n=1)
     hint = f" (did you mean '{close[0]}'?)" if close else ""
     return f"{key}: there is no such setting{hint}; allowed here: {', '.join(allowed)}"
 
 
-def _allowed_keys(parent: str) -> list[str]:
-    model: type[BaseModel] = Experiment
-    for part in filter(None, parent.split(".")):
-        annotation = model.model_fields[part].annotation
-        assert isinstance(annotation, type)
-        assert issubclass(annotation, BaseModel)
-        model = annotation
-    return list(model.model_fields)
+def _allowed_keys(loc: Loc) -> list[str]:
+    part: type[BaseModel] = Experiment
+    for name in loc:
+        # After `model` stands the kind that pydantic chose among the families.
+        part = MODEL_KINDS.get(str(name)) or _type_of(part, str(name))
+    return list(part.model_fields)
+
+
+def _type_of(part: type[BaseModel], name: str) -> type[BaseModel]:
+    annotation = part.model_fields[name].annotation
+    return annotation if isinstance(annotation, type) else part
+
+
+def _written(loc: Loc) -> Loc:
+    """A place as a person writes it: without the kind of model that pydantic chose."""
+    chosen = len(loc) > 1 and loc[0] == "model" and loc[1] in MODEL_KINDS
+    return (loc[0], *loc[2:]) if chosen else loc
 
 
 def _one_line(error: yaml.YAMLError) -> str:

@@ -59,10 +59,8 @@ def subset_images(data: DataSet, subset: SubsetName, device: torch.device) -> Im
     indices = data.subset(subset)
     pixels = data.pack.images
     resident = None
-    if device.type == "cuda":
-        size = len(indices) * int(np.prod(pixels.shape[1:]))
-        if size < RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]:
-            resident = torch.from_numpy(np.take(pixels, indices, axis=0)).to(device)
+    if fits_on(device, len(indices) * int(np.prod(pixels.shape[1:]))):
+        resident = torch.from_numpy(np.take(pixels, indices, axis=0)).to(device)
     return Images(
         indices=indices,
         labels=data.pack.labels[indices],
@@ -70,6 +68,11 @@ def subset_images(data: DataSet, subset: SubsetName, device: torch.device) -> Im
         device=device,
         resident=resident,
     )
+
+
+def fits_on(device: torch.device, size: int) -> bool:
+    """Whether `size` bytes may live on the device: a GPU that has room for it."""
+    return device.type == "cuda" and size < RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]
 
 
 def shuffled_batches(
@@ -105,10 +108,15 @@ def evaluation_batches(
 
 @dataclass(frozen=True)
 class Batch:
-    """A rank's share of a step: normalised images (b, 3, s, s), labels (b,), on the device."""
+    """A rank's share of a step: normalised images (b, 3, s, s), labels (b,), on the device.
+
+    In place of images it may hold what a frozen part of the network made of them, (b, d).
+    """
 
     images: Tensor
     labels: Tensor
+    total: int
+    """Images of the step over all ranks."""
     partner_labels: Tensor | None = None
     """(b,): mixup or cutmix; the loss weighs them with 1 - share."""
     share: float = 1.0
@@ -130,6 +138,11 @@ class TrainingBatches:
     world_size: int = 1
 
     @property
+    def labels(self) -> NDArray[np.int64]:
+        """Of all training images."""
+        return self.images.labels
+
+    @property
     def steps(self) -> int:
         """Of an epoch."""
         return steps_per_epoch(len(self.images), self.batch_size)
@@ -148,18 +161,20 @@ class TrainingBatches:
         )
         if self.augmentation is None:
             images, labels = self.images.take(rows[mine.numpy()])
-            return Batch(plain_view(images, size=self.size, normalize=self.normalize), labels)
+            view = plain_view(images, size=self.size, normalize=self.normalize)
+            return Batch(view, labels, total=len(rows))
         draw = draw_augmentation(self.augmentation, len(rows), rng)
         mix = draw_mix(self.augmentation, len(rows), rng)
         images, labels = self._augmented(rows, draw, mine)
         if mix is None:
-            return Batch(images, labels)
+            return Batch(images, labels, total=len(rows))
         # A partner may belong to another rank, which augments it in the same way.
         theirs = mix.partners[mine]
         partners, partner_labels = self._augmented(rows, draw, theirs)
         return Batch(
             images=apply_mix(images, partners, mix),
             labels=labels,
+            total=len(rows),
             partner_labels=partner_labels,
             share=mix.share,
         )

@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.markup import escape
 
-from inat_ray.config.experiment import Experiment
+from inat_ray.config.experiment import Experiment, ResnetConfig
 from inat_ray.config.load import dump_experiment
 from inat_ray.data.dataset import DataSet
+from inat_ray.inspection.freeze_table import freeze_table
 from inat_ray.inspection.leaderboard import leaderboard_table, result_table
 from inat_ray.inspection.study_table import study_table
 from inat_ray.tuning.result import Result, write_result
@@ -27,8 +28,22 @@ def announce(console: Console, *, data: DataSet, run: RunFolder | None = None) -
     _name_some(console, bad, what="images left out, because they cannot be read")
     _name_some(console, data.split.duplicates, what="images in two places, kept on one side")
     if run is not None:
-        data.split.write(run.split, data.pack)
+        if not run.split.exists():
+            data.split.write(run.split, data.pack)
         console.print(f"[bold]run[/]   {escape(str(run.path))}")
+
+
+def announce_training(console: Console, experiment: Experiment, *, classes: int) -> None:
+    """What of the model trains, where not all does, and who shares the work."""
+    if isinstance(experiment.model, ResnetConfig):
+        console.print(freeze_table(experiment, classes=classes))
+    workers = experiment.resources.workers_per_trial
+    if workers > 1:
+        recipe = experiment.recipe
+        console.print(
+            f"[bold]work[/]  {workers} workers share each batch of {recipe.batch_size} images;"
+            f" learning rate {recipe.lr:g}"
+        )
 
 
 def conclude(console: Console, *, run: RunFolder, result: Result, model: Experiment) -> None:
@@ -67,6 +82,9 @@ def told_of_interruption(console: Console, *, run: RunFolder) -> Iterator[None]:
             f" are kept in {escape(str(run.path))}",
             soft_wrap=True,
         )
+        if history.run is not None and history.run.method == "train":
+            command = f"python -m inat_ray.train --resume {run.path}"
+            console.print(f"go on with: [bold]{escape(command)}[/]", soft_wrap=True)
         raise
 
 

@@ -1,6 +1,7 @@
 """A run log with everything that watches it: live progress, TensorBoard, tables at the end."""
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -8,17 +9,36 @@ from rich.console import Console
 from inat_ray.inspection.progress import RunProgress
 from inat_ray.inspection.tables import write_tables
 from inat_ray.inspection.tensorboard import TensorBoardObserver
+from inat_ray.tuning.resume import CONTINUED
 from inat_ray.tuning.run_folder import RunFolder
-from inat_ray.tuning.run_log import RunLog
+from inat_ray.tuning.run_log import EVENTS, AnyRecord, RunLog, TrialEnded, read_records
 
 
 @contextmanager
-def observed_log(run: RunFolder, console: Console) -> Iterator[RunLog]:
-    """The open log of `run`. However the context ends, the tables hold what the log holds."""
+def observed_log(run: RunFolder, console: Console, *, resumed: bool = False) -> Iterator[RunLog]:
+    """The open log of `run`. However the context ends, the tables hold what the log holds.
+
+    Of a run that goes on, the observers are told what was; TensorBoard's files are made anew,
+    since the HParams tab keeps the first ending that it finds.
+    """
+    if resumed:
+        shutil.rmtree(run.tensorboard, ignore_errors=True)
     tensorboard = TensorBoardObserver(run.tensorboard)
-    with RunProgress(console) as progress, RunLog(run.log, [tensorboard, progress]) as log:
+    progress = RunProgress(console)
+    if resumed:
+        for record in continued_records(read_records(run.log / EVENTS)):
+            tensorboard(record)
+            progress.catch_up(record)
+    with progress, RunLog(run.log, [tensorboard, progress]) as log:
         try:
             yield log
         finally:
             tensorboard.close()
             write_tables(log.history, run.path)
+
+
+def continued_records(records: Iterable[AnyRecord]) -> Iterator[AnyRecord]:
+    """The records without the endings of trials that are to go on."""
+    for record in records:
+        if not (isinstance(record, TrialEnded) and record.state in CONTINUED):
+            yield record

@@ -22,6 +22,7 @@ from inat_ray.tuning.run_log import (
     History,
     TrialEnded,
     TrialHistory,
+    TrialResumed,
     TrialStarted,
 )
 
@@ -66,6 +67,10 @@ class RunProgress:
             self.console.out(line, highlight=False)
             self._last_line = record.time
 
+    def catch_up(self, record: AnyRecord) -> None:
+        """Takes in what happened before, and says nothing."""
+        self.history.add(record)
+
     def _view(self) -> RenderableType:
         with self._lock:
             return live_view(self.history, now=time.time())
@@ -105,6 +110,8 @@ def event_line(history: History, record: AnyRecord) -> str | None:
         case TrialStarted():
             shown = parameters_text(record.parameters)
             return f"{record.trial_id} starts, {record.epochs} epochs  {shown}".rstrip()
+        case TrialResumed():
+            return f"{record.trial_id} goes on after epoch {record.epochs}"
         case EpochEnded():
             trial = history.trials[record.trial_id]
             return epoch_line(record, trial) if stands_alone(history, trial) else None

@@ -18,8 +18,9 @@ from inat_ray.data.augment import Normalize
 from inat_ray.data.batches import subset_images
 from inat_ray.data.dataset import Channels, DataSet
 from inat_ray.data.split import SubsetName
-from inat_ray.training.evaluation import Evaluation, evaluate
-from inat_ray.training.fit import Fit, build_model
+from inat_ray.models.build import build_model
+from inat_ray.training.evaluation import Evaluation, PixelViews, evaluate
+from inat_ray.training.fit import Fit
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -43,9 +44,9 @@ def save_model(path: Path, fit: Fit) -> None:
     """The evaluated model and all that its use needs, in one safetensors file."""
     about = {
         "experiment": fit.experiment.model_dump_json(),
-        "classes": json.dumps(fit.data.pack.classes),
-        "mean": json.dumps(fit.data.mean),
-        "std": json.dumps(fit.data.std),
+        "classes": json.dumps(fit.data.classes),
+        "mean": json.dumps(fit.mean),
+        "std": json.dumps(fit.std),
         "epoch": str(fit.epochs_done),
     }
     weights = {
@@ -76,13 +77,13 @@ class LoadedModel:
         model = self.model.to(device)
         if recipe.channels_last:
             model = model.to(memory_format=torch.channels_last)
-        return evaluate(
-            model,
+        views = PixelViews(
             images=subset_images(data, subset, device),
             normalize=Normalize(self.mean, self.std, device),
             size=self.experiment.data.image_size,
-            recipe=recipe,
+            mirrored=recipe.flip_average,
         )
+        return evaluate(model, views, classes=len(self.classes), recipe=recipe)
 
     def check_classes(self, data: DataSet) -> None:
         """Raises UserError where the data has other classes than the model."""
@@ -101,7 +102,7 @@ def load_model(path: Path) -> LoadedModel:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         experiment = Experiment.model_validate_json(about["experiment"])
         classes = json.loads(about["classes"])
-        model = build_model(experiment, classes=len(classes))
+        model = build_model(experiment, classes=len(classes), weights=None)
         model.load_state_dict(weights)
     except (OSError, SafetensorError, KeyError, ValidationError, RuntimeError) as error:
         raise UserError(f"{path}: is no model of inat_ray that can be read: {error}") from None

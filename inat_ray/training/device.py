@@ -6,7 +6,7 @@ import platform
 import torch
 
 from inat_ray.config.errors import UserError
-from inat_ray.config.experiment import RecipeConfig
+from inat_ray.config.experiment import Experiment, RecipeConfig
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 KEPT_BYTES = 1 << 30
@@ -19,6 +19,22 @@ def resolve_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
+
+
+def device_of(experiment: Experiment) -> torch.device:
+    """The device of a training in this process.
+
+    Raises UserError where the experiment wants a GPU and there is none.
+    """
+    gpus = experiment.resources.gpus_per_worker
+    if gpus == 0:
+        return torch.device("cpu")
+    device = resolve_device(experiment.device)
+    if gpus and device.type != "cuda":
+        raise UserError(
+            f"resources.gpus_per_worker: {gpus:g}: there is no GPU to train on here; 0 is allowed"
+        )
+    return device
 
 
 def tune_process(device: torch.device) -> None:

@@ -1,9 +1,12 @@
 """A model on a subset of the images: each once, as it is."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from inat_ray.config.experiment import RecipeConfig
@@ -11,6 +14,7 @@ from inat_ray.data.augment import Normalize, plain_view
 from inat_ray.data.batches import Images, evaluation_batches
 from inat_ray.training.device import autocast
 from inat_ray.training.metrics import Metrics, Sums
+from inat_ray.training.ranks import ALONE, Ranks
 
 BATCH_SIZE = 128
 """Larger ones were no faster on a CPU, and take memory that trials may need."""
@@ -25,46 +29,73 @@ class Evaluation:
 
     metrics: Metrics
     probabilities: Tensor
-    """(n, classes), on the CPU."""
+    """(n, classes), on the CPU; of several ranks each has those of its own images."""
     labels: Tensor
-    """(n,), on the CPU."""
+    """(n,), on the CPU, likewise."""
+
+
+class Views(Protocol):
+    """A subset as a model sees it: each image in one view, or in several to be averaged over."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, rows: NDArray[np.int64]) -> tuple[list[Tensor], Tensor]:
+        """The views (each (b, ...)) of some images, and their labels (b,), on the device."""
+        ...
+
+
+@dataclass(frozen=True)
+class PixelViews:
+    """Images as they are, scaled to `size` pixels; with `mirrored` their mirror images too."""
+
+    images: Images
+    normalize: Normalize
+    size: int
+    mirrored: bool
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def take(self, rows: NDArray[np.int64]) -> tuple[list[Tensor], Tensor]:
+        pixels, labels = self.images.take(rows)
+        view = plain_view(pixels, size=self.size, normalize=self.normalize)
+        return [view, view.flip(3)] if self.mirrored else [view], labels
 
 
 @torch.inference_mode()
 def evaluate(
-    model: nn.Module, *, images: Images, normalize: Normalize, size: int, recipe: RecipeConfig
+    model: nn.Module, views: Views, *, classes: int, recipe: RecipeConfig, ranks: Ranks = ALONE
 ) -> Evaluation:
-    """Not augmented; the loss without smoothing or weights; with the recipe's flip averaging.
+    """Not augmented; the loss without smoothing or weights.
 
-    `size` is the side of the views in pixels.
+    Several ranks share the images; the metrics are those of all of them.
     """
     model.eval()
-    sums: Sums | None = None
-    parts: list[tuple[Tensor, Tensor]] = []
-    for rows in evaluation_batches(len(images), batch_size=BATCH_SIZE, rank=0, world_size=1):
-        pixels, labels = images.take(rows)
-        views = plain_view(pixels, size=size, normalize=normalize)
-        probabilities = _probabilities(model, views, recipe)
-        sums = sums or Sums(probabilities.shape[1], images.device)
+    device = next(model.parameters()).device
+    sums = Sums(classes, device)
+    parts = [(torch.empty(0, classes), torch.empty(0, dtype=torch.int64))]
+    for rows in evaluation_batches(
+        len(views), batch_size=BATCH_SIZE, rank=ranks.rank, world_size=ranks.world_size
+    ):
+        seen, labels = views.take(rows)
+        probabilities = _probabilities(model, seen, recipe)
         losses = F.nll_loss(probabilities.clamp(min=LEAST).log(), labels, reduction="none")
         sums.add(losses, probabilities, labels)
-        parts.append((probabilities, labels))
-    assert sums is not None
-    probabilities, labels = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
+        parts.append((probabilities.cpu(), labels.cpu()))
+    ranks.add_up(sums.loss, sums.confusion)
+    probabilities, labels = (torch.cat(column) for column in zip(*parts, strict=True))
     return Evaluation(metrics=sums.metrics(), probabilities=probabilities, labels=labels)
 
 
-def lay_out(images: Tensor, recipe: RecipeConfig) -> Tensor:
-    """Images in the memory format of the recipe."""
-    if recipe.channels_last:
-        return images.contiguous(memory_format=torch.channels_last)
-    return images.contiguous()
+def lay_out(views: Tensor, recipe: RecipeConfig) -> Tensor:
+    """Images in the memory format of the recipe; features have but one."""
+    if recipe.channels_last and views.ndim == 4:
+        return views.contiguous(memory_format=torch.channels_last)
+    return views.contiguous()
 
 
-def _probabilities(model: nn.Module, views: Tensor, recipe: RecipeConfig) -> Tensor:
-    """(b, classes), summing to one; NaN where the model gives NaN."""
-    with autocast(recipe, views.device):
-        logits = [model(lay_out(views, recipe))]
-        if recipe.flip_average:
-            logits.append(model(lay_out(views.flip(3), recipe)))
+def _probabilities(model: nn.Module, views: list[Tensor], recipe: RecipeConfig) -> Tensor:
+    """(b, classes), averaged over the views and summing to one; NaN where the model gives NaN."""
+    with autocast(recipe, views[0].device):
+        logits = [model(lay_out(view, recipe)) for view in views]
     return torch.stack([each.float().softmax(dim=1) for each in logits]).mean(dim=0)

@@ -6,26 +6,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
+from torch import nn
 
 from inat_ray.config.experiment import Experiment
 from inat_ray.data.augment import Normalize, generator
-from inat_ray.data.batches import (
-    Batch,
-    Images,
-    TrainingBatches,
-    subset_images,
-)
+from inat_ray.data.batches import Batch
 from inat_ray.data.dataset import DataSet
-from inat_ray.data.split import SubsetName
-from inat_ray.models.cnn import build_cnn
+from inat_ray.models.build import build_model, pretrained_weights
+from inat_ray.models.freeze import freeze_of, set_trained, trained_layers, training_mode
+from inat_ray.models.layers import Layer, layers_of, stages_of
+from inat_ray.training.average import WeightAverage
 from inat_ray.training.device import autocast, resolve_device, tune_process
 from inat_ray.training.evaluation import Evaluation, evaluate, lay_out
+from inat_ray.training.inputs import open_inputs
 from inat_ray.training.metrics import Metrics, Sums
+from inat_ray.training.ranks import ALONE, Ranks, synchronizes_batch_norm
 from inat_ray.training.recipe import build_loss, build_optimizer, lr_factor
-
-Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 @dataclass(frozen=True)
@@ -48,7 +44,7 @@ class EpochMetrics:
 
 
 class Fit:
-    """The state of one training run.
+    """The state of one training run, of which this process may be one rank of several.
 
     State: `model`, `optimizer`, `average` (the averaged weights, where the recipe has them)
     and `epochs_done`. All that is random follows from the seed and the epoch's number, so
@@ -56,24 +52,40 @@ class Fit:
     """
 
     def __init__(
-        self, experiment: Experiment, data: DataSet, *, device: torch.device | None = None
+        self,
+        experiment: Experiment,
+        data: DataSet,
+        *,
+        device: torch.device | None = None,
+        ranks: Ranks = ALONE,
+        progress: bool = False,
     ) -> None:
-        self.experiment, self.data = experiment, data
+        """`progress`: show what takes long before the first epoch, fetching and features."""
+        self.experiment, self.data, self.ranks = experiment, data, ranks
         self.device = device or resolve_device(experiment.device)
         tune_process(self.device)
-        recipe, classes = experiment.recipe, data.pack.classes
-        self.model = self._on_device(build_model(experiment, classes=len(classes)))
-        self.optimizer = build_optimizer(recipe, self.model)
-        decay = recipe.ema_decay
-        self.average = None if decay is None else average_of(self.model, decay=decay)
+        recipe, classes = experiment.recipe, len(data.classes)
+        weights = pretrained_weights(experiment.model, progress=progress)
+        self.mean, self.std = (weights.mean, weights.std) if weights else (data.mean, data.std)
+        self.model = self._on_device(build_model(experiment, classes=classes, weights=weights))
+        self.layers = layers_of(self.model)
+        self.inputs = open_inputs(
+            experiment,
+            data,
+            model=self.model,
+            normalize=Normalize(self.mean, self.std, self.device),
+            ranks=ranks,
+            progress=progress,
+        )
+        self.optimizer = build_optimizer(recipe, self._layers_of_the_end())
+        self.average = self._average()
         self.epochs_done = 0
         self.diverged = False
-        self._normalize = Normalize(data.mean, data.std, self.device)
-        self.batches = self._training_batches()
         self._loss = build_loss(
-            recipe, labels=self.batches.images.labels, classes=len(classes), device=self.device
+            recipe, labels=self.inputs.batches.labels, classes=classes, device=self.device
         )
-        self._evaluated: dict[SubsetName, Images] = {}
+        self._trained: list[bool] = []
+        self._forward: nn.Module = self.model
 
     @property
     def finished(self) -> bool:
@@ -90,7 +102,7 @@ class Fit:
         trained, lr = self._train_epoch(self.epochs_done)
         seconds = time.perf_counter() - begin
         self.epochs_done += 1
-        validated = self.evaluate("validation").metrics
+        validated = self.validate().metrics
         self.diverged = not (math.isfinite(trained.loss) and math.isfinite(validated.loss))
         return EpochMetrics(
             epoch=self.epochs_done,
@@ -104,23 +116,26 @@ class Fit:
             images_per_second=trained.images / seconds,
         )
 
-    def evaluate(self, subset: SubsetName) -> Evaluation:
-        """Every image of a subset once: not augmented, no smoothing, no class weights."""
-        if subset not in self._evaluated:
-            self._evaluated[subset] = subset_images(self.data, subset, self.device)
+    def validate(self) -> Evaluation:
+        """Every validation image once: not augmented, no smoothing, no class weights."""
         return evaluate(
-            self.evaluated_model,
-            images=self._evaluated[subset],
-            normalize=self._normalize,
-            size=self.experiment.data.image_size,
+            self.inputs.part(self.evaluated_model),
+            self.inputs.validation,
+            classes=len(self.data.classes),
             recipe=self.experiment.recipe,
+            ranks=self.ranks,
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the next epoch depends on."""
+        """Everything that the next epoch depends on; of the model, what ever trains."""
+        moving = self._layers_of_the_end()
         return {
             "epochs_done": self.epochs_done,
-            "model": self.model.state_dict(),
+            "model": {
+                key: value
+                for key, value in self.model.state_dict().items()
+                if any(layer is not None and layer.owns(key) for layer in moving)
+            },
             "optimizer": self.optimizer.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
         }
@@ -128,7 +143,8 @@ class Fit:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues from where `state` was taken, by the same experiment on the same data."""
         self.epochs_done = state["epochs_done"]
-        self.model.load_state_dict(state["model"])
+        _, unexpected = self.model.load_state_dict(state["model"], strict=False)
+        assert not unexpected
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
@@ -136,75 +152,77 @@ class Fit:
     def _train_epoch(self, epoch: int) -> tuple[Metrics, float]:
         """Returns the training metrics and the last step's learning rate."""
         # Dropout draws from the global generator: seeded here, it follows from the epoch alone.
-        torch.manual_seed(generator(self.experiment.seed, epoch).initial_seed())
-        self.model.train()
-        sums = Sums(len(self.data.pack.classes), self.device)
-        first = epoch * self.batches.steps
+        torch.manual_seed(generator(self.experiment.seed, epoch, self.ranks.rank).initial_seed())
+        self.prepare(epoch)
+        sums = Sums(len(self.data.classes), self.device)
+        first = epoch * self.inputs.batches.steps
         lr = 0.0
-        for step, batch in enumerate(self.batches.epoch(epoch), start=first):
+        for step, batch in enumerate(self.inputs.batches.epoch(epoch), start=first):
             lr = self._set_lr(step)
             self.step(batch, sums)
+        self.ranks.average_statistics(self.model)
+        if self.average is not None:
+            self.average.take_statistics()
+        self.ranks.add_up(sums.loss, sums.confusion)
         return sums.metrics(), lr
+
+    def prepare(self, epoch: int) -> None:
+        """Freezes what does not train in `epoch` (counted from 0); before the epoch's steps."""
+        trained = self._trained_in(epoch)
+        if trained != self._trained:
+            self._trained = trained
+            set_trained(self.layers, trained)
+            # Only now: it looks once which parameters have gradients.
+            self._forward = self.ranks.parallel(self.inputs.part(self.model))
+        self._forward.train()
+        training_mode(self.model, self.layers, trained)
 
     def step(self, batch: Batch, sums: Sums) -> None:
         """One optimiser step. Nothing here waits for the device."""
         recipe = self.experiment.recipe
         with autocast(recipe, self.device):
-            logits = self.model(lay_out(batch.images, recipe))
+            logits = self._forward(lay_out(batch.images, recipe))
         losses = self._loss(logits, batch)
         self.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(losses.mean())
+        torch.autograd.backward(self.ranks.mean_loss(losses, images=batch.total))
         if recipe.gradient_clip is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), recipe.gradient_clip)
         self.optimizer.step()
         if self.average is not None:
-            self.average.update_parameters(self.model)
+            self.average.update()
         sums.add(losses, logits, batch.labels)
 
     def _set_lr(self, step: int) -> float:
         recipe = self.experiment.recipe
-        lr = recipe.lr * lr_factor(recipe, step, recipe.epochs * self.batches.steps)
+        lr = recipe.lr * lr_factor(recipe, step, recipe.epochs * self.inputs.batches.steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group["lr_share"]
         return lr
 
-    def _training_batches(self) -> TrainingBatches:
-        recipe = self.experiment.recipe
-        return TrainingBatches(
-            images=subset_images(self.data, "train", self.device),
-            normalize=self._normalize,
-            size=self.experiment.data.image_size,
-            batch_size=recipe.batch_size,
-            seed=self.experiment.seed,
-            augmentation=recipe.augmentation if recipe.augment else None,
+    def _trained_in(self, epoch: int) -> list[bool]:
+        return trained_layers(
+            freeze_of(self.experiment.model), stages=stages_of(self.layers), epoch=epoch
         )
 
+    def _layers_of_the_end(self) -> list[Layer | None]:
+        """The layers that train by the last epoch, None in the place of the others."""
+        trained = self._trained_in(self.experiment.recipe.epochs - 1)
+        return [
+            layer if trains else None for layer, trains in zip(self.layers, trained, strict=True)
+        ]
+
+    def _average(self) -> WeightAverage | None:
+        decay = self.experiment.recipe.ema_decay
+        if decay is None:
+            return None
+        trained = [p for layer in self._layers_of_the_end() if layer for p in layer.parameters]
+        return WeightAverage(self.model, decay=decay, trained=trained)
+
     def _on_device(self, model: nn.Module) -> nn.Module:
+        recipe = self.experiment.recipe
+        if synchronizes_batch_norm(recipe, device=self.device, world_size=self.ranks.world_size):
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         model = model.to(self.device)
-        if self.experiment.recipe.channels_last:
+        if recipe.channels_last:
             model = model.to(memory_format=torch.channels_last)
         return model
-
-
-def build_model(experiment: Experiment, *, classes: int) -> nn.Module:
-    """The experiment's model on the CPU, initialised from its seed alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(experiment.seed)
-        return build_cnn(experiment.model, classes=classes, image_size=experiment.data.image_size)
-
-
-def average_of(model: nn.Module, *, decay: float) -> AveragedModel:
-    """An exponential moving average of the weights; batch norm's statistics are the newest.
-
-    The decay grows from 0.1 to its value, min(decay, (1 + n) / (10 + n)) after n steps, so
-    that the first random weights do not linger.
-    """
-
-    @torch.no_grad()
-    def update(averages: Tensors, weights: Tensors, steps: Tensor | int) -> None:
-        n = int(steps)  # counted on the CPU: no wait for the device
-        share = 1 - min(decay, (1 + n) / (10 + n))
-        for average, weight in zip(averages, weights, strict=True):
-            average.lerp_(weight, share)
-
-    return AveragedModel(model, multi_avg_fn=update)

@@ -1,7 +1,8 @@
 """Optimiser, learning rate and loss of a recipe."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from inat_ray.config.experiment import RecipeConfig
 from inat_ray.data.batches import Batch
+from inat_ray.models.layers import Layer
 
 FLOOR = 1e-3
 """One-cycle and warm-up start at this share of the peak; one-cycle ends there too."""
@@ -47,13 +49,13 @@ def _half_cosine(x: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * x))
 
 
-def build_optimizer(recipe: RecipeConfig, model: nn.Module) -> torch.optim.Optimizer:
-    """The recipe's optimiser; weight decay acts on matrices, not on biases and norms."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+def build_optimizer(recipe: RecipeConfig, layers: Sequence[Layer | None]) -> torch.optim.Optimizer:
+    """The recipe's optimiser of a network's layers in forward order, None for a frozen one.
+
+    Weight decay acts on matrices, not on biases and norms. A group's `lr_share` is its learning
+    rate as a share of the output layer's.
+    """
+    groups = parameter_groups(recipe, layers)
     match recipe.optimizer:
         case "adam":
             return torch.optim.Adam(groups, lr=recipe.lr, fused=True)
@@ -64,6 +66,33 @@ def build_optimizer(recipe: RecipeConfig, model: nn.Module) -> torch.optim.Optim
             return torch.optim.SGD(
                 groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=nesterov, fused=True
             )
+
+
+def parameter_groups(recipe: RecipeConfig, layers: Sequence[Layer | None]) -> list[dict[str, Any]]:
+    """The trained parameters by learning rate and weight decay."""
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for place, layer in enumerate(layers):
+        share = lr_share(recipe, place, len(layers))
+        for parameter in layer.parameters if layer is not None else []:
+            decay = recipe.weight_decay if parameter.ndim > 1 else 0.0
+            groups.setdefault((share, decay), []).append(parameter)
+    return [
+        {"params": parameters, "lr_share": share, "weight_decay": decay}
+        for (share, decay), parameters in groups.items()
+    ]
+
+
+def lr_share(recipe: RecipeConfig, place: int, count: int) -> float:
+    """The learning rate of layer `place` of `count` as a share of the last, the output layer.
+
+    Layer-wise decay as in Clark et al. (ELECTRA, 2020): each layer below has `layer_decay` times
+    the rate of the one above it.
+    """
+    below = count - 1 - place
+    if not below:
+        return 1.0
+    decay = 1.0 if recipe.layer_decay is None else recipe.layer_decay
+    return float(recipe.backbone_lr_factor * decay**below)
 
 
 Loss = Callable[[Tensor, Batch], Tensor]

@@ -1,16 +1,20 @@
 """Ray: a session of it, and what the cluster can give to trials."""
 
 import logging
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import ray
 import torch
+from ray._private.state import state as ray_state
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
+from inat_ray.training.distributed import WorkerResources
 
 QUIET = {
     # Ray's own per-trial files and tables; the run log, TensorBoard and our table replace them.
@@ -26,18 +30,38 @@ QUIET = {
 }
 
 
+UNBOUNDED = 4096
+"""Nodes of a kind that an autoscaler may add without a limit of its own."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """Nodes of one kind."""
+
+    cpus: float
+    gpus: float
+    count: int = 1
+
+
 @dataclass(frozen=True)
 class TrialResources:
-    """What each trial takes, and how many fit at once."""
+    """What each training takes, and how many fit at once."""
 
+    workers: int
     cpus: int
+    """Of a worker."""
     gpus: float
+    """Of a worker; whole where there are several."""
     slots: int
 
     @property
     def device(self) -> torch.device:
-        """Of a trial: a process that was given no GPU must not take one that it sees."""
+        """Of a worker: a process that was given no GPU must not take one that it sees."""
         return torch.device("cuda" if self.gpus else "cpu")
+
+    @property
+    def of_a_group(self) -> WorkerResources:
+        return WorkerResources(workers=self.workers, cpus=self.cpus, gpus=int(self.gpus))
 
 
 @contextmanager
@@ -61,25 +85,77 @@ def ray_session(*, verbose: bool) -> Iterator[None]:
 def trial_resources(experiment: Experiment) -> TrialResources:
     """The share of this cluster that a trial of the experiment takes.
 
-    Raises UserError where not a single trial fits.
+    Raises UserError where not a single trial ever fits.
     """
     wanted = experiment.resources
-    total = ray.cluster_resources()
-    cpus, gpus = int(total.get("CPU", 0)), float(total.get("GPU", 0))
-    gpus_each = wanted.gpus_per_worker
-    if experiment.device == "cpu":
-        gpus_each = 0.0
-    elif gpus_each is None:
-        gpus_each = 1.0 if gpus else 0.0
-    if wanted.cpus_per_worker > cpus:
-        raise UserError(
-            f"resources.cpus_per_worker: {wanted.cpus_per_worker}: the cluster has {cpus} CPUs"
-        )
-    if gpus_each > gpus:
-        raise UserError(f"resources.gpus_per_worker: {gpus_each}: the cluster has {gpus:g} GPUs")
-    slots = cpus // wanted.cpus_per_worker
-    if gpus_each:
-        slots = min(slots, int(gpus / gpus_each))
+    cpus, gpus = wanted.cpus_per_worker, gpus_of_worker(experiment)
+    places = places_for(_nodes(), cpus=cpus, gpus=gpus)
+    if places < wanted.workers_per_trial:
+        raise UserError(_does_not_fit(wanted.workers_per_trial, places, cpus=cpus, gpus=gpus))
+    slots = places // wanted.workers_per_trial
     if wanted.max_concurrent is not None:
         slots = min(slots, wanted.max_concurrent)
-    return TrialResources(cpus=wanted.cpus_per_worker, gpus=gpus_each, slots=slots)
+    return TrialResources(workers=wanted.workers_per_trial, cpus=cpus, gpus=gpus, slots=slots)
+
+
+def final_resources(experiment: Experiment) -> TrialResources:
+    """What the winner's training takes: `final_workers`, or a worker a GPU if there are several."""
+    workers = experiment.resources.final_workers
+    if workers is None:
+        gpus = int(ray.cluster_resources().get("GPU", 0)) if gpus_of_worker(experiment) else 0
+        workers = min(max(1, gpus), experiment.recipe.batch_size)
+    settings: dict[str, Any] = {"workers_per_trial": workers, "max_concurrent": 1}
+    if workers > 1 and gpus_of_worker(experiment):
+        settings["gpus_per_worker"] = math.ceil(gpus_of_worker(experiment))
+    resources = experiment.resources.model_copy(update=settings)
+    return trial_resources(experiment.model_copy(update={"resources": resources}))
+
+
+def gpus_of_worker(experiment: Experiment) -> float:
+    """One GPU where the cluster has any, unless the experiment says otherwise."""
+    if experiment.device == "cpu":
+        return 0.0
+    wanted = experiment.resources.gpus_per_worker
+    if wanted is not None:
+        return wanted
+    return 1.0 if ray.cluster_resources().get("GPU") else 0.0
+
+
+def places_for(nodes: Sequence[Node], *, cpus: int, gpus: float) -> int:
+    """How many workers fit; one never spans two nodes."""
+    return sum(
+        node.count * min(int(node.cpus // cpus), int(node.gpus / gpus) if gpus else 10**9)
+        for node in nodes
+    )
+
+
+def _nodes() -> list[Node]:
+    """The nodes that there are, or with an autoscaler those that there can be."""
+    config = ray_state.get_cluster_config()
+    groups = config.node_group_configs if config is not None else ()
+    possible = [
+        Node(
+            cpus=group.resources.get("CPU", 0),
+            gpus=group.resources.get("GPU", 0),
+            count=group.max_count if group.max_count >= 0 else UNBOUNDED,
+        )
+        for group in groups
+    ]
+    present = [
+        Node(cpus=node["Resources"].get("CPU", 0), gpus=node["Resources"].get("GPU", 0))
+        for node in ray.nodes()
+        if node["Alive"]
+    ]
+    return possible or present
+
+
+def _does_not_fit(workers: int, places: int, *, cpus: int, gpus: float) -> str:
+    each = f"{cpus} CPU{'s' if cpus > 1 else ''}"
+    each += f" and {gpus:g} GPU{'s' if gpus > 1 else ''}" if gpus else ""
+    total = ray.cluster_resources()
+    return (
+        f"resources: {workers} worker{'s' if workers > 1 else ''} of {each} wanted"
+        f" (workers_per_trial or final_workers, cpus_per_worker, gpus_per_worker):"
+        f" the cluster has room for {places}; now it has {total.get('CPU', 0):g} CPUs and"
+        f" {total.get('GPU', 0):g} GPUs"
+    )

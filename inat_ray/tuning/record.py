@@ -6,7 +6,9 @@ from dataclasses import asdict
 from typing import Literal
 
 from inat_ray.config.experiment import Experiment
-from inat_ray.training.fit import EpochMetrics
+from inat_ray.data.dataset import DataSet
+from inat_ray.training.run import Job, TrainedEpoch
+from inat_ray.tuning.run_folder import RunFolder
 from inat_ray.tuning.run_log import (
     JSON,
     EpochEnded,
@@ -14,6 +16,7 @@ from inat_ray.tuning.run_log import (
     RunStarted,
     TrialEnded,
     TrialHistory,
+    TrialResumed,
     TrialStarted,
     TrialState,
 )
@@ -33,9 +36,20 @@ def single_run_started(experiment: Experiment) -> RunStarted:
     )
 
 
+def training_job(experiment: Experiment, *, data: DataSet, run: RunFolder, name: str) -> Job:
+    """A training that keeps its best model in the run folder."""
+    return Job(
+        experiment,
+        data,
+        checkpoints=run.checkpoints.resolve() / name,
+        model_path=run.model.resolve(),
+    )
+
+
 def record_training(
-    epochs: Iterable[EpochMetrics],
+    epochs: Iterable[TrainedEpoch],
     *,
+    run: RunFolder,
     log: RunLog,
     trial_id: str,
     purpose: Literal["search", "final"],
@@ -44,20 +58,24 @@ def record_training(
 ) -> TrialHistory:
     """Consumes a training's epochs into the log, its start and its ending too.
 
-    An interruption or an error is recorded and raised again.
+    A training that the log knows already goes on. An interruption or an error is recorded and
+    raised again.
     """
-    log.append(
-        TrialStarted(
-            trial_id=trial_id,
-            purpose=purpose,
-            seed=experiment.seed,
-            parameters=parameters,
-            epochs=experiment.recipe.epochs,
+    if known := log.history.trials.get(trial_id):
+        log.append(TrialResumed(trial_id=trial_id, epochs=len(known.epochs)))
+    else:
+        log.append(
+            TrialStarted(
+                trial_id=trial_id,
+                purpose=purpose,
+                seed=experiment.seed,
+                parameters=parameters,
+                epochs=experiment.recipe.epochs,
+            )
         )
-    )
     try:
-        for metrics in epochs:
-            log.append(EpochEnded(trial_id=trial_id, **asdict(metrics)))
+        for done in epochs:
+            log.append(_epoch_record(done, trial_id=trial_id, run=run))
     except KeyboardInterrupt:
         log.append(TrialEnded(trial_id=trial_id, state="interrupted"))
         raise
@@ -67,6 +85,11 @@ def record_training(
     trial = log.history.trials[trial_id]
     log.append(TrialEnded(trial_id=trial_id, state=_ending(trial)))
     return trial
+
+
+def _epoch_record(done: TrainedEpoch, *, trial_id: str, run: RunFolder) -> EpochEnded:
+    checkpoint = str(done.checkpoint.relative_to(run.path.resolve()))
+    return EpochEnded(trial_id=trial_id, checkpoint=checkpoint, **asdict(done.metrics))
 
 
 def _ending(trial: TrialHistory) -> TrialState:

@@ -12,7 +12,6 @@ from typing import Any
 from inat_ray.config.errors import RunFailedError
 from inat_ray.config.experiment import Experiment
 from inat_ray.data.dataset import DataSet
-from inat_ray.models.cnn import build_cnn
 from inat_ray.models.complexity import complexity
 from inat_ray.training.metrics import Metrics
 from inat_ray.tuning.run_log import History, LookAtTest, TrialHistory
@@ -42,12 +41,7 @@ def training_result(trial: TrialHistory, *, experiment: Experiment, data: DataSe
             " or set recipe.gradient_clip"
         )
     steady = trial.epochs[1:] or trial.epochs
-    model = build_cnn(
-        experiment.model,
-        classes=len(data.pack.classes),
-        image_size=experiment.data.image_size,
-    )
-    size = complexity(model, experiment.data.image_size)
+    size = complexity(experiment, classes=len(data.classes))
     return {
         "name": experiment.name,
         "state": trial.state,
@@ -59,6 +53,7 @@ def training_result(trial: TrialHistory, *, experiment: Experiment, data: DataSe
         "seconds": sum(epoch.seconds for epoch in trial.epochs),
         "images_per_second": statistics.median(e.images_per_second for e in steady),
         "parameters": size.parameters,
+        "trainable_parameters": size.trainable_parameters,
         "macs": size.macs,
         "seed": trial.seed,
         "data": data_result(data),

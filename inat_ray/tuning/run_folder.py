@@ -49,6 +49,10 @@ class RunFolder:
         """The resolved experiment of the model, beside it."""
         return self.path / "best.yaml"
 
+    def drop_checkpoints(self) -> None:
+        """Of a run that is over: what would have gone on from them is of no more use."""
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+
     @property
     def holds_a_run(self) -> bool:
         return self.log.exists() or self.experiment.exists()

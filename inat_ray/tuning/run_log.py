@@ -15,6 +15,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+EVENTS = "events.jsonl"
+"""The log's file, in the run's folder `log`."""
+
 JSON = Any
 """A value that JSON can hold."""
 
@@ -87,6 +90,14 @@ class TrialEnded(Record):
     error: str | None = None
 
 
+class TrialResumed(Record):
+    """A trial that had ended without being over, or had been cut off, goes on after `epochs`."""
+
+    kind: Literal["trial_resumed"] = "trial_resumed"
+    trial_id: str
+    epochs: int
+
+
 class LookAtTest(Record):
     """The test set was looked at; `predictions` names the Parquet file, relative to the run."""
 
@@ -100,7 +111,8 @@ class LookAtTest(Record):
 
 
 AnyRecord = Annotated[
-    RunStarted | TrialStarted | EpochEnded | TrialEnded | LookAtTest, Field(discriminator="kind")
+    RunStarted | TrialStarted | EpochEnded | TrialEnded | TrialResumed | LookAtTest,
+    Field(discriminator="kind"),
 ]
 _RECORDS: TypeAdapter[AnyRecord] = TypeAdapter(AnyRecord)
 
@@ -162,6 +174,9 @@ class History:
             case TrialEnded():
                 self.trials[record.trial_id].state = record.state
                 self.trials[record.trial_id].error = record.error
+            case TrialResumed():
+                self.trials[record.trial_id].state = "running"
+                self.trials[record.trial_id].error = None
             case LookAtTest():
                 self.looks.append(record)
 
@@ -191,7 +206,7 @@ class RunLog:
 
     def __init__(self, folder: Path, observers: Iterable[Observer] = ()) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / "events.jsonl"
+        self.path = folder / EVENTS
         self.history = History()
         self._observers = list(observers)
         if self.path.exists():
@@ -234,7 +249,7 @@ def read_records(path: Path) -> Iterator[AnyRecord]:
 def read_history(folder: Path) -> History:
     """The history of the run whose log lies in `folder`."""
     history = History()
-    for record in read_records(folder / "events.jsonl"):
+    for record in read_records(folder / EVENTS):
         history.add(record)
     return history
 

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
+from ray._common.constants import HEAD_NODE_RESOURCE_NAME
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from inat_ray.config.experiment import EarlyStopping, Experiment
 from inat_ray.config.space import Numeric, Parameter, SearchSpace
 from inat_ray.data.dataset import DataSet
-from inat_ray.tuning.cluster import trial_resources
+from inat_ray.tuning.cluster import TrialResources, trial_resources
 from inat_ray.tuning.run_folder import RunFolder
 from inat_ray.tuning.run_log import (
     EpochEnded,
@@ -45,12 +46,11 @@ def run_search(
         experiment=experiment,
         data=data,
         run=run.path.resolve(),
-        device=resources.device,
-        threads=resources.cpus,
+        resources=resources,
     )
     trainable = tune.with_resources(
         tune.with_parameters(Trial, context=context),
-        {"CPU": resources.cpus, "GPU": resources.gpus},
+        _resources_of_trial_process(resources),
     )
     recorder = Recorder(experiment, log)
     # Tune insists on a folder of its own for state that nothing here reads.
@@ -78,6 +78,16 @@ def run_search(
         except KeyboardInterrupt:
             recorder.interrupt()
             raise
+
+
+def _resources_of_trial_process(resources: TrialResources) -> dict[str, float]:
+    """A trial of several workers takes nothing itself: they reserve what they need.
+
+    It stays on the head node, so that it does not go with a node that is taken away.
+    """
+    if resources.workers == 1:
+        return {"CPU": resources.cpus, "GPU": resources.gpus}
+    return {"CPU": 0, HEAD_NODE_RESOURCE_NAME: 0.001}
 
 
 def _run_started(experiment: Experiment, space: SearchSpace) -> RunStarted:

@@ -1,7 +1,5 @@
 """After the search: the winner's model, and the one look at the test set."""
 
-import shutil
-
 import torch
 
 from inat_ray.config.errors import RunFailedError
@@ -9,7 +7,7 @@ from inat_ray.config.experiment import Experiment
 from inat_ray.data.dataset import DataSet
 from inat_ray.training.checkpoint import load_model
 from inat_ray.tuning.look import look_at_test
-from inat_ray.tuning.record import record_training
+from inat_ray.tuning.record import record_training, training_job
 from inat_ray.tuning.result import Result, look_result, search_result, training_result
 from inat_ray.tuning.run_folder import RunFolder
 from inat_ray.tuning.run_log import RunLog
@@ -31,8 +29,10 @@ def finish_search(
         errors = sorted({trial.error or trial.state for trial in log.history.searched})
         raise RunFailedError("no trial gave a result: " + "; ".join(errors))
     winner = trial_experiment(experiment, parameters=best.parameters, seed=best.seed)
+    job = training_job(winner, data=data, run=run, name="winner")
     trial = record_training(
-        train_winner(winner, data=data, model_path=run.model),
+        train_winner(job, run=run),
+        run=run,
         log=log,
         trial_id="winner",
         purpose="final",
@@ -43,6 +43,5 @@ def finish_search(
     result["search"] = search_result(log.history)
     model = load_model(run.model)
     result |= look_result(look_at_test(model, data=data, device=device, run=run, log=log))
-    # The search is over: what its trials would have gone on from is of no more use.
-    shutil.rmtree(run.checkpoints, ignore_errors=True)
+    run.drop_checkpoints()
     return winner, result

@@ -14,12 +14,11 @@ from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import explain
 from inat_ray.config.space import with_parameters
 from inat_ray.data.dataset import DataSet
-from inat_ray.training.checkpoint import save_checkpoint
-from inat_ray.training.fit import Fit
+from inat_ray.training.distributed import WorkerGroup
+from inat_ray.training.run import Job, TrainedEpoch, Worker
+from inat_ray.tuning.cluster import TrialResources
+from inat_ray.tuning.run_folder import RunFolder
 from inat_ray.tuning.run_log import JSON
-
-KEPT_CHECKPOINTS = 2
-"""The newest, and the one before it, which the log may still name when a process dies."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +29,7 @@ class TrialContext:
     data: DataSet
     """Pickles as the pack's path and the split; the pixels are mapped from the node's disk."""
     run: Path
-    device: torch.device
-    threads: int
+    resources: TrialResources
 
 
 def trial_experiment(base: Experiment, *, parameters: dict[str, JSON], seed: int) -> Experiment:
@@ -47,43 +45,54 @@ def trial_experiment(base: Experiment, *, parameters: dict[str, JSON], seed: int
 
 
 class Trial(tune.Trainable):
-    """`Fit` for Ray Tune: a step is an epoch, and the checkpoint is on disk before it is told.
+    """A job for Ray Tune: a step is an epoch, and the checkpoint is on disk before it is told.
 
-    It never ends itself: the scheduler, which has the log, decides after every epoch.
+    It never ends itself: the scheduler, which has the log, decides after every epoch. The engine,
+    this process or a group of workers, goes on from trial to trial.
     """
 
     def setup(self, config: dict[str, Any], context: TrialContext) -> None:  # type: ignore[override]
-        torch.set_num_threads(context.threads)
         self.context = context
-        self.fit: Fit | None = None
+        self.engine = _engine(context)
+        self.newest: TrainedEpoch | None = None
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         # The next trial is built in its first step: an error there fails that trial alone,
-        # while an error here would end the search. The old one's memory goes first.
-        self.fit = None
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        # while an error here would end the search.
+        self.newest = None
         return True
 
     def step(self) -> dict[str, Any]:
-        if self.fit is None:
-            self.fit = Fit(self._experiment(), self.context.data, device=self.context.device)
-        metrics = self.fit.epoch()
-        return {"metrics": asdict(metrics), "checkpoint": self._save()}
+        newest = self.newest
+        self.newest = done = self.engine.epoch(
+            self._job(),
+            epochs_done=newest.metrics.epoch if newest else 0,
+            resume_from=newest.checkpoint if newest else None,
+        )
+        checkpoint = str(done.checkpoint.relative_to(self.context.run))
+        return {"metrics": asdict(done.metrics), "checkpoint": checkpoint}
 
-    def _experiment(self) -> Experiment:
-        return trial_experiment(
+    def cleanup(self) -> None:
+        if isinstance(self.engine, WorkerGroup):
+            self.engine.close()
+
+    def _job(self) -> Job:
+        experiment = trial_experiment(
             self.context.experiment,
             parameters=json.loads(self.config["parameters"]),
             seed=self.config["seed"],
         )
+        folder = RunFolder(self.context.run).checkpoints / self.config["trial_id"]
+        return Job(experiment, self.context.data, checkpoints=folder)
 
-    def _save(self) -> str:
-        """Writes the state after this epoch; returns its path relative to the run folder."""
-        assert self.fit is not None
-        folder = self.context.run / "checkpoints" / self.config["trial_id"]
-        path = folder / f"epoch_{self.fit.epochs_done:04d}.pt"
-        save_checkpoint(path, self.fit.state_dict())
-        for old in sorted(folder.glob("epoch_*.pt"))[:-KEPT_CHECKPOINTS]:
-            old.unlink()
-        return str(path.relative_to(self.context.run))
+
+def _engine(context: TrialContext) -> Worker | WorkerGroup:
+    resources = context.resources
+    if resources.workers == 1:
+        torch.set_num_threads(resources.cpus)
+        return Worker(resources.device)
+    return WorkerGroup(
+        resources.of_a_group,
+        storage=context.run,
+        max_failures=context.experiment.resources.max_failures,
+    )

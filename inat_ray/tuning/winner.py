@@ -1,53 +1,44 @@
 """The winner's configuration, trained once more on the cluster for the model that is kept."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import ray
 import torch
 
-from inat_ray.config.experiment import Experiment
-from inat_ray.data.dataset import DataSet
-from inat_ray.training.fit import EpochMetrics, Fit
-from inat_ray.training.single import train_keeping_best
-from inat_ray.tuning.cluster import trial_resources
+from inat_ray.training.distributed import worker_group
+from inat_ray.training.run import Job, TrainedEpoch, Worker, train_to_the_end
+from inat_ray.tuning.cluster import TrialResources, final_resources
+from inat_ray.tuning.run_folder import RunFolder
 
 
-def train_winner(
-    experiment: Experiment, *, data: DataSet, model_path: Path
-) -> Iterator[EpochMetrics]:
-    """Trains in a Ray worker with a trial's GPUs, or else with every CPU of a node.
+def train_winner(job: Job, *, run: RunFolder) -> Iterator[TrainedEpoch]:
+    """Trains on the GPUs of the cluster, or else with every CPU of a node.
 
-    Yields each epoch's metrics as it ends; by then `model_path` holds the best model so far.
+    Each epoch is yielded as it ends; by then the job's best model so far is on disk.
     """
-    resources = trial_resources(experiment)
+    resources = final_resources(job.experiment)
+    if resources.workers == 1:
+        yield from _train_in_a_task(job, resources)
+        return
+    max_failures = job.experiment.resources.max_failures
+    storage = run.path.resolve()
+    with worker_group(resources.of_a_group, storage=storage, max_failures=max_failures) as workers:
+        yield from train_to_the_end(job, workers)
+
+
+def _train_in_a_task(job: Job, resources: TrialResources) -> Iterator[TrainedEpoch]:
     threads = resources.cpus if resources.gpus else _cpus_of_largest_node()
-    worker: Any = ray.remote(_train).options(  # type: ignore[arg-type]
+    task: Any = ray.remote(_train).options(  # type: ignore[arg-type]
         num_cpus=threads, num_gpus=resources.gpus, num_returns="streaming", max_retries=0
     )
-    epochs = worker.remote(
-        experiment,
-        data=data,
-        model_path=model_path.resolve(),
-        device=resources.device,
-        threads=threads,
-    )
-    for epoch in epochs:
+    for epoch in task.remote(job, device=resources.device, threads=threads):
         yield ray.get(epoch)
 
 
-def _train(
-    experiment: Experiment,
-    *,
-    data: DataSet,
-    model_path: Path,
-    device: torch.device,
-    threads: int,
-) -> Iterator[EpochMetrics]:
+def _train(job: Job, *, device: torch.device, threads: int) -> Iterator[TrainedEpoch]:
     torch.set_num_threads(threads)
-    fit = Fit(experiment, data, device=device)
-    yield from train_keeping_best(fit, metric=experiment.search.metric, model_path=model_path)
+    yield from train_to_the_end(job, Worker(device))
 
 
 def _cpus_of_largest_node() -> int:

@@ -84,9 +84,9 @@ def test_evaluation_counts_every_image_once_and_leaves_the_state_alone(build, da
     fit = Fit(build("model.dropout=0.3"), data)
     fit.epoch()
     before = {name: t.clone() for name, t in fit.model.state_dict().items()}
-    first, second = fit.evaluate("test"), fit.evaluate("test")
+    first, second = fit.validate(), fit.validate()
     assert first.metrics == second.metrics
-    assert first.metrics.images == len(data.subset("test")) == len(first.labels)
+    assert first.metrics.images == len(data.subset("validation")) == len(first.labels)
     torch.testing.assert_close(first.probabilities.sum(dim=1), torch.ones(first.metrics.images))
     assert all(torch.equal(before[name], t) for name, t in fit.model.state_dict().items())
 
@@ -94,7 +94,7 @@ def test_evaluation_counts_every_image_once_and_leaves_the_state_alone(build, da
 def test_validation_loss_knows_no_smoothing_and_no_weights(build, data):
     fit = Fit(build("recipe.label_smoothing=0.5", "recipe.class_weights=balanced"), data)
     fit.epoch()
-    evaluation = fit.evaluate("validation")
+    evaluation = fit.validate()
     chosen = evaluation.probabilities.gather(1, evaluation.labels[:, None])
     assert evaluation.metrics.loss == pytest.approx(-chosen.log().mean().item(), rel=1e-5)
 
@@ -109,9 +109,7 @@ def test_the_averaged_weights_are_the_ones_that_are_evaluated_and_lag_behind(bui
 
 def test_flip_averaging_sees_no_difference_between_a_picture_and_its_mirror(build, data):
     plain, averaged = Fit(build(), data), Fit(build("recipe.flip_average=true"), data)
-    assert not torch.equal(
-        plain.evaluate("validation").probabilities, averaged.evaluate("validation").probabilities
-    )
+    assert not torch.equal(plain.validate().probabilities, averaged.validate().probabilities)
 
 
 def test_a_loss_that_is_no_number_marks_the_run_as_diverged(build, data):
@@ -130,4 +128,4 @@ def test_a_saved_model_evaluates_as_it_did(build, data, tmp_path):
     assert loaded.classes == data.pack.classes
     assert loaded.experiment == fit.experiment
     evaluation = loaded.evaluate(data, "validation", device=CPU)
-    assert evaluation.metrics == fit.evaluate("validation").metrics
+    assert evaluation.metrics == fit.validate().metrics

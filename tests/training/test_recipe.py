@@ -5,6 +5,7 @@ import torch
 from inat_ray.config.experiment import CnnConfig, RecipeConfig
 from inat_ray.data.batches import Batch
 from inat_ray.models.cnn import build_cnn
+from inat_ray.models.layers import layers_of
 from inat_ray.training.recipe import balanced_weights, build_loss, build_optimizer, lr_factor
 
 CPU = torch.device("cpu")
@@ -59,7 +60,8 @@ def test_the_shortest_runs_and_the_longest_warm_ups_have_a_rate(warmup_fraction,
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
 def test_weight_decay_spares_biases_and_norms(optimizer):
     model = build_cnn(CnnConfig(), classes=3, image_size=32)
-    built = build_optimizer(RecipeConfig(optimizer=optimizer, weight_decay=0.3), model)
+    recipe = RecipeConfig(optimizer=optimizer, weight_decay=0.3)
+    built = build_optimizer(recipe, layers_of(model))
     decayed, spared = built.param_groups
     assert decayed["weight_decay"] == 0.3
     assert spared["weight_decay"] == 0
@@ -71,7 +73,8 @@ def test_weight_decay_spares_biases_and_norms(optimizer):
 
 def test_sgd_has_nesterov_momentum():
     model = build_cnn(CnnConfig(), classes=3, image_size=32)
-    group = build_optimizer(RecipeConfig(optimizer="sgd", momentum=0.8), model).param_groups[0]
+    recipe = RecipeConfig(optimizer="sgd", momentum=0.8)
+    group = build_optimizer(recipe, layers_of(model)).param_groups[0]
     assert group["nesterov"]
     assert group["momentum"] == 0.8
 
@@ -90,7 +93,7 @@ def test_a_mixed_batch_is_lost_by_both_labels_shares():
     images = torch.zeros(1, 3, 8, 8)
 
     def lost(label: int) -> torch.Tensor:
-        return loss(logits, Batch(images, torch.tensor([label])))
+        return loss(logits, Batch(images, torch.tensor([label]), total=1))
 
-    mixed = loss(logits, Batch(images, torch.tensor([0]), torch.tensor([1]), share=0.7))
+    mixed = loss(logits, Batch(images, torch.tensor([0]), 1, torch.tensor([1]), share=0.7))
     torch.testing.assert_close(mixed, 0.7 * lost(0) + 0.3 * lost(1))

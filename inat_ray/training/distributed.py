@@ -1,0 +1,228 @@
+"""Data-parallel training: a job's epochs in the workers of Ray Train's TorchTrainer.
+
+Starting a group of workers takes seconds (each imports PyTorch and joins the process group), so
+a group outlives its job: it waits for orders, and an order is one epoch of some job. A trial of a
+sweep hands its workers on to the next trial. A worker that dies is replaced by Ray Train, with
+all others; the new ones take the outstanding order and repeat its epoch from the checkpoint
+before it.
+"""
+
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import ray
+import ray.train
+import torch
+from ray.train.torch import TorchConfig, TorchTrainer, get_device
+from ray.train.v2._internal.execution.callback import ControllerCallback
+
+from inat_ray.config.errors import RunFailedError, UserError
+from inat_ray.training.exchange import Exchange, Status
+from inat_ray.training.ranks import Ranks
+from inat_ray.training.run import Job, TrainedEpoch, Worker
+
+TRAIN_SETTINGS = {
+    # How long a finished or dead worker goes unnoticed; the default is 2 s.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    # A process a group, to learn of a node's end early; ours go on from the last epoch anyhow.
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    # The run log is the record of what happens.
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    # A group starts in a moment or, on a busy machine, in a minute.
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",
+}
+
+SECONDS_BETWEEN_CHECKS = 1.0
+"""How often a driver that waits looks whether its workers are still to be waited for."""
+
+SECONDS_TO_END = 5.0
+"""What workers have to end by themselves, before they are ended."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """Train the next epoch of `job`: see `Engine.epoch`."""
+
+    job: Job
+    epochs_done: int
+    resume_from: Path | None
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The answer to an order that no repetition would help: a mistake of the user's."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class WorkerResources:
+    """What each of a group's workers takes."""
+
+    workers: int
+    cpus: int
+    gpus: int
+
+    @property
+    def per_worker(self) -> dict[str, int]:
+        return {"CPU": self.cpus} | ({"GPU": self.gpus} if self.gpus else {})
+
+
+class _TellController(ControllerCallback):
+    """Hands the controller's address to the driver, which Ray Train does not."""
+
+    def __init__(self, exchange: Any) -> None:
+        self._exchange = exchange
+
+    def after_controller_start(self, train_run_context: Any) -> None:
+        self._exchange.controller_is.remote(ray.get_runtime_context().current_actor)
+
+
+class WorkerGroup:
+    """An engine of several processes, seen from the driver; it starts with its first epoch."""
+
+    def __init__(self, resources: WorkerResources, *, storage: Path, max_failures: int) -> None:
+        """`storage`: where Ray Train may make a folder, which is removed at the end."""
+        os.environ.update(TRAIN_SETTINGS)
+        self.resources = resources
+        self._storage = storage / f"workers-{uuid4().hex[:8]}"
+        self._max_failures = max_failures
+        self._exchange: Any = None
+        self._error: BaseException | None = None
+        self._thread: threading.Thread | None = None
+
+    def epoch(self, job: Job, *, epochs_done: int, resume_from: Path | None) -> TrainedEpoch:
+        """As `Engine.epoch`; workers that die are replaced, and the epoch is repeated.
+
+        Raises UserError where the job cannot be done as it is, RunFailedError where its workers
+        died or failed more than `max_failures` times; after either the group is closed.
+        """
+        if self._thread is None:
+            self._start()
+        order = Order(job, epochs_done=epochs_done, resume_from=resume_from)
+        number = ray.get(self._exchange.give.remote(order))
+        try:
+            answer = self._await(number)
+        except BaseException:
+            self.close(at_once=True)
+            raise
+        if isinstance(answer, Refused):
+            self.close(at_once=True)
+            raise UserError(answer.message)
+        assert isinstance(answer, TrainedEpoch)
+        return answer
+
+    def close(self, *, at_once: bool = False) -> None:
+        """Ends the workers; when this returns their resources are free."""
+        if self._thread is None:
+            return
+        if not at_once:
+            ray.get(self._exchange.give.remote(None))
+            self._thread.join(timeout=SECONDS_TO_END)
+        if self._thread.is_alive():
+            self._abort()
+        ray.kill(self._exchange)
+        self._thread = None
+        shutil.rmtree(self._storage, ignore_errors=True)
+
+    def _start(self) -> None:
+        self._exchange = ray.remote(Exchange).options(num_cpus=0).remote()
+        trainer = TorchTrainer(
+            _work,
+            train_loop_config={"exchange": self._exchange, "threads": self.resources.cpus},
+            # Two ranks on one device are an error of NCCL's, and without GPUs there is gloo.
+            torch_config=TorchConfig(backend="nccl" if self.resources.gpus else "gloo"),
+            scaling_config=ray.train.ScalingConfig(
+                num_workers=self.resources.workers,
+                use_gpu=bool(self.resources.gpus),
+                resources_per_worker=self.resources.per_worker,
+            ),
+            run_config=ray.train.RunConfig(
+                name=self._storage.name,
+                storage_path=str(self._storage.parent),
+                # Failures are counted here, by order: a group may live for a thousand of them.
+                failure_config=ray.train.FailureConfig(max_failures=-1),
+                callbacks=[_TellController(self._exchange)],  # type: ignore[list-item]
+            ),
+        )
+        self._error = None
+        self._thread = threading.Thread(target=self._fit, args=(trainer,), daemon=True)
+        self._thread.start()
+
+    def _fit(self, trainer: TorchTrainer) -> None:
+        try:
+            trainer.fit()
+        except BaseException as error:
+            self._error = error  # told by `_await`, on the driver's own thread
+
+    def _await(self, number: int) -> Any:
+        assert self._thread is not None
+        while True:
+            status: Status = ray.get(
+                self._exchange.status.remote(number, seconds=SECONDS_BETWEEN_CHECKS)
+            )
+            if status.answer is not None:
+                return status.answer
+            if status.attempts > self._max_failures + 1:
+                raise RunFailedError(
+                    f"{status.attempts - 1} attempts at the epoch failed:"
+                    f" {status.error or 'a worker process died'}"
+                )
+            if not self._thread.is_alive():
+                raise RunFailedError(f"the workers ended: {self._error}")
+
+    def _abort(self) -> None:
+        """Ends workers that are in the middle of something."""
+        assert self._thread is not None
+        controller = ray.get(self._exchange.controller.remote())
+        if controller is not None:
+            controller.abort.remote()
+        self._thread.join(timeout=SECONDS_TO_END)
+
+
+@contextmanager
+def worker_group(
+    resources: WorkerResources, *, storage: Path, max_failures: int
+) -> Iterator[WorkerGroup]:
+    """A group for as long as the context lasts; ended at once where it ends by an exception."""
+    group = WorkerGroup(resources, storage=storage, max_failures=max_failures)
+    try:
+        yield group
+    except BaseException:
+        group.close(at_once=True)
+        raise
+    group.close()
+
+
+def _work(config: dict[str, Any]) -> None:
+    """A worker: takes orders until there are none."""
+    exchange = config["exchange"]
+    torch.set_num_threads(config["threads"])
+    context = ray.train.get_context()
+    ranks = Ranks(rank=context.get_world_rank(), world_size=context.get_world_size())
+    worker = Worker(get_device(), ranks=ranks)
+    number = 0
+    while True:
+        number, order = ray.get(exchange.take.remote(after=number, rank=ranks.rank))
+        if order is None:
+            return
+        try:
+            answer = worker.epoch(
+                order.job, epochs_done=order.epochs_done, resume_from=order.resume_from
+            )
+        except UserError as error:
+            ray.get(exchange.answer.remote(number, Refused(str(error))))
+            continue
+        except Exception as error:
+            ray.get(exchange.note_error.remote(number, f"{type(error).__name__}: {error}"))
+            raise
+        if ranks.is_first:
+            ray.get(exchange.answer.remote(number, answer))

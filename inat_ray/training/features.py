@@ -1,0 +1,252 @@
+"""Features: what a frozen backbone makes of the images, computed once and kept on disk.
+
+Where the output layer alone trains, the backbone would do the same work every epoch and in every
+trial. Its features are a folder of two arrays in `data.cache`, named by all that they depend on,
+so the trials of a sweep over heads share them.
+
+With augmentation, each training image has `feature_views` augmented views; an epoch takes one of
+them for each image, drawn from the epoch's seed.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+from torchvision.models import ResNet
+
+from inat_ray.config.experiment import AugmentConfig, Experiment, ResnetConfig
+from inat_ray.data.augment import Normalize, augment, draw_augmentation, generator, plain_view
+from inat_ray.data.batches import (
+    Batch,
+    Images,
+    fits_on,
+    rank_share,
+    shuffled_batches,
+    steps_per_epoch,
+    subset_images,
+)
+from inat_ray.data.dataset import DataSet
+from inat_ray.models.resnet import HEAD, backbone_features
+from inat_ray.training.device import autocast
+from inat_ray.training.evaluation import lay_out
+from inat_ray.training.ranks import Ranks
+
+BATCH_SIZE = 128
+
+VIEWS_SEED = 20_231
+"""Of the augmented views: not the run's, so that runs of all seeds share them."""
+
+EPOCH_VIEWS = 1
+"""Keeps the draw of an epoch's views apart from the other draws of (seed, epoch)."""
+
+
+def caches_features(experiment: Experiment) -> bool:
+    """Whether a training works on features: all but the output layer frozen, no mixed pixels."""
+    model, recipe = experiment.model, experiment.recipe
+    if not (isinstance(model, ResnetConfig) and model.cache_features):
+        return False
+    mixes = recipe.augment and (recipe.augmentation.mixup or recipe.augmentation.cutmix)
+    return model.freeze.strategy == "head_only" and not mixes
+
+
+@dataclass(frozen=True)
+class Features:
+    """Of one subset."""
+
+    values: NDArray[np.float32] | Tensor
+    """(views, n, d): mapped from disk, or on a GPU that has room."""
+    labels: NDArray[np.int64]
+    """(n,)."""
+    device: torch.device
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, rows: NDArray[np.int64]) -> tuple[list[Tensor], Tensor]:
+        """Every view (b, d) of some images, and their labels (b,): see `evaluation.Views`."""
+        views = [self._gather(np.full(len(rows), v), rows) for v in range(len(self.values))]
+        return views, self.labels_of(rows)
+
+    def view(self, views: NDArray[np.int64], rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """One view (b, d) of each of some images, and their labels (b,)."""
+        return self._gather(views, rows), self.labels_of(rows)
+
+    def labels_of(self, rows: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(self.labels[rows]).to(self.device, non_blocking=True)
+
+    def _gather(self, views: NDArray[np.int64], rows: NDArray[np.int64]) -> Tensor:
+        if isinstance(self.values, Tensor):
+            return self.values[torch.from_numpy(views), torch.from_numpy(rows)]
+        return torch.from_numpy(self.values[views, rows]).to(self.device, non_blocking=True)
+
+
+@dataclass(frozen=True)
+class FeatureBatches:
+    """The training features of a run, as one rank sees them epoch by epoch."""
+
+    features: Features
+    batch_size: int
+    """Over all ranks."""
+    seed: int
+    ranks: Ranks
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Of all training images."""
+        return self.features.labels
+
+    @property
+    def steps(self) -> int:
+        """Of an epoch."""
+        return steps_per_epoch(len(self.features), self.batch_size)
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """This rank's share of each step, in the order that the images themselves would have."""
+        count = len(self.features)
+        rng = np.random.default_rng([self.seed, epoch, EPOCH_VIEWS])
+        views = rng.integers(len(self.features.values), size=count)
+        for rows in shuffled_batches(
+            count, batch_size=self.batch_size, seed=self.seed, epoch=epoch
+        ):
+            mine = rank_share(rows, rank=self.ranks.rank, world_size=self.ranks.world_size)
+            values, labels = self.features.view(views[mine], mine)
+            yield Batch(images=values, labels=labels, total=len(rows))
+
+
+class FeatureStore:
+    """The features of one backbone on one split of the data."""
+
+    def __init__(
+        self, experiment: Experiment, data: DataSet, *, model: ResNet, normalize: Normalize
+    ) -> None:
+        self._experiment, self._data = experiment, data
+        self._model, self._normalize = model, normalize
+        self._device = next(model.parameters()).device
+        cache = Path(experiment.data.cache).expanduser() / "features"
+        self.folder = cache / self._fingerprint()
+
+    def open(self, *, progress: bool = False) -> tuple[Features, Features]:
+        """Of the training and the validation images; computed first where the node has none.
+
+        Of several processes that want the same features one computes them and the others wait.
+        """
+        if not self.folder.exists():
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.folder.with_suffix(".lock")):
+                if not self.folder.exists():
+                    self._compute(progress=progress)
+        return self._map("train"), self._map("validation")
+
+    def _map(self, subset: str) -> Features:
+        values = np.load(self.folder / f"{subset}.npy", mmap_mode="r")
+        indices = self._data.subset("train" if subset == "train" else "validation")
+        on_device = fits_on(self._device, values.nbytes)
+        return Features(
+            values=torch.from_numpy(np.array(values)).to(self._device) if on_device else values,
+            labels=self._data.pack.labels[indices],
+            device=self._device,
+        )
+
+    def _compute(self, *, progress: bool) -> None:
+        """Into a folder of another name first, so that a killed process leaves no features."""
+        partial = self.folder.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        training = self._model.training
+        self._model.eval()
+        views = self._views()
+        for subset, plans in views.items():
+            self._write(partial / f"{subset}.npy", subset, plans, progress=progress)
+        self._model.train(training)
+        partial.replace(self.folder)
+
+    def _views(self) -> dict[str, list[AugmentConfig | bool]]:
+        """The views of each subset: an augmentation, or whether the plain view is mirrored."""
+        recipe = self._experiment.recipe
+        assert isinstance(self._experiment.model, ResnetConfig)
+        count = self._experiment.model.feature_views
+        return {
+            "train": [recipe.augmentation] * count if recipe.augment else [False],
+            "validation": [False, True] if recipe.flip_average else [False],
+        }
+
+    def _write(
+        self, path: Path, subset: str, views: list[AugmentConfig | bool], *, progress: bool
+    ) -> None:
+        images = subset_images(
+            self._data, "train" if subset == "train" else "validation", self._device
+        )
+        shape = (len(views), len(images), self._model_width())
+        values = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+        starts = [
+            (view, start)
+            for view in range(len(views))
+            for start in range(0, len(images), BATCH_SIZE)
+        ]
+        for view, start in track(
+            starts,
+            description=f"features of {subset} images",
+            console=Console(stderr=True),
+            disable=not progress,
+            transient=True,
+        ):
+            rows = np.arange(start, min(start + BATCH_SIZE, len(images)))
+            pixels = self._pixels(images, rows, plan=views[view], key=(view, start))
+            values[view, rows] = self._features(pixels)
+        values.flush()
+
+    def _pixels(
+        self,
+        images: Images,
+        rows: NDArray[np.int64],
+        *,
+        plan: AugmentConfig | bool,
+        key: tuple[int, int],
+    ) -> Tensor:
+        size = self._experiment.data.image_size
+        pixels, _ = images.take(rows)
+        if isinstance(plan, bool):
+            view = plain_view(pixels, size=size, normalize=self._normalize)
+            return view.flip(3) if plan else view
+        draw = draw_augmentation(plan, len(rows), generator(VIEWS_SEED, *key))
+        return augment(pixels, draw, size=size, normalize=self._normalize)
+
+    @torch.inference_mode()
+    def _features(self, pixels: Tensor) -> NDArray[np.float32]:
+        recipe = self._experiment.recipe
+        with autocast(recipe, self._device):
+            features = backbone_features(self._model, lay_out(pixels, recipe))
+        return features.float().cpu().numpy()
+
+    def _model_width(self) -> int:
+        head = [m for m in self._model.fc.modules() if isinstance(m, torch.nn.Linear)]
+        return head[0].in_features
+
+    def _fingerprint(self) -> str:
+        """Equal exactly where the features are."""
+        experiment, recipe = self._experiment, self._experiment.recipe
+        about = {
+            "pack": self._data.pack.path.name,
+            "image_size": experiment.data.image_size,
+            "scale": self._normalize.scale.flatten().tolist(),
+            "shift": self._normalize.shift.flatten().tolist(),
+            "views": {k: [repr(v) for v in views] for k, views in self._views().items()},
+            "numbers": [str(self._device.type), recipe.precision, recipe.channels_last],
+        }
+        digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+        digest.update(self._data.split.train.tobytes())
+        digest.update(self._data.split.validation.tobytes())
+        for name, tensor in self._model.state_dict().items():
+            if not name.startswith(f"{HEAD}."):
+                digest.update(tensor.cpu().numpy().tobytes())
+        return digest.hexdigest()[:24]

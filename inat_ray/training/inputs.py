@@ -1,0 +1,121 @@
+"""What a training run reads: images, or the features that a frozen backbone made of them."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torchvision.models import ResNet
+
+from inat_ray.config.experiment import Experiment
+from inat_ray.data.augment import Normalize
+from inat_ray.data.batches import Batch, TrainingBatches, subset_images
+from inat_ray.data.dataset import DataSet
+from inat_ray.data.split import SubsetName
+from inat_ray.training.evaluation import PixelViews, Views
+from inat_ray.training.features import FeatureBatches, FeatureStore, caches_features
+from inat_ray.training.ranks import Ranks
+
+
+class Batches(Protocol):
+    """A rank's share of the training epochs."""
+
+    @property
+    def steps(self) -> int:
+        """Of an epoch."""
+        ...
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Of all training images."""
+        ...
+
+    def epoch(self, epoch: int) -> Iterator[Batch]: ...
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The two sides of a run's data, and which part of the network sees them."""
+
+    batches: Batches
+    validation: Views
+    part: Callable[[nn.Module], nn.Module]
+
+
+def open_inputs(
+    experiment: Experiment,
+    data: DataSet,
+    *,
+    model: nn.Module,
+    normalize: Normalize,
+    ranks: Ranks,
+    progress: bool,
+) -> Inputs:
+    """Features where nothing but the output layer trains, else images."""
+    if caches_features(experiment):
+        assert isinstance(model, ResNet)
+        store = FeatureStore(experiment, data, model=model, normalize=normalize)
+        train, validation = store.open(progress=progress and ranks.is_first)
+        recipe = experiment.recipe
+        batches = FeatureBatches(
+            train, batch_size=recipe.batch_size, seed=experiment.seed, ranks=ranks
+        )
+        return Inputs(batches, validation, part=_head)
+    device = next(model.parameters()).device
+    return Inputs(
+        training_batches(experiment, data, normalize=normalize, device=device, ranks=ranks),
+        pixel_views(experiment, data, "validation", normalize=normalize, device=device),
+        part=_whole,
+    )
+
+
+def training_batches(
+    experiment: Experiment,
+    data: DataSet,
+    *,
+    normalize: Normalize,
+    device: torch.device,
+    ranks: Ranks,
+) -> TrainingBatches:
+    """The training images, augmented as the recipe says."""
+    recipe = experiment.recipe
+    return TrainingBatches(
+        images=subset_images(data, "train", device),
+        normalize=normalize,
+        size=experiment.data.image_size,
+        batch_size=recipe.batch_size,
+        seed=experiment.seed,
+        augmentation=recipe.augmentation if recipe.augment else None,
+        rank=ranks.rank,
+        world_size=ranks.world_size,
+    )
+
+
+def pixel_views(
+    experiment: Experiment,
+    data: DataSet,
+    subset: SubsetName,
+    *,
+    normalize: Normalize,
+    device: torch.device,
+) -> PixelViews:
+    """The images of a subset as evaluation sees them."""
+    return PixelViews(
+        images=subset_images(data, subset, device),
+        normalize=normalize,
+        size=experiment.data.image_size,
+        mirrored=experiment.recipe.flip_average,
+    )
+
+
+def _whole(model: nn.Module) -> nn.Module:
+    return model
+
+
+def _head(model: nn.Module) -> nn.Module:
+    assert isinstance(model, ResNet)
+    head: nn.Module = model.fc
+    return head

@@ -1,0 +1,135 @@
+"""One training run and what it leaves: a checkpoint after every epoch, and the best model."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from inat_ray.config.experiment import Experiment, Metric
+from inat_ray.data.dataset import DataSet
+from inat_ray.training.checkpoint import load_checkpoint, save_checkpoint, save_model
+from inat_ray.training.fit import EpochMetrics, Fit
+from inat_ray.training.ranks import ALONE, Ranks
+
+KEPT_CHECKPOINTS = 2
+"""The newest, and the one before it, which the log may still name when a process dies."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training run, and where it leaves its files: all that a process needs to carry it on."""
+
+    experiment: Experiment
+    data: DataSet
+    checkpoints: Path
+    """A folder of the job's own, absolute."""
+    model_path: Path | None = None
+    """Where the model of the best epoch is kept; None: it is not."""
+
+
+@dataclass(frozen=True)
+class TrainedEpoch:
+    """An epoch that is over; what it left is on disk."""
+
+    metrics: EpochMetrics
+    checkpoint: Path
+    diverged: bool
+
+
+class Training:
+    """Carries a job on, epoch by epoch; this process may be one rank of several.
+
+    State: `fit`, and `best`, the best epoch's score so far (higher is better). Both are in each
+    checkpoint, so a job goes on from one as if it had never stopped.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        *,
+        device: torch.device,
+        ranks: Ranks = ALONE,
+        resume_from: Path | None = None,
+        progress: bool = False,
+    ) -> None:
+        self.job, self.ranks = job, ranks
+        self.fit = Fit(job.experiment, job.data, device=device, ranks=ranks, progress=progress)
+        self.best = float("-inf")
+        if resume_from is not None:
+            state = load_checkpoint(resume_from, device)
+            self.fit.load_state_dict(state["fit"])
+            self.best = state["best"]
+
+    def is_at(self, job: Job, epochs_done: int) -> bool:
+        """Whether the next epoch here is the one after `epochs_done` of `job`."""
+        same = self.job.checkpoints == job.checkpoints
+        return same and self.fit.epochs_done == epochs_done
+
+    def epoch(self) -> TrainedEpoch:
+        """Trains for an epoch; on the first rank, its files are on disk before this returns."""
+        metrics = self.fit.epoch()
+        score = score_of(metrics, self.job.experiment.search.metric)
+        improved = score > self.best  # never true of NaN
+        if improved:
+            self.best = score
+        path = self.job.checkpoints / f"epoch_{metrics.epoch:04d}.pt"
+        if self.ranks.is_first:
+            if improved and self.job.model_path is not None:
+                save_model(self.job.model_path, self.fit)
+            save_checkpoint(path, {"fit": self.fit.state_dict(), "best": self.best})
+            for old in sorted(path.parent.glob("epoch_*.pt"))[:-KEPT_CHECKPOINTS]:
+                old.unlink()
+        return TrainedEpoch(metrics, path, diverged=self.fit.diverged)
+
+
+def score_of(metrics: EpochMetrics, metric: Metric) -> float:
+    """The metric, turned so that higher is better."""
+    value: float = getattr(metrics, metric.name)
+    return value if metric.goal == "maximize" else -value
+
+
+class Engine(Protocol):
+    """What trains the epochs of jobs, one after another: this process, or a group of workers."""
+
+    def epoch(self, job: Job, *, epochs_done: int, resume_from: Path | None) -> TrainedEpoch:
+        """The next epoch of `job` after `epochs_done`; from a checkpoint unless it is the first."""
+        ...
+
+
+class Worker:
+    """A process that trains; it keeps the job that it was last at, ready to go on."""
+
+    def __init__(
+        self, device: torch.device, *, ranks: Ranks = ALONE, progress: bool = False
+    ) -> None:
+        self._device, self._ranks, self._progress = device, ranks, progress
+        self._training: Training | None = None
+
+    def epoch(self, job: Job, *, epochs_done: int, resume_from: Path | None) -> TrainedEpoch:
+        training = self._training
+        if training is None or not training.is_at(job, epochs_done):
+            self._training = training = None  # the old one's memory goes first
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
+            self._training = training = Training(
+                job,
+                device=self._device,
+                ranks=self._ranks,
+                resume_from=resume_from,
+                progress=self._progress,
+            )
+        return training.epoch()
+
+
+def train_to_the_end(
+    job: Job, engine: Engine, *, epochs_done: int = 0, resume_from: Path | None = None
+) -> Iterator[TrainedEpoch]:
+    """The job's epochs after the first `epochs_done`, until the loss is no number any more."""
+    for epoch in range(epochs_done, job.experiment.recipe.epochs):
+        done = engine.epoch(job, epochs_done=epoch, resume_from=resume_from)
+        yield done
+        if done.diverged:
+            return
+        resume_from = done.checkpoint
