@@ -24,6 +24,7 @@ from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from ray.train.v2._internal.execution.callback import ControllerCallback
 
 from inat_ray.config.errors import RunFailedError, UserError
+from inat_ray.training.delivery import Delivery, packed, this_node, unpacked
 from inat_ray.training.exchange import Exchange, Status
 from inat_ray.training.ranks import Ranks
 from inat_ray.training.run import Job, TrainedEpoch, Worker
@@ -117,8 +118,8 @@ class WorkerGroup:
         if isinstance(answer, Refused):
             self.close(at_once=True)
             raise UserError(answer.message)
-        assert isinstance(answer, TrainedEpoch)
-        return answer
+        assert isinstance(answer, Delivery)
+        return unpacked(answer, job)
 
     def close(self, *, at_once: bool = False) -> None:
         """Ends the workers; when this returns their resources are free."""
@@ -137,7 +138,11 @@ class WorkerGroup:
         self._exchange = ray.remote(Exchange).options(num_cpus=0).remote()
         trainer = TorchTrainer(
             _work,
-            train_loop_config={"exchange": self._exchange, "threads": self.resources.cpus},
+            train_loop_config={
+                "exchange": self._exchange,
+                "threads": self.resources.cpus,
+                "driver": this_node(),
+            },
             # Two ranks on one device are an error of NCCL's, and without GPUs there is gloo.
             torch_config=TorchConfig(backend="nccl" if self.resources.gpus else "gloo"),
             scaling_config=ray.train.ScalingConfig(
@@ -215,7 +220,7 @@ def _work(config: dict[str, Any]) -> None:
         if order is None:
             return
         try:
-            answer = worker.epoch(
+            done = worker.epoch(
                 order.job, epochs_done=order.epochs_done, resume_from=order.resume_from
             )
         except UserError as error:
@@ -225,4 +230,5 @@ def _work(config: dict[str, Any]) -> None:
             ray.get(exchange.note_error.remote(number, f"{type(error).__name__}: {error}"))
             raise
         if ranks.is_first:
+            answer = packed(done, order.job, driver=config["driver"])
             ray.get(exchange.answer.remote(number, answer))

@@ -36,6 +36,8 @@ class TrainedEpoch:
     metrics: EpochMetrics
     checkpoint: Path
     diverged: bool
+    improved: bool
+    """Whether it is the best so far, and `Job.model_path` holds its model."""
 
 
 class Training:
@@ -81,7 +83,7 @@ class Training:
             save_checkpoint(path, {"fit": self.fit.state_dict(), "best": self.best})
             for old in sorted(path.parent.glob("epoch_*.pt"))[:-KEPT_CHECKPOINTS]:
                 old.unlink()
-        return TrainedEpoch(metrics, path, diverged=self.fit.diverged)
+        return TrainedEpoch(metrics, path, diverged=self.fit.diverged, improved=improved)
 
 
 def score_of(metrics: EpochMetrics, metric: Metric) -> float:

@@ -3,14 +3,15 @@
 import logging
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ray
 import torch
-from ray._private.state import state as ray_state
+import yaml
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
@@ -30,8 +31,12 @@ QUIET = {
 }
 
 
+AUTOSCALER_CONFIG = Path("~/ray_bootstrap_config.yaml").expanduser()
+"""Where `ray up` leaves the cluster file on the head node, filled out. Ray itself does not say what
+its autoscaler may add, and a cluster that is asked for nothing yet has no workers."""
+
 UNBOUNDED = 4096
-"""Nodes of a kind that an autoscaler may add without a limit of its own."""
+"""Nodes of a type for which a cluster file has no limit."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +123,7 @@ def gpus_of_worker(experiment: Experiment) -> float:
     wanted = experiment.resources.gpus_per_worker
     if wanted is not None:
         return wanted
-    return 1.0 if ray.cluster_resources().get("GPU") else 0.0
+    return 1.0 if any(node.gpus for node in _nodes()) else 0.0
 
 
 def places_for(nodes: Sequence[Node], *, cpus: int, gpus: float) -> int:
@@ -130,23 +135,28 @@ def places_for(nodes: Sequence[Node], *, cpus: int, gpus: float) -> int:
 
 
 def _nodes() -> list[Node]:
-    """The nodes that there are, or with an autoscaler those that there can be."""
-    config = ray_state.get_cluster_config()
-    groups = config.node_group_configs if config is not None else ()
-    possible = [
-        Node(
-            cpus=group.resources.get("CPU", 0),
-            gpus=group.resources.get("GPU", 0),
-            count=group.max_count if group.max_count >= 0 else UNBOUNDED,
-        )
-        for group in groups
-    ]
-    present = [
+    """The nodes that there are, or on an autoscaler's head node those that there can be."""
+    if AUTOSCALER_CONFIG.exists():
+        return nodes_of_autoscaler(yaml.safe_load(AUTOSCALER_CONFIG.read_text(encoding="utf-8")))
+    return [
         Node(cpus=node["Resources"].get("CPU", 0), gpus=node["Resources"].get("GPU", 0))
         for node in ray.nodes()
         if node["Alive"]
     ]
-    return possible or present
+
+
+def nodes_of_autoscaler(config: Mapping[str, Any]) -> list[Node]:
+    """The head, and of every other type of node as many as the cluster file allows."""
+    types = config["available_node_types"]
+    most = config.get("max_workers", UNBOUNDED)
+    return [
+        Node(
+            cpus=kind.get("resources", {}).get("CPU", 0),
+            gpus=kind.get("resources", {}).get("GPU", 0),
+            count=kind.get("max_workers", most) + (name == config["head_node_type"]),
+        )
+        for name, kind in types.items()
+    ]
 
 
 def _does_not_fit(workers: int, places: int, *, cpus: int, gpus: float) -> str:

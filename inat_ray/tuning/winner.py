@@ -6,6 +6,7 @@ from typing import Any
 import ray
 import torch
 
+from inat_ray.training.delivery import Delivery, packed, this_node, unpacked
 from inat_ray.training.distributed import worker_group
 from inat_ray.training.run import Job, TrainedEpoch, Worker, train_to_the_end
 from inat_ray.tuning.cluster import TrialResources, final_resources
@@ -32,13 +33,15 @@ def _train_in_a_task(job: Job, resources: TrialResources) -> Iterator[TrainedEpo
     task: Any = ray.remote(_train).options(  # type: ignore[arg-type]
         num_cpus=threads, num_gpus=resources.gpus, num_returns="streaming", max_retries=0
     )
-    for epoch in task.remote(job, device=resources.device, threads=threads):
-        yield ray.get(epoch)
+    epochs = task.remote(job, device=resources.device, threads=threads, driver=this_node())
+    for delivery in epochs:
+        yield unpacked(ray.get(delivery), job)
 
 
-def _train(job: Job, *, device: torch.device, threads: int) -> Iterator[TrainedEpoch]:
+def _train(job: Job, *, device: torch.device, threads: int, driver: str) -> Iterator[Delivery]:
     torch.set_num_threads(threads)
-    yield from train_to_the_end(job, Worker(device))
+    for done in train_to_the_end(job, Worker(device)):
+        yield packed(done, job, driver=driver)
 
 
 def _cpus_of_largest_node() -> int:
