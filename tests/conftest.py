@@ -1,5 +1,6 @@
 """What the suite shares: photographs made on the spot, one local Ray, one way to run a command."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -8,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
+RAY_CPUS = 5
 
 CLASSES = ("ash", "beech", "cedar")
 
@@ -64,10 +67,34 @@ def command() -> Command:
     return run
 
 
+@pytest.fixture
+def start_command() -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
+    """Starts a command and goes on; what still runs when the test ends is killed."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(name: str, *args: object) -> "subprocess.Popen[bytes]":
+        line = [sys.executable, "-m", f"inat_ray.{name}", *map(str, args)]
+        quiet = subprocess.DEVNULL
+        started.append(subprocess.Popen(line, stdout=quiet, stderr=quiet))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
 @pytest.fixture(scope="session")
 def ray_instance() -> Iterator[None]:
-    """The one local Ray that all tests of a session share."""
-    from inat_ray.tuning.cluster import ray_session
+    """The one local Ray that all tests of a session share.
 
-    with ray_session(verbose=False):
-        yield
+    It gives away more CPUs than a small machine has, so that three workers can meet on it.
+    """
+    import ray
+
+    from inat_ray.tuning.cluster import QUIET
+
+    os.environ.update(QUIET)
+    ray.init(num_cpus=RAY_CPUS, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()

@@ -112,7 +112,7 @@ def _read(path: Path) -> Weights:
             f"model.weights: {path}: holds other things than weights, or is damaged; a state dict"
             f" is allowed ({_first_line(error)})"
         ) from None
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
+    except Exception as error:  # whatever a reader of old formats meets in bytes that are none
         raise UserError(
             f"model.weights: {path}: cannot be read, perhaps it is cut off ({_first_line(error)})"
         ) from None

@@ -122,17 +122,22 @@ class WorkerGroup:
         return unpacked(answer, job)
 
     def close(self, *, at_once: bool = False) -> None:
-        """Ends the workers; when this returns their resources are free."""
+        """Ends the workers; when this returns their resources are free.
+
+        Workers that are still starting cannot be ended before they are up: they end then, and
+        this returns after `SECONDS_TO_END`. All end with the driver's process.
+        """
         if self._thread is None:
             return
         if not at_once:
             ray.get(self._exchange.give.remote(None))
             self._thread.join(timeout=SECONDS_TO_END)
-        if self._thread.is_alive():
-            self._abort()
-        ray.kill(self._exchange)
+        reaper = threading.Thread(
+            target=_reap, args=(self._thread, self._exchange, self._storage), daemon=True
+        )
+        reaper.start()
+        reaper.join(timeout=SECONDS_TO_END)
         self._thread = None
-        shutil.rmtree(self._storage, ignore_errors=True)
 
     def _start(self) -> None:
         self._exchange = ray.remote(Exchange).options(num_cpus=0).remote()
@@ -184,13 +189,16 @@ class WorkerGroup:
             if not self._thread.is_alive():
                 raise RunFailedError(f"the workers ended: {self._error}")
 
-    def _abort(self) -> None:
-        """Ends workers that are in the middle of something."""
-        assert self._thread is not None
-        controller = ray.get(self._exchange.controller.remote())
+
+def _reap(training: threading.Thread, exchange: Any, storage: Path) -> None:
+    """Ends workers in the middle of whatever they are at, and removes what they leave."""
+    while training.is_alive():
+        controller = ray.get(exchange.controller.remote())
         if controller is not None:
             controller.abort.remote()
-        self._thread.join(timeout=SECONDS_TO_END)
+        training.join(timeout=SECONDS_BETWEEN_CHECKS)
+    ray.kill(exchange)
+    shutil.rmtree(storage, ignore_errors=True)
 
 
 @contextmanager

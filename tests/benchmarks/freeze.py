@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 from itertools import islice
-from pathlib import Path
 from typing import Annotated
 
 import torch
@@ -89,7 +88,9 @@ def compare(
     for _ in range(rounds):
         for name in STRATEGIES:
             told[name].append(_in_own_process(data, name, steps, settings or []))
-    table = Table("strategy", "ms a step (median)", "min", "max", "time / none", "peak MB", "epoch, s")
+    table = Table(
+        "strategy", "ms a step (median)", "min", "max", "time / none", "peak MB", "epoch, s"
+    )
     medians = {name: _median_seconds(rows) for name, rows in told.items()}
     for name, rows in told.items():
         values = [1000 * s for row in rows for s in row["seconds"]]

@@ -1,10 +1,13 @@
 import json
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from inat_ray.config.load import load_experiment
-from inat_ray.tuning.run_log import read_history
+from inat_ray.tuning.run_log import EVENTS, EpochEnded, read_history, read_records
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +104,118 @@ def test_prepare_says_what_it_found(command, data_folder, small_settings, tmp_pa
     assert result["classes"] == ["ash", "beech", "cedar"]
     split = json.loads((tmp_path / "p" / "split.json").read_text())
     assert len(split["train"]) == 48
+
+
+LONG = "recipe.epochs=200"
+
+
+def lines_of_epochs(folder: Path) -> list[tuple[int, float, float, float]]:
+    """(epoch, losses, validation accuracy) of every epoch in the log, repeated ones too."""
+    return [
+        (r.epoch, r.train_loss, r.val_loss, r.val_accuracy)
+        for r in read_records(folder / "log" / EVENTS)
+        if isinstance(r, EpochEnded)
+    ]
+
+
+def test_a_killed_training_goes_on_and_ends_as_if_nothing_had_happened(
+    start_command, command, data_folder, small_settings, tmp_path
+):
+    settings = [arg for line in (*small_settings, LONG) for arg in ("--set", line)]
+    first = start_command("train", "--data", data_folder, "--out", tmp_path / "cut", *settings)
+    log = tmp_path / "cut" / "log" / EVENTS
+    while not (log.exists() and len(lines_of_epochs(tmp_path / "cut")) > 5):
+        assert first.poll() is None
+    first.kill()
+    first.wait()
+    cut_off = len(lines_of_epochs(tmp_path / "cut"))
+    assert cut_off < 200
+    resumed = command("train", "--resume", tmp_path / "cut")
+    assert resumed.returncode == 0, resumed.stderr
+    assert f"goes on after epoch {cut_off}" in resumed.stderr
+    whole = command("train", "--data", data_folder, "--out", tmp_path / "whole", *settings)
+    assert whole.returncode == 0, whole.stderr
+    assert lines_of_epochs(tmp_path / "cut") == lines_of_epochs(tmp_path / "whole")
+    models = [load_file(tmp_path / name / "best.safetensors") for name in ("cut", "whole")]
+    assert all(models[0][name].equal(models[1][name]) for name in models[0])
+    results = [json.loads((tmp_path / n / "result.json").read_text()) for n in ("cut", "whole")]
+    assert results[0]["best_epoch"] == results[1]["best_epoch"]
+    again = command("train", "--resume", tmp_path / "cut")
+    assert again.returncode == 2
+    assert "is over (finished)" in " ".join(again.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--resume", "nothing"], "--resume nothing: holds no run"),
+        (["--resume", "nothing", "--seed", "1"], "goes on with the run's own experiment"),
+        (["--gpus-per-worker", "1"], "there is no GPU to train on"),
+        (
+            ["--set", "model={kind: resnet, weights: there/is/none.pth}"],
+            "there/is/none.pth: there is no such file",
+        ),
+        (
+            ["--set", "model={kind: resnet, freeze: {strategy: fraction, fraction: 1.5}}"],
+            "model.freeze.fraction: 1.5: should be less than 1",
+        ),
+        (["--workers", "65"], "recipe.batch_size 64 is split over 65 workers"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_cannot_be_is_told_before_anything_begins(command, tmp_path, options, message):
+    if "--gpus-per-worker" in options and torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    done = command("train", "--data", "demo", *options, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_more_workers_than_there_are_cores_are_refused(command, tmp_path):
+    done = command("train", "--data", "demo", "--workers", 4000, "--set", "recipe.batch_size=4000")
+    assert done.returncode == 2
+    assert "4000 workers of 1 CPU wanted" in " ".join(done.stderr.split())
+
+
+def test_a_frozen_resnet_trains_and_says_what_of_it_does(
+    command, data_folder, pack_cache, tmp_path
+):
+    done = command(
+        "train", "--data", data_folder, "--out", tmp_path / "run", "--json",
+        "--set", f"data.cache={pack_cache}", "--set", "data.image_size=32",
+        "--set", "model={kind: resnet, backbone: resnet18, weights: none}",
+        "--set", "model.freeze={strategy: fraction, fraction: 0.5}",
+        "--set", "recipe.epochs=1", "--set", "recipe.batch_size=8",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert 0 < result["trainable_parameters"] < result["parameters"]
+    text = " ".join(done.stderr.split())
+    assert "resnet18: freeze fraction (fraction 0.5)" in text
+    assert "layers 11 10" in text
+    evaluated = command("evaluate", tmp_path / "run", "--out", tmp_path / "e", "--json")
+    assert evaluated.returncode == 0, evaluated.stderr
+    accuracy = json.loads(evaluated.stdout.splitlines()[-1])["val_accuracy"]
+    assert accuracy == pytest.approx(result["val_accuracy"])
+
+
+@pytest.mark.slow
+def test_a_killed_driver_of_two_workers_loses_an_epoch_at_most(
+    start_command, command, data_folder, small_settings, tmp_path
+):
+    lines = (*small_settings, "recipe.epochs=30", "model.dropout=0.3")
+    settings = [arg for line in lines for arg in ("--set", line)]
+    options = ["--data", data_folder, "--workers", 2, *settings]
+    first = start_command("train", *options, "--out", tmp_path / "cut")
+    log = tmp_path / "cut" / "log" / EVENTS
+    while not (log.exists() and len(lines_of_epochs(tmp_path / "cut")) > 2):
+        assert first.poll() is None
+    first.kill()
+    first.wait()
+    resumed = command("train", "--resume", tmp_path / "cut")
+    assert resumed.returncode == 0, resumed.stderr
+    whole = command("train", *options, "--out", tmp_path / "whole")
+    assert whole.returncode == 0, whole.stderr
+    assert lines_of_epochs(tmp_path / "cut") == lines_of_epochs(tmp_path / "whole")

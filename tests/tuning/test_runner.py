@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+import ray
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
@@ -13,7 +14,11 @@ from inat_ray.tuning.run_log import History, RunLog
 from inat_ray.tuning.runner import run_search
 from inat_ray.tuning.study import configurations
 
-pytestmark = pytest.mark.usefixtures("ray_instance")
+pytestmark = [
+    pytest.mark.usefixtures("ray_instance"),
+    # Ray Train loads Ray Data, which warns of itself.
+    pytest.mark.filterwarnings("ignore:.use_.*is deprecated:DeprecationWarning"),
+]
 
 PARAMETERS = "search.parameters.recipe.lr={values: [0.001, 0.003]}"
 
@@ -126,3 +131,42 @@ def test_a_trial_without_gpus_gets_what_it_asks_for(data_folder, small_settings)
     )
     resources = trial_resources(experiment)
     assert (resources.cpus, resources.gpus, resources.slots) == (1, 0.0, 1)
+
+
+def test_trials_of_two_workers_run_one_after_another_and_give_everything_back(
+    data_folder, small_settings, data, tmp_path
+):
+    """Under ASHA, which stops some; the workers go on from trial to trial."""
+    experiment = small_experiment(
+        data_folder,
+        small_settings,
+        "search.trials=4",
+        "search.parameters.recipe.lr={values: [0.00001, 0.003]}",
+        "resources.workers_per_trial=2",
+        "resources.max_concurrent=1",
+    )
+    history, run = search(experiment, data, tmp_path / "run")
+    states = [trial.state for trial in history.searched]
+    assert len(states) == 4
+    assert set(states) <= {"finished", "stopped"}
+    assert "finished" in states
+    for trial in history.searched:
+        assert (run.path / trial.epochs[-1].checkpoint).exists()
+    assert ray.available_resources()["CPU"] == ray.cluster_resources()["CPU"]
+    assert not [path for path in run.path.iterdir() if path.name.startswith("workers")]
+
+
+def test_more_workers_than_the_cluster_holds_are_refused(data_folder, small_settings):
+    experiment = small_experiment(
+        data_folder, small_settings, "resources.workers_per_trial=7", "recipe.batch_size=8"
+    )
+    with pytest.raises(UserError, match="7 workers of 1 CPU wanted.*has room for 5"):
+        trial_resources(experiment)
+
+
+def test_a_gpu_asked_for_where_there_is_none_is_refused(data_folder, small_settings):
+    experiment = small_experiment(data_folder, small_settings, "resources.gpus_per_worker=1")
+    if ray.cluster_resources().get("GPU"):
+        pytest.skip("this machine has GPUs")
+    with pytest.raises(UserError, match="1 worker of 1 CPU and 1 GPU wanted.*now it has.*0 GPUs"):
+        trial_resources(experiment)
