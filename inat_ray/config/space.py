@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import MAX_TRIALS, Experiment
-from inat_ray.config.load import explain_details, key_of
+from inat_ray.config.load import explain, explain_details, key_of
 
 JSON = Any
 Number = int | float
@@ -263,6 +263,18 @@ def _check_grid(space: SearchSpace, place: str) -> None:
         raise UserError(
             f"{place}: a grid of {space.points:,} points; at most {MAX_TRIALS:,} are allowed"
         )
+
+
+def trial_experiment(base: Experiment, *, parameters: dict[str, JSON], seed: int) -> Experiment:
+    """The resolved experiment of one trial.
+
+    Raises UserError where values that are allowed one by one do not go together.
+    """
+    try:
+        resolved = with_parameters(base, parameters)
+    except ValidationError as error:
+        raise UserError(explain(error)) from None
+    return resolved.model_copy(update={"seed": seed})
 
 
 def _implied_distribution(spec: ParameterSpec, place: str) -> str:

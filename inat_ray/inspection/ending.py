@@ -54,7 +54,9 @@ def conclude(console: Console, *, run: RunFolder, result: Result, model: Experim
     if len(history.searched) > 1:
         console.print(leaderboard_table(history, width=console.width))
     if seed_is_searched(history):
-        console.print(study_table(history, width=console.width, trainable=None))
+        rows = result["search"]["study"]
+        trained = {row["trials"][0]: row["trainable_parameters"] for row in rows}
+        console.print(study_table(history, width=console.width, trainable=trained))
     print_result(console, result)
     console.print(
         f"TensorBoard: [bold]tensorboard --logdir {escape(str(run.tensorboard))}[/]\n"

@@ -1,18 +1,23 @@
-"""What one training runs on: this process, or a group of workers on Ray."""
+"""What one training runs on: this process, or a group of workers on Ray.
+
+Ray is imported by the latter alone: one process trains where there is none.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from inat_ray.config.experiment import Experiment
 from inat_ray.training.device import device_of
-from inat_ray.training.distributed import worker_group
 from inat_ray.training.run import Engine, Worker
-from inat_ray.tuning.cluster import TrialResources, ray_session, trial_resources
 from inat_ray.tuning.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from inat_ray.tuning.cluster import TrialResources
 
 
 @contextmanager
-def engine_room(experiment: Experiment, *, verbose: bool) -> Iterator[TrialResources | None]:
+def engine_room(experiment: Experiment, *, verbose: bool) -> "Iterator[TrialResources | None]":
     """What the experiment's training will take; None for this process alone, without Ray.
 
     Raises UserError where there is not as much.
@@ -21,18 +26,22 @@ def engine_room(experiment: Experiment, *, verbose: bool) -> Iterator[TrialResou
         device_of(experiment)
         yield None
         return
+    from inat_ray.tuning.cluster import ray_session, trial_resources
+
     with ray_session(verbose=verbose):
         yield trial_resources(experiment)
 
 
 @contextmanager
 def engine(
-    experiment: Experiment, resources: TrialResources | None, *, run: RunFolder
+    experiment: Experiment, resources: "TrialResources | None", *, run: RunFolder
 ) -> Iterator[Engine]:
     """The engine for as long as the context lasts; its processes end with it."""
     if resources is None:
         yield Worker(device_of(experiment), progress=True)
         return
+    from inat_ray.training.distributed import worker_group
+
     with worker_group(
         resources.of_a_group,
         storage=run.path.resolve(),

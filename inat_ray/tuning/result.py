@@ -11,6 +11,7 @@ from typing import Any
 
 from inat_ray.config.errors import RunFailedError
 from inat_ray.config.experiment import Experiment
+from inat_ray.config.space import trial_experiment
 from inat_ray.data.dataset import DataSet
 from inat_ray.models.complexity import complexity
 from inat_ray.training.metrics import Metrics
@@ -88,7 +89,7 @@ def evaluation_result(metrics: Metrics, *, subset: str) -> Result:
     }
 
 
-def search_result(history: History) -> Result:
+def search_result(history: History, *, experiment: Experiment, data: DataSet) -> Result:
     """What the search did: its winner, trials by state, epochs spent and saved.
 
     Where seeds are searched, its configurations too, best first.
@@ -108,18 +109,28 @@ def search_result(history: History) -> Result:
         "epochs_saved": sum(trial.planned_epochs for trial in trials) - spent,
     }
     if seed_is_searched(history):
-        result["study"] = [configuration_result(c) for c in configurations(history)]
+        result["study"] = [
+            configuration_result(configuration, experiment=experiment, data=data)
+            for configuration in configurations(history)
+        ]
     return result
 
 
-def configuration_result(configuration: Configuration) -> Result:
+def configuration_result(
+    configuration: Configuration, *, experiment: Experiment, data: DataSet
+) -> Result:
     """A configuration over its seeds; `sd` is None for one trial."""
+    first = configuration.trials[0]
+    tried = trial_experiment(experiment, parameters=first.parameters, seed=first.seed)
+    size = complexity(tried, classes=len(data.classes))
     return {
         "parameters": configuration.parameters,
+        "trials": [trial.trial_id for trial in configuration.trials],
         "n": configuration.n,
         "mean": configuration.mean,
         "sd": configuration.sd,
         "seconds_per_epoch": configuration.seconds_per_epoch,
+        "trainable_parameters": size.trainable_parameters,
     }
 
 

@@ -4,6 +4,7 @@ import torch
 
 from inat_ray.config.errors import RunFailedError
 from inat_ray.config.experiment import Experiment
+from inat_ray.config.space import trial_experiment
 from inat_ray.data.dataset import DataSet
 from inat_ray.training.checkpoint import load_model
 from inat_ray.tuning.look import look_at_test
@@ -12,7 +13,6 @@ from inat_ray.tuning.result import Result, look_result, search_result, training_
 from inat_ray.tuning.run_folder import RunFolder
 from inat_ray.tuning.run_log import RunLog
 from inat_ray.tuning.study import winning_trial
-from inat_ray.tuning.trial import trial_experiment
 from inat_ray.tuning.winner import train_winner
 
 
@@ -40,7 +40,7 @@ def finish_search(
         parameters=best.parameters,
     )
     result = training_result(trial, experiment=winner, data=data)
-    result["search"] = search_result(log.history)
+    result["search"] = search_result(log.history, experiment=experiment, data=data)
     model = load_model(run.model)
     result |= look_result(look_at_test(model, data=data, device=device, run=run, log=log))
     run.drop_checkpoints()

@@ -6,19 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from ray import tune
 
-from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
-from inat_ray.config.load import explain
-from inat_ray.config.space import with_parameters
+from inat_ray.config.space import trial_experiment
 from inat_ray.data.dataset import DataSet
 from inat_ray.training.distributed import WorkerGroup
 from inat_ray.training.run import Job, TrainedEpoch, Worker
 from inat_ray.tuning.cluster import TrialResources
 from inat_ray.tuning.run_folder import RunFolder
-from inat_ray.tuning.run_log import JSON
 
 
 @dataclass(frozen=True)
@@ -30,18 +26,6 @@ class TrialContext:
     """Pickles as the pack's path and the split; the pixels are mapped from the node's disk."""
     run: Path
     resources: TrialResources
-
-
-def trial_experiment(base: Experiment, *, parameters: dict[str, JSON], seed: int) -> Experiment:
-    """The resolved experiment of one trial.
-
-    Raises UserError where values that are allowed one by one do not go together.
-    """
-    try:
-        resolved = with_parameters(base, parameters)
-    except ValidationError as error:
-        raise UserError(explain(error)) from None
-    return resolved.model_copy(update={"seed": seed})
 
 
 class Trial(tune.Trainable):

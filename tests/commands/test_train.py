@@ -161,12 +161,12 @@ def test_a_killed_training_goes_on_and_ends_as_if_nothing_had_happened(
         ),
         (["--workers", "65"], "recipe.batch_size 64 is split over 65 workers"),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+    ids=["no run", "resume and a seed", "no gpu", "no weights", "fraction", "workers and batch"],
 )
 def test_what_cannot_be_is_told_before_anything_begins(command, tmp_path, options, message):
     if "--gpus-per-worker" in options and torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    done = command("train", "--data", "demo", *options, cwd=tmp_path)
+    done = command("train", *options, cwd=tmp_path)
     assert done.returncode == 2
     assert message in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr

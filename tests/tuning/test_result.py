@@ -7,6 +7,7 @@ from inat_ray.config.errors import RunFailedError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
 from inat_ray.data.dataset import DataSet, open_dataset
+from inat_ray.models.complexity import complexity
 from inat_ray.tuning.result import search_result, training_result, write_result
 from inat_ray.tuning.run_log import EpochEnded, History, RunStarted, TrialEnded, TrialStarted
 
@@ -65,27 +66,37 @@ def test_a_training_without_any_number_is_a_failure_with_its_remedy(experiment, 
         training_result(trial, experiment=experiment, data=data)
 
 
-def test_a_search_tells_its_winner_and_the_epochs_that_it_saved():
-    result = search_result(history_of({"a": [0.5], "b": [0.6, 0.8, 0.7]}))
+def test_a_search_tells_its_winner_and_the_epochs_that_it_saved(experiment, data):
+    history = history_of({"a": [0.5], "b": [0.6, 0.8, 0.7]})
+    result = search_result(history, experiment=experiment, data=data)
     assert result["winner"] == "b"
     assert result["val_accuracy"] == 0.8
     assert result["epochs"] == 4
     assert result["epochs_saved"] == 8
 
 
-def test_a_search_over_seeds_tells_its_configurations_and_wins_with_the_first_seed():
-    result = search_result(history_of({"a": [0.5], "b": [0.6, 0.7]}, seeds=True))
+def test_a_search_over_seeds_tells_its_configurations_and_wins_with_the_first_seed(
+    experiment, data
+):
+    history = history_of({"a": [0.5], "b": [0.6, 0.7]}, seeds=True)
+    result = search_result(history, experiment=experiment, data=data)
     assert (result["winner"], result["parameters"]) == ("a", {"seed": 0})
     assert result["study"] == [
         {
             "parameters": {},
+            "trials": ["a", "b"],
             "n": 2,
             "mean": pytest.approx(0.6),
             "sd": pytest.approx(0.02**0.5),
             "seconds_per_epoch": 2.0,
+            "trainable_parameters": complexity(experiment, classes=3).parameters,
         }
     ]
-    assert "study" not in search_result(history_of({"a": [0.5], "b": [0.6, 0.7]}))
+
+
+def test_a_search_without_seeds_has_no_study(experiment, data):
+    history = history_of({"a": [0.5], "b": [0.6, 0.7]})
+    assert "study" not in search_result(history, experiment=experiment, data=data)
 
 
 def test_what_is_no_number_is_null_in_the_file(tmp_path):

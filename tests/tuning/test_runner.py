@@ -160,7 +160,7 @@ def test_more_workers_than_the_cluster_holds_are_refused(data_folder, small_sett
     experiment = small_experiment(
         data_folder, small_settings, "resources.workers_per_trial=7", "recipe.batch_size=8"
     )
-    with pytest.raises(UserError, match="7 workers of 1 CPU wanted.*has room for 5"):
+    with pytest.raises(UserError, match=r"7 workers of 1 CPU wanted.*has room for 5"):
         trial_resources(experiment)
 
 
@@ -168,5 +168,5 @@ def test_a_gpu_asked_for_where_there_is_none_is_refused(data_folder, small_setti
     experiment = small_experiment(data_folder, small_settings, "resources.gpus_per_worker=1")
     if ray.cluster_resources().get("GPU"):
         pytest.skip("this machine has GPUs")
-    with pytest.raises(UserError, match="1 worker of 1 CPU and 1 GPU wanted.*now it has.*0 GPUs"):
+    with pytest.raises(UserError, match=r"1 worker of 1 CPU and 1 GPU wanted.*now it has.*0 GPUs"):
         trial_resources(experiment)
