@@ -40,6 +40,8 @@ tensorboard: $(READY)  ## make tensorboard RUN=runs/mine
 
 benchmark: $(READY)  ## make benchmark DATA=folder
 	$(BIN)/python tests/benchmarks/epoch.py $(if $(DATA),--data $(DATA))
+	$(BIN)/python tests/benchmarks/freeze.py compare $(if $(DATA),--data $(DATA)) --set data.image_size=64
+	$(BIN)/python tests/benchmarks/workers.py $(if $(DATA),--data $(DATA))
 
 # Exact versions of everything, without the address that they came from.
 requirements: $(READY)

@@ -47,24 +47,23 @@ def main(
     from inat_ray.inspection.observed import observed_log
     from inat_ray.models.build import check_weights
     from inat_ray.training.device import resolve_device
-    from inat_ray.tuning.cluster import ray_session
+    from inat_ray.tuning.cluster import final_resources, ray_session, trial_resources
     from inat_ray.tuning.runner import run_search
     from inat_ray.tuning.search_end import finish_search
 
     console = options.console()
     device = resolve_device(config.device)
     check_weights(config)
-    dataset = open_dataset(config.data, progress=True)
-    run = create_run(folder, config, overwrite=overwrite)
-    announce(console, run=run, data=dataset)
-    console.print("[dim]starting the trials' processes[/]")
-    with (
-        ray_session(verbose=verbose),
-        told_of_interruption(console, run=run),
-        observed_log(run, console) as log,
-    ):
-        run_search(config, space=space, data=dataset, run=run, log=log)
-        winner, result = finish_search(config, data=dataset, run=run, log=log, device=device)
+    console.print("[dim]starting Ray[/]")
+    with ray_session(verbose=verbose):
+        trial_resources(config)
+        final_resources(config)
+        dataset = open_dataset(config.data, progress=True)
+        run = create_run(folder, config, overwrite=overwrite)
+        announce(console, run=run, data=dataset)
+        with told_of_interruption(console, run=run), observed_log(run, console) as log:
+            run_search(config, space=space, data=dataset, run=run, log=log)
+            winner, result = finish_search(config, data=dataset, run=run, log=log, device=device)
     conclude(console, run=run, result=result, model=winner)
     if as_json:
         options.print_json(result)

@@ -1,13 +1,12 @@
 """What training sees: the pack, its split, and the training images' statistics."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from inat_ray.config.experiment import DataConfig
-from inat_ray.data.pack import Pack, open_pack
+from inat_ray.data.pack import Pack, open_pack, reopen_pack
 from inat_ray.data.split import SUBSETS, Indices, Split, SubsetName, split_pack
 
 Channels = tuple[float, float, float]
@@ -16,8 +15,13 @@ Channels = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class DataSet:
-    """Labelled images in three subsets. Pickles as the pack's path, never as pixels."""
+    """Labelled images in three subsets. Pickles as the pack's name, never as pixels.
 
+    Where it is unpickled the pack is mapped from that node's cache, and built there first if the
+    cache lacks it: once a node, whichever process is first.
+    """
+
+    config: DataConfig
     pack: Pack
     split: Split
     mean: Channels
@@ -37,7 +41,7 @@ class DataSet:
         return indices
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self.pack.path, self.split, self.mean, self.std)
+        return _reopen, (self.config, self.pack.path.name, self.split, self.mean, self.std)
 
 
 def open_dataset(config: DataConfig, *, progress: bool = False) -> DataSet:
@@ -48,7 +52,7 @@ def open_dataset(config: DataConfig, *, progress: bool = False) -> DataSet:
     pack = open_pack(config, progress=progress)
     split = split_pack(pack, config)
     mean, std = channel_statistics(pack, split.train)
-    return DataSet(pack=pack, split=split, mean=mean, std=std)
+    return DataSet(config=config, pack=pack, split=split, mean=mean, std=std)
 
 
 def channel_statistics(pack: Pack, indices: Indices) -> tuple[Channels, Channels]:
@@ -61,5 +65,6 @@ def channel_statistics(pack: Pack, indices: Indices) -> tuple[Channels, Channels
     return tuple(mean.tolist()), tuple(std.tolist())
 
 
-def _reopen(path: Path, split: Split, mean: Channels, std: Channels) -> DataSet:
-    return DataSet(pack=Pack.open(path), split=split, mean=mean, std=std)
+def _reopen(config: DataConfig, name: str, split: Split, mean: Channels, std: Channels) -> DataSet:
+    pack = reopen_pack(config, name)
+    return DataSet(config=config, pack=pack, split=split, mean=mean, std=std)

@@ -10,6 +10,7 @@ evaluation sees the whole square scaled to image_size, random crops are cut from
 import hashlib
 import json
 import os
+import platform
 import shutil
 import warnings
 from collections.abc import Sequence
@@ -99,7 +100,7 @@ def open_pack(config: DataConfig, *, progress: bool = False) -> Pack:
     Raises UserError where the source, its images or the cache folder are not usable.
     """
     source = open_source(config)
-    path = Path(config.cache).expanduser() / "packs" / f"{_fingerprint(source, config)}.arrow"
+    path = _folder(config) / f"{_fingerprint(source, config)}.arrow"
     if not path.exists():
         _make_folder(path.parent, config)
         # One lock for all packs: a build takes every core, and so knows what is left over.
@@ -109,6 +110,28 @@ def open_pack(config: DataConfig, *, progress: bool = False) -> Pack:
     pack = Pack.open(path)
     _check_quarantined(pack.quarantined, good=len(pack.names), config=config)
     return pack
+
+
+def reopen_pack(config: DataConfig, name: str) -> Pack:
+    """The pack that another process has opened as file `name`, perhaps on another node.
+
+    Raises UserError where this node has neither the pack nor the images that it was made of.
+    """
+    path = _folder(config) / name
+    if path.exists():
+        return Pack.open(path)
+    pack = open_pack(config)
+    if pack.path.name != name:
+        raise UserError(
+            f"data.source: {config.source}: holds other images on node {platform.node()} than on"
+            " the one that the run was started on"
+        )
+    return pack
+
+
+def _folder(config: DataConfig) -> Path:
+    """Of this node's packs."""
+    return Path(config.cache).expanduser() / "packs"
 
 
 def _fingerprint(source: Source, config: DataConfig) -> str:

@@ -224,10 +224,10 @@ def _work(config: dict[str, Any]) -> None:
     worker = Worker(get_device(), ranks=ranks)
     number = 0
     while True:
-        number, order = ray.get(exchange.take.remote(after=number, rank=ranks.rank))
-        if order is None:
-            return
         try:
+            number, order = ray.get(exchange.take.remote(after=number, rank=ranks.rank))
+            if order is None:
+                return
             done = worker.epoch(
                 order.job, epochs_done=order.epochs_done, resume_from=order.resume_from
             )
@@ -235,7 +235,7 @@ def _work(config: dict[str, Any]) -> None:
             ray.get(exchange.answer.remote(number, Refused(str(error))))
             continue
         except Exception as error:
-            ray.get(exchange.note_error.remote(number, f"{type(error).__name__}: {error}"))
+            ray.get(exchange.note_error.remote(f"{type(error).__name__}: {error}"))
             raise
         if ranks.is_first:
             answer = packed(done, order.job, driver=config["driver"])

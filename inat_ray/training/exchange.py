@@ -59,11 +59,13 @@ class Exchange:
                 self._answer = answer
                 self._news.notify_all()
 
-    async def note_error(self, number: int, error: str) -> None:
-        """A worker's last words. The first of several ranks' is kept: the others follow from it."""
+    async def note_error(self, error: str) -> None:
+        """A worker's last words on the outstanding order.
+
+        The first of several ranks' is kept: the others follow from it.
+        """
         async with self._news:
-            if number == self._number and self._error is None:
-                self._error = error
+            self._error = self._error or error
 
     async def status(self, number: int, *, seconds: float) -> Status:
         """The driver's: the status of the order as soon as it is answered, or after `seconds`."""

@@ -28,7 +28,9 @@ from torchvision import datasets, transforms
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
 from inat_ray.data.dataset import DataSet, open_dataset
-from inat_ray.training.fit import Fit, build_model
+from inat_ray.models.build import build_model
+from inat_ray.models.layers import layers_of
+from inat_ray.training.fit import Fit
 from inat_ray.training.metrics import Sums
 from inat_ray.training.recipe import build_optimizer
 
@@ -38,10 +40,11 @@ Epoch = Callable[[int], int]
 
 def fit_epoch(experiment: Experiment, data: DataSet) -> Epoch:
     fit = Fit(experiment, data)
+    fit.prepare(0)
 
     def run(epoch: int) -> int:
         sums = Sums(len(data.pack.classes), fit.device)
-        for batch in fit.batches.epoch(epoch):
+        for batch in fit.inputs.batches.epoch(epoch):
             fit.step(batch, sums)
         return sums.metrics().images
 
@@ -50,8 +53,8 @@ def fit_epoch(experiment: Experiment, data: DataSet) -> Epoch:
 
 def bound_epoch(experiment: Experiment, data: DataSet) -> Epoch:
     fit = Fit(experiment, data)
-    fit.model.train()
-    ready = list(fit.batches.epoch(0))
+    fit.prepare(0)
+    ready = list(fit.inputs.batches.epoch(0))
 
     def run(_: int) -> int:
         sums = Sums(len(data.pack.classes), fit.device)
@@ -64,8 +67,8 @@ def bound_epoch(experiment: Experiment, data: DataSet) -> Epoch:
 
 def plain_epoch(experiment: Experiment, data: DataSet) -> Epoch:
     """What a hand-written script does, with the same model and optimiser."""
-    model = build_model(experiment, classes=len(data.pack.classes))
-    optimizer = build_optimizer(experiment.recipe, model)
+    model = build_model(experiment, classes=len(data.pack.classes), weights=None)
+    optimizer = build_optimizer(experiment.recipe, layers_of(model))
     loader = _image_folder_loader(experiment)
 
     def run(_: int) -> int:

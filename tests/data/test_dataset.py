@@ -59,6 +59,24 @@ def test_it_pickles_as_a_path_and_comes_back_whole(data: DataSet) -> None:
         assert again.subset(name).tolist() == data.subset(name).tolist()
 
 
+def test_on_a_node_without_the_pack_it_is_built_there(data: DataSet) -> None:
+    pickled = pickle.dumps(data)
+    data.pack.path.unlink()
+    again = pickle.loads(pickled)
+    assert again.pack.path.exists()
+    assert (again.pack.images == data.pack.images).all()
+
+
+def test_on_a_node_with_other_images_it_is_refused(
+    data: DataSet, write_images: WriteImages
+) -> None:
+    pickled = pickle.dumps(data)
+    data.pack.path.unlink()
+    write_images("train/elm", 12)
+    with pytest.raises(UserError, match="holds other images on node"):
+        pickle.loads(pickled)
+
+
 def test_a_class_that_lost_its_images_as_unreadable_is_named(
     write_images: WriteImages, config: DataConfig, folder: Path
 ) -> None:

@@ -71,8 +71,8 @@ def test_of_several_ranks_errors_the_first_is_kept_until_the_next_order():
     async def meet():
         exchange = Exchange()
         number = await exchange.give("order")
-        await exchange.note_error(number, "the cause")
-        await exchange.note_error(number, "a consequence")
+        await exchange.note_error("the cause")
+        await exchange.note_error("a consequence")
         assert (await exchange.status(number, seconds=SOON)).error == "the cause"
         number = await exchange.give("next")
         status = await exchange.status(number, seconds=SOON)
