@@ -23,7 +23,8 @@ def freeze_table(experiment: Experiment, *, classes: int) -> Table:
     _add(table, "MACs with a backward pass", size.backward_macs, size.macs)
     if caches_features(experiment):
         views = model.feature_views if experiment.recipe.augment else 1
-        table.caption = f"the frozen part runs once, for {views} views of each training image"
+        shown = f"{views} view{'s' if views > 1 else ''}"
+        table.caption = f"the frozen part runs once, for {shown} of each training image"
         table.caption_justify = "left"
     return table
 

@@ -31,7 +31,7 @@ from inat_ray.training.run import Job, TrainedEpoch, Worker
 
 TRAIN_SETTINGS = {
     # How long a finished or dead worker goes unnoticed; the default is 2 s.
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1.0",
     # A process a group, to learn of a node's end early; ours go on from the last epoch anyhow.
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     # The run log is the record of what happens.

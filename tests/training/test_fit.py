@@ -1,3 +1,6 @@
+import copy
+import dataclasses
+
 import pytest
 import torch
 
@@ -129,3 +132,72 @@ def test_a_saved_model_evaluates_as_it_did(build, data, tmp_path):
     assert loaded.experiment == fit.experiment
     evaluation = loaded.evaluate(data, "validation", device=CPU)
     assert evaluation.metrics == fit.validate().metrics
+
+
+RESNET = ("model={kind: resnet, backbone: resnet18, weights: none}", "recipe.lr=0.01")
+FREEZES = {
+    "head_only": range(20),
+    "first_k, k: 7": range(7),
+    "fraction, fraction: 0.5": range(10),
+    "freeze_fc": [20],
+    "gradual, every: 1": range(5),  # 4 epochs thaw the head and three of the five other stages
+    "none": [],
+}
+"""How a ResNet18 is frozen -> the places of the layers that must not move in 4 epochs."""
+
+
+@pytest.mark.parametrize("ema", ["null", "0.5"])
+@pytest.mark.parametrize("freeze", FREEZES)
+def test_frozen_layers_keep_weights_and_statistics_and_all_others_move(build, data, freeze, ema):
+    settings = (*RESNET, f"model.freeze={{strategy: {freeze}}}", f"recipe.ema_decay={ema}")
+    fit = Fit(build(*settings, "model.cache_features=false"), data)
+    before = {name: tensor.clone() for name, tensor in fit.model.state_dict().items()}
+    while not fit.finished:
+        fit.epoch()
+    for model in (fit.model, fit.evaluated_model):
+        for name, tensor in model.state_dict().items():
+            place = next(i for i, layer in enumerate(fit.layers) if layer.owns(name))
+            assert tensor.equal(before[name]) == (place in FREEZES[freeze]), name
+
+
+@pytest.mark.parametrize("freeze", FREEZES)
+def test_a_checkpoint_and_the_optimiser_hold_what_trains_alone_and_continue_bit_for_bit(
+    build, data, freeze
+):
+    settings = (*RESNET, f"model.freeze={{strategy: {freeze}}}", "recipe.ema_decay=0.5")
+    experiment = build(*settings, "model.cache_features=false")
+    whole = Fit(experiment, data)
+    expected = numbers(whole, 4)
+    stopped = Fit(experiment, data)
+    numbers(stopped, 2)
+    state = copy.deepcopy(stopped.state_dict())
+    resumed = Fit(experiment, data)
+    resumed.load_state_dict(state)
+    assert numbers(resumed, 2) == expected[2:]
+    moving = set(range(21)) - set(FREEZES[freeze])
+    held = {i for i, layer in enumerate(whole.layers) if any(map(layer.owns, state["model"]))}
+    assert held == moving
+    trained = {id(p) for i in moving for p in whole.layers[i].parameters}
+    assert {id(p) for p in whole.optimizer.state} == trained
+
+
+def test_a_gradual_freeze_has_optimiser_state_only_once_a_layer_has_thawed(build, data):
+    fit = Fit(build(*RESNET, "model.freeze={strategy: gradual, every: 1}"), data)
+    sizes = []
+    for _ in range(3):
+        fit.epoch()
+        sizes.append(len(fit.optimizer.state))
+    assert sizes[0] == 2  # weight and bias of the output layer
+    assert sizes[0] < sizes[1] < sizes[2]
+
+
+def test_a_pretrained_model_sees_images_as_its_weights_were_trained_on_them(build, data, tmp_path):
+    first = Fit(build(*RESNET), data)
+    first.epoch()
+    save_model(tmp_path / "m.safetensors", first)
+    settings = f"model={{kind: resnet, backbone: resnet18, weights: '{tmp_path}/m.safetensors'}}"
+    other = dataclasses.replace(data, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    second = Fit(build(settings), other)
+    assert (second.mean, second.std) == (data.mean, data.std)
+    for layer, same in zip(first.layers[:-1], second.layers[:-1], strict=True):
+        assert layer.modules[0].weight.equal(same.modules[0].weight)

@@ -97,3 +97,21 @@ def test_a_mixed_batch_is_lost_by_both_labels_shares():
 
     mixed = loss(logits, Batch(images, torch.tensor([0]), 1, torch.tensor([1]), share=0.7))
     torch.testing.assert_close(mixed, 0.7 * lost(0) + 0.3 * lost(1))
+
+
+def test_layers_below_the_head_learn_at_their_share_of_its_rate():
+    layers = layers_of(build_cnn(CnnConfig(), classes=3, image_size=32))
+    recipe = RecipeConfig(backbone_lr_factor=0.1, layer_decay=0.5)
+    built = build_optimizer(recipe, layers)
+    shares = {id(p): g["lr_share"] for g in built.param_groups for p in g["params"]}
+    for below, layer in enumerate(reversed(layers)):
+        expected = 0.1 * 0.5**below if below else 1.0
+        for parameter in layer.parameters:
+            assert shares[id(parameter)] == pytest.approx(expected)
+
+
+def test_frozen_layers_are_not_the_optimisers():
+    layers = layers_of(build_cnn(CnnConfig(), classes=3, image_size=32))
+    built = build_optimizer(RecipeConfig(), [None] * 6 + layers[6:])
+    held = {id(p) for group in built.param_groups for p in group["params"]}
+    assert held == {id(p) for p in layers[6].parameters}

@@ -1,0 +1,97 @@
+from pathlib import Path
+
+import pytest
+
+from inat_ray.config.errors import UserError
+from inat_ray.config.experiment import CnnConfig, Experiment, ResnetConfig
+from inat_ray.config.load import dump_experiment, load_experiment
+
+RESNET = "model={kind: resnet}"
+
+
+def load(*settings: str) -> Experiment:
+    return load_experiment(None, settings=settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["model={kind: vit}"], "kind must be cnn or resnet"),
+        ([RESNET, "model.filters=[1, 2]"], "model.filters: there is no such setting"),
+        ([RESNET, "model.freez={}"], "did you mean 'freeze'?"),
+        (["model.filter=[1]"], "did you mean 'filters'?"),
+        (
+            [RESNET, "model.freeze={strategy: fraction, fraction: 1.5}"],
+            "--set: model.freeze.fraction: 1.5: should be less than 1",
+        ),
+        ([RESNET, "model.freeze={strategy: fraction}"], "strategy fraction needs fraction"),
+        ([RESNET, "model.freeze={strategy: head_only, k: 3}"], "strategy head_only takes no k"),
+        ([RESNET, "model.freeze={strategy: half}"], "model.freeze.strategy: 'half'"),
+        ([RESNET, "model.freeze={strategie: none}"], "did you mean 'strategy'?"),
+        (
+            [RESNET, "model.freeze={strategy: first_k, k: 54}"],
+            "resnet50 has 54 layers, so 53 can be frozen at most",
+        ),
+        (["model={kind: resnet, backbone: resnet18}"], "resnet18 has imagenet1k_v1 alone"),
+        (
+            ["resources={workers_per_trial: 2, gpus_per_worker: 0.5}"],
+            "workers that train together need whole GPUs",
+        ),
+        (["resources.workers_per_trial=65"], "recipe.batch_size 64 is split over 65 workers"),
+        (["resources.final_workers=65"], "recipe.batch_size 64 is split over 65 workers"),
+    ],
+)
+def test_what_does_not_go_together_is_told(settings, message):
+    with pytest.raises(UserError) as caught:
+        load(*settings)
+    assert message in str(caught.value)
+
+
+def test_a_model_is_a_cnn_unless_it_says_otherwise():
+    assert isinstance(load("model.dense=7").model, CnnConfig)
+    assert isinstance(load(RESNET).model, ResnetConfig)
+
+
+@pytest.mark.parametrize(
+    ("settings", "size"),
+    [
+        ([RESNET], 224),
+        ([RESNET, "data.image_size=96"], 96),
+        ([RESNET, "data.fit=pad"], 224),
+        (["model={kind: resnet, weights: none}"], 64),
+        (["model.dense=7"], 64),
+    ],
+)
+def test_pretrained_weights_bring_their_image_size(settings, size):
+    assert load(*settings).data.image_size == size
+
+
+def test_a_resnet_takes_nothing_over_from_the_cnn_that_it_extends(tmp_path: Path):
+    (tmp_path / "cnn.yaml").write_text("model: {filters: [1, 2, 3, 4, 5]}\nrecipe: {epochs: 3}")
+    (tmp_path / "resnet.yaml").write_text("extends: cnn.yaml\nmodel: {kind: resnet}")
+    experiment = load_experiment(tmp_path / "resnet.yaml")
+    assert experiment.model == ResnetConfig(kind="resnet")
+    assert experiment.recipe.epochs == 3
+
+
+def test_another_strategy_takes_nothing_over_from_the_one_that_it_replaces(tmp_path: Path):
+    (tmp_path / "a.yaml").write_text(
+        "model: {kind: resnet, dropout: 0.1, freeze: {strategy: first_k, k: 3}}"
+    )
+    (tmp_path / "b.yaml").write_text("extends: a.yaml\nmodel: {freeze: {strategy: head_only}}")
+    model = load_experiment(tmp_path / "b.yaml").model
+    assert isinstance(model, ResnetConfig)
+    assert (model.freeze.strategy, model.freeze.k, model.dropout) == ("head_only", None, 0.1)
+
+
+def test_a_resnets_experiment_is_written_and_read_back(tmp_path: Path):
+    experiment = load(RESNET, "model.freeze={strategy: fraction, fraction: 0.5}")
+    (tmp_path / "e.yaml").write_text(dump_experiment(experiment))
+    assert load_experiment(tmp_path / "e.yaml") == experiment
+    assert Experiment.model_validate_json(experiment.model_dump_json()) == experiment
+
+
+def test_every_experiment_of_the_project_is_valid():
+    folder = Path(__file__).parents[2] / "experiments"
+    for path in sorted(folder.glob("*.yaml")):
+        assert load_experiment(path).name == path.stem

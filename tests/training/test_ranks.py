@@ -1,0 +1,124 @@
+"""Real processes that meet over gloo, as Ray Train's workers do."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import nn
+
+from inat_ray.config.errors import UserError
+from inat_ray.config.experiment import Experiment, RecipeConfig
+from inat_ray.config.load import load_experiment
+from inat_ray.data.dataset import open_dataset
+from inat_ray.training.fit import Fit
+from inat_ray.training.ranks import ALONE, Ranks, synchronizes_batch_norm
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+def train_as_rank(rank: int, world_size: int, experiment: Experiment, folder: Path) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world_size
+    )
+    torch.save(trained(experiment, Ranks(rank, world_size)), folder / f"rank{rank}.pt")
+    dist.destroy_process_group()
+
+
+def trained(experiment: Experiment, ranks: Ranks) -> dict[str, object]:
+    """After two epochs: metrics, weights and statistics of batch norm."""
+    fit = Fit(experiment, open_dataset(experiment.data), device=CPU, ranks=ranks)
+    metrics = [fit.epoch() for _ in range(2)]
+    return {
+        "losses": [(m.train_loss, m.val_loss) for m in metrics],
+        "accuracies": [(m.train_accuracy, m.val_accuracy) for m in metrics],
+        "model": fit.model.state_dict(),
+    }
+
+
+def of_all_ranks(world_size: int, experiment: Experiment, folder: Path) -> list[dict]:
+    mp.spawn(train_as_rank, (world_size, experiment, folder), nprocs=world_size)
+    return [torch.load(folder / f"rank{rank}.pt") for rank in range(world_size)]
+
+
+@pytest.fixture
+def build(data_folder, small_settings):
+    def build(*settings: str) -> Experiment:
+        lines = [*small_settings, f"data.source={data_folder}", "recipe.batch_size=7", *settings]
+        experiment = load_experiment(None, settings=[*lines, "recipe.lr=0.001", "device=cpu"])
+        open_dataset(experiment.data)  # once, not in every process
+        return experiment
+
+    return build
+
+
+def test_unequal_shares_of_a_batch_train_as_the_whole_batch(build, tmp_path):
+    """7 images a step: every image counts the same, whichever rank it is on."""
+    experiment = build("model.batch_norm=false", "recipe.augmentation.mixup=0.5")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    alone = trained(experiment, ALONE)
+    torch.set_num_threads(threads)
+    for each in of_all_ranks(2, experiment, tmp_path):
+        torch.testing.assert_close(each["losses"], alone["losses"], atol=1e-5, rtol=0)
+        assert each["accuracies"] == alone["accuracies"]
+        torch.testing.assert_close(each["model"], alone["model"], atol=1e-4, rtol=1e-3)
+
+
+def test_ranks_end_an_epoch_with_one_model_whatever_batch_norm_saw(build, tmp_path):
+    one, other = of_all_ranks(2, build("model.dropout=0.3", "recipe.ema_decay=0.9"), tmp_path)
+    assert one["losses"] == other["losses"]
+    for name, tensor in one["model"].items():
+        assert tensor.equal(other["model"][name]), name
+
+
+def test_a_frozen_part_has_no_gradients_to_share(build, tmp_path):
+    resnet = "model={kind: resnet, backbone: resnet18, weights: none}"
+    freeze = "model.freeze={strategy: gradual, every: 1}"
+    experiment = load_experiment(
+        None,
+        settings=[
+            resnet,
+            freeze,
+            "data.image_size=32",
+            "recipe.batch_size=8",
+            "device=cpu",
+            f"data.source={build().data.source}",
+            f"data.cache={build().data.cache}",
+        ],
+    )
+    one, other = of_all_ranks(2, experiment, tmp_path)
+    assert one["losses"] == other["losses"]
+
+
+def test_alone_nothing_is_wrapped_and_the_loss_is_the_mean():
+    module = nn.Linear(2, 2)
+    assert ALONE.parallel(module) is module
+    assert float(ALONE.mean_loss(torch.tensor([1.0, 2.0, 6.0]), images=3)) == 3.0
+
+
+@pytest.mark.parametrize(
+    ("wanted", "device", "batch", "workers", "expected"),
+    [
+        (None, CPU, 8, 2, False),
+        (False, CPU, 8, 2, False),
+        (True, CPU, 8, 1, False),
+        (None, CUDA, 62, 2, True),
+        (None, CUDA, 64, 2, False),
+        (False, CUDA, 8, 2, False),
+        (True, CUDA, 640, 2, True),
+        (None, CUDA, 8, 1, False),
+    ],
+)
+def test_batch_norm_is_synchronised_where_a_workers_share_is_small(
+    wanted, device, batch, workers, expected
+):
+    recipe = RecipeConfig(sync_batch_norm=wanted, batch_size=batch)
+    assert synchronizes_batch_norm(recipe, device=device, world_size=workers) is expected
+
+
+def test_synchronised_batch_norm_is_refused_where_pytorch_has_none():
+    with pytest.raises(UserError, match=r"recipe\.sync_batch_norm: true"):
+        synchronizes_batch_norm(RecipeConfig(sync_batch_norm=True), device=CPU, world_size=2)

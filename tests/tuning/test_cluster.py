@@ -1,0 +1,31 @@
+from inat_ray.tuning.cluster import UNBOUNDED, Node, nodes_of_autoscaler, places_for
+
+
+def test_a_worker_never_spans_two_nodes():
+    nodes = [Node(cpus=3, gpus=0), Node(cpus=3, gpus=0)]
+    assert places_for(nodes, cpus=2, gpus=0) == 2
+    assert places_for(nodes, cpus=4, gpus=0) == 0
+
+
+def test_what_is_scarcer_decides_and_gpus_may_be_shared():
+    nodes = [Node(cpus=8, gpus=2), Node(cpus=64, gpus=0)]
+    assert places_for(nodes, cpus=1, gpus=1) == 2
+    assert places_for(nodes, cpus=1, gpus=0.25) == 8
+    assert places_for(nodes, cpus=5, gpus=0.25) == 1
+
+
+def test_an_autoscalers_nodes_count_before_they_are_there():
+    config = {
+        "max_workers": 6,
+        "head_node_type": "head",
+        "available_node_types": {
+            "head": {"resources": {"CPU": 0}, "max_workers": 0},
+            "gpu": {"resources": {"CPU": 4, "GPU": 1}, "max_workers": 3},
+            "bare": {},
+        },
+    }
+    nodes = nodes_of_autoscaler(config)
+    assert [node.count for node in nodes] == [1, 3, 6]
+    assert places_for(nodes, cpus=1, gpus=1) == 3
+    del config["max_workers"]
+    assert nodes_of_autoscaler(config)[2].count == UNBOUNDED
