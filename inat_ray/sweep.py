@@ -54,7 +54,7 @@ def main(
     console = options.console()
     device = resolve_device(config.device)
     check_weights(config)
-    console.print("[dim]starting Ray[/]")
+    console.print("[dim]starting the trials' processes[/]")
     with ray_session(verbose=verbose):
         trial_resources(config)
         final_resources(config)

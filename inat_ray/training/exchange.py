@@ -7,6 +7,7 @@ This module imports neither PyTorch nor Ray: its process is light.
 """
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,11 +71,9 @@ class Exchange:
     async def status(self, number: int, *, seconds: float) -> Status:
         """The driver's: the status of the order as soon as it is answered, or after `seconds`."""
         async with self._news:
-            try:
+            with suppress(TimeoutError):  # the status says that there is no answer
                 waiting = self._news.wait_for(lambda: self._answer is not None)
                 await asyncio.wait_for(waiting, timeout=seconds)
-            except TimeoutError:
-                pass  # the status says that there is no answer
             assert number == self._number
             return Status(self._answer, self._attempts, self._error)
 

@@ -54,7 +54,7 @@ def main(
 ) -> None:
     experiment = load_experiment(
         Path("experiments/cnn_best.yaml"),
-        settings=["data.image_size=64", "recipe.batch_size=64", *(settings or [])],
+        settings=["data.image_size=64", "recipe.batch_size=128", *(settings or [])],
         options={"data.source": ("--data", data)},
     )
     dataset = open_dataset(experiment.data)

@@ -106,7 +106,7 @@ def test_prepare_says_what_it_found(command, data_folder, small_settings, tmp_pa
     assert len(split["train"]) == 48
 
 
-LONG = "recipe.epochs=200"
+LONG = "recipe.epochs=40"
 
 
 def lines_of_epochs(folder: Path) -> list[tuple[int, float, float, float]]:
@@ -124,12 +124,12 @@ def test_a_killed_training_goes_on_and_ends_as_if_nothing_had_happened(
     settings = [arg for line in (*small_settings, LONG) for arg in ("--set", line)]
     first = start_command("train", "--data", data_folder, "--out", tmp_path / "cut", *settings)
     log = tmp_path / "cut" / "log" / EVENTS
-    while not (log.exists() and len(lines_of_epochs(tmp_path / "cut")) > 5):
+    while not (log.exists() and len(lines_of_epochs(tmp_path / "cut")) > 1):
         assert first.poll() is None
     first.kill()
     first.wait()
     cut_off = len(lines_of_epochs(tmp_path / "cut"))
-    assert cut_off < 200
+    assert cut_off < 40
     resumed = command("train", "--resume", tmp_path / "cut")
     assert resumed.returncode == 0, resumed.stderr
     assert f"goes on after epoch {cut_off}" in resumed.stderr
@@ -173,6 +173,7 @@ def test_what_cannot_be_is_told_before_anything_begins(command, tmp_path, option
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_more_workers_than_there_are_cores_are_refused(command, tmp_path):
     done = command("train", "--data", "demo", "--workers", 4000, "--set", "recipe.batch_size=4000")
     assert done.returncode == 2

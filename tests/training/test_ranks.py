@@ -74,6 +74,7 @@ def test_ranks_end_an_epoch_with_one_model_whatever_batch_norm_saw(build, tmp_pa
         assert tensor.equal(other["model"][name]), name
 
 
+@pytest.mark.slow
 def test_a_frozen_part_has_no_gradients_to_share(build, tmp_path):
     resnet = "model={kind: resnet, backbone: resnet18, weights: none}"
     freeze = "model.freeze={strategy: gradual, every: 1}"
