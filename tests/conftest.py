@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-RAY_CPUS = 5
+RAY_CPUS = 3
 
 CLASSES = ("ash", "beech", "cedar")
 

@@ -30,7 +30,14 @@ def data(data_folder, small_settings) -> DataSet:
 
 def small_experiment(data_folder: Path, small_settings, *more: str) -> Experiment:
     return load_experiment(
-        None, settings=[*small_settings, f"data.source={data_folder}", PARAMETERS, *more]
+        None,
+        settings=[
+            *small_settings,
+            f"data.source={data_folder}",
+            PARAMETERS,
+            "resources.max_concurrent=2",  # each process costs seconds of both cores to start
+            *more,
+        ],
     )
 
 
@@ -160,7 +167,7 @@ def test_more_workers_than_the_cluster_holds_are_refused(data_folder, small_sett
     experiment = small_experiment(
         data_folder, small_settings, "resources.workers_per_trial=7", "recipe.batch_size=8"
     )
-    with pytest.raises(UserError, match=r"7 workers of 1 CPU wanted.*has room for 5"):
+    with pytest.raises(UserError, match=r"7 workers of 1 CPU wanted.*has room for 3"):
         trial_resources(experiment)
 
 
