@@ -2,14 +2,17 @@
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import ResNet, get_model
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import ResnetConfig
 from inat_ray.models.weights import Weights
+
+if TYPE_CHECKING:
+    from torchvision.models import ResNet
 
 HEAD = "fc"
 """Where a ResNet keeps its output layer, with its dropout if it has one."""
@@ -17,13 +20,14 @@ HEAD = "fc"
 SHOWN_NAMES = 3
 
 
-def build_resnet(config: ResnetConfig, *, classes: int, weights: Weights | None) -> ResNet:
+def build_resnet(config: ResnetConfig, *, classes: int, weights: Weights | None) -> "ResNet":
     """Images (n, 3, s, s) to logits (n, classes); without weights, torchvision's initialisation.
 
     The output layer is always new. Raises UserError where the weights are another network's.
     """
-    model = get_model(config.backbone, weights=None)
-    assert isinstance(model, ResNet)
+    from torchvision.models import get_model  # 3 s, which no CNN is to wait for
+
+    model: ResNet = get_model(config.backbone, weights=None)
     model.fc = output_layer(model.fc.in_features, classes, dropout=config.dropout)
     if weights is not None:
         load_backbone(model, weights.state, where=f"model.weights: {config.weights}")
@@ -38,7 +42,7 @@ def output_layer(features: int, classes: int, *, dropout: float) -> nn.Module:
     return nn.Sequential(OrderedDict(dropout=nn.Dropout(dropout), linear=linear))
 
 
-def backbone_features(model: ResNet, images: Tensor) -> Tensor:
+def backbone_features(model: "ResNet", images: Tensor) -> Tensor:
     """Images (n, 3, s, s) to what the output layer sees: (n, features)."""
     x = model.maxpool(model.relu(model.bn1(model.conv1(images))))
     for stage in (model.layer1, model.layer2, model.layer3, model.layer4):
@@ -46,13 +50,13 @@ def backbone_features(model: ResNet, images: Tensor) -> Tensor:
     return torch.flatten(model.avgpool(x), 1)
 
 
-def load_backbone(model: ResNet, state: Mapping[str, Tensor], *, where: str) -> None:
+def load_backbone(model: "ResNet", state: Mapping[str, Tensor], *, where: str) -> None:
     """Copies all but the output layer from `state`. Raises UserError as `check_backbone`."""
     check_backbone(model, state, where=where)
     model.load_state_dict(_backbone(state), strict=False)
 
 
-def check_backbone(model: ResNet, state: Mapping[str, Tensor], *, where: str) -> None:
+def check_backbone(model: nn.Module, state: Mapping[str, Tensor], *, where: str) -> None:
     """Raises UserError that begins with `where` if names or shapes are not this network's.
 
     `model` may be on the meta device.

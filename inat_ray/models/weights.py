@@ -7,17 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
 
 import torch
 from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
-from torchvision.models import WeightsEnum, get_weight
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import ResnetConfig
+
+if TYPE_CHECKING:
+    from torchvision.models import WeightsEnum
 
 Color = tuple[float, float, float]
 """A value for red, green and blue each."""
@@ -50,6 +52,8 @@ def read_weights(config: ResnetConfig, *, progress: bool = False) -> Weights:
     Raises UserError where they cannot be fetched or the file holds no state dict.
     """
     if config.weights in ("imagenet1k_v1", "imagenet1k_v2"):
+        from torchvision.models import get_weight  # 3 s, which no CNN is to wait for
+
         entry = get_weight(f"{CLASS_OF_WEIGHTS[config.backbone]}.{config.weights.upper()}")
         return _read(fetch(entry, progress=progress))
     path = Path(config.weights).expanduser()
@@ -61,7 +65,7 @@ def read_weights(config: ResnetConfig, *, progress: bool = False) -> Weights:
     return _read(path)
 
 
-def fetch(entry: WeightsEnum, *, progress: bool = False) -> Path:
+def fetch(entry: "WeightsEnum", *, progress: bool = False) -> Path:
     """The file of torchvision's weights in torch's own cache, where other programs find it too.
 
     Its name ends in the first digits of its SHA-256, which the file must have. Of several

@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,7 +23,6 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
-from torchvision.models import ResNet
 
 from inat_ray.config.experiment import AugmentConfig, Experiment, ResnetConfig
 from inat_ray.data.augment import Normalize, augment, draw_augmentation, generator, plain_view
@@ -40,6 +40,9 @@ from inat_ray.models.resnet import HEAD, backbone_features
 from inat_ray.training.device import autocast
 from inat_ray.training.evaluation import lay_out
 from inat_ray.training.ranks import Ranks
+
+if TYPE_CHECKING:
+    from torchvision.models import ResNet
 
 BATCH_SIZE = 128
 
@@ -127,7 +130,7 @@ class FeatureStore:
     """The features of one backbone on one split of the data."""
 
     def __init__(
-        self, experiment: Experiment, data: DataSet, *, model: ResNet, normalize: Normalize
+        self, experiment: Experiment, data: DataSet, *, model: "ResNet", normalize: Normalize
     ) -> None:
         self._experiment, self._data = experiment, data
         self._model, self._normalize = model, normalize

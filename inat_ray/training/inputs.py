@@ -2,22 +2,25 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torchvision.models import ResNet
 
 from inat_ray.config.experiment import Experiment
 from inat_ray.data.augment import Normalize
 from inat_ray.data.batches import Batch, TrainingBatches, subset_images
 from inat_ray.data.dataset import DataSet
 from inat_ray.data.split import SubsetName
+from inat_ray.models.resnet import HEAD
 from inat_ray.training.evaluation import PixelViews, Views
 from inat_ray.training.features import FeatureBatches, FeatureStore, caches_features
 from inat_ray.training.ranks import Ranks
+
+if TYPE_CHECKING:
+    from torchvision.models import ResNet
 
 
 class Batches(Protocol):
@@ -56,8 +59,8 @@ def open_inputs(
 ) -> Inputs:
     """Features where nothing but the output layer trains, else images."""
     if caches_features(experiment):
-        assert isinstance(model, ResNet)
-        store = FeatureStore(experiment, data, model=model, normalize=normalize)
+        resnet = cast("ResNet", model)
+        store = FeatureStore(experiment, data, model=resnet, normalize=normalize)
         train, validation = store.open(progress=progress and ranks.is_first)
         recipe = experiment.recipe
         batches = FeatureBatches(
@@ -116,6 +119,4 @@ def _whole(model: nn.Module) -> nn.Module:
 
 
 def _head(model: nn.Module) -> nn.Module:
-    assert isinstance(model, ResNet)
-    head: nn.Module = model.fc
-    return head
+    return model.get_submodule(HEAD)
