@@ -81,6 +81,7 @@ def curve_alone(experiment, tmp_path_factory) -> list[tuple[float, float]]:
     return found
 
 
+@pytest.mark.slow
 def test_three_workers_give_the_curve_of_one(experiment, three_workers, curve_alone, tmp_path):
     found = curve(three_workers, job_of(experiment, tmp_path))
     for alone, shared in zip(curve_alone, found, strict=True):
@@ -95,6 +96,7 @@ def test_two_workers_give_the_curve_of_one(experiment, curve_alone, tmp_path):
         assert shared == pytest.approx(alone, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_costs_an_epoch_and_changes_no_number(experiment, three_workers, tmp_path):
     """With dropout and batch norm, whose states a new process must take up again."""
     settings = {"dropout": 0.3, "batch_norm": True}
@@ -119,6 +121,7 @@ def worker_processes() -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_what_no_repetition_would_mend_is_told_as_the_users_mistake_and_ends_the_group(
     experiment, three_workers, tmp_path
 ):

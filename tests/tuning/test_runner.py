@@ -48,41 +48,37 @@ def search(experiment: Experiment, data: DataSet, folder: Path) -> tuple[History
         return log.history, run
 
 
-def test_every_trial_runs_to_its_end_and_names_checkpoints_that_exist(
-    data_folder, small_settings, data, tmp_path
-):
-    experiment = small_experiment(
-        data_folder, small_settings, "search.trials=3", "search.early_stopping={kind: none}"
-    )
-    history, run = search(experiment, data, tmp_path / "run")
-    assert [t.state for t in history.searched] == ["finished"] * 3
-    assert [len(t.epochs) for t in history.searched] == [2] * 3
-    assert sorted(t.seed for t in history.searched) == [0, 1, 2]
-    for trial in history.searched:
-        assert trial.parameters["recipe.lr"] in (0.001, 0.003)
-        assert (run.path / trial.epochs[-1].checkpoint).exists()
-
-
-def test_a_grid_over_seeds_runs_every_point_once_with_the_seed_of_the_point(
-    data_folder, small_settings, data, tmp_path
-):
+@pytest.fixture(scope="module")
+def grid(data_folder, small_settings, ray_instance, tmp_path_factory) -> tuple[History, RunFolder]:
+    """A search over two learning rates with two seeds each."""
     experiment = small_experiment(
         data_folder,
         small_settings,
-        "recipe.epochs=1",
         "search.method=grid",
         "search.parameters.seed={values: [5, 3]}",
+        "search.early_stopping={kind: none}",
     )
-    history, _ = search(experiment, data, tmp_path / "run")
+    folder = tmp_path_factory.mktemp("grid") / "run"
+    return search(experiment, open_dataset(experiment.data), folder)
+
+
+def test_every_trial_runs_to_its_end_and_names_checkpoints_that_exist(grid):
+    history, run = grid
+    assert [t.state for t in history.searched] == ["finished"] * 4
+    assert [len(t.epochs) for t in history.searched] == [2] * 4
+    for trial in history.searched:
+        assert (run.path / trial.epochs[-1].checkpoint).exists()
+
+
+def test_a_grid_over_seeds_runs_every_point_once_with_the_seed_of_the_point(grid):
+    history, _ = grid
     assert history.run.trials == 4
     trials = sorted(history.searched, key=lambda trial: trial.trial_id)
     points = [(0.001, 5), (0.001, 3), (0.003, 5), (0.003, 3)]
     assert [(t.parameters["recipe.lr"], t.parameters["seed"]) for t in trials] == points
     assert [t.seed for t in trials] == [5, 3, 5, 3]
-    assert sorted((c.parameters["recipe.lr"], c.n) for c in configurations(history)) == [
-        (0.001, 2),
-        (0.003, 2),
-    ]
+    found = [(c.parameters["recipe.lr"], c.n) for c in configurations(history)]
+    assert sorted(found) == [(0.001, 2), (0.003, 2)]
 
 
 def test_a_trial_that_fails_is_recorded_with_its_error_and_the_others_go_on(
@@ -101,6 +97,7 @@ def test_a_trial_that_fails_is_recorded_with_its_error_and_the_others_go_on(
     failed = [t for t in history.searched if t.state == "failed"]
     assert 0 < len(failed) < len(history.searched) == 5
     assert {t.state for t in history.searched} == {"failed", "finished"}
+    assert sorted(t.seed for t in history.searched) == [0, 1, 2, 3, 4]
     for trial in failed:
         assert trial.parameters["recipe.warmup_fraction"] == 0.9
         assert trial.error is not None
