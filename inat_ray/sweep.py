@@ -43,6 +43,7 @@ def main(
     check_free(folder, overwrite=overwrite)
     # Imported only now: they take seconds, and a mistake above is answered at once.
     from inat_ray.data.dataset import open_dataset
+    from inat_ray.data.sources import check_source
     from inat_ray.inspection.ending import announce, conclude, told_of_interruption
     from inat_ray.inspection.observed import observed_log
     from inat_ray.models.build import check_weights
@@ -53,6 +54,7 @@ def main(
 
     console = options.console()
     device = resolve_device(config.device)
+    check_source(config.data)
     check_weights(config)
     console.print("[dim]starting the trials' processes[/]")
     with ray_session(verbose=verbose):

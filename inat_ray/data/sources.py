@@ -52,6 +52,19 @@ def open_source(config: DataConfig) -> Source:
         return Demo(images_per_class=config.demo_images_per_class)
     if config.source == "inaturalist-12k":
         return FolderSource(fetch_inaturalist(config))
+    try:
+        return FolderSource(_folder(config))
+    except PermissionError as error:
+        raise UserError(f"data.source: {error.filename}: {error.strerror}") from None
+
+
+def check_source(config: DataConfig) -> None:
+    """Raises UserError where the folder cannot be used; fetches and lists nothing."""
+    if config.source not in ("demo", "inaturalist-12k"):
+        _folder(config)
+
+
+def _folder(config: DataConfig) -> Path:
     folder = Path(config.source).expanduser()
     if not folder.exists():
         raise UserError(
@@ -65,10 +78,7 @@ def open_source(config: DataConfig) -> Source:
             f"data.cache: {config.cache}: lies in the folder of the images, {folder};"
             " choose a folder outside, which is not read as images"
         )
-    try:
-        return FolderSource(folder)
-    except PermissionError as error:
-        raise UserError(f"data.source: {error.filename}: {error.strerror}") from None
+    return folder
 
 
 class FolderSource:
