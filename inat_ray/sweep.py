@@ -1,27 +1,49 @@
 """python -m inat_ray.sweep: search, then the winner's model and one look at the test set."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from inat_ray import options
 from inat_ray.config.errors import UserError
-from inat_ray.config.load import load_experiment
-from inat_ray.config.space import search_space
-from inat_ray.tuning.run_folder import check_free, create_run, default_folder
+from inat_ray.config.experiment import Experiment
+from inat_ray.tuning.plan import Plan, extended_plan, new_plan, resumed_plan
+from inat_ray.tuning.run_folder import RunFolder, create_run
+
+if TYPE_CHECKING:
+    from inat_ray.data.dataset import DataSet
+    from inat_ray.tuning.warm_start import WarmStart
 
 QUICKSTART = Path(__file__).parents[1] / "experiments" / "quickstart.yaml"
 
 
 def main(
-    experiment: options.ExperimentFile = QUICKSTART,
+    experiment: options.ExperimentFile = None,
     data: options.Data = None,
     trials: Annotated[int | None, typer.Option(metavar="N", help="How many trials.")] = None,
     settings: options.Set = None,
     seed: options.Seed = None,
     out: options.Out = None,
     overwrite: options.Overwrite = False,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Go on with a sweep that was cut off.")
+    ] = None,
+    extend: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Add --trials N to a sweep that has come to its end."),
+    ] = None,
+    warm_start: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN[,RUN...]", help="Let the searcher know what other sweeps have found."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Try the largest model for a step, estimate, and end."),
+    ] = False,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
 ) -> None:
@@ -33,27 +55,70 @@ def main(
     """
     options.set_verbosity(verbose=verbose)
     given = options.data_options(data=data, seed=seed)
+    if resume is None and extend is None:
+        if trials is not None:
+            given["search.trials"] = ("--trials", trials)
+        plan = new_plan(
+            experiment or QUICKSTART,
+            settings=settings or [],
+            options=given,
+            out=out,
+            overwrite=overwrite,
+            warm_start=[Path(run) for run in warm_start.split(",")] if warm_start else [],
+        )
+    else:
+        _refuse({"--out": out, "--overwrite": overwrite, "--warm-start": warm_start})
+        plan = _continued(
+            resume=resume,
+            extend=extend,
+            trials=trials,
+            path=experiment,
+            settings=settings or [],
+            options=given,
+        )
+    result = _run(plan, overwrite=overwrite, dry_run=dry_run, verbose=verbose)
+    if as_json and result is not None:
+        options.print_json(result)
+
+
+def _continued(
+    *,
+    resume: Path | None,
+    extend: Path | None,
+    trials: int | None,
+    **given: Any,
+) -> Plan:
+    """The plan of --resume or --extend."""
+    if extend is not None:
+        if resume is not None:
+            raise UserError("--extend: has no place beside --resume")
+        return extended_plan(extend, trials=trials, **given)
+    assert resume is not None
     if trials is not None:
-        given["search.trials"] = ("--trials", trials)
-    config = load_experiment(experiment, settings=settings or (), options=given)
-    space = search_space(config, where=str(experiment))
-    if not space.parameters:
-        raise UserError(f"{experiment}: search.parameters: is empty; name at least one to vary")
-    folder = out or default_folder(config.name)
-    check_free(folder, overwrite=overwrite)
-    # Imported only now: they take seconds, and a mistake above is answered at once.
+        raise UserError("--trials: has no place beside --resume; --extend adds trials")
+    return resumed_plan(resume, **given)
+
+
+def _refuse(given: Mapping[str, object]) -> None:
+    for option, value in given.items():
+        if value:
+            raise UserError(f"{option}: has no place beside --resume or --extend")
+
+
+def _run(plan: Plan, *, overwrite: bool, dry_run: bool, verbose: bool) -> dict[str, Any] | None:
+    """Carries the plan out, and returns the run's result; None of a dry run."""
+    # Imported only now: they take seconds, and a mistake in the options is answered at once.
     from inat_ray.data.dataset import open_dataset
     from inat_ray.data.sources import check_source
-    from inat_ray.inspection.ending import announce, conclude, told_of_interruption
-    from inat_ray.inspection.observed import observed_log
+    from inat_ray.inspection.ending import announce, announce_warm_start, conclude
     from inat_ray.models.build import check_weights
-    from inat_ray.training.device import resolve_device
     from inat_ray.tuning.cluster import final_resources, ray_session, trial_resources
-    from inat_ray.tuning.runner import run_search
-    from inat_ray.tuning.search_end import finish_search
+    from inat_ray.tuning.resume import check_same_split
+    from inat_ray.tuning.warm_start import warm_start
 
-    console = options.console()
-    device = resolve_device(config.device)
+    config, console = plan.experiment, options.console()
+    known = [warm_start(path, config, plan.space) for path in plan.warm_start]
+    announce_warm_start(console, known)
     check_source(config.data)
     check_weights(config)
     console.print("[dim]starting the trials' processes[/]")
@@ -61,14 +126,41 @@ def main(
         trial_resources(config)
         final_resources(config)
         dataset = open_dataset(config.data, progress=True)
-        run = create_run(folder, config, overwrite=overwrite)
+        if plan.is_new:
+            run = create_run(plan.folder, config, overwrite=overwrite)
+        else:
+            run = RunFolder(plan.folder)
+            check_same_split(run, dataset)
         announce(console, run=run, data=dataset)
-        with told_of_interruption(console, run=run), observed_log(run, console) as log:
-            run_search(config, space=space, data=dataset, run=run, log=log)
-            winner, result = finish_search(config, data=dataset, run=run, log=log, device=device)
+        winner, result = _search(plan, data=dataset, run=run, known=known)
     conclude(console, run=run, result=result, model=winner)
-    if as_json:
-        options.print_json(result)
+    return result
+
+
+def _search(
+    plan: Plan, *, data: "DataSet", run: RunFolder, known: "Sequence[WarmStart]"
+) -> tuple[Experiment, dict[str, Any]]:
+    """The search itself, written into the run's log; the winner's experiment and the result."""
+    from inat_ray.inspection.ending import told_of_interruption
+    from inat_ray.inspection.observed import observed_log
+    from inat_ray.training.device import resolve_device
+    from inat_ray.tuning import search
+    from inat_ray.tuning.search_end import finish_search
+
+    config, console = plan.experiment, options.console()
+    device = resolve_device(config.device)
+    begun = run.log.exists()
+    with (
+        told_of_interruption(console, run=run),
+        observed_log(run, console, resumed=begun) as log,
+    ):
+        if log.history.run is None:
+            trials = [trial for source in known for trial in source.trials]
+            search.begin(config, space=plan.space, log=log, known=trials)
+        else:
+            search.carry_on(log=log, more_trials=plan.more_trials)
+        search.run_search(config, space=plan.space, data=data, run=run, log=log)
+        return finish_search(config, data=data, run=run, log=log, device=device)
 
 
 if __name__ == "__main__":

@@ -158,6 +158,7 @@ def _train(
                 purpose="search",
                 experiment=config,
                 parameters={},
+                epochs_done=start.epochs_done,
             )
         result = training_result(trial, experiment=config, data=data)
         result["workers"] = config.resources.workers_per_trial

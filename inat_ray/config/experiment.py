@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -65,6 +66,9 @@ class DataConfig(Settings):
     """Share of each class's training images that validate; unused where a layout brings its own."""
     test_fraction: Fraction = 0.2
     """Share of each class set aside for the test; used only for plain class folders."""
+    share: float = Field(1.0, gt=0, le=1)
+    """Share of each class's training and validation images that is used, the same ones every time:
+    for a quick look, or a study of many runs. The test set is always whole."""
     split_seed: int = Field(42, ge=0)
     """Decides which images validate. Not the run's seed, so every seed sees the same split."""
     max_bad_fraction: float = Field(0.01, ge=0, le=1)
@@ -302,26 +306,68 @@ class Metric(Settings):
 
 
 class EarlyStopping(Settings):
-    """Asynchronous successive halving (ASHA, Li et al., MLSys 2020), by stopping."""
+    """Which trials end before their last epoch.
 
-    kind: Literal["asha", "none"] = "asha"
+    asha: asynchronous successive halving (Li et al., MLSys 2020) by stopping: a trial at a rung
+    goes on if it is among the best 1/reduction_factor of those that have been there so far.
+    asha_promotion: the paper's own form. A trial at a rung is paused, and goes on when it is among
+    the best 1/reduction_factor; its process takes another trial meanwhile.
+    median: a trial ends whose best is below the median of the others' means so far (Golovin et
+    al., KDD 2017).
+    """
+
+    kind: Literal["asha", "asha_promotion", "median", "none"] = "asha"
     min_epochs: int = Field(1, ge=1)
     """Epochs that every trial gets: the first rung."""
     reduction_factor: int = Field(3, ge=2)
-    """At each rung the best 1/reduction_factor go on; rungs lie reduction_factor apart."""
+    """Rungs lie at min_epochs x reduction_factor^k."""
+    min_trials: int = Field(5, ge=1)
+    """median: trials that must have been at an epoch before one is stopped there."""
+
+
+class Confirm(Settings):
+    """The best trials of a search, trained again with other seeds, so that luck does not win."""
+
+    top: int = Field(3, ge=1, le=100)
+    """How many configurations."""
+    seeds: int = Field(3, ge=2, le=100)
+    """Trainings of each."""
+
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def _seconds(value: Any) -> Any:
+    """'90m' as seconds; what is no such text stays as it is."""
+    if isinstance(value, str) and value[-1:] in UNITS:
+        try:
+            return float(value[:-1]) * UNITS[value[-1]]
+        except ValueError:
+            return value
+    return value
 
 
 class SearchConfig(Settings):
-    """A sweep over parts of the experiment."""
+    """A sweep over parts of the experiment; the first budget that is spent ends it."""
 
     method: Literal["random", "bayes", "grid"] = "random"
     """grid: every point of a finite space once, the parameter listed last varying fastest."""
     metric: Metric = Metric()
     trials: int | None = Field(None, ge=1, le=MAX_TRIALS)
-    """None: 10 for random and bayes, every point for grid."""
+    """Budget. None: 10 for random and bayes, every point for grid."""
+    epochs: int | None = Field(None, ge=1)
+    """Budget: epochs of all trials together."""
+    time: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_seconds)] = None
+    """Budget: seconds of the search, or text like 90m, 8h, 2d. Pauses between a run and its
+    resumption do not count. Trials end after the epoch that they are in."""
+    target: float | None = None
+    """Budget: the search ends when a trial's metric is as good as this."""
     parameters: dict[str, dict[str, Any]] = {}
     """Dotted name of a setting -> its distribution, in the notation of a W&B sweep."""
+    first: list[dict[str, Any]] = []
+    """Points to try first: dotted name -> value; what is not named is as in the experiment."""
     early_stopping: EarlyStopping = EarlyStopping()
+    confirm: Confirm | None = None
 
 
 class Resources(Settings):

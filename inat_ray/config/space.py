@@ -8,7 +8,8 @@ rate on its log scale without knowing that it is one.
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from statistics import NormalDist
 from typing import Any, Literal
 
@@ -45,6 +46,9 @@ class Categorical:
         """The place of a value. Raises ValueError where it is none of them."""
         return [_canonical(v) for v in self.values].index(_canonical(value))
 
+    def contains(self, value: JSON) -> bool:
+        return _canonical(value) in map(_canonical, self.values)
+
     def from_unit(self, u: float) -> JSON:
         total = 0.0
         for value, probability in zip(self.values, self.probabilities, strict=True):
@@ -74,6 +78,11 @@ class Numeric:
     def at(self, place: int) -> Number:
         """The value at `place`, counted from 0, ascending; only where there are finitely many."""
         return self._multiple(self._multiples[place])
+
+    def contains(self, value: JSON) -> bool:
+        """Whether it can give this value."""
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number and self.low <= value <= self.high and self.settle(value) == value
 
     def from_unit(self, u: float) -> Number:
         """The value at quantile u in [0, 1)."""
@@ -158,6 +167,8 @@ class ParameterSpec(BaseModel):
     mu: Number | None = None
     sigma: float | None = Field(None, gt=0)
     q: Number | None = Field(None, gt=0)
+    when: dict[str, JSON] | None = None
+    """Name of a parameter above -> the value, or list of values, for which this one exists."""
 
 
 _TAKES: dict[str, tuple[set[str], set[str]]] = {
@@ -173,24 +184,67 @@ _TAKES: dict[str, tuple[set[str], set[str]]] = {
 }
 
 
+Conditions = Mapping[str, Mapping[str, tuple[JSON, ...]]]
+"""Parameter -> {another parameter: its values for which the first one exists}."""
+
+
 @dataclass(frozen=True)
 class SearchSpace:
-    """Dotted name of a setting -> how its value is drawn."""
+    """Dotted name of a setting -> how its value is drawn, and for which values of others."""
 
     parameters: Mapping[str, Parameter]
+    conditions: Conditions = field(default_factory=dict)
+    first: tuple[dict[str, JSON], ...] = ()
+    """Points to be tried first."""
 
     def from_units(self, units: Mapping[str, float]) -> dict[str, JSON]:
-        return {name: p.from_unit(units[name]) for name, p in self.parameters.items()}
+        """The point at these quantiles; without the parameters whose condition it fails."""
+        point: dict[str, JSON] = {}
+        for name, parameter in self.parameters.items():
+            if self.exists(name, point):
+                point[name] = parameter.from_unit(units[name])
+        return point
+
+    def existing(self, point: Mapping[str, JSON]) -> dict[str, JSON]:
+        """`point` without the parameters whose condition it fails."""
+        kept: dict[str, JSON] = {}
+        for name in self.parameters:
+            if name in point and self.exists(name, kept):
+                kept[name] = point[name]
+        return kept
+
+    def exists(self, name: str, point: Mapping[str, JSON]) -> bool:
+        """Whether a point has the parameter, given its values of the parameters above."""
+        return all(
+            other in point and _canonical(point[other]) in map(_canonical, values)
+            for other, values in self.conditions.get(name, {}).items()
+        )
 
     @property
-    def sizes(self) -> list[int]:
-        """How many values each parameter has, in order; only where all are finite."""
-        return [p.size for p in self.parameters.values() if p.size is not None]
+    def is_finite(self) -> bool:
+        return all(parameter.size is not None for parameter in self.parameters.values())
 
-    @property
-    def points(self) -> int:
-        """Points of the grid of all values; only where all parameters are finite."""
-        return math.prod(self.sizes)
+    @cached_property
+    def grid(self) -> list[dict[str, JSON]] | None:
+        """Every point, the parameter listed last varying fastest; None if more than MAX_TRIALS."""
+        points: list[dict[str, JSON]] = [{}]
+        for name, parameter in self.parameters.items():
+            if parameter.size is None:
+                return None
+            wide = [self.exists(name, point) for point in points]
+            if sum(parameter.size if w else 1 for w in wide) > MAX_TRIALS:
+                return None
+            points = [
+                wider
+                for point, exists in zip(points, wide, strict=True)
+                for wider in (_widened(point, name, parameter) if exists else [point])
+            ]
+        return points
+
+
+def _widened(point: dict[str, JSON], name: str, parameter: Parameter) -> list[dict[str, JSON]]:
+    assert parameter.size is not None
+    return [point | {name: parameter.at(place)} for place in range(parameter.size)]
 
 
 def search_space(experiment: Experiment, *, where: str = "experiment") -> SearchSpace:
@@ -198,7 +252,8 @@ def search_space(experiment: Experiment, *, where: str = "experiment") -> Search
 
     Raises UserError naming `where` (the file), the parameter, the value and what is allowed.
     """
-    parameters = {}
+    parameters: dict[str, Parameter] = {}
+    conditions: dict[str, dict[str, tuple[JSON, ...]]] = {}
     for name, spec in experiment.search.parameters.items():
         place = f"{where}: search.parameters.{name}"
         if name.split(".")[0] not in SEARCHABLE:
@@ -206,13 +261,20 @@ def search_space(experiment: Experiment, *, where: str = "experiment") -> Search
                 f"{place}: a sweep varies seed, and settings below model and recipe;"
                 " data and split are the same for every trial"
             )
+        if "when" in spec:
+            conditions[name] = _condition(spec["when"], above=parameters, place=f"{place}.when")
         parameters[name] = parse_parameter(spec, place)
+        met = {other: values[0] for other, values in conditions.get(name, {}).items()}
         for value in _extremes(parameters[name]):
-            _try_value(experiment, name, value, place)
-    space = SearchSpace(parameters)
+            _try_value(experiment, name, value, met=met, place=place)
+    space = SearchSpace(parameters, conditions)
     if experiment.search.method == "grid":
         _check_grid(space, f"{where}: search.parameters")
-    return space
+    first = [
+        _first_point(experiment, given, space=space, place=f"{where}: search.first[{number}]")
+        for number, given in enumerate(experiment.search.first)
+    ]
+    return replace(space, first=tuple(first))
 
 
 def parse_parameter(spec: Mapping[str, JSON], place: str) -> Parameter:
@@ -227,7 +289,7 @@ def parse_parameter(spec: Mapping[str, JSON], place: str) -> Parameter:
             raise UserError(f"{place}: no such key '{key}'; allowed: {allowed}") from None
         raise UserError(f"{place}.{explain_details(details, key)}") from None
     distribution = read.distribution or _implied_distribution(read, place)
-    _check_keys(distribution, set(spec) - {"distribution"}, place)
+    _check_keys(distribution, set(spec) - {"distribution", "when"}, place)
     if distribution == "constant":
         return Categorical(values=(read.value,), probabilities=(1.0,))
     if distribution == "categorical":
@@ -259,10 +321,56 @@ def _check_grid(space: SearchSpace, place: str) -> None:
                 f"{place}.{name}: a grid tries every value, and this range has no end of them;"
                 " allowed: constant, categorical, int_uniform, q_uniform, q_log_uniform_values"
             )
-    if space.points > MAX_TRIALS:
-        raise UserError(
-            f"{place}: a grid of {space.points:,} points; at most {MAX_TRIALS:,} are allowed"
-        )
+    if space.grid is None:
+        raise UserError(f"{place}: a grid of more than {MAX_TRIALS:,} points; that is the most")
+
+
+def _condition(
+    when: JSON, *, above: Mapping[str, Parameter], place: str
+) -> dict[str, tuple[JSON, ...]]:
+    """`when` as {parameter: values}. Raises UserError where it names what is not above."""
+    if not isinstance(when, Mapping) or not when:
+        raise UserError(f"{place}: {when}: should be a mapping of parameters above to values")
+    found = {}
+    for name, wanted in when.items():
+        if name not in above:
+            known = ", ".join(above) or "none"
+            raise UserError(f"{place}: {name}: is no parameter above this one; those are: {known}")
+        # A list is several values, unless the parameter's own values are lists and it is one.
+        several = isinstance(wanted, list) and not above[name].contains(wanted)
+        values = tuple(wanted) if several else (wanted,)
+        for value in values:
+            if not above[name].contains(value):
+                raise UserError(f"{place}.{name}: {value}: is no value of that parameter")
+        if not values:
+            raise UserError(f"{place}.{name}: the list is empty; at least one value is needed")
+        found[name] = values
+    return found
+
+
+def _first_point(
+    experiment: Experiment, given: Mapping[str, JSON], *, space: SearchSpace, place: str
+) -> dict[str, JSON]:
+    """A point of `search.first`. Raises UserError where it is not one of the space."""
+    for name in given:
+        if name not in space.parameters:
+            raise UserError(f"{place}: {name}: is no parameter of search.parameters")
+    tree = experiment.model_dump(mode="json")
+    point = space.existing(
+        {name: given.get(name, value_at(tree, name)) for name in space.parameters}
+    )
+    for name, value in point.items():
+        if not space.parameters[name].contains(value):
+            origin = "" if name in given else ", which is the experiment's own,"
+            raise UserError(f"{place}: {name}: {value}{origin} is no value that the space has")
+    return point
+
+
+def value_at(tree: JSON, name: str) -> JSON:
+    """The setting of that dotted name in an experiment's tree; None where there is none."""
+    for part in name.split("."):
+        tree = tree.get(part) if isinstance(tree, Mapping) else None
+    return tree
 
 
 def trial_experiment(base: Experiment, *, parameters: dict[str, JSON], seed: int) -> Experiment:
@@ -349,9 +457,12 @@ def _extremes(parameter: Parameter) -> list[JSON]:
     ]
 
 
-def _try_value(experiment: Experiment, name: str, value: JSON, place: str) -> None:
+def _try_value(
+    experiment: Experiment, name: str, value: JSON, *, met: Mapping[str, JSON], place: str
+) -> None:
+    """`met`: values of other parameters under which this one exists."""
     try:
-        with_parameters(experiment, {name: value})
+        with_parameters(experiment, {**met, name: value})
     except KeyError:
         raise UserError(f"{place}: there is no setting of that name") from None
     except ValidationError as error:

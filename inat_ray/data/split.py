@@ -52,8 +52,8 @@ class Split:
 def split_pack(pack: Pack, config: DataConfig) -> Split:
     """Keeps the parts that the layout gave, and splits off by class what it did not.
 
-    A function of the pack's names, labels, roles and digests, of the fractions and of
-    `split_seed`; the order of the images does not matter. Byte-identical images end in one
+    A function of the pack's names, labels, roles and digests, of the fractions, of `share` and
+    of `split_seed`; the order of the images does not matter. Byte-identical images end in one
     subset: where the sides are ours to choose they go together, where the layout fixed them
     (or they stand in two classes) they leave the training side.
 
@@ -67,10 +67,12 @@ def split_pack(pack: Pack, config: DataConfig) -> Split:
         fraction = config.validation_fraction
         joined |= _split_off("validation", fraction, sides, pack=pack, config=config)
     left_out = _copies_on_an_earlier_side(pack, sides)
+    copies = joined | left_out
+    left_out = left_out | _beyond_the_share(pack, sides, config)
     kept = [(i, side) for i, side in enumerate(sides) if i not in left_out]
     split = {s: _ascending(i for i, side in kept if side == s) for s in SUBSETS}
     _check_every_class(split, pack)
-    return Split(**split, duplicates=tuple(sorted(pack.names[i] for i in joined | left_out)))
+    return Split(**split, duplicates=tuple(sorted(pack.names[i] for i in copies)))
 
 
 def _ascending(indices: Iterable[int]) -> Indices:
@@ -128,6 +130,19 @@ def _copies_on_an_earlier_side(pack: Pack, sides: Sequence[SubsetName]) -> set[i
     for digest, place in zip(pack.digests, order, strict=True):
         last[digest] = max(last[digest], place)
     return {i for i, place in enumerate(order) if place < last[pack.digests[i]]}
+
+
+def _beyond_the_share(pack: Pack, sides: Sequence[SubsetName], config: DataConfig) -> set[int]:
+    """Images of training and validation that `share` leaves out: the last by rank in each class."""
+    if config.share == 1:
+        return set()
+    groups: dict[tuple[SubsetName, int], list[int]] = defaultdict(list)
+    for i in sorted(range(len(sides)), key=lambda i: _rank(pack.names[i], config.split_seed)):
+        if sides[i] != "test":
+            groups[sides[i], int(pack.labels[i])].append(i)
+    return {
+        i for group in groups.values() for i in group[max(1, round(config.share * len(group))) :]
+    }
 
 
 def _check_every_class(split: dict[SubsetName, Indices], pack: Pack) -> None:

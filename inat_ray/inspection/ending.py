@@ -15,7 +15,8 @@ from inat_ray.inspection.study_table import study_table
 from inat_ray.tuning.result import Result, write_result
 from inat_ray.tuning.run_folder import RunFolder
 from inat_ray.tuning.run_log import read_history
-from inat_ray.tuning.study import seed_is_searched
+from inat_ray.tuning.study import is_confirmed, seed_is_searched
+from inat_ray.tuning.warm_start import WarmStart
 
 SHOWN_NAMES = 5
 
@@ -46,6 +47,12 @@ def announce_training(console: Console, experiment: Experiment, *, classes: int)
         )
 
 
+def announce_warm_start(console: Console, known: Sequence[WarmStart]) -> None:
+    """What other runs tell the searcher, and what of them does not fit."""
+    for note in (note for source in known for note in source.notes):
+        console.print(f"[bold]known[/] {escape(note)}", soft_wrap=True)
+
+
 def conclude(console: Console, *, run: RunFolder, result: Result, model: Experiment) -> None:
     """Writes result.json and the model's experiment; prints tables, result and next steps."""
     write_result(result, run.result)
@@ -57,6 +64,8 @@ def conclude(console: Console, *, run: RunFolder, result: Result, model: Experim
         rows = result["search"]["study"]
         trained = {row["trials"][0]: row["trainable_parameters"] for row in rows}
         console.print(study_table(history, width=console.width, trainable=trained))
+    if is_confirmed(history):
+        console.print(study_table(history, purpose="confirm", width=console.width))
     print_result(console, result)
     console.print(
         f"TensorBoard: [bold]tensorboard --logdir {escape(str(run.tensorboard))}[/]\n"
@@ -84,9 +93,9 @@ def told_of_interruption(console: Console, *, run: RunFolder) -> Iterator[None]:
             f" are kept in {escape(str(run.path))}",
             soft_wrap=True,
         )
-        if history.run is not None and history.run.method == "train":
-            command = f"python -m inat_ray.train --resume {run.path}"
-            console.print(f"go on with: [bold]{escape(command)}[/]", soft_wrap=True)
+        command = "train" if history.run and history.run.method == "train" else "sweep"
+        line = escape(f"python -m inat_ray.{command} --resume {run.path}")
+        console.print(f"go on with: [bold]{line}[/]", soft_wrap=True)
         raise
 
 

@@ -2,15 +2,16 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import get_args
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from inat_ray.tuning.history import History, TrialHistory
+from inat_ray.tuning.records import JSON, EpochEnded, TrialState
 from inat_ray.tuning.result import Result
-from inat_ray.tuning.run_log import JSON, EpochEnded, History, TrialHistory, TrialState
 
 SHOWN_TRIALS = 10
 
@@ -69,11 +70,16 @@ def value_text(value: JSON) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
+def cells_text(parameters: Mapping[str, JSON], names: Iterable[str]) -> list[str]:
+    """The values of these parameters; - for one whose condition is not met."""
+    return [value_text(parameters[name]) if name in parameters else "-" for name in names]
+
+
 def states_text(history: History) -> str:
     """'12 of 20 trials: 3 finished, 9 stopped'."""
     assert history.run is not None
     counts = counts_text(Counter(trial.state for trial in history.searched))
-    started = f"{len(history.searched)} of {history.run.trials} trials"
+    started = f"{len(history.searched)} of {history.planned_trials} trials"
     return f"{started}: {counts}" if counts else started
 
 
@@ -105,7 +111,7 @@ def _leaderboard(history: History, *, most: int, apart: bool) -> Table:
         table.add_column(title, no_wrap=apart, style="dim")
     ranking = history.leaderboard()[:most]
     for rank, trial in enumerate(ranking, start=1):
-        values = [value_text(trial.parameters[name]) for name in names]
+        values = cells_text(trial.parameters, names)
         shown = values if apart else [parameters_text(trial.parameters)]
         table.add_row(str(rank), *_scores(history, trial, metrics), *shown)
     if more := len(history.searched) - len(ranking):

@@ -16,15 +16,8 @@ from inat_ray.inspection.leaderboard import (
     percent,
     states_text,
 )
-from inat_ray.tuning.run_log import (
-    AnyRecord,
-    EpochEnded,
-    History,
-    TrialEnded,
-    TrialHistory,
-    TrialResumed,
-    TrialStarted,
-)
+from inat_ray.tuning.history import History, TrialHistory
+from inat_ray.tuning.records import AnyRecord, EpochEnded, TrialEnded, TrialResumed, TrialStarted
 
 REFRESHES_PER_SECOND = 2
 SECONDS_BETWEEN_LINES = 10.0
@@ -148,7 +141,7 @@ def ending_line(history: History, trial: TrialHistory) -> str:
     assert history.run is not None
     ended = sum(t.state != "running" for t in history.searched)
     best = best_text(history)
-    return f"[{ended}/{history.run.trials}] {line}" + (f"; {best}" if best else "")
+    return f"[{ended}/{history.planned_trials}] {line}" + (f"; {best}" if best else "")
 
 
 def standing_line(history: History, *, now: float) -> str:
@@ -195,7 +188,7 @@ def _work(history: History) -> tuple[float, float, int]:
         len(trial.epochs) / trial.planned_epochs if trial.state == "running" else 1.0
         for trial in history.searched
     ]
-    return history.run.time, sum(shares), history.run.trials
+    return history.run.time, sum(shares), history.planned_trials
 
 
 def duration(seconds: float) -> str:

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from rich import box
 from rich.table import Table
 
-from inat_ray.inspection.leaderboard import LABELS, fits, parameters_text, short_names, value_text
-from inat_ray.tuning.run_log import History
+from inat_ray.inspection.leaderboard import LABELS, cells_text, fits, parameters_text, short_names
+from inat_ray.tuning.history import History
+from inat_ray.tuning.records import Purpose
 from inat_ray.tuning.study import (
     SEED,
     Configuration,
@@ -18,16 +19,31 @@ from inat_ray.tuning.study import (
 Trainable = Mapping[str, int]
 """Trial id -> parameters that it trains."""
 
+TITLES: dict[Purpose, str] = {
+    "search": "configurations over seeds",
+    "confirm": "the best, trained again with other seeds",
+}
 
-def study_table(history: History, *, width: int = 80, trainable: Trainable | None = None) -> Table:
-    """The configurations of a search over seeds, best first, and whether the best two differ.
+
+def study_table(
+    history: History,
+    *,
+    purpose: Purpose = "search",
+    width: int = 80,
+    trainable: Trainable | None = None,
+) -> Table:
+    """Configurations over seeds, best first, and whether the best two differ.
+
+    `purpose`: those of a search over seeds, or those that were confirmed.
 
     Each parameter has a column where all fit into `width` characters; else they share one.
     Rows without a rank have fewer trials than others, and do not compete. `trainable` adds a
     column: what a configuration's first trial trains.
     """
-    apart = _study(history, trainable=trainable, apart=True)
-    return apart if fits(apart, width) else _study(history, trainable=trainable, apart=False)
+    apart = _study(history, purpose, trainable=trainable, apart=True)
+    if fits(apart, width):
+        return apart
+    return _study(history, purpose, trainable=trainable, apart=False)
 
 
 def doubt(ranking: Sequence[Configuration], *, metric: str) -> str | None:
@@ -45,14 +61,16 @@ def doubt(ranking: Sequence[Configuration], *, metric: str) -> str | None:
     return f"The best two cannot be told apart: their means differ by {gap}, and {reason}."
 
 
-def _study(history: History, *, trainable: Trainable | None, apart: bool) -> Table:
+def _study(
+    history: History, purpose: Purpose, *, trainable: Trainable | None, apart: bool
+) -> Table:
     """With a column a parameter (`apart`), or with one column for all, which folds."""
     assert history.run is not None
-    metric, ranking = history.run.metric, configurations(history)
+    metric, ranking = history.run.metric, configurations(history, purpose=purpose)
     names = short_names([name for name in history.run.parameters if name != SEED])
     trained = [] if trainable is None else ["trained"]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.title, table.title_justify = f"{history.run.name}: configurations over seeds", "left"
+    table.title, table.title_justify = f"{history.run.name}: {TITLES[purpose]}", "left"
     table.caption, table.caption_justify = doubt(ranking, metric=metric), "left"
     for title in ("#", "n", f"{LABELS[metric]}, mean ± sd", *trained, "s/epoch"):
         table.add_column(title, no_wrap=True)
@@ -60,7 +78,7 @@ def _study(history: History, *, trainable: Trainable | None, apart: bool) -> Tab
         table.add_column(title, no_wrap=apart, style="dim")
     for place, configuration in enumerate(ranking, start=1):
         rank = str(place) if configuration.n == ranking[0].n else "-"
-        values = [value_text(configuration.parameters[name]) for name in names]
+        values = cells_text(configuration.parameters, names)
         shown = values if apart else [parameters_text(configuration.parameters)]
         table.add_row(rank, *_numbers(configuration, metric=metric, trainable=trainable), *shown)
     return table

@@ -7,7 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from inat_ray.tuning.run_log import JSON, History, ParameterKind, TrialHistory
+from inat_ray.tuning.history import History, TrialHistory
+from inat_ray.tuning.records import JSON, ParameterKind
 from inat_ray.tuning.study import SEED
 
 EPOCH_METRICS = (
@@ -20,6 +21,9 @@ EPOCH_METRICS = (
     "seconds",
     "images_per_second",
 )
+
+ABSENT = object()
+"""Of a parameter whose condition a trial does not meet: no value, which is not JSON's null."""
 
 
 def write_tables(history: History, folder: Path) -> None:
@@ -67,7 +71,7 @@ def epochs_table(history: History) -> pa.Table:
 def _parameter_columns(history: History, trials: Sequence[TrialHistory]) -> dict[str, pa.Array]:
     kinds = history.run.parameters if history.run else {}
     return {
-        name: _parameter_column([trial.parameters[name] for trial in trials], kind)
+        name: _parameter_column([trial.parameters.get(name, ABSENT) for trial in trials], kind)
         for name, kind in kinds.items()
         if name != SEED  # every trial has one, searched or not: a column of its own
     }
@@ -75,14 +79,16 @@ def _parameter_columns(history: History, trials: Sequence[TrialHistory]) -> dict
 
 def _parameter_column(values: list[JSON], kind: ParameterKind) -> pa.Array:
     """Numbers are whole where all are; strings are JSON where any value is no string."""
+    given = [value for value in values if value is not ABSENT]
+    if kind == "string" and not all(isinstance(value, str) for value in given):
+        values = [value if value is ABSENT else json.dumps(value) for value in values]
+    cells = [None if value is ABSENT else value for value in values]
     if kind == "boolean":
-        return pa.array(values, pa.bool_())
+        return pa.array(cells, pa.bool_())
     if kind == "number":
-        whole = bool(values) and all(isinstance(value, int) for value in values)
-        return pa.array(values, pa.int64() if whole else pa.float64())
-    if all(isinstance(value, str) for value in values):
-        return pa.array(values, pa.string())
-    return pa.array([json.dumps(value) for value in values], pa.string())
+        whole = bool(given) and all(isinstance(value, int) for value in given)
+        return pa.array(cells, pa.int64() if whole else pa.float64())
+    return pa.array(cells, pa.string())
 
 
 def _write(table: pa.Table, path: Path) -> None:

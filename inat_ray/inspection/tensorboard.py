@@ -18,14 +18,16 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (
 )
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from inat_ray.tuning.run_log import (
+from inat_ray.tuning.history import History
+from inat_ray.tuning.records import (
     JSON,
     AnyRecord,
     EpochEnded,
-    History,
     ParameterKind,
     RunStarted,
     TrialEnded,
+    TrialPaused,
+    TrialResumed,
     TrialStarted,
     TrialState,
 )
@@ -57,6 +59,7 @@ STATUS: dict[TrialState, int] = {
     "finished": api_pb2.STATUS_SUCCESS,
     "stopped": api_pb2.STATUS_SUCCESS,
     "diverged": api_pb2.STATUS_FAILURE,
+    "out_of_memory": api_pb2.STATUS_FAILURE,
     "failed": api_pb2.STATUS_FAILURE,
     "interrupted": api_pb2.STATUS_FAILURE,
 }
@@ -94,7 +97,9 @@ class TensorBoardObserver:
         self.folder = folder
         self.history = History()
         self._open: dict[str, EventFile] = {}
-        """By trial id; closed when the trial ends, since a sweep may have thousands."""
+        """By trial id; closed when the trial ends or pauses, since a sweep may have thousands."""
+        self._cut_off: dict[str, TrialEnded] = {}
+        """Endings that are written only at the close: the trial may go on before."""
 
     def __call__(self, record: AnyRecord) -> None:
         self.history.add(record)
@@ -105,13 +110,20 @@ class TensorBoardObserver:
                 self._start(record)
             case EpochEnded():
                 self._epoch(record)
+            case TrialPaused():
+                self._close(record.trial_id)
+            case TrialEnded(state="interrupted"):
+                self._cut_off[record.trial_id] = record
+            case TrialResumed():
+                self._cut_off.pop(record.trial_id, None)
             case TrialEnded():
                 self._end(record)
 
     def close(self) -> None:
-        for file in self._open.values():
-            file.close()
-        self._open.clear()
+        for record in self._cut_off.values():
+            self._end(record)
+        for trial_id in list(self._open):
+            self._close(trial_id)
 
     def _declare(self, record: RunStarted) -> None:
         kinds = record.parameters | {"seed": "number"}
@@ -148,13 +160,24 @@ class TensorBoardObserver:
             values[BEST] = best.val_accuracy
         scalars = Summary(value=[Summary.Value(tag=t, simple_value=v) for t, v in values.items()])
         event = Event(wall_time=record.time, step=record.epoch, summary=scalars)
-        self._open[record.trial_id].write(event)
+        self._file(record).write(event)
 
     def _end(self, record: TrialEnded) -> None:
         end = SessionEndInfo(status=STATUS[record.state], end_time_secs=record.time)
-        file = self._open.pop(record.trial_id)
-        file.write(_hparams(record, metadata.SESSION_END_INFO_TAG, session_end_info=end))
-        file.close()
+        ending = _hparams(record, metadata.SESSION_END_INFO_TAG, session_end_info=end)
+        self._file(record).write(ending)
+        self._close(record.trial_id)
+
+    def _file(self, record: EpochEnded | TrialEnded) -> EventFile:
+        """The trial's open file; another one beside the first after a pause."""
+        if record.trial_id not in self._open:
+            folder = self.folder / record.trial_id
+            self._open[record.trial_id] = EventFile(folder, started=record.time)
+        return self._open[record.trial_id]
+
+    def _close(self, trial_id: str) -> None:
+        if file := self._open.pop(trial_id, None):
+            file.close()
 
     def _kind(self, name: str) -> ParameterKind:
         assert self.history.run is not None

@@ -1,6 +1,7 @@
 """What training writes to disk: states to go on from, and models to keep. Nothing is pickled."""
 
 import json
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,11 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     partial = path.with_suffix(".partial")
     torch.save(state, partial)
     partial.replace(path)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether the file is there and has an end: after a power failure it may have none."""
+    return path.is_file() and zipfile.is_zipfile(path)
 
 
 def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:

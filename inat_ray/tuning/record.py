@@ -8,24 +8,26 @@ from typing import Literal
 from inat_ray.config.experiment import Experiment
 from inat_ray.data.dataset import DataSet
 from inat_ray.training.run import Job, TrainedEpoch
-from inat_ray.tuning.run_folder import RunFolder
-from inat_ray.tuning.run_log import (
+from inat_ray.tuning.history import TrialHistory
+from inat_ray.tuning.records import (
     JSON,
+    LOG_VERSION,
     EpochEnded,
-    RunLog,
     RunStarted,
     TrialEnded,
-    TrialHistory,
     TrialResumed,
     TrialStarted,
     TrialState,
 )
+from inat_ray.tuning.run_folder import RunFolder
+from inat_ray.tuning.run_log import RunLog
 
 
 def single_run_started(experiment: Experiment) -> RunStarted:
     """The first record of a run that trains one configuration."""
     metric = experiment.search.metric
     return RunStarted(
+        version=LOG_VERSION,
         name=experiment.name,
         method="train",
         metric=metric.name,
@@ -55,14 +57,15 @@ def record_training(
     purpose: Literal["search", "final"],
     experiment: Experiment,
     parameters: dict[str, JSON],
+    epochs_done: int = 0,
 ) -> TrialHistory:
     """Consumes a training's epochs into the log, its start and its ending too.
 
-    A training that the log knows already goes on. An interruption or an error is recorded and
-    raised again.
+    A training that the log knows already goes on after `epochs_done`. An interruption or an error
+    is recorded and raised again.
     """
-    if known := log.history.trials.get(trial_id):
-        log.append(TrialResumed(trial_id=trial_id, epochs=len(known.epochs)))
+    if trial_id in log.history.trials:
+        log.append(TrialResumed(trial_id=trial_id, epochs=epochs_done))
     else:
         log.append(
             TrialStarted(

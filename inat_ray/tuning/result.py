@@ -15,10 +15,12 @@ from inat_ray.config.space import trial_experiment
 from inat_ray.data.dataset import DataSet
 from inat_ray.models.complexity import complexity
 from inat_ray.training.metrics import Metrics
-from inat_ray.tuning.run_log import History, LookAtTest, TrialHistory
+from inat_ray.tuning.history import History, TrialHistory
+from inat_ray.tuning.records import LookAtTest
 from inat_ray.tuning.study import (
     Configuration,
     configurations,
+    is_confirmed,
     seed_is_searched,
     winning_trial,
 )
@@ -100,7 +102,8 @@ def search_result(history: History, *, experiment: Experiment, data: DataSet) ->
     assert winner is not None
     best = winner.best(history.run.metric, history.run.goal)
     spent = sum(len(trial.epochs) for trial in trials)
-    result = {
+    result: Result = {
+        "ended": history.ended,
         "winner": winner.trial_id,
         "parameters": winner.parameters,
         history.run.metric: getattr(best, history.run.metric),
@@ -109,11 +112,14 @@ def search_result(history: History, *, experiment: Experiment, data: DataSet) ->
         "epochs_saved": sum(trial.planned_epochs for trial in trials) - spent,
     }
     if seed_is_searched(history):
-        result["study"] = [
-            configuration_result(configuration, experiment=experiment, data=data)
-            for configuration in configurations(history)
-        ]
+        result["study"] = _study(configurations(history), experiment, data)
+    if is_confirmed(history):
+        result["confirmed"] = _study(configurations(history, purpose="confirm"), experiment, data)
     return result
+
+
+def _study(found: list[Configuration], experiment: Experiment, data: DataSet) -> list[Result]:
+    return [configuration_result(c, experiment=experiment, data=data) for c in found]
 
 
 def configuration_result(

@@ -1,16 +1,62 @@
-"""A training that goes on where it was cut off."""
+"""Runs that go on where they were cut off: the checks before, and where a training stands."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from inat_ray.config.difference import differences
 from inat_ray.config.errors import UserError
+from inat_ray.config.experiment import Experiment
+from inat_ray.config.load import load_experiment
 from inat_ray.data.dataset import DataSet
 from inat_ray.data.split import Split
+from inat_ray.tuning.history import History, TrialHistory
 from inat_ray.tuning.run_folder import RunFolder
-from inat_ray.tuning.run_log import TrialHistory, read_history
+from inat_ray.tuning.run_log import read_history
+
+ALLOWED_BESIDE = "only settings of resources and device, and --data for images that were moved"
 
 CONTINUED = ("running", "interrupted", "failed")
 """States of a training that can go on; `running` is what a killed process leaves."""
+
+
+def same_experiment(run: RunFolder, now: Experiment, *, option: str) -> None:
+    """Raises UserError where the run's own experiment is another, with the difference."""
+    if found := differences(stored_experiment(run, option=option), now):
+        raise UserError(
+            f"{option} {run.path}: goes on with the run's own experiment, and this one differs:"
+            f" {'; '.join(found)}; {ALLOWED_BESIDE} may change"
+        )
+
+
+def stored_experiment(run: RunFolder, *, option: str) -> Experiment:
+    """The resolved experiment of a run. Raises UserError where there is no run."""
+    if not run.experiment.exists():
+        raise UserError(f"{option} {run.path}: holds no run")
+    return load_experiment(run.experiment)
+
+
+def check_resumable(run: RunFolder, history: History) -> None:
+    """Raises UserError where there is nothing to resume in a run of `sweep`."""
+    _check_is_search(run, history, option="--resume")
+    if run.result.exists() and not history.unfinished:
+        raise UserError(
+            f"--resume {run.path}: the sweep is complete; --extend {run.path} --trials N adds to it"
+        )
+
+
+def check_extendable(run: RunFolder, history: History) -> None:
+    """Raises UserError where a run of `sweep` has not come to its end yet."""
+    _check_is_search(run, history, option="--extend")
+    if history.ended is None:
+        raise UserError(
+            f"--extend {run.path}: the search has not ended yet;"
+            f" --resume {run.path} goes on with it"
+        )
+
+
+def _check_is_search(run: RunFolder, history: History, *, option: str) -> None:
+    if history.run is not None and history.run.method == "train":
+        raise UserError(f"{option} {run.path}: is a run of train; train --resume goes on with it")
 
 
 @dataclass(frozen=True)
@@ -30,7 +76,7 @@ def starting_point(run: RunFolder, *, data: DataSet, trial_id: str) -> StartingP
     Raises UserError where the run holds no training that can go on, or on other data.
     """
     trial = _interrupted(run, trial_id)
-    _check_same_split(run, data)
+    check_same_split(run, data)
     if not trial.epochs:
         return BEGINNING
     newest = trial.epochs[-1]
@@ -58,7 +104,8 @@ def _interrupted(run: RunFolder, trial_id: str) -> TrialHistory:
     return trial
 
 
-def _check_same_split(run: RunFolder, data: DataSet) -> None:
+def check_same_split(run: RunFolder, data: DataSet) -> None:
+    """Raises UserError where the images are not those that the run began with."""
     before = Split.read(run.split, data.pack)
     for name in data.SUBSETS:
         if getattr(before, name).tolist() != data.subset(name).tolist():

@@ -1,11 +1,14 @@
-"""The search on Ray Tune: our pure decisions, plugged into Tune's interfaces.
+"""A search on Ray Tune: our pure decisions, plugged into Tune's interfaces.
 
 Tune starts processes, places them and carries results; what it is told comes from the run
-log, and what it tells goes there first.
+log, and what it tells goes there first. A trial of Tune's is one piece of work: a trial of ours
+up to its next stop, so a promoted or resumed trial is a new one to Tune.
 """
 
 import json
+import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,34 +17,37 @@ from ray._common.constants import HEAD_NODE_RESOURCE_NAME
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from inat_ray.config.experiment import EarlyStopping, Experiment
-from inat_ray.config.space import Numeric, Parameter, SearchSpace
+from inat_ray.config.errors import RunFailedError
+from inat_ray.config.experiment import Experiment
 from inat_ray.data.dataset import DataSet
+from inat_ray.training.checkpoint import is_whole
+from inat_ray.tuning.agenda import WAIT, Agenda, Work
+from inat_ray.tuning.budget import spent_budget
 from inat_ray.tuning.cluster import TrialResources, trial_resources
-from inat_ray.tuning.run_folder import RunFolder
-from inat_ray.tuning.run_log import (
+from inat_ray.tuning.failures import DISK_FULL, is_disk_full, state_after_error
+from inat_ray.tuning.records import (
     EpochEnded,
-    ParameterKind,
-    RunLog,
-    RunStarted,
+    Reason,
     TrialEnded,
-    TrialStarted,
+    TrialPaused,
+    TrialState,
 )
+from inat_ray.tuning.run_folder import RunFolder
+from inat_ray.tuning.run_log import RunLog
 from inat_ray.tuning.schedulers import state_after_epoch
-from inat_ray.tuning.searchers import Suggest, planned_trials, searcher
 from inat_ray.tuning.trial import Trial, TrialContext
 
 
-def run_search(
-    experiment: Experiment, *, space: SearchSpace, data: DataSet, run: RunFolder, log: RunLog
-) -> None:
-    """Runs every trial of the experiment's search to its end; needs Ray to be up.
+def run_agenda(
+    experiment: Experiment, agenda: Agenda, *, data: DataSet, run: RunFolder, log: RunLog
+) -> Reason:
+    """Runs all work that the agenda has, and returns why it has no more; needs Ray to be up.
 
     Everything that happens is in `log`. Raises UserError where no trial fits on the cluster,
-    KeyboardInterrupt after the trials that were running are marked as interrupted.
+    RunFailedError where a disk is full, KeyboardInterrupt after the trials that were running are
+    marked as interrupted.
     """
     resources = trial_resources(experiment)
-    log.append(_run_started(experiment, space))
     context = TrialContext(
         experiment=experiment,
         data=data,
@@ -52,22 +58,22 @@ def run_search(
         tune.with_parameters(Trial, context=context),
         _resources_of_trial_process(resources),
     )
-    recorder = Recorder(experiment, log)
+    desk = Desk(experiment, agenda, run=run, log=log)
     # Tune insists on a folder of its own for state that nothing here reads.
     with tempfile.TemporaryDirectory(prefix="inat_ray-tune-") as scratch:
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
-                search_alg=LogSearcher(experiment, space=space, log=log),
-                scheduler=LogScheduler(experiment.search.early_stopping, recorder),
-                num_samples=planned_trials(experiment.search, space),
+                search_alg=DeskSearcher(desk),
+                scheduler=DeskScheduler(desk),
+                num_samples=-1,  # until the agenda is empty
                 max_concurrent_trials=resources.slots,
                 reuse_actors=True,
             ),
             run_config=tune.RunConfig(
                 name="search",
                 storage_path=scratch,
-                callbacks=[recorder],
+                callbacks=[DeskCallback(desk)],
                 # `Trial.step` has written the state already; Tune's copy would be a second.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 verbose=0,
@@ -76,8 +82,9 @@ def run_search(
         try:
             tuner.fit()
         except KeyboardInterrupt:
-            recorder.interrupt()
+            desk.interrupt()
             raise
+    return desk.outcome()
 
 
 def _resources_of_trial_process(resources: TrialResources) -> dict[str, float]:
@@ -90,28 +97,104 @@ def _resources_of_trial_process(resources: TrialResources) -> dict[str, float]:
     return {"CPU": 0, HEAD_NODE_RESOURCE_NAME: 0.001}
 
 
-def _run_started(experiment: Experiment, space: SearchSpace) -> RunStarted:
-    search = experiment.search
-    return RunStarted(
-        name=experiment.name,
-        method=search.method,
-        metric=search.metric.name,
-        goal=search.metric.goal,
-        trials=planned_trials(search, space),
-        epochs=experiment.recipe.epochs,
-        parameters={name: parameter_kind(p) for name, p in space.parameters.items()},
-    )
+class Desk:
+    """Where Tune's events meet the log: hands out work, takes in epochs, notes how trials end.
 
+    State: the log; `reason`, once the agenda is empty; `broken`, once the run cannot go on. An
+    error in a callback would only fail Tune's trial, so it is kept here until all have stopped.
+    """
 
-def parameter_kind(parameter: Parameter) -> ParameterKind:
-    """What all values of a parameter have in common."""
-    if isinstance(parameter, Numeric):
-        return "number"
-    if all(isinstance(value, bool) for value in parameter.values):
-        return "boolean"
-    # A bool is an int to Python, but not to a reader of the table.
-    numbers = (isinstance(v, int | float) and not isinstance(v, bool) for v in parameter.values)
-    return "number" if all(numbers) else "string"
+    def __init__(
+        self, experiment: Experiment, agenda: Agenda, *, run: RunFolder, log: RunLog
+    ) -> None:
+        self.experiment, self.agenda = experiment, agenda
+        self.run, self.log = run, log
+        self.reason: Reason | None = None
+        self.broken: RunFailedError | None = None
+
+    def next_work(self) -> dict[str, Any] | str | None:
+        """A trial for Tune, or what Tune's searchers say for 'not now' and 'no more'."""
+        if self.broken or self.reason:
+            return str(Searcher.FINISHED)
+        work = self.agenda(self.log.history)
+        if work == WAIT:
+            return None
+        if not isinstance(work, Work):
+            self.reason = work
+            return str(Searcher.FINISHED)
+        work = self._from_what_is_there(work)
+        return self._config(work) if self._append(work.record()) else str(Searcher.FINISHED)
+
+    def take_in(self, trial_id: str, result: Mapping[str, Any]) -> bool:
+        """Records an epoch and what becomes of its trial; whether that goes on."""
+        if self.broken:
+            return False
+        epoch = EpochEnded(trial_id=trial_id, checkpoint=result["checkpoint"], **result["metrics"])
+        if not self._append(epoch):
+            return False
+        search, history = self.experiment.search, self.log.history
+        state = state_after_epoch(search.early_stopping, history, trial_id)
+        purpose = history.trials[trial_id].purpose
+        if state == "running" and purpose == "search" and spent_budget(search, history):
+            state = "stopped"
+        if state == "paused":
+            self._append(TrialPaused(trial_id=trial_id))
+        elif state != "running":
+            self.end(trial_id, state=state)
+        return state == "running"
+
+    def fail(self, trial_id: str, text: str) -> None:
+        """Records what a trial's error, with its traceback `text`, means for it and for the run."""
+        if is_disk_full(text):
+            self.broken = self.broken or RunFailedError(f"{trial_id}: {DISK_FULL}")
+        trial = self.log.history.trials[trial_id]
+        again = self.broken is not None or trial.losses < self.experiment.resources.max_failures
+        state, reason = state_after_error(text, may_go_on=again)
+        self.end(trial_id, state=state, error=reason)
+
+    def end(self, trial_id: str, *, state: TrialState, error: str | None = None) -> None:
+        recorded = self._append(TrialEnded(trial_id=trial_id, state=state, error=error))
+        if recorded and state != "interrupted":
+            # What is over is not gone on with; thousands of trials would fill the disk.
+            shutil.rmtree(self.run.checkpoints / trial_id, ignore_errors=True)
+
+    def interrupt(self) -> None:
+        """Of Ctrl-C: what was running is to go on when the run is resumed."""
+        for trial_id in list(self.log.history.active):
+            self.end(trial_id, state="interrupted")
+
+    def outcome(self) -> Reason:
+        """Why there is no more work. Raises RunFailedError where the run could not go on."""
+        if self.broken:
+            raise self.broken
+        assert self.reason is not None
+        return self.reason
+
+    def _append(self, record: Any) -> bool:
+        if self.broken and not isinstance(record, TrialEnded):
+            return False
+        try:
+            self.log.append(record)
+        except RunFailedError as error:
+            self.broken = self.broken or error
+            return False
+        return True
+
+    def _from_what_is_there(self, work: Work) -> Work:
+        """A trial whose checkpoint is gone or was cut off by a power failure starts anew."""
+        if work.checkpoint is None or is_whole(self.run.path / work.checkpoint):
+            return work
+        return work.from_the_start()
+
+    def _config(self, work: Work) -> dict[str, Any]:
+        return {
+            "trial_id": work.trial_id,
+            "seed": work.seed,
+            # One string: Tune would take dotted names and lists apart.
+            "parameters": json.dumps(work.parameters),
+            "epochs_done": work.epochs_done,
+            "checkpoint": work.checkpoint,
+        }
 
 
 class _StateIsInTheLog:
@@ -121,72 +204,27 @@ class _StateIsInTheLog:
         return {}
 
 
-class Recorder(_StateIsInTheLog, tune.Callback):
-    """Writes what Tune reports into the run log."""
+class DeskCallback(_StateIsInTheLog, tune.Callback):
+    """Tells the desk of trials that failed."""
 
-    def __init__(self, experiment: Experiment, log: RunLog) -> None:
-        self.experiment = experiment
-        self.log = log
-
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        self._start(trial.config)
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        self._start(trial.config)  # a process that never came up fails before it starts
-        self.end(trial.config["trial_id"], state="failed", error=_reason(trial.error_file))
-
-    def record_epoch(self, trial: Any, result: dict[str, Any]) -> None:
-        self.log.append(
-            EpochEnded(
-                trial_id=trial.config["trial_id"],
-                checkpoint=result["checkpoint"],
-                **result["metrics"],
-            )
-        )
-
-    def end(self, trial_id: str, *, state: Any, error: str | None = None) -> None:
-        self.log.append(TrialEnded(trial_id=trial_id, state=state, error=error))
-
-    def interrupt(self) -> None:
-        for trial in self.log.history.searched:
-            if trial.state == "running":
-                self.end(trial.trial_id, state="interrupted")
-
-    def _start(self, config: dict[str, Any]) -> None:
-        if config["trial_id"] in self.log.history.trials:
-            return
-        parameters = json.loads(config["parameters"])
-        self.log.append(
-            TrialStarted(
-                trial_id=config["trial_id"],
-                seed=config["seed"],
-                parameters=parameters,
-                epochs=parameters.get("recipe.epochs", self.experiment.recipe.epochs),
-            )
-        )
+        file = trial.error_file
+        text = Path(file).read_text(encoding="utf-8") if file else ""
+        self.desk.fail(trial.config["trial_id"], text)
 
 
-class LogSearcher(_StateIsInTheLog, Searcher):
-    """Asks the pure suggestion function, with the history as it is now."""
+class DeskSearcher(_StateIsInTheLog, Searcher):
+    """Tune asks for a configuration, and gets the next piece of work."""
 
-    def __init__(self, experiment: Experiment, *, space: SearchSpace, log: RunLog) -> None:
+    def __init__(self, desk: Desk) -> None:
         super().__init__()
-        self.suggestion: Suggest = searcher(experiment.search)
-        self.space = space
-        self.log = log
-        self.seed = experiment.seed
-        self.number = 0
+        self.desk = desk
 
-    def suggest(self, trial_id: str) -> dict[str, Any]:
-        parameters = self.suggestion(self.space, self.log.history, self.seed, self.number)
-        config = {
-            "trial_id": f"trial_{self.number:04d}",
-            "seed": int(parameters.get("seed", self.seed + self.number)),
-            # One string: Tune would take dotted names and lists apart.
-            "parameters": json.dumps(parameters),
-        }
-        self.number += 1
-        return config
+    def suggest(self, trial_id: str) -> Any:
+        return self.desk.next_work()
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -197,25 +235,19 @@ class LogSearcher(_StateIsInTheLog, Searcher):
         """The log is the state."""
 
 
-class LogScheduler(_StateIsInTheLog, FIFOScheduler):
-    """Records each epoch, then asks the pure decision function what becomes of the trial."""
+class DeskScheduler(_StateIsInTheLog, FIFOScheduler):
+    """Tune asks what becomes of a trial after an epoch; a pause too is an end to Tune."""
 
-    def __init__(self, settings: EarlyStopping, recorder: Recorder) -> None:
+    def __init__(self, desk: Desk) -> None:
         FIFOScheduler.__init__(self)
-        self.settings = settings
-        self.recorder = recorder
+        self.desk = desk
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        self.recorder.record_epoch(trial, trial_result(result))
-        trial_id = trial.config["trial_id"]
-        state = state_after_epoch(self.settings, self.recorder.log.history, trial_id)
-        if state == "running":
-            return str(TrialScheduler.CONTINUE)
-        self.recorder.end(trial_id, state=state)
-        return str(TrialScheduler.STOP)
+        goes_on = self.desk.take_in(trial.config["trial_id"], trial_result(result))
+        return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
 
 
-def trial_result(flat: dict[str, Any]) -> dict[str, Any]:
+def trial_result(flat: Mapping[str, Any]) -> dict[str, Any]:
     """What `Trial.step` returned, from the flat form in which Tune hands it on."""
     metrics = {
         key.removeprefix("metrics/"): value
@@ -223,10 +255,3 @@ def trial_result(flat: dict[str, Any]) -> dict[str, Any]:
         if key.startswith("metrics/")
     }
     return {"metrics": metrics, "checkpoint": flat["checkpoint"]}
-
-
-def _reason(error_file: str | None) -> str:
-    """The error's own sentence: the last line of the traceback that Tune has written."""
-    text = Path(error_file).read_text(encoding="utf-8") if error_file else ""
-    lines = [line for line in text.splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "the trial's process died"

@@ -1,10 +1,10 @@
-"""When a trial ends: decisions as pure functions of (settings, history, trial)."""
+"""When a trial ends, pauses or goes on: decisions as pure functions of (settings, history)."""
 
 import math
-from collections.abc import Sequence
 
 from inat_ray.config.experiment import EarlyStopping
-from inat_ray.tuning.run_log import History, TrialHistory, TrialState
+from inat_ray.tuning.history import History, TrialHistory
+from inat_ray.tuning.records import TrialState
 
 
 def state_after_epoch(settings: EarlyStopping, history: History, trial_id: str) -> TrialState:
@@ -18,9 +18,44 @@ def state_after_epoch(settings: EarlyStopping, history: History, trial_id: str) 
         return "diverged"
     if newest.epoch >= trial.planned_epochs:
         return "finished"
-    if settings.kind == "asha" and not _survives_its_rung(settings, history, trial):
-        return "stopped"
-    return "running"
+    if trial.purpose != "search":
+        return "running"
+    return _judged(settings, history, trial)
+
+
+def _judged(settings: EarlyStopping, history: History, trial: TrialHistory) -> TrialState:
+    """What early stopping makes of a trial that could go on."""
+    epoch = trial.epochs[-1].epoch
+    if settings.kind == "median":
+        return "stopped" if _is_below_median(settings, history, trial) else "running"
+    if settings.kind == "none" or not at_rung(settings, epoch):
+        return "running"
+    if settings.kind == "asha_promotion":
+        return "paused"
+    return "running" if _is_in_top(settings, history, trial) else "stopped"
+
+
+def promotable(settings: EarlyStopping, history: History, *, last: bool) -> str | None:
+    """The paused trial that goes on next, the one at the highest rung; None for none.
+
+    A trial is promoted that is among the best 1/reduction_factor at its rung (Li et al., MLSys
+    2020, algorithm 2). `last`: nothing else is left to do. Then the best at a rung goes on even
+    where that share is less than one trial, so that a search ends with a trained model.
+    """
+    for epoch in history.standings.paused_epochs:
+        found = history.standings.best_paused(epoch)
+        assert found is not None
+        number, rank = found
+        if rank < survivors(
+            history.standings.count(epoch), settings.reduction_factor, at_least=int(last)
+        ):
+            return history.numbered[number].trial_id
+    return None
+
+
+def survivors(trials: int, reduction_factor: int, *, at_least: int) -> int:
+    """How many of the trials at a rung go on."""
+    return max(at_least, trials // reduction_factor)
 
 
 def is_rung(epoch: int, *, min_epochs: int, reduction_factor: int) -> bool:
@@ -31,37 +66,30 @@ def is_rung(epoch: int, *, min_epochs: int, reduction_factor: int) -> bool:
     return rung == epoch
 
 
-def is_in_top(value: float, peers: Sequence[float], *, reduction_factor: int) -> bool:
-    """Whether `value` is among the best 1/reduction_factor of `peers` (higher is better).
-
-    `peers` includes `value`. At least one survives, so the first to reach a rung goes on
-    (ASHA does not wait: Li et al., MLSys 2020, algorithm 2).
-    """
-    survivors = max(1, len(peers) // reduction_factor)
-    return sum(peer > value for peer in peers) < survivors
-
-
-def _survives_its_rung(settings: EarlyStopping, history: History, trial: TrialHistory) -> bool:
-    epoch = trial.epochs[-1].epoch
-    if not is_rung(
+def at_rung(settings: EarlyStopping, epoch: int) -> bool:
+    """Whether successive halving compares trials after this epoch."""
+    return is_rung(
         epoch, min_epochs=settings.min_epochs, reduction_factor=settings.reduction_factor
-    ):
-        return True
-    peers = [
-        score
-        for other in history.searched
-        if (score := _score_at(history, other, epoch)) is not None
-    ]
-    value = _score_at(history, trial, epoch)
-    return value is not None and is_in_top(value, peers, reduction_factor=settings.reduction_factor)
+    )
 
 
-def _score_at(history: History, trial: TrialHistory, epoch: int) -> float | None:
-    """The metric after `epoch`, higher being better; None if not reached or not a number."""
-    assert history.run is not None
-    sign = 1 if history.run.goal == "maximize" else -1
-    for record in trial.epochs:
-        value: float = getattr(record, history.run.metric)
-        if record.epoch == epoch and math.isfinite(value):
-            return sign * value
-    return None
+def _is_in_top(settings: EarlyStopping, history: History, trial: TrialHistory) -> bool:
+    """Whether the trial is among the best at its rung so far; equals go on together.
+
+    The first to reach a rung goes on: ASHA does not wait.
+    """
+    newest = trial.epochs[-1]
+    score = history.score(newest)
+    if not math.isfinite(score):
+        return False
+    standings = history.standings
+    most = survivors(standings.count(newest.epoch), settings.reduction_factor, at_least=1)
+    return standings.better(newest.epoch, score) < most
+
+
+def _is_below_median(settings: EarlyStopping, history: History, trial: TrialHistory) -> bool:
+    epoch = trial.epochs[-1].epoch
+    if epoch < settings.min_epochs or history.standings.count(epoch) <= settings.min_trials:
+        return False
+    best = max(s for record in trial.epochs if math.isfinite(s := history.score(record)))
+    return best < history.standings.median_of_means(epoch)

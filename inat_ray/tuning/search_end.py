@@ -6,14 +6,19 @@ from inat_ray.config.errors import RunFailedError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.space import trial_experiment
 from inat_ray.data.dataset import DataSet
-from inat_ray.training.checkpoint import load_model
+from inat_ray.training.checkpoint import is_whole, load_model
+from inat_ray.tuning.history import History, TrialHistory
 from inat_ray.tuning.look import look_at_test
 from inat_ray.tuning.record import record_training, training_job
+from inat_ray.tuning.records import LookAtTest
 from inat_ray.tuning.result import Result, look_result, search_result, training_result
+from inat_ray.tuning.resume import BEGINNING, StartingPoint
 from inat_ray.tuning.run_folder import RunFolder
 from inat_ray.tuning.run_log import RunLog
 from inat_ray.tuning.study import winning_trial
 from inat_ray.tuning.winner import train_winner
+
+OVER = ("finished", "diverged")
 
 
 def finish_search(
@@ -21,27 +26,79 @@ def finish_search(
 ) -> tuple[Experiment, Result]:
     """Trains the winning trial's configuration again, keeps its best epoch, tests it once.
 
-    Returns the winner's resolved experiment and the run's result; needs Ray to be up.
-    Raises RunFailedError where no trial has a result, with the errors that were seen.
+    What of that the log has already is not done again: a search that was extended and has the same
+    winner keeps model and test result. Returns the winner's resolved experiment and the run's
+    result; needs Ray to be up. Raises RunFailedError where no trial has a result, with the errors
+    that were seen.
     """
     best = winning_trial(log.history)
     if best is None:
         errors = sorted({trial.error or trial.state for trial in log.history.searched})
         raise RunFailedError("no trial gave a result: " + "; ".join(errors))
     winner = trial_experiment(experiment, parameters=best.parameters, seed=best.seed)
-    job = training_job(winner, data=data, run=run, name="winner")
-    trial = record_training(
-        train_winner(job, run=run),
+    trial = final_training(log.history, best)
+    if trial is None or trial.state not in OVER:
+        trial = _train(winner, best, known=trial, data=data, run=run, log=log)
+    result = training_result(trial, experiment=winner, data=data)
+    result["search"] = search_result(log.history, experiment=experiment, data=data)
+    look = look_since(log.history, trial)
+    if look is None:
+        model = load_model(run.model)
+        look = look_at_test(model, data=data, device=device, run=run, log=log)
+    result |= look_result(look) | {"test_looks": len(log.history.looks)}
+    run.drop_checkpoints()
+    return winner, result
+
+
+def final_training(history: History, best: TrialHistory) -> TrialHistory | None:
+    """The training of this winner for the model that is kept, if it was begun."""
+    for trial in history.trials.values():
+        same = trial.parameters == best.parameters and trial.seed == best.seed
+        if trial.purpose == "final" and same:
+            return trial
+    return None
+
+
+def look_since(history: History, trial: TrialHistory) -> LookAtTest | None:
+    """The look at the test set with the model of this training; None if there was none."""
+    done = trial.epochs[-1].time if trial.epochs else trial.started
+    return next((look for look in history.looks if look.time >= done), None)
+
+
+def _train(
+    winner: Experiment,
+    best: TrialHistory,
+    *,
+    known: TrialHistory | None,
+    data: DataSet,
+    run: RunFolder,
+    log: RunLog,
+) -> TrialHistory:
+    trial_id = known.trial_id if known else _new_name(log.history)
+    job = training_job(winner, data=data, run=run, name=trial_id)
+    start = _starting_point(run, known)
+    return record_training(
+        train_winner(job, run=run, start=start),
         run=run,
         log=log,
-        trial_id="winner",
+        trial_id=trial_id,
         purpose="final",
         experiment=winner,
         parameters=best.parameters,
+        epochs_done=start.epochs_done,
     )
-    result = training_result(trial, experiment=winner, data=data)
-    result["search"] = search_result(log.history, experiment=experiment, data=data)
-    model = load_model(run.model)
-    result |= look_result(look_at_test(model, data=data, device=device, run=run, log=log))
-    run.drop_checkpoints()
-    return winner, result
+
+
+def _new_name(history: History) -> str:
+    """`winner`; of an extended search with another winner `winner_2`, and so on."""
+    number = 1 + sum(trial.purpose == "final" for trial in history.trials.values())
+    return "winner" if number == 1 else f"winner_{number}"
+
+
+def _starting_point(run: RunFolder, known: TrialHistory | None) -> StartingPoint:
+    """After the last epoch in the log; the beginning where its checkpoint is gone."""
+    if known is None or not known.epochs or known.epochs[-1].checkpoint is None:
+        return BEGINNING
+    newest = known.epochs[-1]
+    path = run.path.resolve() / str(newest.checkpoint)
+    return StartingPoint(newest.epoch, path) if is_whole(path) else BEGINNING

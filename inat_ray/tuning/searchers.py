@@ -3,20 +3,22 @@
 Nothing here keeps state, so a search can be replayed, resumed and simulated from its log.
 """
 
-import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 
 import numpy as np
-from hyperopt import Trials, hp, tpe
-from hyperopt.base import JOB_STATE_DONE, STATUS_OK, Domain
 
-from inat_ray.config.experiment import SearchConfig
-from inat_ray.config.space import Categorical, Parameter, SearchSpace
-from inat_ray.tuning.run_log import JSON, History, TrialHistory
+from inat_ray.config.experiment import EarlyStopping, SearchConfig
+from inat_ray.config.space import SearchSpace
+from inat_ray.tuning.history import History, point
+from inat_ray.tuning.records import JSON
+from inat_ray.tuning.schedulers import at_rung
+from inat_ray.tuning.tpe import Observation, propose
 
-Suggest = Callable[[SearchSpace, History, int, int], dict[str, JSON]]
-"""(space, history, seed, number of the trial, counted from 0) -> parameters."""
+Suggest = Callable[[SearchSpace, History, int, int], dict[str, JSON] | None]
+"""(space, history, seed, number of the trial, counted from 0) -> parameters; None where every
+point of the space has been tried."""
 
 DEFAULT_TRIALS = 10
 """Of a random or Bayesian search that does not say how many."""
@@ -24,27 +26,45 @@ DEFAULT_TRIALS = 10
 MAX_OBSERVATIONS = 500
 """TPE is told of the newest only: a suggestion's cost grows with them (25 ms at 2,000)."""
 
+DRAWS = 20
+"""How often a searcher draws again where a point was tried already, before it picks from those
+that were not."""
 
-def searcher(config: SearchConfig) -> Suggest:
+
+def searcher(config: SearchConfig, space: SearchSpace) -> Suggest:
     """The suggestion function of a search's method."""
-    if config.method == "random":
-        return suggest_random
     if config.method == "grid":
         return suggest_grid
+    startup = startup_trials(planned_trials(config, space))
 
-    def suggest(space: SearchSpace, history: History, seed: int, number: int) -> dict[str, JSON]:
-        if number < startup_trials(planned_trials(config, space)):
+    def suggest(
+        space: SearchSpace, history: History, seed: int, number: int
+    ) -> dict[str, JSON] | None:
+        if number < len(space.first):
+            return space.first[number]
+        if config.method == "random" or len(history.known) + number < startup:
             return suggest_random(space, history, seed, number)
-        return suggest_tpe(space, history, seed, number)
+        told = observations(space, history, config.early_stopping)
+        return suggest_tpe(space, history, seed, number, told=told)
 
     return suggest
 
 
 def planned_trials(config: SearchConfig, space: SearchSpace) -> int:
-    """How many trials a search runs: never more than the points of a grid."""
+    """How many trials a search runs: never more than the points of a finite space.
+
+    Where another budget ends the search, there is no number of trials to plan with.
+    """
+    budgets = (config.epochs, config.time, config.target)
+    wanted = config.trials
     if config.method == "grid":
-        return min(config.trials or space.points, space.points)
-    return config.trials or DEFAULT_TRIALS
+        assert space.grid is not None
+        return min(wanted or len(space.grid), len(space.grid))
+    if wanted is None:
+        wanted = DEFAULT_TRIALS if budgets == (None, None, None) else 100_000
+    if space.grid is not None:
+        return min(wanted, len(space.grid))
+    return wanted
 
 
 def startup_trials(trials: int) -> int:
@@ -56,113 +76,94 @@ def startup_trials(trials: int) -> int:
 
 
 def suggest_random(
-    space: SearchSpace, _history: History, seed: int, number: int
-) -> dict[str, JSON]:
-    """Independent draws; the number-th suggestion is the same whatever came before it."""
+    space: SearchSpace, history: History, seed: int, number: int
+) -> dict[str, JSON] | None:
+    """Independent draws; the number-th is the same whatever came before, but for points that
+    were tried already."""
     rng = np.random.default_rng([seed, number])
-    return space.from_units({name: float(rng.random()) for name in space.parameters})
+    draws = iter(lambda: space.from_units({n: rng.random() for n in space.parameters}), None)
+    return _untried(draws, space=space, history=history, rng=rng)
 
 
-def suggest_grid(space: SearchSpace, _history: History, _seed: int, number: int) -> dict[str, JSON]:
-    """The number-th point of the grid; the parameter listed last varies fastest."""
-    places = np.unravel_index(number, space.sizes)
-    return {
-        name: parameter.at(int(place))
-        for (name, parameter), place in zip(space.parameters.items(), places, strict=True)
-    }
+def suggest_grid(
+    space: SearchSpace, history: History, _seed: int, _number: int
+) -> dict[str, JSON] | None:
+    """The first point of the grid that was not tried; the parameter listed last varies fastest."""
+    assert space.grid is not None
+    number = len(history.searched)
+    ahead = (*space.grid[number:], *space.grid[:number])
+    return next((p for p in ahead if point(p) not in history.points), None)
 
 
-def suggest_tpe(space: SearchSpace, history: History, seed: int, number: int) -> dict[str, JSON]:
-    """HyperOpt's tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011)."""
-    searched = {name: p for name, p in space.parameters.items() if not _is_constant(p)}
-    if not searched:
-        return suggest_random(space, history, seed, number)
-    domain = Domain(_never_called, {name: _latent(name, p) for name, p in searched.items()})
-    trials = _as_hyperopt_trials(searched, observations(history))
-    rng_seed = int(np.random.default_rng([seed, number]).integers(2**31))
-    # Start-up is over when this is called, so HyperOpt's own random phase is switched off.
-    [proposal] = tpe.suggest([number], domain, trials, rng_seed, n_startup_jobs=0, verbose=False)
-    latents = proposal["misc"]["vals"]
-    return {
-        name: _decode(p, latents[name][0]) if name in searched else p.from_unit(0.0)
-        for name, p in space.parameters.items()
-    }
+def suggest_tpe(
+    space: SearchSpace, history: History, seed: int, number: int, *, told: Sequence[Observation]
+) -> dict[str, JSON] | None:
+    """HyperOpt's TPE, told of the observations."""
+    rng = np.random.default_rng([seed, number])
+    draws = iter(lambda: propose(space, told, seed=int(rng.integers(2**31))), None)
+    return _untried(draws, space=space, history=history, rng=rng)
 
 
-def observations(history: History) -> list[tuple[dict[str, JSON], float]]:
-    """(parameters, loss) of the search's trials, in order of start; lower is better.
+def observations(
+    space: SearchSpace, history: History, stopping: EarlyStopping
+) -> list[Observation]:
+    """What TPE is told, in order of start; lower losses are better.
 
-    A trial counts by its best epoch so far, running ones too. One that failed or diverged
-    without any result counts as the worst seen, so that TPE keeps away from such points;
-    NaN never gets through.
+    Like is compared with like: the metric after one and the same epoch, the last that enough
+    trials have reached (as BOHB does: Falkner et al., ICML 2018), not a score at epoch 2 beside a
+    final one. A trial that failed, diverged or ran out of memory counts as the worst seen, so that
+    TPE keeps away from such points; and so does one that has not come to that epoch yet, so that
+    trials that run at the same time spread out. NaN never gets through.
     """
-    assert history.run is not None
-    scored: list[tuple[TrialHistory, float | None]] = []
-    for trial in history.searched:
-        loss = _loss(trial, history.run.metric, history.run.goal)
-        if loss is not None or trial.state in ("failed", "diverged"):
-            scored.append((trial, loss))
-    known = [loss for _, loss in scored if loss is not None]
-    worst = max(known, default=0.0)
-    told = [
-        (trial.parameters, worst if loss is None or trial.state == "diverged" else loss)
-        for trial, loss in scored
+    level = level_of_comparison(history, stopping, enough=len(space.parameters) + 1)
+    reached = history.standings.scores.get(level, {})
+    losses = {number: -reached[number] for number in islice(reversed(reached), MAX_OBSERVATIONS)}
+    known = [
+        Observation(trial.parameters, loss=-history.turned(trial.values[level - 1]))
+        for trial in history.known[-MAX_OBSERVATIONS:]
+        if len(trial.values) >= level > 0
     ]
-    return told[-MAX_OBSERVATIONS:]
+    worst = max((*losses.values(), *(o.loss for o in known)), default=0.0)
+    pending = (t.number for t in history.active.values() if t.number not in losses)
+    bad = (t.number for t in islice(reversed(history.bad.values()), MAX_OBSERVATIONS))
+    losses |= dict.fromkeys((*pending, *bad), worst)
+    own = [Observation(history.numbered[n].parameters, losses[n]) for n in sorted(losses)]
+    return [*known, *own]
 
 
-def _loss(trial: TrialHistory, metric: str, goal: Any) -> float | None:
-    best = trial.best(metric, goal)
-    if best is None:
-        return None
-    value = float(getattr(best, metric))
-    return -value if goal == "maximize" else value
+def level_of_comparison(history: History, stopping: EarlyStopping, *, enough: int) -> int:
+    """The last epoch that `enough` trials have a score after, or as many as have one at all.
 
-
-def _is_constant(parameter: Parameter) -> bool:
-    return isinstance(parameter, Categorical) and len(parameter.values) == 1
-
-
-def _latent(name: str, parameter: Parameter) -> Any:
-    """HyperOpt's variable: the index of a category, or the quantile of a number.
-
-    Categories never reach HyperOpt themselves: it would turn lists into tuples.
+    Under successive halving only rungs and the last epoch count: between them are the survivors
+    on their way. 0 before any epoch.
     """
-    if isinstance(parameter, Categorical):
-        return hp.pchoice(name, [(p, i) for i, p in enumerate(parameter.probabilities)])
-    return hp.uniform(name, 0.0, 1.0)
+    counts = Counter({e: len(numbers) for e, numbers in history.standings.scores.items()})
+    for trial in history.known:
+        counts.update(range(1, len(trial.values) + 1))
+    assert history.run is not None
+    if stopping.kind in ("asha", "asha_promotion"):
+        last = history.run.epochs
+        counts = Counter({e: n for e, n in counts.items() if e == last or at_rung(stopping, e)})
+    enough = min(enough, max(counts.values(), default=0))
+    return max((epoch for epoch, count in counts.items() if count >= enough > 0), default=0)
 
 
-def _encode(parameter: Parameter, value: JSON) -> int | float:
-    if isinstance(parameter, Categorical):
-        return parameter.index(value)
-    return parameter.to_unit(value)
+def _untried(
+    draws: Iterator[dict[str, JSON]],
+    *,
+    space: SearchSpace,
+    history: History,
+    rng: np.random.Generator,
+) -> dict[str, JSON] | None:
+    """The first of a few draws that is no point of the search yet.
 
-
-def _decode(parameter: Parameter, latent: int | float) -> JSON:
-    if isinstance(parameter, Categorical):
-        return parameter.values[int(latent)]
-    return parameter.from_unit(min(float(latent), math.nextafter(1.0, 0.0)))
-
-
-def _as_hyperopt_trials(
-    searched: dict[str, Parameter], told: Sequence[tuple[dict[str, JSON], float]]
-) -> Trials:
-    trials = Trials()
-    for tid, (parameters, loss) in enumerate(told):
-        latents = {name: [_encode(p, parameters[name])] for name, p in searched.items()}
-        misc = {
-            "tid": tid,
-            "cmd": ("domain_attachment", "FMinIter_Domain"),
-            "idxs": {name: [tid] for name in searched},
-            "vals": latents,
-        }
-        [doc] = trials.new_trial_docs([tid], [None], [{"status": STATUS_OK, "loss": loss}], [misc])
-        doc["state"] = JOB_STATE_DONE
-        trials.insert_trial_doc(doc)
-    trials.refresh()
-    return trials
-
-
-def _never_called(_: Any) -> float:
-    raise AssertionError("HyperOpt only proposes; the trials are run by Ray Tune")
+    After so many it is any point of a finite space that was not tried; the last draw where the
+    space has no end.
+    """
+    for drawn in islice(draws, DRAWS):
+        if point(drawn) not in history.points:
+            return drawn
+    if space.grid is None:
+        return drawn
+    left = [p for p in space.grid if point(p) not in history.points]
+    return left[rng.integers(len(left))] if left else None

@@ -1,13 +1,13 @@
 """A search over seeds, read as a study: configurations are compared by mean, not by luck."""
 
-import json
 import math
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from inat_ray.tuning.run_log import JSON, History, TrialHistory
+from inat_ray.tuning.history import History, TrialHistory, point
+from inat_ray.tuning.records import JSON, Purpose
 
 SEED = "seed"
 """The parameter in which the trials of one configuration differ."""
@@ -47,29 +47,44 @@ def seed_is_searched(history: History) -> bool:
     return history.run is not None and SEED in history.run.parameters
 
 
-def configurations(history: History) -> list[Configuration]:
-    """The configurations of a search, best first: by the mean of their trials' best metric.
+def configurations(history: History, *, purpose: Purpose = "search") -> list[Configuration]:
+    """The configurations of a search or its confirmation, best first: by their trials' mean best.
 
     Only those with the most trials with a result compete: of many configurations with a single
     trial each, the best one was lucky. The others follow, by mean too.
     """
     assert history.run is not None
     groups: defaultdict[str, dict[int, TrialHistory]] = defaultdict(dict)
-    for trial in history.searched:
-        if _score(history, trial) is not None:
+    for trial in history.trials.values():
+        if trial.purpose == purpose and _score(history, trial) is not None:
             # Random search may draw a point twice; the same seed again is no new evidence.
-            groups[_canonical(_without_seed(trial.parameters))].setdefault(trial.seed, trial)
+            groups[point(_without_seed(trial.parameters))].setdefault(trial.seed, trial)
     found = [_configuration(history, list(trials.values())) for trials in groups.values()]
     most = max((c.n for c in found), default=0)
     sign = 1 if history.run.goal == "maximize" else -1
     return sorted(found, key=lambda c: (c.n == most, sign * c.mean), reverse=True)
 
 
+def distinct_configurations(history: History) -> list[TrialHistory]:
+    """The search's leaderboard with the best trial of each configuration alone."""
+    best: dict[str, TrialHistory] = {}
+    for trial in history.leaderboard():
+        best.setdefault(point(_without_seed(trial.parameters)), trial)
+    return list(best.values())
+
+
+def is_confirmed(history: History) -> bool:
+    return any(trial.purpose == "confirm" for trial in history.trials.values())
+
+
 def winning_trial(history: History) -> TrialHistory | None:
     """The trial whose configuration and seed the winner is trained with; None without a result.
 
-    Where seeds are searched it is the best configuration's first trial, else the best trial.
+    The best configuration's first trial, by the mean over the seeds of the confirmation or else
+    of the search; where no seeds were compared, the best trial.
     """
+    if is_confirmed(history) and (confirmed := configurations(history, purpose="confirm")):
+        return confirmed[0].trials[0]
     if seed_is_searched(history):
         return next((c.trials[0] for c in configurations(history)), None)
     return next(iter(history.leaderboard()), None)
@@ -104,8 +119,3 @@ def _score(history: History, trial: TrialHistory) -> float | None:
 
 def _without_seed(parameters: Mapping[str, JSON]) -> dict[str, JSON]:
     return {name: value for name, value in parameters.items() if name != SEED}
-
-
-def _canonical(parameters: Mapping[str, JSON]) -> str:
-    """Equal exactly where all values are the same JSON."""
-    return json.dumps(parameters, sort_keys=True)

@@ -31,8 +31,8 @@ class TrialContext:
 class Trial(tune.Trainable):
     """A job for Ray Tune: a step is an epoch, and the checkpoint is on disk before it is told.
 
-    It never ends itself: the scheduler, which has the log, decides after every epoch. The engine,
-    this process or a group of workers, goes on from trial to trial.
+    It never ends itself: the desk, which has the log, decides after every epoch. The engine, this
+    process or a group of workers, goes on from trial to trial.
     """
 
     def setup(self, config: dict[str, Any], context: TrialContext) -> None:  # type: ignore[override]
@@ -47,18 +47,23 @@ class Trial(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        newest = self.newest
+        epochs_done, checkpoint = self._stand()
         self.newest = done = self.engine.epoch(
-            self._job(),
-            epochs_done=newest.metrics.epoch if newest else 0,
-            resume_from=newest.checkpoint if newest else None,
+            self._job(), epochs_done=epochs_done, resume_from=checkpoint
         )
-        checkpoint = str(done.checkpoint.relative_to(self.context.run))
-        return {"metrics": asdict(done.metrics), "checkpoint": checkpoint}
+        written = str(done.checkpoint.relative_to(self.context.run))
+        return {"metrics": asdict(done.metrics), "checkpoint": written}
 
     def cleanup(self) -> None:
         if isinstance(self.engine, WorkerGroup):
             self.engine.close()
+
+    def _stand(self) -> tuple[int, Path | None]:
+        """Epochs done and the last one's checkpoint: here, or where the work was begun before."""
+        if self.newest is not None:
+            return self.newest.metrics.epoch, self.newest.checkpoint
+        checkpoint = self.config["checkpoint"]
+        return self.config["epochs_done"], self.context.run / checkpoint if checkpoint else None
 
     def _job(self) -> Job:
         experiment = trial_experiment(

@@ -8,40 +8,51 @@ import torch
 
 from inat_ray.training.delivery import Delivery, packed, this_node, unpacked
 from inat_ray.training.distributed import worker_group
-from inat_ray.training.run import Job, TrainedEpoch, Worker, train_to_the_end
+from inat_ray.training.run import Engine, Job, TrainedEpoch, Worker, train_to_the_end
 from inat_ray.tuning.cluster import TrialResources, final_resources
+from inat_ray.tuning.resume import StartingPoint
 from inat_ray.tuning.run_folder import RunFolder
 
 
-def train_winner(job: Job, *, run: RunFolder) -> Iterator[TrainedEpoch]:
+def train_winner(job: Job, *, run: RunFolder, start: StartingPoint) -> Iterator[TrainedEpoch]:
     """Trains on the GPUs of the cluster, or else with every CPU of a node.
 
     Each epoch is yielded as it ends; by then the job's best model so far is on disk.
     """
     resources = final_resources(job.experiment)
     if resources.workers == 1:
-        yield from _train_in_a_task(job, resources)
+        yield from _train_in_a_task(job, resources, start)
         return
     max_failures = job.experiment.resources.max_failures
     storage = run.path.resolve()
     with worker_group(resources.of_a_group, storage=storage, max_failures=max_failures) as workers:
-        yield from train_to_the_end(job, workers)
+        yield from _epochs(job, workers, start)
 
 
-def _train_in_a_task(job: Job, resources: TrialResources) -> Iterator[TrainedEpoch]:
+def _train_in_a_task(
+    job: Job, resources: TrialResources, start: StartingPoint
+) -> Iterator[TrainedEpoch]:
     threads = resources.cpus if resources.gpus else _cpus_of_largest_node()
     task: Any = ray.remote(_train).options(  # type: ignore[arg-type]
         num_cpus=threads, num_gpus=resources.gpus, num_returns="streaming", max_retries=0
     )
-    epochs = task.remote(job, device=resources.device, threads=threads, driver=this_node())
+    epochs = task.remote(job, start, device=resources.device, threads=threads, driver=this_node())
     for delivery in epochs:
         yield unpacked(ray.get(delivery), job)
 
 
-def _train(job: Job, *, device: torch.device, threads: int, driver: str) -> Iterator[Delivery]:
+def _train(
+    job: Job, start: StartingPoint, *, device: torch.device, threads: int, driver: str
+) -> Iterator[Delivery]:
     torch.set_num_threads(threads)
-    for done in train_to_the_end(job, Worker(device)):
+    for done in _epochs(job, Worker(device), start):
         yield packed(done, job, driver=driver)
+
+
+def _epochs(job: Job, engine: Engine, start: StartingPoint) -> Iterator[TrainedEpoch]:
+    return train_to_the_end(
+        job, engine, epochs_done=start.epochs_done, resume_from=start.checkpoint
+    )
 
 
 def _cpus_of_largest_node() -> int:

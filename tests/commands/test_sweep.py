@@ -87,9 +87,17 @@ def test_nothing_of_rays_own_is_printed_or_left(swept):
     assert not list(folder.rglob("progress.csv"))
 
 
+AS_A_USER = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("inat_ray.sweep", run_name="__main__", alter_sys=True)
+"""
+"""A shell's background jobs ignore Ctrl-C; this suite may be one, and its sweep must not."""
+
+
 def started(arguments: list[str], folder: Path) -> "subprocess.Popen[str]":
     """A long sweep in a process group of its own, once its first epochs are in the log."""
-    line = [sys.executable, "-m", "inat_ray.sweep", *arguments, "--out", str(folder)]
+    line = [sys.executable, "-c", AS_A_USER, *arguments, "--out", str(folder)]
     line += ["--set", "recipe.epochs=5000", "--set", "search.early_stopping={kind: none}"]
     process = subprocess.Popen(line, stderr=subprocess.PIPE, text=True, start_new_session=True)
     deadline = time.monotonic() + 120

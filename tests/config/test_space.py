@@ -187,7 +187,7 @@ def space_of(method: str, parameters: dict) -> SearchSpace:
 
 
 def test_a_grid_has_the_product_of_its_values_as_points():
-    assert space_of("grid", GRID).points == 10
+    assert len(space_of("grid", GRID).grid) == 10
 
 
 @pytest.mark.parametrize(
@@ -208,8 +208,8 @@ def test_a_grid_over_a_continuous_range_is_refused_with_what_is_allowed(spec):
 
 
 def test_a_grid_of_more_than_100_000_points_is_refused():
-    assert space_of("grid", GRID | {"seed": {"min": 1, "max": 10_000}}).points == 100_000
-    with pytest.raises(UserError, match="a grid of 100,010 points; at most 100,000"):
+    assert len(space_of("grid", GRID | {"seed": {"min": 1, "max": 10_000}}).grid) == 100_000
+    with pytest.raises(UserError, match="a grid of more than 100,000 points"):
         space_of("grid", GRID | {"seed": {"min": 0, "max": 10_000}})
 
 
@@ -247,3 +247,67 @@ def test_the_origins_space_has_1152_configurations():
     sizes = [len(p.values) for p in space.parameters.values() if isinstance(p, Categorical)]
     assert len(sizes) == len(space.parameters)
     assert math.prod(sizes) == 1152
+
+
+def conditional(when) -> dict:
+    return {
+        "recipe.optimizer": {"values": ["adamw", "sgd"]},
+        "recipe.momentum": {"min": 0.5, "max": 0.99, "when": when},
+    }
+
+
+def test_a_parameter_exists_where_its_condition_holds():
+    space = space_of("random", conditional({"recipe.optimizer": "sgd"}))
+    units = {"recipe.momentum": 0.5}
+    assert space.from_units({"recipe.optimizer": 0.1, **units}) == {"recipe.optimizer": "adamw"}
+    assert set(space.from_units({"recipe.optimizer": 0.9, **units})) == set(space.parameters)
+
+
+@pytest.mark.parametrize(
+    ("when", "message"),
+    [
+        ({"recipe.optimiser": "sgd"}, "recipe.optimiser: is no parameter above this one"),
+        ({"recipe.optimizer": "adagrad"}, "adagrad: is no value of that parameter"),
+        ({"recipe.optimizer": []}, "the list is empty"),
+        ("sgd", "should be a mapping"),
+    ],
+)
+def test_a_condition_that_can_never_hold_is_refused(when, message):
+    with pytest.raises(UserError, match=message):
+        space_of("random", conditional(when))
+
+
+def test_a_list_is_several_values_or_one_that_is_a_list():
+    filters = {"values": [[4] * 5, [8] * 5]}
+    dense = {"min": 8, "max": 9, "when": {"model.filters": [8] * 5}}
+    space = space_of("grid", {"model.filters": filters, "model.dense": dense})
+    assert space.grid == [
+        {"model.filters": [4] * 5},
+        {"model.filters": [8] * 5, "model.dense": 8},
+        {"model.filters": [8] * 5, "model.dense": 9},
+    ]
+
+
+def first_of(*points) -> tuple:
+    search = {"parameters": {"recipe.lr": {"min": 0.01, "max": 0.1}}, "first": list(points)}
+    return search_space(Experiment.model_validate({"search": search}), where="a.yaml").first
+
+
+def test_a_first_point_takes_what_it_does_not_name_from_the_experiment():
+    assert first_of({"recipe.lr": 0.02}) == ({"recipe.lr": 0.02},)
+    with pytest.raises(
+        UserError, match=r"first\[0\]: recipe.lr: 0.003, which is the experiment's own"
+    ):
+        first_of({})
+
+
+@pytest.mark.parametrize(
+    ("point", "message"),
+    [
+        ({"recipe.lr": 0.2}, r"search.first\[0\]: recipe.lr: 0.2 is no value that the space has"),
+        ({"recipe.ema": 1}, r"search.first\[0\]: recipe.ema: is no parameter"),
+    ],
+)
+def test_a_first_point_outside_the_space_is_refused(point, message):
+    with pytest.raises(UserError, match=message):
+        first_of(point)

@@ -205,3 +205,14 @@ def test_a_split_of_other_data_is_refused(tmp_path: Path) -> None:
     split_pack(pack, CONFIG).write(tmp_path / "split.json", pack)
     with pytest.raises(UserError, match=r"10 of its images are not in the data, oak/\d+ for one"):
         Split.read(tmp_path / "split.json", plain(ash=20, oak=10))
+
+
+def test_a_share_takes_as_much_of_every_class_and_the_whole_test_set() -> None:
+    pack = plain(ash=100, oak=50)
+    whole = split_pack(pack, CONFIG)
+    half = split_pack(pack, CONFIG.model_copy(update={"share": 0.5}))
+    assert sizes(half, pack, "train") == {"ash": 30, "oak": 15}
+    assert sizes(half, pack, "validation") == {"ash": 10, "oak": 5}
+    assert half.test.tolist() == whole.test.tolist()
+    assert members(half, pack, "train") < members(whole, pack, "train")
+    assert half.duplicates == ()

@@ -5,14 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from inat_ray.tuning.run_log import (
-    AnyRecord,
-    EpochEnded,
-    History,
-    RunStarted,
-    TrialEnded,
-    TrialStarted,
-)
+from inat_ray.tuning.history import History
+from inat_ray.tuning.records import AnyRecord, EpochEnded, RunStarted, TrialEnded, TrialStarted
 
 STARTED = 1_800_000_000.0
 """Seconds since 1970."""

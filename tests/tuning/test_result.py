@@ -8,8 +8,9 @@ from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
 from inat_ray.data.dataset import DataSet, open_dataset
 from inat_ray.models.complexity import complexity
+from inat_ray.tuning.history import History
+from inat_ray.tuning.records import EpochEnded, RunStarted, TrialEnded, TrialStarted
 from inat_ray.tuning.result import search_result, training_result, write_result
-from inat_ray.tuning.run_log import EpochEnded, History, RunStarted, TrialEnded, TrialStarted
 
 
 @pytest.fixture(scope="module")

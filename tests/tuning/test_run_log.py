@@ -1,19 +1,11 @@
 import math
 
 import pytest
-from pydantic import ValidationError
 
-from inat_ray.tuning.run_log import (
-    EpochEnded,
-    History,
-    LookAtTest,
-    RunLog,
-    RunStarted,
-    TrialEnded,
-    TrialStarted,
-    read_history,
-    read_records,
-)
+from inat_ray.config.errors import UserError
+from inat_ray.tuning.history import History
+from inat_ray.tuning.records import EpochEnded, LookAtTest, RunStarted, TrialEnded, TrialStarted
+from inat_ray.tuning.run_log import RunLog, read_history, read_records
 
 RUN = RunStarted(
     time=1.0,
@@ -95,7 +87,7 @@ def test_what_is_appended_is_read_back_the_same(run_records, tmp_path):
 
 def test_numbers_that_are_none_survive_the_disk(tmp_path):
     record = epoch("a", 1, loss=math.nan).model_copy(update={"val_loss": math.inf})
-    *_, read = read_records(written(tmp_path, started("a"), record))
+    *_, read = read_records(written(tmp_path, RUN, started("a"), record))
     assert math.isnan(read.train_loss)
     assert read.val_loss == math.inf
 
@@ -175,7 +167,7 @@ def test_a_log_that_is_opened_again_goes_on_where_it_was(run_records, tmp_path):
 def test_a_whole_line_that_is_no_record_is_damage_and_is_reported(tmp_path, line):
     path = written(tmp_path, RUN)
     path.write_text(path.read_text() + line + "\n")
-    with pytest.raises(ValidationError):
+    with pytest.raises(UserError, match="holds a line that is no record of this version"):
         list(read_records(path))
 
 
@@ -243,3 +235,19 @@ def test_a_leaderboard_by_loss_has_the_least_first():
         *(started("c"), epoch("c", 1, loss=math.nan)),
     )
     assert [trial.trial_id for trial in history.leaderboard()] == ["b", "a"]
+
+
+def test_a_log_of_a_newer_version_is_refused(tmp_path):
+    path = written(tmp_path, RUN)
+    path.write_text(path.read_text().replace('"version":1', '"version":99'))
+    with pytest.raises(UserError, match=r"newer inat_ray \(log version 99.*update"):
+        RunLog(tmp_path)
+
+
+def test_of_two_writers_the_second_is_refused_until_the_first_is_gone(tmp_path):
+    with RunLog(tmp_path) as log:
+        log.append(RUN)
+        with pytest.raises(UserError, match="another process is at work on this run"):
+            RunLog(tmp_path)
+    with RunLog(tmp_path) as log:
+        assert log.history.run == RUN

@@ -9,9 +9,10 @@ from inat_ray.config.load import load_experiment
 from inat_ray.config.space import search_space
 from inat_ray.data.dataset import DataSet, open_dataset
 from inat_ray.tuning.cluster import trial_resources
+from inat_ray.tuning.history import History
 from inat_ray.tuning.run_folder import RunFolder, create_run
-from inat_ray.tuning.run_log import History, RunLog
-from inat_ray.tuning.runner import run_search
+from inat_ray.tuning.run_log import RunLog
+from inat_ray.tuning.search import begin, run_search
 from inat_ray.tuning.study import configurations
 
 pytestmark = [
@@ -44,7 +45,9 @@ def small_experiment(data_folder: Path, small_settings, *more: str) -> Experimen
 def search(experiment: Experiment, data: DataSet, folder: Path) -> tuple[History, RunFolder]:
     run = create_run(folder, experiment, overwrite=False)
     with RunLog(run.log) as log:
-        run_search(experiment, space=search_space(experiment), data=data, run=run, log=log)
+        space = search_space(experiment)
+        begin(experiment, space=space, log=log)
+        run_search(experiment, space=space, data=data, run=run, log=log)
         return log.history, run
 
 
@@ -62,12 +65,12 @@ def grid(data_folder, small_settings, ray_instance, tmp_path_factory) -> tuple[H
     return search(experiment, open_dataset(experiment.data), folder)
 
 
-def test_every_trial_runs_to_its_end_and_names_checkpoints_that_exist(grid):
+def test_every_trial_runs_to_its_end_and_leaves_no_checkpoint(grid):
     history, run = grid
     assert [t.state for t in history.searched] == ["finished"] * 4
     assert [len(t.epochs) for t in history.searched] == [2] * 4
-    for trial in history.searched:
-        assert (run.path / trial.epochs[-1].checkpoint).exists()
+    assert history.ended == "trials"
+    assert not any(run.checkpoints.iterdir())
 
 
 def test_a_grid_over_seeds_runs_every_point_once_with_the_seed_of_the_point(grid):
@@ -115,8 +118,8 @@ def test_a_search_with_bad_rates_ends_with_a_diverged_trial(
         "recipe.weight_decay=10",
         "recipe.epochs=8",
         "model.batch_norm=false",
-        "search.trials=2",
-        "search.parameters.recipe.lr={values: [10.0]}",
+        "search.parameters.recipe.lr={values: [10.0, 9.0]}",
+        "search.early_stopping={kind: none}",
     )
     history, _ = search(experiment, data, tmp_path / "run")
     assert [trial.state for trial in history.searched] == ["diverged", "diverged"]
@@ -145,7 +148,7 @@ def test_trials_of_two_workers_run_one_after_another_and_give_everything_back(
         data_folder,
         small_settings,
         "search.trials=4",
-        "search.parameters.recipe.lr={values: [0.00001, 0.003]}",
+        "search.parameters.recipe.lr={values: [0.00001, 0.003, 0.001, 0.0001]}",
         "resources.workers_per_trial=2",
         "resources.max_concurrent=1",
     )
@@ -154,8 +157,6 @@ def test_trials_of_two_workers_run_one_after_another_and_give_everything_back(
     assert len(states) == 4
     assert set(states) <= {"finished", "stopped"}
     assert "finished" in states
-    for trial in history.searched:
-        assert (run.path / trial.epochs[-1].checkpoint).exists()
     assert ray.available_resources()["CPU"] == ray.cluster_resources()["CPU"]
     assert not [path for path in run.path.iterdir() if path.name.startswith("workers")]
 

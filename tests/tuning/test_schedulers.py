@@ -1,8 +1,9 @@
 import pytest
 
 from inat_ray.config.experiment import EarlyStopping
-from inat_ray.tuning.run_log import EpochEnded, History, RunStarted, TrialStarted
-from inat_ray.tuning.schedulers import is_in_top, is_rung, state_after_epoch
+from inat_ray.tuning.history import History
+from inat_ray.tuning.records import EpochEnded, RunStarted, TrialPaused, TrialResumed, TrialStarted
+from inat_ray.tuning.schedulers import is_rung, promotable, state_after_epoch, survivors
 
 ASHA = EarlyStopping(kind="asha", min_epochs=2, reduction_factor=3)
 
@@ -18,21 +19,23 @@ def history_of(curves: dict[str, list[float]], *, metric: str = "val_accuracy") 
     for trial_id, curve in curves.items():
         history.add(TrialStarted(trial_id=trial_id, seed=0, parameters={}, epochs=10))
         for epoch, value in enumerate(curve, start=1):
-            history.add(
-                EpochEnded(
-                    trial_id=trial_id,
-                    epoch=epoch,
-                    train_loss=value,
-                    train_accuracy=0.5,
-                    val_loss=value,
-                    val_accuracy=value,
-                    val_balanced_accuracy=value,
-                    lr=0.1,
-                    seconds=1.0,
-                    images_per_second=1.0,
-                )
-            )
+            history.add(epoch_of(trial_id, epoch, value))
     return history
+
+
+def epoch_of(trial_id: str, epoch: int, value: float) -> EpochEnded:
+    return EpochEnded(
+        trial_id=trial_id,
+        epoch=epoch,
+        train_loss=value,
+        train_accuracy=0.5,
+        val_loss=value,
+        val_accuracy=value,
+        val_balanced_accuracy=value,
+        lr=0.1,
+        seconds=1.0,
+        images_per_second=1.0,
+    )
 
 
 def test_rungs_lie_a_reduction_factor_apart():
@@ -40,10 +43,16 @@ def test_rungs_lie_a_reduction_factor_apart():
     assert rungs == [2, 6, 18, 54]
 
 
-def test_the_best_third_survives():
-    peers = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
-    survivors = [p for p in peers if is_in_top(p, peers, reduction_factor=3)]
-    assert survivors == [0.5, 0.6]
+def test_a_third_survives_rounded_down_but_for_the_least():
+    assert [survivors(n, 3, at_least=1) for n in (1, 2, 3, 5, 6, 9)] == [1, 1, 1, 1, 2, 3]
+    assert survivors(2, 3, at_least=0) == 0
+
+
+def test_the_best_third_goes_on():
+    curves = {f"t{value}": [value, value] for value in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)}
+    history = history_of(curves)
+    states = [state_after_epoch(ASHA, history, trial_id) for trial_id in curves]
+    assert states == ["stopped"] * 4 + ["running"] * 2
 
 
 def test_the_first_at_a_rung_goes_on():
@@ -84,3 +93,77 @@ def test_a_loss_that_is_no_number_ends_the_trial_as_diverged(value):
 def test_a_diverged_rival_does_not_count_at_a_rung():
     history = history_of({"a": [float("nan"), float("nan")], "b": [0.1, 0.1]})
     assert state_after_epoch(ASHA, history, "b") == "running"
+
+
+PROMOTION = EarlyStopping(kind="asha_promotion", min_epochs=2, reduction_factor=3)
+
+
+def paused_at(values: list[float]) -> History:
+    """Trials t0, t1, ... that are paused after two epochs with these values."""
+    history = history_of({f"t{number}": [value, value] for number, value in enumerate(values)})
+    for number in range(len(values)):
+        history.add(TrialPaused(trial_id=f"t{number}"))
+    return history
+
+
+def test_every_trial_pauses_at_a_rung():
+    history = history_of({"a": [0.9, 0.9], "b": [0.9]})
+    assert state_after_epoch(PROMOTION, history, "a") == "paused"
+    assert state_after_epoch(PROMOTION, history, "b") == "running"
+
+
+def test_of_two_none_is_promoted_and_of_three_the_best():
+    assert promotable(PROMOTION, paused_at([0.1, 0.3]), last=False) is None
+    assert promotable(PROMOTION, paused_at([0.1, 0.3, 0.2]), last=False) == "t1"
+
+
+def test_a_trial_that_was_promoted_makes_no_room_for_the_next():
+    history = paused_at([0.1, 0.3, 0.2])
+    history.add(TrialResumed(trial_id="t1", epochs=2))
+    assert promotable(PROMOTION, history, last=False) is None
+
+
+def test_when_nothing_else_is_left_the_best_goes_on():
+    assert promotable(PROMOTION, paused_at([0.1, 0.3]), last=True) == "t1"
+
+
+def test_of_equals_the_earlier_is_promoted_and_no_more_than_a_third():
+    history = paused_at([0.5, 0.5, 0.5])
+    assert promotable(PROMOTION, history, last=False) == "t0"
+    history.add(TrialResumed(trial_id="t0", epochs=2))
+    assert promotable(PROMOTION, history, last=False) is None
+
+
+def test_the_highest_rung_is_served_first():
+    history = paused_at([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
+    for trial_id in ("t5", "t4", "t3"):
+        history.add(TrialResumed(trial_id=trial_id, epochs=2))
+        for epoch in range(3, 7):
+            history.add(epoch_of(trial_id, epoch, 0.7))
+        history.add(TrialPaused(trial_id=trial_id))
+    assert promotable(PROMOTION, history, last=False) == "t3"  # of equals, the first to start
+
+
+MEDIAN = EarlyStopping(kind="median", min_epochs=2, min_trials=3)
+
+
+def test_below_the_median_of_the_others_means_a_trial_is_stopped():
+    curves = {"a": [0.5] * 4, "b": [0.6] * 4, "c": [0.7] * 4}
+    assert state_after_epoch(MEDIAN, history_of({**curves, "d": [0.1, 0.4]}), "d") == "stopped"
+    assert state_after_epoch(MEDIAN, history_of({**curves, "d": [0.65, 0.1]}), "d") == "running"
+
+
+def test_the_median_stops_none_before_min_epochs_or_with_few_rivals():
+    curves = {"a": [0.5] * 4, "b": [0.6] * 4, "c": [0.7] * 4}
+    assert state_after_epoch(MEDIAN, history_of({**curves, "d": [0.1]}), "d") == "running"
+    few = {"a": [0.5] * 4, "b": [0.6] * 4}
+    assert state_after_epoch(MEDIAN, history_of({**few, "d": [0.1, 0.1]}), "d") == "running"
+
+
+def test_a_confirmation_is_not_stopped_early():
+    history = history_of({"a": [0.9] * 4})
+    start = TrialStarted(trial_id="again", purpose="confirm", seed=1, parameters={}, epochs=10)
+    history.add(start)
+    for epoch in (1, 2):
+        history.add(epoch_of("again", epoch, 0.1))
+    assert state_after_epoch(ASHA, history, "again") == "running"

@@ -3,18 +3,28 @@ import math
 
 import pytest
 
-from inat_ray.config.experiment import Experiment, SearchConfig
+from inat_ray.config.experiment import EarlyStopping, Experiment, SearchConfig
 from inat_ray.config.space import SearchSpace, search_space
-from inat_ray.tuning.run_log import EpochEnded, History, RunStarted, TrialEnded, TrialStarted
+from inat_ray.tuning.history import History
+from inat_ray.tuning.records import (
+    EpochEnded,
+    RunStarted,
+    TrialEnded,
+    TrialKnown,
+    TrialStarted,
+)
 from inat_ray.tuning.searchers import (
+    level_of_comparison,
     observations,
     planned_trials,
     searcher,
     startup_trials,
     suggest_grid,
     suggest_random,
-    suggest_tpe,
 )
+
+NONE = EarlyStopping(kind="none")
+ASHA = EarlyStopping(kind="asha", min_epochs=1, reduction_factor=3)
 
 SPACE = {
     "recipe.lr": {"distribution": "log_uniform_values", "min": 1e-4, "max": 1.0},
@@ -26,7 +36,18 @@ SPACE = {
 
 @pytest.fixture
 def space() -> SearchSpace:
-    return search_space(Experiment.model_validate({"search": {"parameters": SPACE}}))
+    return space_of(SPACE)
+
+
+def space_of(parameters, **search) -> SearchSpace:
+    return search_space(Experiment.model_validate({"search": {"parameters": parameters, **search}}))
+
+
+def suggest_tpe(space: SearchSpace, history: History, seed: int, number: int):
+    """As in a Bayesian search whose start-up is over."""
+    config = SearchConfig(method="bayes", trials=1, early_stopping=NONE)
+    number_past_startup = max(number, 4)
+    return searcher(config, space)(space, history, seed, number_past_startup)
 
 
 def history_of(results, *, goal: str = "maximize") -> History:
@@ -118,26 +139,64 @@ def test_tpe_works_before_anything_is_known(space):
     assert set(suggest_tpe(space, history_of([]), 0, 0)) == set(SPACE)
 
 
-def test_a_trial_counts_by_its_best_epoch_and_never_by_nan():
-    told = observations(
-        history_of(
-            [
-                ({"a": 1}, [0.2, 0.6, 0.5], "stopped"),
-                ({"a": 2}, [0.4, float("nan")], "finished"),
-                ({"a": 3}, [], "failed"),
-                ({"a": 4}, [0.9, float("nan")], "diverged"),
-                ({"a": 5}, [], "running"),
-            ]
-        )
+def losses_of(history: History, stopping: EarlyStopping = NONE) -> dict[int, float]:
+    """What TPE is told, by the value of parameter `a`."""
+    space = space_of({"recipe.lr": {"values": [0.1, 0.01]}})
+    return {o.parameters["a"]: o.loss for o in observations(space, history, stopping)}
+
+
+def test_trials_are_compared_after_the_same_epoch():
+    """The last that two trials have reached, for a space of one parameter."""
+    history = history_of(
+        [
+            ({"a": 1}, [0.2, 0.6, 0.5], "finished"),
+            ({"a": 2}, [0.4, 0.3], "stopped"),
+            ({"a": 3}, [0.9], "stopped"),
+        ]
     )
-    losses = {parameters["a"]: loss for parameters, loss in told}
-    worst = -0.4
-    assert losses == {1: -0.6, 2: -0.4, 3: worst, 4: worst}
+    assert losses_of(history) == {1: -0.6, 2: -0.3}
+
+
+def test_trials_without_a_trustworthy_result_count_as_the_worst_seen():
+    history = history_of(
+        [
+            ({"a": 1}, [0.6], "finished"),
+            ({"a": 2}, [0.4, float("nan")], "finished"),
+            ({"a": 3}, [], "failed"),
+            ({"a": 4}, [0.9, float("nan")], "diverged"),
+            ({"a": 5}, [], "out_of_memory"),
+        ]
+    )
+    assert losses_of(history) == {1: -0.6, 2: -0.4, 3: -0.4, 4: -0.4, 5: -0.4}
+
+
+def test_a_trial_that_is_on_its_way_counts_as_the_worst_until_it_gets_there():
+    history = history_of([({"a": 1}, [0.6, 0.7], "finished"), ({"a": 2}, [0.4, 0.5], "finished")])
+    history.add(TrialStarted(trial_id="new", seed=0, parameters={"a": 3}, epochs=3))
+    history.add(epoch_record("new", 1, 0.9))
+    assert losses_of(history)[3] == -0.5
+    history.add(epoch_record("new", 2, 0.95))
+    assert losses_of(history)[3] == -0.95
+
+
+def test_under_successive_halving_only_rungs_and_the_last_epoch_are_levels():
+    history = history_of([({"a": n}, [0.1, 0.2], "stopped") for n in range(5)])
+    assert level_of_comparison(history, NONE, enough=3) == 2
+    assert level_of_comparison(history, ASHA, enough=3) == 1
+
+
+def test_what_another_run_has_found_is_told_too():
+    history = history_of([({"a": 1}, [0.6, 0.7], "finished"), ({"a": 2}, [0.4, 0.5], "finished")])
+    for number, values in ((3, [0.1, 0.9]), (4, [0.8])):
+        history.add(
+            TrialKnown(source="x", parameters={"a": number}, values=values, state="stopped")
+        )
+    assert losses_of(history) == {1: -0.7, 2: -0.5, 3: -0.9}
 
 
 def test_a_loss_is_minimized_as_it_is():
-    told = observations(history_of([({}, [0.2, 0.7], "finished")], goal="minimize"))
-    assert told[0][1] == pytest.approx(0.3)
+    history = history_of([({"a": 1}, [0.2, 0.7], "finished")], goal="minimize")
+    assert losses_of(history)[1] == pytest.approx(0.3)
 
 
 def test_small_sweeps_still_get_to_tpe():
@@ -147,7 +206,7 @@ def test_small_sweeps_still_get_to_tpe():
 
 
 def test_the_bayes_method_is_random_until_start_up_is_over(space):
-    suggest = searcher(SearchConfig(method="bayes", trials=12))
+    suggest = searcher(SearchConfig(method="bayes", trials=12), space)
     assert suggest(space, history_of([]), 5, 3) == suggest_random(space, History(), 5, 3)
     assert suggest(space, history_of([]), 5, 4) != suggest_random(space, History(), 5, 4)
 
@@ -165,8 +224,19 @@ def grid() -> SearchSpace:
     return search_space(Experiment.model_validate({"search": search}))
 
 
+def walk(space: SearchSpace, suggest) -> list:
+    """Suggestions, each made knowing those before, until there is none."""
+    points: list = []
+    while True:
+        history = history_of([(p, [0.5], "finished") for p in points])
+        suggested = suggest(space, history, 0, len(points))
+        if suggested is None:
+            return points
+        points.append(suggested)
+
+
 def test_a_grid_is_walked_with_the_last_parameter_varying_fastest(grid):
-    points = [suggest_grid(grid, History(), 0, number) for number in range(grid.points)]
+    points = walk(grid, suggest_grid)
     assert [(p["recipe.lr"], p["seed"]) for p in points] == [
         (0.1, 0), (0.1, 1), (0.1, 2), (0.01, 0), (0.01, 1), (0.01, 2)
     ]  # fmt: skip
@@ -175,15 +245,15 @@ def test_a_grid_is_walked_with_the_last_parameter_varying_fastest(grid):
 
 
 def test_a_point_of_a_grid_can_be_written_as_json(grid):
-    assert json.loads(json.dumps(suggest_grid(grid, History(), 0, 4))) == {
-        "recipe.lr": 0.01, "recipe.augment": True, "seed": 1
+    assert json.loads(json.dumps(suggest_grid(grid, History(), 0, 0))) == {
+        "recipe.lr": 0.1, "recipe.augment": True, "seed": 0
     }  # fmt: skip
 
 
 def test_the_grid_method_walks_the_grid_whatever_the_seed(grid):
-    suggest = searcher(SearchConfig(method="grid"))
+    suggest = searcher(SearchConfig(method="grid"), grid)
     for seed in (0, 7):
-        assert suggest(grid, history_of([]), seed, 5) == suggest_grid(grid, History(), 0, 5)
+        assert suggest(grid, history_of([]), seed, 0) == grid.grid[0]
 
 
 @pytest.mark.parametrize(("trials", "planned"), [(None, 6), (4, 4), (6, 6), (50, 6)])
@@ -195,3 +265,65 @@ def test_a_grid_has_all_its_points_or_the_first_of_them(grid, trials, planned):
 def test_a_search_that_does_not_say_how_many_trials_has_ten(space, method):
     assert planned_trials(SearchConfig(method=method), space) == 10
     assert planned_trials(SearchConfig(method=method, trials=50), space) == 50
+
+
+@pytest.mark.parametrize("suggest", [suggest_random, suggest_tpe])
+def test_no_point_of_a_finite_space_is_tried_twice(suggest):
+    space = space_of(
+        {"recipe.lr": {"values": [0.1, 0.01, 0.001]}, "model.dense": {"min": 8, "max": 11}}
+    )
+    points = walk(space, suggest)
+    assert len(points) == 12
+    assert sorted(map(str, points)) == sorted(map(str, space.grid))
+
+
+CONDITIONAL = {
+    "recipe.optimizer": {"values": ["adamw", "sgd"]},
+    "recipe.momentum": {"min": 0.5, "max": 0.99, "when": {"recipe.optimizer": "sgd"}},
+}
+
+
+@pytest.mark.parametrize("suggest", [suggest_random, suggest_tpe])
+def test_a_parameter_is_suggested_only_where_its_condition_holds(suggest):
+    space = space_of(CONDITIONAL)
+    points: list = []
+    for number in range(16):
+        history = history_of([(p, [0.5], "finished") for p in points])
+        points.append(suggest(space, history, 0, number))
+    assert {p["recipe.optimizer"] for p in points} == {"adamw", "sgd"}
+    assert all(("recipe.momentum" in p) == (p["recipe.optimizer"] == "sgd") for p in points)
+
+
+def test_a_grid_has_a_point_once_where_a_condition_fails():
+    momenta = {"values": [0.8, 0.9], "when": {"recipe.optimizer": "sgd"}}
+    space = space_of(CONDITIONAL | {"recipe.momentum": momenta})
+    assert walk(space, suggest_grid) == [
+        {"recipe.optimizer": "adamw"},
+        {"recipe.optimizer": "sgd", "recipe.momentum": 0.8},
+        {"recipe.optimizer": "sgd", "recipe.momentum": 0.9},
+    ]
+
+
+def test_points_that_are_to_come_first_do():
+    first = [{"recipe.lr": 0.01, "model.filters": [16] * 5, "model.dense": 32}]
+    space = space_of(SPACE, first=first)
+    suggest = searcher(SearchConfig(method="bayes"), space)
+    assert suggest(space, history_of([]), 0, 0) == first[0] | {"recipe.augment": True}
+
+
+def test_trials_that_run_at_once_are_not_the_same():
+    """Without a result for any of them, TPE would propose what it has proposed before."""
+    space = space_of({"recipe.lr": {"distribution": "log_uniform_values", "min": 1e-4, "max": 1.0}})
+    rates = [10 ** -(4 * k / 12) for k in range(12)]
+    history = history_of([({"recipe.lr": r}, [good_rate(r)] * 3, "finished") for r in rates])
+    found = []
+    for number in range(12, 20):
+        found.append(math.log10(suggest_tpe(space, history, 0, number)["recipe.lr"]))
+        parameters = {"recipe.lr": 10 ** found[-1]}
+        history.add(TrialStarted(trial_id=f"{number}", seed=0, parameters=parameters, epochs=3))
+    apart = [abs(a - b) for i, a in enumerate(found) for b in found[:i]]
+    assert min(apart) > 0.01
+
+
+def good_rate(rate: float) -> float:
+    return 1 - abs(math.log10(rate) + 2) / 4

@@ -2,7 +2,8 @@ import math
 
 import pytest
 
-from inat_ray.tuning.run_log import EpochEnded, History, RunStarted, TrialEnded, TrialStarted
+from inat_ray.tuning.history import History
+from inat_ray.tuning.records import EpochEnded, RunStarted, TrialEnded, TrialStarted
 from inat_ray.tuning.study import (
     Configuration,
     configurations,

@@ -1,0 +1,159 @@
+"""What is trained next, as a pure function of the log.
+
+A piece of work is a trial from where it stands to its next stop: a new one, one that is promoted
+from a rung, or one that was cut off with the process that ran it. So starting, promoting and
+resuming are one mechanism, and a search can be replayed and simulated from its log.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from inat_ray.config.experiment import MAX_TRIALS, EarlyStopping, Experiment
+from inat_ray.config.space import SearchSpace
+from inat_ray.tuning.budget import spent_budget
+from inat_ray.tuning.history import History, TrialHistory
+from inat_ray.tuning.records import (
+    JSON,
+    AnyRecord,
+    Purpose,
+    Reason,
+    TrialResumed,
+    TrialStarted,
+)
+from inat_ray.tuning.schedulers import promotable
+from inat_ray.tuning.searchers import Suggest, searcher
+
+
+@dataclass(frozen=True)
+class Work:
+    """A trial, and from where it goes on."""
+
+    trial_id: str
+    purpose: Purpose
+    seed: int
+    parameters: dict[str, JSON]
+    planned_epochs: int
+    epochs_done: int = 0
+    checkpoint: str | None = None
+    """Of the last epoch done, relative to the run folder."""
+    is_new: bool = True
+
+    def from_the_start(self) -> "Work":
+        return replace(self, epochs_done=0, checkpoint=None)
+
+    def record(self) -> AnyRecord:
+        """What the log is told when the work begins."""
+        if self.is_new:
+            return TrialStarted(
+                trial_id=self.trial_id,
+                purpose=self.purpose,
+                seed=self.seed,
+                parameters=self.parameters,
+                epochs=self.planned_epochs,
+            )
+        return TrialResumed(trial_id=self.trial_id, epochs=self.epochs_done)
+
+
+WAIT: Literal["wait"] = "wait"
+"""Nothing can begin now, but what is running may change that."""
+
+Next = Work | Literal["wait"] | Reason
+"""What to do next; a reason where all is done."""
+
+Agenda = Callable[[History], Next]
+
+
+def search_agenda(experiment: Experiment, space: SearchSpace) -> Agenda:
+    """The search's own: what was cut off, then promotions, then new trials."""
+    search = experiment.search
+    suggestion = searcher(search, space)
+
+    def agenda(history: History) -> Next:
+        if reason := history.ended or spent_budget(search, history):
+            return reason
+        if known := _known_trial(search.early_stopping, history, last=False):
+            return carried_on(known)
+        new = _new_trial(experiment, space, suggestion, history)
+        if isinstance(new, Work):
+            return new
+        if history.active:
+            return WAIT
+        known = _known_trial(search.early_stopping, history, last=True)
+        return carried_on(known) if known else new
+
+    return agenda
+
+
+def _known_trial(stopping: EarlyStopping, history: History, *, last: bool) -> TrialHistory | None:
+    """A trial that goes on: the first of those that were cut off, or the next to be promoted."""
+    if history.interrupted:
+        return next(iter(history.interrupted.values()))
+    promoted = promotable(stopping, history, last=last)
+    return history.trials[promoted] if promoted else None
+
+
+def carried_on(trial: TrialHistory) -> Work:
+    """A trial from its last epoch in the log."""
+    newest = trial.epochs[-1] if trial.epochs else None
+    return Work(
+        trial_id=trial.trial_id,
+        purpose=trial.purpose,
+        seed=trial.seed,
+        parameters=trial.parameters,
+        planned_epochs=trial.planned_epochs,
+        epochs_done=newest.epoch if newest else 0,
+        checkpoint=newest.checkpoint if newest else None,
+        is_new=False,
+    )
+
+
+def _new_trial(
+    experiment: Experiment, space: SearchSpace, suggestion: Suggest, history: History
+) -> Work | Reason:
+    """The next point to try; or why there is none."""
+    number = len(history.searched)
+    if number >= history.planned_trials:
+        return "trials"
+    parameters = suggestion(space, history, experiment.seed, number)
+    if parameters is None:
+        return "points"
+    return Work(
+        trial_id=f"trial_{number:04d}",
+        purpose="search",
+        seed=int(parameters.get("seed", experiment.seed + number)),
+        parameters=parameters,
+        planned_epochs=int(parameters.get("recipe.epochs", experiment.recipe.epochs)),
+    )
+
+
+def confirm_agenda(experiment: Experiment, chosen: Sequence[TrialHistory]) -> Agenda:
+    """The chosen trials' configurations once more, each with the same further seeds."""
+    assert experiment.search.confirm is not None
+    seeds = [confirm_seed(experiment, place) for place in range(experiment.search.confirm.seeds)]
+    wanted = [
+        Work(
+            trial_id=f"{trial.trial_id}_seed_{seed}",
+            purpose="confirm",
+            seed=seed,
+            parameters=trial.parameters,
+            planned_epochs=trial.planned_epochs,
+        )
+        for seed in seeds
+        for trial in chosen
+    ]
+
+    def agenda(history: History) -> Next:
+        if history.interrupted:
+            return carried_on(next(iter(history.interrupted.values())))
+        for work in wanted:
+            if work.trial_id not in history.trials:
+                return work
+        return WAIT if history.active else "trials"
+
+    return agenda
+
+
+def confirm_seed(experiment: Experiment, place: int) -> int:
+    """A seed that no trial of the search has had."""
+    return (experiment.seed + MAX_TRIALS + place) % 2**31

@@ -1,0 +1,23 @@
+"""When a search is over: its budgets, as a pure function of (settings, history)."""
+
+from inat_ray.config.experiment import SearchConfig
+from inat_ray.tuning.history import History
+from inat_ray.tuning.records import Reason
+
+
+def spent_budget(search: SearchConfig, history: History) -> Reason | None:
+    """The budget that leaves nothing more to train, not even the next epoch of a trial.
+
+    An extension is counted in trials, so it lifts the other budgets. `trials` itself ends no trial.
+    """
+    if history.extended:
+        return None
+    if search.target is not None:
+        sign = 1 if search.metric.goal == "maximize" else -1
+        if history.best_score >= sign * search.target:
+            return "target"
+    if search.epochs is not None and history.epochs_spent >= search.epochs:
+        return "epochs"
+    if search.time is not None and history.seconds >= search.time:
+        return "time"
+    return None

@@ -1,0 +1,42 @@
+"""What the error of a trial means: for its configuration, for the trial, for the run."""
+
+from inat_ray.tuning.records import TrialState
+
+OUT_OF_MEMORY = (
+    "OutOfMemoryError",  # of torch on GPUs, and of Ray, which ends processes before the system does
+    "MemoryError",
+    "not enough memory: you tried to allocate",  # of torch on CPUs
+    "can't allocate memory",
+)
+PROCESS_DIED = ("ActorDiedError", "ActorUnavailableError", "NodeDiedError", "WorkerCrashedError")
+DISK_FULL = (
+    "the disk is full; what was recorded is safe, and the run can be resumed once there is room"
+)
+
+
+def state_after_error(text: str, *, may_go_on: bool) -> tuple[TrialState, str]:
+    """The state of a trial that ended with the traceback `text`, and the reason in a sentence.
+
+    A process that died says nothing of the configuration: the trial goes on (`interrupted`) from
+    its last epoch, unless that has been tried often enough. Nor does a disk that is full.
+    """
+    reason = _last_line(text) or "the trial's process died"
+    if _is_any(OUT_OF_MEMORY, text):
+        return "out_of_memory", reason
+    if is_disk_full(text) or (not text or _is_any(PROCESS_DIED, text)):
+        return ("interrupted" if may_go_on else "failed"), reason
+    return "failed", reason
+
+
+def is_disk_full(text: str) -> bool:
+    return "No space left on device" in text
+
+
+def _is_any(signs: tuple[str, ...], text: str) -> bool:
+    return any(sign in text for sign in signs)
+
+
+def _last_line(text: str) -> str:
+    """The error's own sentence."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1].strip() if lines else ""

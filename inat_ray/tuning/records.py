@@ -1,0 +1,170 @@
+"""What a run log is made of: one record for each thing that happened."""
+
+import time
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+JSON = Any
+"""A value that JSON can hold."""
+
+LOG_VERSION = 2
+"""Of the records below. 2: pauses, budgets, confirmation; a reader of 1 would misread them."""
+
+TrialState = Literal[
+    "running",
+    "paused",
+    "finished",
+    "stopped",
+    "diverged",
+    "out_of_memory",
+    "failed",
+    "interrupted",
+]
+"""`paused`: at a rung, until it is promoted; `stopped`: by early stopping or a spent budget;
+`diverged`: the loss was no longer a number; `interrupted`: cut off, to go on when resumed."""
+
+ParameterKind = Literal["number", "boolean", "string"]
+"""How a hyperparameter's values are shown; whatever is mixed or nested is a JSON string."""
+
+Purpose = Literal["search", "confirm", "final"]
+"""`confirm`: one of the best configurations, trained again with another seed; `final`: the
+winner's configuration, trained once more for the model that is kept."""
+
+Reason = Literal["trials", "points", "epochs", "time", "target"]
+"""What ended a search: the budget that was spent, or a space without an untried point."""
+
+
+class Record(BaseModel):
+    """A line of the log. `time` is in seconds since 1970."""
+
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")
+    time: float = Field(default_factory=time.time)
+
+
+class RunStarted(Record):
+    kind: Literal["run_started"] = "run_started"
+    version: int = 1
+    """`LOG_VERSION` of the writer; the first logs did not say."""
+    name: str
+    method: str
+    """`random`, `bayes`, `grid`, or `train` for a single configuration."""
+    metric: str
+    goal: Literal["maximize", "minimize"]
+    trials: int
+    """Trials that are planned."""
+    epochs: int
+    """Epochs of a trial that is not stopped early (where epochs are searched: the most)."""
+    parameters: dict[str, ParameterKind]
+    """Dotted names that the search varies, and what their values are."""
+
+
+class RunResumed(Record):
+    """Another process carries the run on; what was running is taken to be cut off."""
+
+    kind: Literal["run_resumed"] = "run_resumed"
+    trials: int
+    """Trials that are planned from now on: more than before where the run is extended."""
+    extended: bool = False
+    """Whether it goes on after its end. The budgets besides `trials` are lifted then."""
+
+
+class TrialKnown(Record):
+    """A trial of another run, told to the searcher before the first suggestion."""
+
+    kind: Literal["trial_known"] = "trial_known"
+    source: str
+    """The other run's name and the trial's id there."""
+    parameters: dict[str, JSON]
+    values: list[float]
+    """The metric after each epoch."""
+    state: TrialState
+
+
+class TrialStarted(Record):
+    """Written when the trial is suggested: it may wait for a process then."""
+
+    kind: Literal["trial_started"] = "trial_started"
+    trial_id: str
+    purpose: Purpose = "search"
+    seed: int
+    parameters: dict[str, JSON]
+    """Dotted name -> value, as the trial runs with them."""
+    epochs: int
+    """Epochs that this trial runs unless it is stopped."""
+
+
+class EpochEnded(Record):
+    """Metrics after `epoch` (counted from 1). Losses carry no label smoothing on validation."""
+
+    kind: Literal["epoch_ended"] = "epoch_ended"
+    trial_id: str
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    val_loss: float
+    val_accuracy: float
+    val_balanced_accuracy: float
+    lr: float
+    seconds: float
+    """The whole epoch, evaluation included."""
+    images_per_second: float
+    """Training images over the seconds of the training part."""
+    checkpoint: str | None = None
+    """Relative to the run folder; written before this record. Gone when the trial is over."""
+
+
+class TrialPaused(Record):
+    """At a rung: the trial goes on only if it is promoted."""
+
+    kind: Literal["trial_paused"] = "trial_paused"
+    trial_id: str
+
+
+class TrialResumed(Record):
+    """A trial that was paused or cut off goes on after `epochs`; later epochs are void."""
+
+    kind: Literal["trial_resumed"] = "trial_resumed"
+    trial_id: str
+    epochs: int
+
+
+class TrialEnded(Record):
+    kind: Literal["trial_ended"] = "trial_ended"
+    trial_id: str
+    state: TrialState
+    error: str | None = None
+
+
+class SearchEnded(Record):
+    """No further trial of the search begins or goes on."""
+
+    kind: Literal["search_ended"] = "search_ended"
+    reason: Reason
+
+
+class LookAtTest(Record):
+    """The test set was looked at; `predictions` names the Parquet file, relative to the run."""
+
+    kind: Literal["look_at_test"] = "look_at_test"
+    model: str
+    """File name of the model that was evaluated."""
+    accuracy: float
+    loss: float
+    images: int
+    predictions: str
+
+
+AnyRecord = Annotated[
+    RunStarted
+    | RunResumed
+    | TrialKnown
+    | TrialStarted
+    | EpochEnded
+    | TrialPaused
+    | TrialResumed
+    | TrialEnded
+    | SearchEnded
+    | LookAtTest,
+    Field(discriminator="kind"),
+]

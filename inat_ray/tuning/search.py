@@ -1,0 +1,88 @@
+"""A whole search in its log: begun or carried on, to its end and through its confirmation."""
+
+from collections.abc import Sequence
+
+from inat_ray.config.experiment import Experiment
+from inat_ray.config.space import Numeric, Parameter, SearchSpace
+from inat_ray.data.dataset import DataSet
+from inat_ray.tuning.agenda import confirm_agenda, search_agenda
+from inat_ray.tuning.history import History, TrialHistory
+from inat_ray.tuning.records import (
+    LOG_VERSION,
+    ParameterKind,
+    RunResumed,
+    RunStarted,
+    SearchEnded,
+    TrialEnded,
+    TrialKnown,
+)
+from inat_ray.tuning.run_folder import RunFolder
+from inat_ray.tuning.run_log import RunLog
+from inat_ray.tuning.runner import run_agenda
+from inat_ray.tuning.searchers import planned_trials
+from inat_ray.tuning.study import distinct_configurations
+
+
+def begin(
+    experiment: Experiment, *, space: SearchSpace, log: RunLog, known: Sequence[TrialKnown] = ()
+) -> None:
+    """The first records of a run; `known`: trials of other runs for the searcher."""
+    log.append(run_started(experiment, space))
+    for record in known:
+        log.append(record)
+
+
+def carry_on(*, log: RunLog, more_trials: int = 0) -> None:
+    """The record of a run that was cut off, or that is extended by trials after its end."""
+    trials = log.history.planned_trials + more_trials
+    log.append(RunResumed(trials=trials, extended=more_trials > 0))
+
+
+def run_search(
+    experiment: Experiment, *, space: SearchSpace, data: DataSet, run: RunFolder, log: RunLog
+) -> None:
+    """Whatever is left of the search, then of its confirmation; needs Ray to be up.
+
+    Raises as `run_agenda`.
+    """
+    if log.history.ended is None:
+        agenda = search_agenda(experiment, space)
+        reason = run_agenda(experiment, agenda, data=data, run=run, log=log)
+        for trial in [t for t in log.history.searched if t.state == "paused"]:
+            log.append(TrialEnded(trial_id=trial.trial_id, state="stopped"))
+        log.append(SearchEnded(reason=reason))
+    if chosen := to_confirm(experiment, log.history):
+        agenda = confirm_agenda(experiment, chosen)
+        run_agenda(experiment, agenda, data=data, run=run, log=log)
+
+
+def to_confirm(experiment: Experiment, history: History) -> list[TrialHistory]:
+    """The best trials of a search that is over, each with a configuration of its own."""
+    if experiment.search.confirm is None:
+        return []
+    return distinct_configurations(history)[: experiment.search.confirm.top]
+
+
+def run_started(experiment: Experiment, space: SearchSpace) -> RunStarted:
+    search = experiment.search
+    return RunStarted(
+        version=LOG_VERSION,
+        name=experiment.name,
+        method=search.method,
+        metric=search.metric.name,
+        goal=search.metric.goal,
+        trials=planned_trials(search, space),
+        epochs=experiment.recipe.epochs,
+        parameters={name: parameter_kind(p) for name, p in space.parameters.items()},
+    )
+
+
+def parameter_kind(parameter: Parameter) -> ParameterKind:
+    """What all values of a parameter have in common."""
+    if isinstance(parameter, Numeric):
+        return "number"
+    if all(isinstance(value, bool) for value in parameter.values):
+        return "boolean"
+    # A bool is an int to Python, but not to a reader of the table.
+    numbers = (isinstance(v, int | float) and not isinstance(v, bool) for v in parameter.values)
+    return "number" if all(numbers) else "string"

@@ -1,0 +1,57 @@
+"""Logs made up for tests: a space, and records in a few words."""
+
+from inat_ray.config.experiment import Experiment
+from inat_ray.tuning.history import History
+from inat_ray.tuning.records import EpochEnded, RunStarted
+
+SPACE = {
+    "recipe.lr": {"values": [0.1, 0.01, 0.001]},
+    "model.dense": {"values": [8, 16, 32]},
+}
+
+
+EPOCHS = 9
+"""Of a trial."""
+
+
+def experiment_of(*, parameters=None, **search) -> Experiment:
+    tree = {
+        "recipe": {"epochs": EPOCHS},
+        "search": {"parameters": parameters or SPACE, **search},
+    }
+    return Experiment.model_validate(tree)
+
+
+def begun(experiment: Experiment, *, time: float = 0.0) -> History:
+    """A history with the start of a run."""
+    history = History()
+    history.add(
+        RunStarted(
+            time=time,
+            name="made_up",
+            method=experiment.search.method,
+            metric=experiment.search.metric.name,
+            goal=experiment.search.metric.goal,
+            trials=experiment.search.trials or 9,
+            epochs=experiment.recipe.epochs,
+            parameters={"recipe.lr": "number", "model.dense": "number"},
+        )
+    )
+    return history
+
+
+def epoch_of(trial_id: str, epoch: int, accuracy: float, *, time: float = 0.0) -> EpochEnded:
+    return EpochEnded(
+        time=time,
+        trial_id=trial_id,
+        epoch=epoch,
+        train_loss=1.0,
+        train_accuracy=accuracy,
+        val_loss=1 - accuracy,
+        val_accuracy=accuracy,
+        val_balanced_accuracy=accuracy,
+        lr=0.1,
+        seconds=1.0,
+        images_per_second=1.0,
+        checkpoint=f"checkpoints/{trial_id}/epoch_{epoch:04d}.pt",
+    )

@@ -1,0 +1,161 @@
+import math
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from inat_ray.config.space import search_space
+from inat_ray.tuning.agenda import WAIT, Work, confirm_agenda, search_agenda
+from inat_ray.tuning.history import History
+from inat_ray.tuning.records import RunResumed, SearchEnded, TrialEnded, TrialPaused
+from inat_ray.tuning.schedulers import state_after_epoch
+from tests.tuning.histories import begun, epoch_of, experiment_of
+
+
+def agenda_of(**search):
+    """(agenda, history at the start, settings of early stopping)."""
+    experiment = experiment_of(**search)
+    agenda = search_agenda(experiment, search_space(experiment))
+    return agenda, begun(experiment), experiment.search.early_stopping
+
+
+def begin(history: History, work: Work) -> str:
+    assert isinstance(work, Work)
+    history.add(work.record())
+    return work.trial_id
+
+
+def test_trials_are_numbered_and_seeded_in_order():
+    agenda, history, _ = agenda_of(trials=3)
+    works = []
+    for _ in range(3):
+        works.append(agenda(history))
+        begin(history, works[-1])
+    assert [w.trial_id for w in works] == ["trial_0000", "trial_0001", "trial_0002"]
+    assert [w.seed for w in works] == [0, 1, 2]
+
+
+def test_it_waits_for_what_runs_and_ends_when_nothing_does():
+    agenda, history, _ = agenda_of(trials=1, early_stopping={"kind": "asha_promotion"})
+    trial_id = begin(history, agenda(history))
+    assert agenda(history) == WAIT
+    history.add(epoch_of(trial_id, 1, 0.5))
+    history.add(TrialEnded(trial_id=trial_id, state="finished"))
+    assert agenda(history) == "trials"
+
+
+def test_a_space_without_an_untried_point_ends_the_search():
+    agenda, history, _ = agenda_of(parameters={"recipe.lr": {"values": [0.1, 0.2]}}, trials=9)
+    for _ in range(2):
+        trial_id = begin(history, agenda(history))
+        history.add(TrialEnded(trial_id=trial_id, state="failed"))
+    assert agenda(history) == "points"
+
+
+def test_what_was_cut_off_goes_on_from_its_last_epoch_before_anything_new():
+    agenda, history, _ = agenda_of(trials=9)
+    first, second = begin(history, agenda(history)), begin(history, agenda(history))
+    history.add(epoch_of(second, 1, 0.5))
+    history.add(RunResumed(trials=9))
+    work = agenda(history)
+    assert (work.trial_id, work.epochs_done, work.checkpoint, work.is_new) == (
+        first,
+        0,
+        None,
+        False,
+    )
+    begin(history, work)
+    work = agenda(history)
+    assert (work.trial_id, work.epochs_done) == (second, 1)
+    assert work.checkpoint == history.trials[second].epochs[-1].checkpoint
+    begin(history, work)
+    assert agenda(history).trial_id == "trial_0002"
+
+
+def test_a_paused_trial_is_promoted_before_a_new_one_begins():
+    agenda, history, _ = agenda_of(trials=9, early_stopping={"kind": "asha_promotion"})
+    for accuracy in (0.1, 0.3, 0.2):
+        trial_id = begin(history, agenda(history))
+        history.add(epoch_of(trial_id, 1, accuracy))
+        history.add(TrialPaused(trial_id=trial_id))
+    assert agenda(history).trial_id == "trial_0001"
+
+
+def test_a_search_that_has_ended_has_no_more_work_until_it_is_extended():
+    agenda, history, _ = agenda_of(trials=1)
+    trial_id = begin(history, agenda(history))
+    history.add(TrialEnded(trial_id=trial_id, state="failed"))
+    history.add(SearchEnded(reason="trials"))
+    assert agenda(history) == "trials"
+    history.add(RunResumed(trials=2, extended=True))
+    assert agenda(history).trial_id == "trial_0001"
+
+
+def test_the_chosen_are_confirmed_with_the_same_seeds():
+    experiment = experiment_of(trials=2, confirm={"top": 2, "seeds": 2})
+    search = search_agenda(experiment, search_space(experiment))
+    history = begun(experiment)
+    for accuracy in (0.1, 0.3):
+        trial_id = begin(history, search(history))
+        history.add(epoch_of(trial_id, 1, accuracy))
+        history.add(TrialEnded(trial_id=trial_id, state="finished"))
+    confirm = confirm_agenda(experiment, history.leaderboard())
+    works = []
+    while isinstance(work := confirm(history), Work):
+        works.append(work)
+        begin(history, work)
+    assert confirm(history) == WAIT
+    assert [w.parameters for w in works] == [t.parameters for t in history.leaderboard()] * 2
+    assert works[0].seed == works[1].seed != works[2].seed == works[3].seed
+    assert not {w.seed for w in works} & {t.seed for t in history.searched}
+
+
+def accuracy_of(parameters, epoch: int) -> float:
+    """A made-up training: nothing but a function of the point and the epoch."""
+    return 1 / (1 + abs(math.log10(parameters["recipe.lr"]) + 2)) * epoch / (epoch + 3)
+
+
+SEARCHES = st.fixed_dictionaries(
+    {
+        "method": st.sampled_from(["random", "grid", "bayes"]),
+        "trials": st.integers(1, 9),
+        "epochs": st.none() | st.integers(1, 40),
+        "early_stopping": st.sampled_from(["asha", "asha_promotion", "median", "none"]).map(
+            lambda kind: {"kind": kind, "min_epochs": 1, "reduction_factor": 3, "min_trials": 2}
+        ),
+    }
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(SEARCHES, st.integers(1, 3), st.data())
+def test_replaying_any_prefix_gives_the_decisions_of_living_through_it(search, slots, data):
+    """Records by several slots in any order; at each one the replayed history decides the same."""
+    agenda, lived, stopping = agenda_of(**search)
+    records = [lived.run]
+    running: list[str] = []
+
+    def add(record) -> None:
+        records.append(record)
+        lived.add(record)
+
+    for _ in range(400):
+        replayed = History.of(records)
+        work = agenda(lived)
+        assert agenda(replayed) == work
+        if isinstance(work, Work) and len(running) < slots:
+            running.append(work.trial_id)
+            add(work.record())
+            continue
+        if not running:
+            break
+        trial = lived.trials[running[data.draw(st.integers(0, len(running) - 1))]]
+        epoch = len(trial.epochs) + 1
+        add(epoch_of(trial.trial_id, epoch, accuracy_of(trial.parameters, epoch)))
+        state = state_after_epoch(stopping, lived, trial.trial_id)
+        assert state_after_epoch(stopping, History.of(records), trial.trial_id) == state
+        if state != "running":
+            running.remove(trial.trial_id)
+            paused = TrialPaused(trial_id=trial.trial_id)
+            add(paused if state == "paused" else TrialEnded(trial_id=trial.trial_id, state=state))
+    assert not running
+    assert not isinstance(agenda(lived), Work)
