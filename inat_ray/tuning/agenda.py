@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from inat_ray.config.experiment import MAX_TRIALS, EarlyStopping, Experiment
+from inat_ray.config.experiment import MAX_TRIALS, Experiment, SearchConfig
 from inat_ray.config.space import SearchSpace
-from inat_ray.tuning.budget import spent_budget
+from inat_ray.tuning.budget import has_open_budget, spent_budget
 from inat_ray.tuning.history import History, TrialHistory
 from inat_ray.tuning.records import (
     JSON,
@@ -20,8 +20,9 @@ from inat_ray.tuning.records import (
     Reason,
     TrialResumed,
     TrialStarted,
+    TrialState,
 )
-from inat_ray.tuning.schedulers import promotable
+from inat_ray.tuning.schedulers import next_best, promotable, state_after_epoch
 from inat_ray.tuning.searchers import Suggest, searcher
 
 
@@ -72,25 +73,38 @@ def search_agenda(experiment: Experiment, space: SearchSpace) -> Agenda:
     def agenda(history: History) -> Next:
         if reason := history.ended or spent_budget(search, history):
             return reason
-        if known := _known_trial(search.early_stopping, history, last=False):
-            return carried_on(known)
+        if history.interrupted:
+            return carried_on(next(iter(history.interrupted.values())))
+        if promoted := promotable(search.early_stopping, history):
+            return carried_on(history.trials[promoted])
         new = _new_trial(experiment, space, suggestion, history)
         if isinstance(new, Work):
             return new
-        if history.active:
-            return WAIT
-        known = _known_trial(search.early_stopping, history, last=True)
-        return carried_on(known) if known else new
+        if promoted := _last_resort(search, history):
+            return carried_on(history.trials[promoted])
+        return WAIT if history.active else new
 
     return agenda
 
 
-def _known_trial(stopping: EarlyStopping, history: History, *, last: bool) -> TrialHistory | None:
-    """A trial that goes on: the first of those that were cut off, or the next to be promoted."""
-    if history.interrupted:
-        return next(iter(history.interrupted.values()))
-    promoted = promotable(stopping, history, last=last)
-    return history.trials[promoted] if promoted else None
+def _last_resort(search: SearchConfig, history: History) -> str | None:
+    """A paused trial that goes on although too few were worse: there is nothing else to do.
+
+    Where a budget of epochs, time or a target is open, as long as it is; else once nothing runs
+    whose result might promote a better one, and only the best of a rung.
+    """
+    if has_open_budget(search, history):
+        return next_best(history, most=None)
+    return None if history.active else next_best(history, most=1)
+
+
+def verdict(search: SearchConfig, history: History, trial_id: str) -> TrialState:
+    """What becomes of a trial whose newest epoch is in the history: early stopping and budgets."""
+    state = state_after_epoch(search.early_stopping, history, trial_id)
+    searched = history.trials[trial_id].purpose == "search"
+    if state == "running" and searched and spent_budget(search, history):
+        return "stopped"
+    return state
 
 
 def carried_on(trial: TrialHistory) -> Work:

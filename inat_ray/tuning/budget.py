@@ -21,3 +21,9 @@ def spent_budget(search: SearchConfig, history: History) -> Reason | None:
     if search.time is not None and history.seconds >= search.time:
         return "time"
     return None
+
+
+def has_open_budget(search: SearchConfig, history: History) -> bool:
+    """Whether a budget other than `trials` says when the search ends, and it has not come yet."""
+    given = (search.epochs, search.time, search.target)
+    return not history.extended and given != (None, None, None)

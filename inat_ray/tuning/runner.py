@@ -21,8 +21,7 @@ from inat_ray.config.errors import RunFailedError
 from inat_ray.config.experiment import Experiment
 from inat_ray.data.dataset import DataSet
 from inat_ray.training.checkpoint import is_whole
-from inat_ray.tuning.agenda import WAIT, Agenda, Work
-from inat_ray.tuning.budget import spent_budget
+from inat_ray.tuning.agenda import WAIT, Agenda, Work, verdict
 from inat_ray.tuning.cluster import TrialResources, trial_resources
 from inat_ray.tuning.failures import DISK_FULL, is_disk_full, state_after_error
 from inat_ray.tuning.records import (
@@ -34,7 +33,6 @@ from inat_ray.tuning.records import (
 )
 from inat_ray.tuning.run_folder import RunFolder
 from inat_ray.tuning.run_log import RunLog
-from inat_ray.tuning.schedulers import state_after_epoch
 from inat_ray.tuning.trial import Trial, TrialContext
 
 
@@ -132,11 +130,7 @@ class Desk:
         epoch = EpochEnded(trial_id=trial_id, checkpoint=result["checkpoint"], **result["metrics"])
         if not self._append(epoch):
             return False
-        search, history = self.experiment.search, self.log.history
-        state = state_after_epoch(search.early_stopping, history, trial_id)
-        purpose = history.trials[trial_id].purpose
-        if state == "running" and purpose == "search" and spent_budget(search, history):
-            state = "stopped"
+        state = verdict(self.experiment.search, self.log.history, trial_id)
         if state == "paused":
             self._append(TrialPaused(trial_id=trial_id))
         elif state != "running":

@@ -35,27 +35,39 @@ def _judged(settings: EarlyStopping, history: History, trial: TrialHistory) -> T
     return "running" if _is_in_top(settings, history, trial) else "stopped"
 
 
-def promotable(settings: EarlyStopping, history: History, *, last: bool) -> str | None:
+def promotable(settings: EarlyStopping, history: History) -> str | None:
     """The paused trial that goes on next, the one at the highest rung; None for none.
 
     A trial is promoted that is among the best 1/reduction_factor at its rung (Li et al., MLSys
-    2020, algorithm 2). `last`: nothing else is left to do. Then the best at a rung goes on even
-    where that share is less than one trial, so that a search ends with a trained model.
+    2020, algorithm 2).
     """
     for epoch in history.standings.paused_epochs:
-        found = history.standings.best_paused(epoch)
-        assert found is not None
-        number, rank = found
-        if rank < survivors(
-            history.standings.count(epoch), settings.reduction_factor, at_least=int(last)
-        ):
+        number, rank = history.standings.best_paused(epoch)
+        if rank < survivors(history.standings.count(epoch), settings.reduction_factor):
             return history.numbered[number].trial_id
     return None
 
 
-def survivors(trials: int, reduction_factor: int, *, at_least: int) -> int:
+def next_best(history: History, *, most: int | None) -> str | None:
+    """The paused trial that comes nearest to being promoted, where nothing else is left to do.
+
+    It is the one of the best share of its rung; of equals the one at the highest. `most`: only
+    trials of a rank below it. With 1 a search ends with a model that was trained to the end, even
+    if 1/reduction_factor of a rung is less than one trial. None is for a search with a budget to
+    spend.
+    """
+    found = [
+        ((rank + 1) / history.standings.count(epoch), -epoch, number)
+        for epoch in history.standings.paused_epochs
+        for number, rank in [history.standings.best_paused(epoch)]
+        if most is None or rank < most
+    ]
+    return history.numbered[min(found)[2]].trial_id if found else None
+
+
+def survivors(trials: int, reduction_factor: int) -> int:
     """How many of the trials at a rung go on."""
-    return max(at_least, trials // reduction_factor)
+    return trials // reduction_factor
 
 
 def is_rung(epoch: int, *, min_epochs: int, reduction_factor: int) -> bool:
@@ -83,8 +95,8 @@ def _is_in_top(settings: EarlyStopping, history: History, trial: TrialHistory) -
     if not math.isfinite(score):
         return False
     standings = history.standings
-    most = survivors(standings.count(newest.epoch), settings.reduction_factor, at_least=1)
-    return standings.better(newest.epoch, score) < most
+    most = survivors(standings.count(newest.epoch), settings.reduction_factor)
+    return standings.better(newest.epoch, score) < max(1, most)
 
 
 def _is_below_median(settings: EarlyStopping, history: History, trial: TrialHistory) -> bool:

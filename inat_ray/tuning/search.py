@@ -3,23 +3,15 @@
 from collections.abc import Sequence
 
 from inat_ray.config.experiment import Experiment
-from inat_ray.config.space import Numeric, Parameter, SearchSpace
+from inat_ray.config.space import SearchSpace
 from inat_ray.data.dataset import DataSet
 from inat_ray.tuning.agenda import confirm_agenda, search_agenda
 from inat_ray.tuning.history import History, TrialHistory
-from inat_ray.tuning.records import (
-    LOG_VERSION,
-    ParameterKind,
-    RunResumed,
-    RunStarted,
-    SearchEnded,
-    TrialEnded,
-    TrialKnown,
-)
+from inat_ray.tuning.records import RunResumed, SearchEnded, TrialEnded, TrialKnown
 from inat_ray.tuning.run_folder import RunFolder
 from inat_ray.tuning.run_log import RunLog
+from inat_ray.tuning.run_start import run_started
 from inat_ray.tuning.runner import run_agenda
-from inat_ray.tuning.searchers import planned_trials
 from inat_ray.tuning.study import distinct_configurations
 
 
@@ -61,28 +53,3 @@ def to_confirm(experiment: Experiment, history: History) -> list[TrialHistory]:
     if experiment.search.confirm is None:
         return []
     return distinct_configurations(history)[: experiment.search.confirm.top]
-
-
-def run_started(experiment: Experiment, space: SearchSpace) -> RunStarted:
-    search = experiment.search
-    return RunStarted(
-        version=LOG_VERSION,
-        name=experiment.name,
-        method=search.method,
-        metric=search.metric.name,
-        goal=search.metric.goal,
-        trials=planned_trials(search, space),
-        epochs=experiment.recipe.epochs,
-        parameters={name: parameter_kind(p) for name, p in space.parameters.items()},
-    )
-
-
-def parameter_kind(parameter: Parameter) -> ParameterKind:
-    """What all values of a parameter have in common."""
-    if isinstance(parameter, Numeric):
-        return "number"
-    if all(isinstance(value, bool) for value in parameter.values):
-        return "boolean"
-    # A bool is an int to Python, but not to a reader of the table.
-    numbers = (isinstance(v, int | float) and not isinstance(v, bool) for v in parameter.values)
-    return "number" if all(numbers) else "string"

@@ -4,7 +4,7 @@ Nothing here keeps state, so a search can be replayed, resumed and simulated fro
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 
 import numpy as np
@@ -14,7 +14,7 @@ from inat_ray.config.space import SearchSpace
 from inat_ray.tuning.history import History, point
 from inat_ray.tuning.records import JSON
 from inat_ray.tuning.schedulers import at_rung
-from inat_ray.tuning.tpe import Observation, propose
+from inat_ray.tuning.tpe import Observation, fitted
 
 Suggest = Callable[[SearchSpace, History, int, int], dict[str, JSON] | None]
 """(space, history, seed, number of the trial, counted from 0) -> parameters; None where every
@@ -24,7 +24,7 @@ DEFAULT_TRIALS = 10
 """Of a random or Bayesian search that does not say how many."""
 
 MAX_OBSERVATIONS = 500
-"""TPE is told of the newest only: a suggestion's cost grows with them (25 ms at 2,000)."""
+"""TPE is told of the newest only: a suggestion's cost grows with them."""
 
 DRAWS = 20
 """How often a searcher draws again where a point was tried already, before it picks from those
@@ -81,8 +81,14 @@ def suggest_random(
     """Independent draws; the number-th is the same whatever came before, but for points that
     were tried already."""
     rng = np.random.default_rng([seed, number])
-    draws = iter(lambda: space.from_units({n: rng.random() for n in space.parameters}), None)
-    return _untried(draws, space=space, history=history, rng=rng)
+
+    def draw() -> dict[str, JSON]:
+        return space.from_units({name: float(rng.random()) for name in space.parameters})
+
+    def pick(left: Sequence[dict[str, JSON]]) -> int:
+        return int(rng.integers(len(left)))
+
+    return _untried(space, history, draw=draw, pick=pick)
 
 
 def suggest_grid(
@@ -100,8 +106,8 @@ def suggest_tpe(
 ) -> dict[str, JSON] | None:
     """HyperOpt's TPE, told of the observations."""
     rng = np.random.default_rng([seed, number])
-    draws = iter(lambda: propose(space, told, seed=int(rng.integers(2**31))), None)
-    return _untried(draws, space=space, history=history, rng=rng)
+    model = fitted(space, told)
+    return _untried(space, history, draw=lambda: model.propose(rng), pick=model.best_of)
 
 
 def observations(
@@ -149,21 +155,22 @@ def level_of_comparison(history: History, stopping: EarlyStopping, *, enough: in
 
 
 def _untried(
-    draws: Iterator[dict[str, JSON]],
-    *,
     space: SearchSpace,
     history: History,
-    rng: np.random.Generator,
+    *,
+    draw: Callable[[], dict[str, JSON]],
+    pick: Callable[[Sequence[dict[str, JSON]]], int],
 ) -> dict[str, JSON] | None:
     """The first of a few draws that is no point of the search yet.
 
-    After so many it is any point of a finite space that was not tried; the last draw where the
-    space has no end.
+    After so many it is the one that is picked from the untried points of a finite space, or the
+    last draw where the space has no end.
     """
-    for drawn in islice(draws, DRAWS):
+    for _ in range(DRAWS):
+        drawn = draw()
         if point(drawn) not in history.points:
             return drawn
     if space.grid is None:
         return drawn
     left = [p for p in space.grid if point(p) not in history.points]
-    return left[rng.integers(len(left))] if left else None
+    return left[pick(left)] if left else None

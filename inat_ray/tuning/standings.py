@@ -65,10 +65,11 @@ class Standings:
         middle = len(means) // 2
         return float(means[middle] if len(means) % 2 else (means[middle - 1] + means[middle]) / 2)
 
-    def best_paused(self, epoch: int) -> tuple[int, int] | None:
-        """(trial, rank among all with a score there, from 0) of the best paused after `epoch`."""
-        if not self._paused[epoch]:
-            return None
+    def best_paused(self, epoch: int) -> tuple[int, int]:
+        """(trial, rank among all with a score there, from 0) of the best paused after `epoch`.
+
+        There must be one: see `paused_epochs`.
+        """
         place: Place = self._paused[epoch][-1]
         ranking = self._sorted[epoch]
         return -place[1], len(ranking) - 1 - ranking.index(place)

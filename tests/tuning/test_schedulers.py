@@ -3,7 +3,7 @@ import pytest
 from inat_ray.config.experiment import EarlyStopping
 from inat_ray.tuning.history import History
 from inat_ray.tuning.records import EpochEnded, RunStarted, TrialPaused, TrialResumed, TrialStarted
-from inat_ray.tuning.schedulers import is_rung, promotable, state_after_epoch, survivors
+from inat_ray.tuning.schedulers import is_rung, next_best, promotable, state_after_epoch, survivors
 
 ASHA = EarlyStopping(kind="asha", min_epochs=2, reduction_factor=3)
 
@@ -43,9 +43,8 @@ def test_rungs_lie_a_reduction_factor_apart():
     assert rungs == [2, 6, 18, 54]
 
 
-def test_a_third_survives_rounded_down_but_for_the_least():
-    assert [survivors(n, 3, at_least=1) for n in (1, 2, 3, 5, 6, 9)] == [1, 1, 1, 1, 2, 3]
-    assert survivors(2, 3, at_least=0) == 0
+def test_a_third_survives_rounded_down():
+    assert [survivors(n, 3) for n in (1, 2, 3, 5, 6, 9)] == [0, 0, 1, 1, 2, 3]
 
 
 def test_the_best_third_goes_on():
@@ -113,25 +112,35 @@ def test_every_trial_pauses_at_a_rung():
 
 
 def test_of_two_none_is_promoted_and_of_three_the_best():
-    assert promotable(PROMOTION, paused_at([0.1, 0.3]), last=False) is None
-    assert promotable(PROMOTION, paused_at([0.1, 0.3, 0.2]), last=False) == "t1"
+    assert promotable(PROMOTION, paused_at([0.1, 0.3])) is None
+    assert promotable(PROMOTION, paused_at([0.1, 0.3, 0.2])) == "t1"
 
 
 def test_a_trial_that_was_promoted_makes_no_room_for_the_next():
     history = paused_at([0.1, 0.3, 0.2])
     history.add(TrialResumed(trial_id="t1", epochs=2))
-    assert promotable(PROMOTION, history, last=False) is None
+    assert promotable(PROMOTION, history) is None
 
 
 def test_when_nothing_else_is_left_the_best_goes_on():
-    assert promotable(PROMOTION, paused_at([0.1, 0.3]), last=True) == "t1"
+    assert next_best(paused_at([0.1, 0.3]), most=1) == "t1"
+    assert next_best(history_of({"a": [0.1]}), most=None) is None
+
+
+def test_with_a_budget_to_spend_the_nearest_to_promotion_goes_on():
+    """t1 and t3 went on, so no paused trial is the best of its rung."""
+    history = paused_at([0.1, 0.3, 0.2, 0.25])
+    for trial_id in ("t1", "t3"):
+        history.add(TrialResumed(trial_id=trial_id, epochs=2))
+    assert next_best(history, most=1) is None
+    assert next_best(history, most=None) == "t2"
 
 
 def test_of_equals_the_earlier_is_promoted_and_no_more_than_a_third():
     history = paused_at([0.5, 0.5, 0.5])
-    assert promotable(PROMOTION, history, last=False) == "t0"
+    assert promotable(PROMOTION, history) == "t0"
     history.add(TrialResumed(trial_id="t0", epochs=2))
-    assert promotable(PROMOTION, history, last=False) is None
+    assert promotable(PROMOTION, history) is None
 
 
 def test_the_highest_rung_is_served_first():
@@ -141,7 +150,7 @@ def test_the_highest_rung_is_served_first():
         for epoch in range(3, 7):
             history.add(epoch_of(trial_id, epoch, 0.7))
         history.add(TrialPaused(trial_id=trial_id))
-    assert promotable(PROMOTION, history, last=False) == "t3"  # of equals, the first to start
+    assert promotable(PROMOTION, history) == "t3"  # of equals, the first to start
 
 
 MEDIAN = EarlyStopping(kind="median", min_epochs=2, min_trials=3)

@@ -111,10 +111,10 @@ def best_of_a_search(space, seed: int, *, suggest) -> float:
 
 
 def test_tpe_ends_higher_than_random_on_average(space):
-    """Over 16 seeds the means are 0.972 and 0.938; eight of them decide here."""
-    by_tpe = [best_of_a_search(space, seed, suggest=suggest_tpe) for seed in range(8)]
-    at_random = [best_of_a_search(space, seed, suggest=suggest_random) for seed in range(8)]
-    assert sum(by_tpe) / 8 > sum(at_random) / 8 + 0.015
+    """Over 48 seeds the means are 0.969 and 0.936, with standard errors of 0.003 and 0.004."""
+    by_tpe = [best_of_a_search(space, seed, suggest=suggest_tpe) for seed in range(24)]
+    at_random = [best_of_a_search(space, seed, suggest=suggest_random) for seed in range(24)]
+    assert sum(by_tpe) / 24 > sum(at_random) / 24 + 0.015
 
 
 def test_a_tpe_suggestion_is_a_function_of_history_seed_and_number(space):

@@ -57,5 +57,4 @@ def test_the_best_paused_trial_is_named_with_its_rank_among_all(scores, data):
     assert standings.paused_epochs == [1]
     for trial in paused:
         standings.unpause(trial, 1)
-    assert standings.best_paused(1) is None
     assert standings.paused_epochs == []

@@ -1,0 +1,156 @@
+"""Learning curves that were recorded: what a simulated training gives, epoch by epoch."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from inat_ray.config.errors import UserError
+from inat_ray.config.experiment import Experiment
+from inat_ray.config.load import load_experiment
+from inat_ray.config.space import Categorical, Parameter, SearchSpace, search_space
+from inat_ray.tuning.history import TrialHistory, point
+from inat_ray.tuning.records import JSON
+from inat_ray.tuning.run_folder import RunFolder
+from inat_ray.tuning.run_log import read_history
+
+METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_balanced_accuracy")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A training as it was recorded."""
+
+    parameters: Mapping[str, JSON]
+    seed: int
+    metrics: Mapping[str, list[float]]
+    """Name of a metric -> its value after each epoch."""
+    seconds: list[float]
+    """Of each epoch."""
+
+    @property
+    def epochs(self) -> int:
+        return len(self.seconds)
+
+
+class Curves(Protocol):
+    """Where a simulation looks up what a training gives."""
+
+    def curve(self, parameters: Mapping[str, JSON]) -> Curve: ...
+
+
+@dataclass(frozen=True)
+class CurveTable:
+    """The curves of a sweep, by configuration, and the sweep's experiment."""
+
+    experiment: Experiment
+    space: SearchSpace
+    curves: list[Curve]
+
+    @cached_property
+    def _by_point(self) -> dict[str, Curve]:
+        """Of several seeds of a configuration the first counts."""
+        found: dict[str, Curve] = {}
+        for curve in self.curves:
+            found.setdefault(point(dict(curve.parameters)), curve)
+        return found
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether there is a curve for every point of the space."""
+        grid = self.space.grid
+        return grid is not None and all(point(p) in self._by_point for p in grid)
+
+    def curve(self, parameters: Mapping[str, JSON]) -> Curve:
+        """The curve of this configuration, or of the recorded one that is nearest to it."""
+        exact = self._by_point.get(point(dict(parameters)))
+        return exact or min(self.curves, key=lambda c: self._distance(c.parameters, parameters))
+
+    def _distance(self, a: Mapping[str, JSON], b: Mapping[str, JSON]) -> float:
+        return sum(_distance(p, a.get(n), b.get(n)) for n, p in self.space.parameters.items())
+
+
+def _distance(parameter: Parameter, a: JSON, b: JSON) -> float:
+    """0 to 1: of numbers by their quantiles, of categories whether they differ."""
+    if a is None or b is None or isinstance(parameter, Categorical):
+        return float(a != b)
+    return abs(parameter.to_unit(a) - parameter.to_unit(b))
+
+
+def read_curves(path: Path) -> CurveTable:
+    """The curves in a run folder of `sweep`, or in a file that `write_curves` wrote.
+
+    Raises UserError where it is neither.
+    """
+    if path.is_dir():
+        return _curves_of_run(path)
+    try:
+        table = pq.read_table(path)
+        experiment = Experiment.model_validate_json(table.schema.metadata[b"experiment"])
+    except (OSError, pa.ArrowInvalid, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: is neither a run folder nor a table of curves: {error}") from None
+    return CurveTable(experiment, search_space(experiment, where=str(path)), _curves(table))
+
+
+def write_curves(table: CurveTable, path: Path, *, provenance: Mapping[str, Any]) -> None:
+    """A row an epoch; the experiment and `provenance` stand in the file's metadata."""
+    rows = [(curve, epoch) for curve in table.curves for epoch in range(curve.epochs)]
+    columns: dict[str, pa.Array] = {
+        "parameters": pa.array(
+            [json.dumps(dict(curve.parameters)) for curve, _ in rows]
+        ).dictionary_encode(),
+        "seed": pa.array([curve.seed for curve, _ in rows], pa.int32()),
+        "epoch": pa.array([epoch + 1 for _, epoch in rows], pa.int32()),
+        "seconds": pa.array([curve.seconds[epoch] for curve, epoch in rows], pa.float32()),
+    }
+    for name in METRICS:
+        values = [curve.metrics[name][epoch] for curve, epoch in rows]
+        columns[name] = pa.array(values, pa.float32())
+    about = {"experiment": table.experiment.model_dump_json()}
+    about |= {key: json.dumps(value) for key, value in provenance.items()}
+    pq.write_table(pa.table(columns).replace_schema_metadata(about), path, compression="zstd")
+
+
+def _curves(table: pa.Table) -> list[Curve]:
+    """From rows in the order of writing: a curve's epochs ascend from 1."""
+    columns = {name: table[name].to_pylist() for name in table.column_names}
+    starts = [row for row, epoch in enumerate(columns["epoch"]) if epoch == 1]
+    bounds = zip(starts, [*starts[1:], table.num_rows], strict=True)
+    return [
+        Curve(
+            parameters=json.loads(columns["parameters"][start]),
+            seed=columns["seed"][start],
+            metrics={name: columns[name][start:end] for name in METRICS},
+            seconds=columns["seconds"][start:end],
+        )
+        for start, end in bounds
+    ]
+
+
+def _curves_of_run(path: Path) -> CurveTable:
+    run = RunFolder(path)
+    if not run.experiment.exists() or not run.log.exists():
+        raise UserError(f"{path}: holds no run")
+    experiment = load_experiment(run.experiment)
+    trials = read_history(run.log).searched
+    curves = list(curves_of(trials))
+    if not curves:
+        raise UserError(f"{path}: no trial of this run has an epoch yet")
+    return CurveTable(experiment, search_space(experiment, where=str(run.experiment)), curves)
+
+
+def curves_of(trials: Iterable[TrialHistory]) -> Iterable[Curve]:
+    """The curves of the trials that have any."""
+    for trial in trials:
+        if trial.epochs:
+            yield Curve(
+                parameters=trial.parameters,
+                seed=trial.seed,
+                metrics={name: trial.values(name) for name in METRICS},
+                seconds=[epoch.seconds for epoch in trial.epochs],
+            )

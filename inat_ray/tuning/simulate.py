@@ -1,0 +1,136 @@
+"""A search in virtual time, on recorded curves: the same decisions, without the training.
+
+What is simulated is n workers, each with one trial at a time, the seconds of an epoch as
+recorded, a cost for every start, and processes that die at a rate. Everything else is the search
+itself. A simulation is a function of its arguments.
+"""
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from inat_ray.config.experiment import Experiment
+from inat_ray.config.space import SearchSpace
+from inat_ray.tuning.agenda import Agenda, Work, search_agenda, verdict
+from inat_ray.tuning.curves import Curve, Curves
+from inat_ray.tuning.history import History
+from inat_ray.tuning.records import (
+    EpochEnded,
+    Reason,
+    SearchEnded,
+    TrialEnded,
+    TrialPaused,
+    TrialState,
+)
+from inat_ray.tuning.run_start import run_started
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What the search is simulated on."""
+
+    workers: int = 1
+    startup_seconds: float = 0.0
+    """Before the first epoch of every piece of work."""
+    failure_rate: float = 0.0
+    """Probability that an epoch ends with the death of its process instead."""
+
+
+@dataclass
+class Simulation:
+    """State: the clock, the history so far, and the epochs that are under way."""
+
+    experiment: Experiment
+    space: SearchSpace
+    curves: Curves
+    cluster: Cluster = field(default_factory=Cluster)
+    history: History = field(default_factory=History)
+    clock: float = 0.0
+    newest: str = ""
+    """The trial that had the newest epoch."""
+    idle: int = 0
+    _agenda: Agenda = field(init=False)
+    _rng: np.random.Generator = field(init=False)
+    _events: list[tuple[float, int, str]] = field(default_factory=list)
+    """(time, order of planning, trial whose epoch ends then)."""
+    _planned: int = 0
+
+    def __post_init__(self) -> None:
+        self._agenda = search_agenda(self.experiment, self.space)
+        self._rng = np.random.default_rng([self.experiment.seed, 1])
+        self.idle = self.cluster.workers
+        started = run_started(self.experiment, self.space)
+        self.history.add(started.model_copy(update={"time": 0.0}))
+
+    def run(self, until: Callable[[History], bool] = lambda _: False) -> History:
+        """To the end of the search, or until `until` holds after an epoch."""
+        reason = self._hand_out()
+        while self._events:
+            self.clock, _, trial_id = heapq.heappop(self._events)
+            self._end_epoch(trial_id)
+            if until(self.history):
+                return self.history
+            reason = self._hand_out()
+        assert reason is not None
+        for trial in [t for t in self.history.searched if t.state == "paused"]:
+            self._end(trial.trial_id, "stopped")
+        self.history.add(SearchEnded(time=self.clock, reason=reason))
+        return self.history
+
+    def _hand_out(self) -> Reason | None:
+        """Gives work to the idle; the reason where there will be no more."""
+        while self.idle:
+            work = self._agenda(self.history)
+            if not isinstance(work, Work):
+                return None if work == "wait" else work
+            self.history.add(work.record().model_copy(update={"time": self.clock}))
+            self.idle -= 1
+            self._plan(work.trial_id, after=self.cluster.startup_seconds)
+        return None
+
+    def _plan(self, trial_id: str, *, after: float = 0.0) -> None:
+        """The end of the trial's next epoch."""
+        trial = self.history.trials[trial_id]
+        seconds = self._curve(trial_id).seconds[len(trial.epochs)]
+        self._planned += 1
+        heapq.heappush(self._events, (self.clock + after + seconds, self._planned, trial_id))
+
+    def _end_epoch(self, trial_id: str) -> None:
+        if self.cluster.failure_rate and self._rng.random() < self.cluster.failure_rate:
+            self._end(trial_id, "interrupted", error="a simulated failure")
+            self.idle += 1
+            return
+        self.history.add(self._epoch(trial_id))
+        self.newest = trial_id
+        state = verdict(self.experiment.search, self.history, trial_id)
+        if state == "running":
+            if len(self.history.trials[trial_id].epochs) < self._curve(trial_id).epochs:
+                self._plan(trial_id)
+                return
+            state = "stopped"  # as in the record, which has no more epochs
+        self.idle += 1
+        if state == "paused":
+            self.history.add(TrialPaused(time=self.clock, trial_id=trial_id))
+        else:
+            self._end(trial_id, state)
+
+    def _epoch(self, trial_id: str) -> EpochEnded:
+        curve, done = self._curve(trial_id), len(self.history.trials[trial_id].epochs)
+        seconds = curve.seconds[done]
+        return EpochEnded(
+            time=self.clock,
+            trial_id=trial_id,
+            epoch=done + 1,
+            lr=0.0,
+            seconds=seconds,
+            images_per_second=0.0,
+            **{name: values[done] for name, values in curve.metrics.items()},
+        )
+
+    def _end(self, trial_id: str, state: TrialState, *, error: str | None = None) -> None:
+        self.history.add(TrialEnded(time=self.clock, trial_id=trial_id, state=state, error=error))
+
+    def _curve(self, trial_id: str) -> Curve:
+        return self.curves.curve(self.history.trials[trial_id].parameters)
