@@ -40,10 +40,6 @@ def main(
             metavar="RUN[,RUN...]", help="Let the searcher know what other sweeps have found."
         ),
     ] = None,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Try the largest model for a step, estimate, and end."),
-    ] = False,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
 ) -> None:
@@ -76,8 +72,8 @@ def main(
             settings=settings or [],
             options=given,
         )
-    result = _run(plan, overwrite=overwrite, dry_run=dry_run, verbose=verbose)
-    if as_json and result is not None:
+    result = _run(plan, overwrite=overwrite, verbose=verbose)
+    if as_json:
         options.print_json(result)
 
 
@@ -105,8 +101,8 @@ def _refuse(given: Mapping[str, object]) -> None:
             raise UserError(f"{option}: has no place beside --resume or --extend")
 
 
-def _run(plan: Plan, *, overwrite: bool, dry_run: bool, verbose: bool) -> dict[str, Any] | None:
-    """Carries the plan out, and returns the run's result; None of a dry run."""
+def _run(plan: Plan, *, overwrite: bool, verbose: bool) -> dict[str, Any]:
+    """Carries the plan out, and returns the run's result."""
     # Imported only now: they take seconds, and a mistake in the options is answered at once.
     from inat_ray.data.dataset import open_dataset
     from inat_ray.data.sources import check_source

@@ -13,6 +13,8 @@ from functools import cached_property
 from statistics import NormalDist
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from inat_ray.config.errors import UserError
@@ -20,6 +22,8 @@ from inat_ray.config.experiment import MAX_TRIALS, Experiment
 from inat_ray.config.load import explain, explain_details, key_of
 
 JSON = Any
+Codes = NDArray[np.float64]
+"""What a searcher's model sees of values: places of categories, quantiles of numbers."""
 Number = int | float
 
 SEARCHABLE = ("seed", "model", "recipe")
@@ -44,10 +48,24 @@ class Categorical:
 
     def index(self, value: JSON) -> int:
         """The place of a value. Raises ValueError where it is none of them."""
-        return [_canonical(v) for v in self.values].index(_canonical(value))
+        try:
+            return self._places[canonical(value)]
+        except KeyError:
+            raise ValueError(value) from None
 
     def contains(self, value: JSON) -> bool:
-        return _canonical(value) in map(_canonical, self.values)
+        return canonical(value) in self._places
+
+    def code(self, value: JSON) -> float:
+        """The value's place: what a searcher's model is told."""
+        return float(self.index(value))
+
+    def from_code(self, code: float) -> JSON:
+        return self.values[int(code)]
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {canonical(value): place for place, value in enumerate(self.values)}
 
     def from_unit(self, u: float) -> JSON:
         total = 0.0
@@ -111,6 +129,13 @@ class Numeric:
             case "normal":
                 u = NormalDist(self.mu, self.sigma).cdf(value)
         return min(max(u, 0.0), math.nextafter(1.0, 0.0))
+
+    def code(self, value: JSON) -> float:
+        """The value's quantile: what a searcher's model is told."""
+        return self.to_unit(value)
+
+    def from_code(self, code: float) -> Number:
+        return self.from_unit(min(max(float(code), 0.0), math.nextafter(1.0, 0.0)))
 
     def settle(self, value: float) -> Number:
         """The nearest value that the distribution can give."""
@@ -216,7 +241,7 @@ class SearchSpace:
     def exists(self, name: str, point: Mapping[str, JSON]) -> bool:
         """Whether a point has the parameter, given its values of the parameters above."""
         return all(
-            other in point and _canonical(point[other]) in map(_canonical, values)
+            other in point and canonical(point[other]) in map(canonical, values)
             for other, values in self.conditions.get(name, {}).items()
         )
 
@@ -240,6 +265,30 @@ class SearchSpace:
                 for wider in (_widened(point, name, parameter) if exists else [point])
             ]
         return points
+
+    def codes(self, point: Mapping[str, JSON]) -> Codes:
+        """A code for each parameter, NaN for one that the point has not."""
+        name = canonical(dict(point))
+        if name not in self._known_codes:
+            self._known_codes[name] = np.array(
+                [p.code(point[n]) if n in point else np.nan for n, p in self.parameters.items()]
+            )
+        return self._known_codes[name]
+
+    @cached_property
+    def _known_codes(self) -> dict[str, Codes]:
+        """A searcher asks for those of every trial again and again."""
+        return {}
+
+    @cached_property
+    def grid_names(self) -> list[str]:
+        """The grid's points as `canonical` writes them."""
+        return [canonical(point) for point in self.grid or ()]
+
+    @cached_property
+    def grid_codes(self) -> Codes:
+        """(points of the grid, parameters)."""
+        return np.array([self.codes(point) for point in self.grid or ()])
 
 
 def _widened(point: dict[str, JSON], name: str, parameter: Parameter) -> list[dict[str, JSON]]:
@@ -409,7 +458,7 @@ def _categorical(spec: ParameterSpec, place: str) -> Categorical:
     values = spec.values
     if not values:
         raise UserError(f"{place}.values: the list is empty; at least one value is needed")
-    names = [_canonical(value) for value in values]
+    names = [canonical(value) for value in values]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise UserError(f"{place}.values: {twice} stands twice; use `probabilities` to weigh")
@@ -471,6 +520,6 @@ def _try_value(
         raise UserError(f"{place}: {explanation.removeprefix(f'{name}: ')}") from None
 
 
-def _canonical(value: JSON) -> str:
-    """Equal exactly where two values are the same JSON: 1, 1.0 and true all differ."""
+def canonical(value: JSON) -> str:
+    """Equal exactly where two values, or points, are the same JSON: 1, 1.0 and true all differ."""
     return json.dumps(value, sort_keys=True)

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
-from inat_ray.config.space import Categorical, Parameter, SearchSpace, search_space
-from inat_ray.tuning.history import TrialHistory, point
+from inat_ray.config.space import Categorical, Parameter, SearchSpace, canonical, search_space
+from inat_ray.tuning.history import TrialHistory
 from inat_ray.tuning.records import JSON
 from inat_ray.tuning.run_folder import RunFolder
 from inat_ray.tuning.run_log import read_history
@@ -57,18 +57,18 @@ class CurveTable:
         """Of several seeds of a configuration the first counts."""
         found: dict[str, Curve] = {}
         for curve in self.curves:
-            found.setdefault(point(dict(curve.parameters)), curve)
+            found.setdefault(canonical(dict(curve.parameters)), curve)
         return found
 
     @property
     def is_complete(self) -> bool:
         """Whether there is a curve for every point of the space."""
         grid = self.space.grid
-        return grid is not None and all(point(p) in self._by_point for p in grid)
+        return grid is not None and all(canonical(p) in self._by_point for p in grid)
 
     def curve(self, parameters: Mapping[str, JSON]) -> Curve:
         """The curve of this configuration, or of the recorded one that is nearest to it."""
-        exact = self._by_point.get(point(dict(parameters)))
+        exact = self._by_point.get(canonical(dict(parameters)))
         return exact or min(self.curves, key=lambda c: self._distance(c.parameters, parameters))
 
     def _distance(self, a: Mapping[str, JSON], b: Mapping[str, JSON]) -> float:

@@ -1,12 +1,12 @@
 """What a log amounts to: a fold over its records, which every decision is a function of."""
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from inat_ray.config.space import canonical
 from inat_ray.tuning.records import (
     JSON,
     AnyRecord,
@@ -91,7 +91,7 @@ class History:
     bad: dict[str, TrialHistory] = field(default_factory=dict)
     """Trials of the search without a trustworthy result."""
     points: Counter[str] = field(default_factory=Counter)
-    """Trials of the search by their parameters, as `point` writes them."""
+    """Trials of the search by their parameters, as `canonical` writes them."""
     _session: tuple[float, float] = (0.0, 0.0)
     """When the process that now writes began; seconds that earlier ones had taken."""
     _last: float = 0.0
@@ -182,7 +182,7 @@ class History:
         self.numbered.append(trial)
         if trial.purpose == "search":
             self.searched.append(trial)
-            self.points[point(trial.parameters)] += 1
+            self.points[canonical(trial.parameters)] += 1
         if trial.purpose != "final":
             self.active[trial.trial_id] = trial
 
@@ -238,8 +238,3 @@ class History:
             self.extended, self.ended = True, None
         for trial_id in list(self.active):
             self._leave(trial_id, "interrupted")
-
-
-def point(parameters: dict[str, JSON]) -> str:
-    """Equal exactly where all values are the same JSON: 1, 1.0 and true all differ."""
-    return json.dumps(parameters, sort_keys=True)

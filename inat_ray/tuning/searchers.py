@@ -10,8 +10,8 @@ from itertools import islice
 import numpy as np
 
 from inat_ray.config.experiment import EarlyStopping, SearchConfig
-from inat_ray.config.space import SearchSpace
-from inat_ray.tuning.history import History, point
+from inat_ray.config.space import Codes, SearchSpace, canonical
+from inat_ray.tuning.history import History
 from inat_ray.tuning.records import JSON
 from inat_ray.tuning.schedulers import at_rung
 from inat_ray.tuning.tpe import Observation, fitted
@@ -26,7 +26,7 @@ DEFAULT_TRIALS = 10
 MAX_OBSERVATIONS = 500
 """TPE is told of the newest only: a suggestion's cost grows with them."""
 
-DRAWS = 20
+DRAWS = 8
 """How often a searcher draws again where a point was tried already, before it picks from those
 that were not."""
 
@@ -85,7 +85,7 @@ def suggest_random(
     def draw() -> dict[str, JSON]:
         return space.from_units({name: float(rng.random()) for name in space.parameters})
 
-    def pick(left: Sequence[dict[str, JSON]]) -> int:
+    def pick(left: Codes) -> int:
         return int(rng.integers(len(left)))
 
     return _untried(space, history, draw=draw, pick=pick)
@@ -96,9 +96,11 @@ def suggest_grid(
 ) -> dict[str, JSON] | None:
     """The first point of the grid that was not tried; the parameter listed last varies fastest."""
     assert space.grid is not None
-    number = len(history.searched)
-    ahead = (*space.grid[number:], *space.grid[:number])
-    return next((p for p in ahead if point(p) not in history.points), None)
+    names = space.grid_names
+    # The search is seldom more than the first points ahead of its number of trials.
+    places = (*range(len(history.searched), len(names)), *range(len(history.searched)))
+    place = next((i for i in places if names[i] not in history.points), None)
+    return None if place is None else space.grid[place]
 
 
 def suggest_tpe(
@@ -159,7 +161,7 @@ def _untried(
     history: History,
     *,
     draw: Callable[[], dict[str, JSON]],
-    pick: Callable[[Sequence[dict[str, JSON]]], int],
+    pick: Callable[[Codes], int],
 ) -> dict[str, JSON] | None:
     """The first of a few draws that is no point of the search yet.
 
@@ -168,9 +170,9 @@ def _untried(
     """
     for _ in range(DRAWS):
         drawn = draw()
-        if point(drawn) not in history.points:
+        if canonical(drawn) not in history.points:
             return drawn
     if space.grid is None:
         return drawn
-    left = [p for p in space.grid if point(p) not in history.points]
-    return left[pick(left)] if left else None
+    left = [i for i, name in enumerate(space.grid_names) if name not in history.points]
+    return space.grid[left[pick(space.grid_codes[left])]] if left else None

@@ -6,6 +6,7 @@ itself. A simulation is a function of its arguments.
 """
 
 import heapq
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -14,7 +15,7 @@ import numpy as np
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.space import SearchSpace
 from inat_ray.tuning.agenda import Agenda, Work, search_agenda, verdict
-from inat_ray.tuning.curves import Curve, Curves
+from inat_ray.tuning.curves import Curve, Curves, CurveTable
 from inat_ray.tuning.history import History
 from inat_ray.tuning.records import (
     EpochEnded,
@@ -134,3 +135,48 @@ class Simulation:
 
     def _curve(self, trial_id: str) -> Curve:
         return self.curves.curve(self.history.trials[trial_id].parameters)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a simulated search came to."""
+
+    best: float
+    """The best that the metric was after a trial's last epoch; NaN where no trial got there."""
+    epochs: int
+    seconds: float
+    epochs_to_good: int | None
+    """Spent when the first good trial had its last epoch; None where none did."""
+    seconds_to_good: float | None
+
+
+def simulated(
+    experiment: Experiment, table: CurveTable, cluster: Cluster, *, within: float
+) -> Outcome:
+    """The whole search; a trial is good that ends within `within` of the best in the record."""
+    simulation = Simulation(experiment, table.space, table, cluster)
+    sign = 1 if experiment.search.metric.goal == "maximize" else -1
+    name = experiment.search.metric.name
+    goal = max(sign * curve.metrics[name][-1] for curve in table.curves) - within
+    good: list[tuple[int, float]] = []
+    best = -math.inf
+
+    def watch(history: History) -> bool:
+        nonlocal best
+        trial = history.trials[simulation.newest]
+        if trial.state == "finished":
+            score = history.score(trial.epochs[-1])
+            best = max(best, score)
+            if score >= goal and not good:
+                good.append((history.epochs_spent, simulation.clock))
+        return False
+
+    history = simulation.run(until=watch)
+    first = good[0] if good else (None, None)
+    return Outcome(
+        best=sign * best if math.isfinite(best) else math.nan,
+        epochs=history.epochs_spent,
+        seconds=simulation.clock,
+        epochs_to_good=first[0],
+        seconds_to_good=first[1],
+    )

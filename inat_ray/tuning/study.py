@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from inat_ray.tuning.history import History, TrialHistory, point
+from inat_ray.config.space import canonical
+from inat_ray.tuning.history import History, TrialHistory
 from inat_ray.tuning.records import JSON, Purpose
 
 SEED = "seed"
@@ -58,7 +59,7 @@ def configurations(history: History, *, purpose: Purpose = "search") -> list[Con
     for trial in history.trials.values():
         if trial.purpose == purpose and _score(history, trial) is not None:
             # Random search may draw a point twice; the same seed again is no new evidence.
-            groups[point(_without_seed(trial.parameters))].setdefault(trial.seed, trial)
+            groups[canonical(_without_seed(trial.parameters))].setdefault(trial.seed, trial)
     found = [_configuration(history, list(trials.values())) for trials in groups.values()]
     most = max((c.n for c in found), default=0)
     sign = 1 if history.run.goal == "maximize" else -1
@@ -69,7 +70,7 @@ def distinct_configurations(history: History) -> list[TrialHistory]:
     """The search's leaderboard with the best trial of each configuration alone."""
     best: dict[str, TrialHistory] = {}
     for trial in history.leaderboard():
-        best.setdefault(point(_without_seed(trial.parameters)), trial)
+        best.setdefault(canonical(_without_seed(trial.parameters)), trial)
     return list(best.values())
 
 

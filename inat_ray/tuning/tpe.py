@@ -11,12 +11,9 @@ from typing import Any, Protocol
 
 import numpy as np
 from hyperopt import tpe
-from numpy.typing import NDArray
 
-from inat_ray.config.space import Categorical, Parameter, SearchSpace
+from inat_ray.config.space import Categorical, Codes, Parameter, SearchSpace
 from inat_ray.tuning.records import JSON
-
-Floats = NDArray[np.float64]
 
 CANDIDATES: int = tpe._default_n_EI_candidates
 PRIOR_WEIGHT: float = tpe._default_prior_weight
@@ -35,19 +32,19 @@ class Observation:
 class Density(Protocol):
     """Over codes: the index of a category, or the quantile of a number in [0, 1)."""
 
-    def sample(self, rng: np.random.Generator, count: int) -> Floats: ...
+    def sample(self, rng: np.random.Generator, count: int) -> Codes: ...
 
-    def log(self, codes: Floats) -> Floats: ...
+    def log(self, codes: Codes) -> Codes: ...
 
 
 @dataclass(frozen=True)
 class CategoricalDensity:
-    probabilities: Floats
+    probabilities: Codes
 
-    def sample(self, rng: np.random.Generator, count: int) -> Floats:
+    def sample(self, rng: np.random.Generator, count: int) -> Codes:
         return rng.choice(len(self.probabilities), size=count, p=self.probabilities).astype(float)
 
-    def log(self, codes: Floats) -> Floats:
+    def log(self, codes: Codes) -> Codes:
         return np.asarray(np.log(self.probabilities[codes.astype(int)]))
 
 
@@ -55,15 +52,15 @@ class CategoricalDensity:
 class ParzenDensity:
     """A mixture of normal distributions, cut off at 0 and 1."""
 
-    weights: Floats
-    mus: Floats
-    sigmas: Floats
+    weights: Codes
+    mus: Codes
+    sigmas: Codes
 
-    def sample(self, rng: np.random.Generator, count: int) -> Floats:
+    def sample(self, rng: np.random.Generator, count: int) -> Codes:
         mixture = (self.weights, self.mus, self.sigmas)
         return np.asarray(tpe.GMM1(*mixture, low=0.0, high=1.0, rng=rng, size=(count,)))
 
-    def log(self, codes: Floats) -> Floats:
+    def log(self, codes: Codes) -> Codes:
         mixture = (self.weights, self.mus, self.sigmas)
         return np.asarray(tpe.GMM1_lpdf(codes, *mixture, low=0.0, high=1.0))
 
@@ -73,28 +70,27 @@ class Model:
     """Of each parameter the density of the good observations and of the others."""
 
     space: SearchSpace
-    good: Mapping[str, Density]
-    others: Mapping[str, Density]
+    good: Sequence[Density]
+    others: Sequence[Density]
 
     def propose(self, rng: np.random.Generator) -> dict[str, JSON]:
         """The best of a few draws from the good density, parameter by parameter."""
         point = {}
-        for name, parameter in self.space.parameters.items():
-            codes = self.good[name].sample(rng, CANDIDATES)
-            point[name] = _decode(parameter, codes[np.argmax(self._score(name, codes))])
+        for place, (name, parameter) in enumerate(self.space.parameters.items()):
+            codes = self.good[place].sample(rng, CANDIDATES)
+            point[name] = parameter.from_code(codes[np.argmax(self._score(place, codes))])
         return self.space.existing(point)
 
-    def best_of(self, points: Sequence[Mapping[str, JSON]]) -> int:
-        """The place of the point with the highest expected improvement; the first of equals."""
-        scores = np.zeros(len(points))
-        for name, parameter in self.space.parameters.items():
-            having = [place for place, point in enumerate(points) if name in point]
-            codes = np.array([_encode(parameter, points[place][name]) for place in having])
-            scores[having] += self._score(name, codes)
+    def best_of(self, codes: Codes) -> int:
+        """The place of the point (a row) with the highest expected improvement."""
+        scores = np.zeros(len(codes))
+        for place in range(codes.shape[1]):
+            has = ~np.isnan(codes[:, place])
+            scores[has] += self._score(place, codes[has, place])
         return int(np.argmax(scores))
 
-    def _score(self, name: str, codes: Floats) -> Floats:
-        return self.good[name].log(codes) - self.others[name].log(codes)
+    def _score(self, place: int, codes: Codes) -> Codes:
+        return self.good[place].log(codes) - self.others[place].log(codes)
 
 
 def fitted(space: SearchSpace, told: Sequence[Observation]) -> Model:
@@ -102,41 +98,31 @@ def fitted(space: SearchSpace, told: Sequence[Observation]) -> Model:
 
     The best ceil(sqrt(n) / 4) of n observations are the good ones, 25 at most.
     """
+    codes = np.array([space.codes(o.parameters) for o in told]).reshape(-1, len(space.parameters))
     order = np.argsort([o.loss for o in told], kind="stable")
     most = min(int(np.ceil(GAMMA * np.sqrt(len(told)))), LINEAR_FORGETTING)
     # In order of observation again: the oldest weigh least.
-    good = [told[place].parameters for place in sorted(order[:most])]
-    others = [told[place].parameters for place in sorted(order[most:])]
-    return Model(
-        space,
-        good={name: _density(p, name, good) for name, p in space.parameters.items()},
-        others={name: _density(p, name, others) for name, p in space.parameters.items()},
-    )
+    good, others = codes[np.sort(order[:most])], codes[np.sort(order[most:])]
+    return Model(space, good=_densities(space, good), others=_densities(space, others))
 
 
-def _density(parameter: Parameter, name: str, points: Sequence[Mapping[str, JSON]]) -> Density:
-    codes = np.array([_encode(parameter, point[name]) for point in points if name in point])
+def _densities(space: SearchSpace, codes: Codes) -> list[Density]:
+    return [
+        _density(parameter, column[~np.isnan(column)])
+        for parameter, column in zip(space.parameters.values(), codes.T, strict=True)
+    ]
+
+
+def _density(parameter: Parameter, codes: Codes) -> Density:
     if isinstance(parameter, Categorical):
         return _categorical(parameter, codes)
     return ParzenDensity(*tpe.adaptive_parzen_normal(codes, PRIOR_WEIGHT, 0.5, 1.0))
 
 
-def _categorical(parameter: Categorical, codes: Floats) -> CategoricalDensity:
+def _categorical(parameter: Categorical, codes: Codes) -> CategoricalDensity:
     weights = tpe.linear_forgetting_weights(len(codes), LINEAR_FORGETTING)
     prior = np.array(parameter.probabilities)
     counts = np.bincount(codes.astype(int), weights=weights, minlength=len(prior))
     # A category that never occurs must not get a logarithm of zero.
     pseudocounts: Any = tpe.tpe_cat_pseudocounts(counts, PRIOR_WEIGHT, prior, ())
     return CategoricalDensity(np.asarray(pseudocounts))
-
-
-def _encode(parameter: Parameter, value: JSON) -> float:
-    if isinstance(parameter, Categorical):
-        return parameter.index(value)
-    return parameter.to_unit(value)
-
-
-def _decode(parameter: Parameter, code: float) -> JSON:
-    if isinstance(parameter, Categorical):
-        return parameter.values[int(code)]
-    return parameter.from_unit(min(max(float(code), 0.0), np.nextafter(1.0, 0.0)))

@@ -26,8 +26,9 @@ from rich.console import Console
 from rich.table import Table
 
 from inat_ray.config.experiment import Experiment
+from inat_ray.config.space import canonical
 from inat_ray.tuning.curves import CurveTable, read_curves
-from inat_ray.tuning.history import History, point
+from inat_ray.tuning.history import History
 from inat_ray.tuning.simulate import Cluster, Simulation
 
 WORKERS = 8
@@ -55,7 +56,7 @@ def table_at(path: str) -> CurveTable:
 
 def good_points(table: CurveTable) -> set[str]:
     """Configurations whose accuracy after the last epoch is within a point of the best."""
-    final = {point(dict(c.parameters)): c.metrics[METRIC][-1] for c in table.curves}
+    final = {canonical(dict(c.parameters)): c.metrics[METRIC][-1] for c in table.curves}
     best = max(final.values())
     return {name for name, value in final.items() if value >= best - WITHIN}
 
@@ -78,7 +79,7 @@ def epochs_of_ours(path: str, seed: int, *, method: str, kind: str) -> int:
 
     def found(history: History) -> bool:
         newest = history.trials[simulation.newest]
-        return newest.state == "finished" and point(newest.parameters) in good
+        return newest.state == "finished" and canonical(newest.parameters) in good
 
     simulation = Simulation(experiment, table.space, table, Cluster(workers=WORKERS))
     history = simulation.run(until=found)
@@ -107,7 +108,7 @@ def epochs_of_strategy(path: str, seed: int, *, make: Callable[[CurveTable, int]
         spent += 1
         last = epoch == curve.epochs
         goes_on = strategy.tell(handle, epoch, curve.metrics[METRIC][epoch - 1], last=last)
-        if last and point(dict(parameters)) in good:
+        if last and canonical(dict(parameters)) in good:
             return spent
         if last or not goes_on:
             plan(clock, *strategy.ask(), 1)

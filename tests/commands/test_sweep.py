@@ -1,4 +1,5 @@
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -95,15 +96,19 @@ runpy.run_module("inat_ray.sweep", run_name="__main__", alter_sys=True)
 """A shell's background jobs ignore Ctrl-C; this suite may be one, and its sweep must not."""
 
 
-def started(arguments: list[str], folder: Path) -> "subprocess.Popen[str]":
-    """A long sweep in a process group of its own, once its first epochs are in the log."""
+def started(
+    arguments: list[str], folder: Path, *, epochs: int = 5000, after: int = 3
+) -> "subprocess.Popen[str]":
+    """A sweep in a process group of its own, once more than `after` epochs are in the log."""
     line = [sys.executable, "-c", AS_A_USER, *arguments, "--out", str(folder)]
-    line += ["--set", "recipe.epochs=5000", "--set", "search.early_stopping={kind: none}"]
+    line += ["--set", f"recipe.epochs={epochs}"]
+    if epochs > 100:
+        line += ["--set", "search.early_stopping={kind: none}"]
     process = subprocess.Popen(line, stderr=subprocess.PIPE, text=True, start_new_session=True)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
         log = folder / "log" / "events.jsonl"
-        if log.exists() and log.read_text().count("epoch_ended") > 3:
+        if log.exists() and log.read_text().count("epoch_ended") > after:
             return process
         time.sleep(0.1)
     process.kill()
@@ -123,12 +128,84 @@ def test_ctrl_c_ends_cleanly_and_says_what_is_kept(arguments, tmp_path):
     assert pq.read_table(tmp_path / "run" / "epochs.parquet").num_rows == epochs
 
 
-def test_killed_outright_it_has_kept_every_completed_epoch(arguments, tmp_path):
-    process = started(arguments, tmp_path / "run")
+def curves(folder: Path) -> dict:
+    """Trial -> its parameters, state and metrics by epoch."""
+    history = read_history(folder / "log")
+    return {
+        name: (t.parameters, t.seed, t.state, t.values("train_loss"), t.values("val_accuracy"))
+        for name, t in history.trials.items()
+    }
+
+
+@pytest.mark.slow
+def test_killed_outright_moved_and_resumed_it_ends_as_if_nothing_had_happened(
+    arguments, command, tmp_path
+):
+    """One trial at a time, a torn last line, a checkpoint that is gone."""
+    alone = [*arguments, "--set", "resources.max_concurrent=1", "--set", "recipe.epochs=4"]
+    whole = command("sweep", *alone, "--out", tmp_path / "whole")
+    assert whole.returncode == 0, whole.stderr
+    process = started(alone, tmp_path / "cut", epochs=4, after=3)
     process.kill()
     process.communicate(timeout=60)
-    history = read_history(tmp_path / "run" / "log")
-    for trial in history.searched:
-        assert [epoch.epoch for epoch in trial.epochs] == list(range(1, len(trial.epochs) + 1))
-        if trial.epochs:
-            assert (tmp_path / "run" / trial.epochs[-1].checkpoint).exists()
+    events = tmp_path / "cut" / "log" / "events.jsonl"
+    kept = events.read_bytes().count(b"epoch_ended")
+    assert kept < sum(len(losses) for *_, losses, _ in curves(tmp_path / "whole").values())
+    with events.open("ab") as file:
+        file.write(b'{"kind":"epoch_ended","trial_id":"tri')
+    (tmp_path / "cut").rename(tmp_path / "moved")
+    resumed = command("sweep", "--resume", tmp_path / "moved")
+    assert resumed.returncode == 0, resumed.stderr
+    assert curves(tmp_path / "moved") == curves(tmp_path / "whole")
+    again = command("sweep", "--resume", tmp_path / "moved")
+    assert again.returncode == 2
+    assert "the sweep is complete; --extend" in " ".join(again.stderr.split())
+
+
+@pytest.mark.slow
+def test_an_extended_sweep_has_more_trials_and_says_how_often_it_looked(swept, command, tmp_path):
+    folder, _ = swept
+    run = tmp_path / "extended"
+    shutil.copytree(folder, run)
+    extended = command("sweep", "--extend", run, "--trials", 2, "--json")
+    assert extended.returncode == 0, extended.stderr
+    before, after = curves(folder), curves(run)
+    assert sum(name.startswith("trial_") for name in after) == 8
+    assert {name: after[name] for name in before} == before
+    result = json.loads(extended.stdout.splitlines()[-1])
+    finals = [name for name in after if name.startswith("winner")]
+    assert result["test_looks"] == len(finals)
+    assert pq.read_table(run / "trials.parquet").num_rows == 8
+
+
+@pytest.mark.slow
+def test_what_another_sweep_has_found_is_told_to_the_searcher(swept, arguments, command, tmp_path):
+    folder, _ = swept
+    warm = ["--warm-start", folder, "--set", "search.trials=1", "--out", tmp_path / "run"]
+    done = command("sweep", *arguments, *warm)
+    assert done.returncode == 0, done.stderr
+    assert "6 of 6 trials are told to the searcher" in " ".join(done.stderr.split())
+    assert len(read_history(tmp_path / "run" / "log").known) == 6
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--resume", "nowhere"], "--resume nowhere: holds no run"),
+        (["--extend", "RUN"], "--trials N says how many trials to add"),
+        (["--resume", "RUN"], "the sweep is complete"),
+        (["--resume", "RUN", "--trials", "9"], "--extend adds trials"),
+        (["--resume", "RUN", "--set", "recipe.lr=0.5"], "recipe.lr: 0.003 before, 0.5 now"),
+        (["--extend", "RUN", "--trials", "2", "--seed", "9"], "seed: 0 before, 9 now"),
+        (["--resume", "RUN", "--out", "elsewhere"], "--out: has no place beside --resume"),
+        (
+            ["--warm-start", "RUN", "--set", "search.method=random"],
+            "only search.method bayes learns from other runs",
+        ),
+    ],
+)
+def test_what_cannot_go_on_is_told_before_anything_begins(swept, command, options, message):
+    given = [str(swept[0]) if option == "RUN" else option for option in options]
+    done = command("sweep", *given)
+    assert done.returncode == 2
+    assert message in " ".join(done.stderr.split())

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,10 @@ from inat_ray.config.space import search_space
 from inat_ray.data.dataset import DataSet, open_dataset
 from inat_ray.tuning.cluster import trial_resources
 from inat_ray.tuning.history import History
+from inat_ray.tuning.records import EpochEnded
 from inat_ray.tuning.run_folder import RunFolder, create_run
-from inat_ray.tuning.run_log import RunLog
-from inat_ray.tuning.search import begin, run_search
+from inat_ray.tuning.run_log import RunLog, read_history
+from inat_ray.tuning.search import begin, carry_on, run_search
 from inat_ray.tuning.study import configurations
 
 pytestmark = [
@@ -84,6 +86,43 @@ def test_a_grid_over_seeds_runs_every_point_once_with_the_seed_of_the_point(grid
     assert sorted(found) == [(0.001, 2), (0.003, 2)]
 
 
+def test_a_search_that_was_interrupted_goes_on_and_can_be_extended(
+    grid, data_folder, small_settings, data, tmp_path
+):
+    """In another process as it were, and with one trial's checkpoint gone."""
+    experiment = small_experiment(
+        data_folder,
+        small_settings,
+        "search.method=grid",
+        "search.parameters.seed={values: [5, 3]}",
+        "search.early_stopping={kind: none}",
+        "search.trials=3",
+    )
+    space = search_space(experiment)
+    run = create_run(tmp_path / "run", experiment, overwrite=False)
+
+    def ctrl_c(record) -> None:
+        if isinstance(record, EpochEnded) and len(log.history.trials) == 3:
+            raise KeyboardInterrupt
+
+    with RunLog(run.log, [ctrl_c]) as log:
+        begin(experiment, space=space, log=log)
+        with pytest.raises(KeyboardInterrupt):
+            run_search(experiment, space=space, data=data, run=run, log=log)
+    interrupted = read_history(run.log)
+    assert "interrupted" in {trial.state for trial in interrupted.searched}
+    shutil.rmtree(next(iter(run.checkpoints.iterdir())))
+    for more in (0, 1):
+        with RunLog(run.log) as log:
+            carry_on(log=log, more_trials=more)
+            run_search(experiment, space=space, data=data, run=run, log=log)
+    assert losses(read_history(run.log)) == losses(grid[0])
+
+
+def losses(history: History) -> dict[str, list[float]]:
+    return {trial.trial_id: trial.values("train_loss") for trial in history.searched}
+
+
 def test_a_trial_that_fails_is_recorded_with_its_error_and_the_others_go_on(
     data_folder, small_settings, data, tmp_path
 ):
@@ -140,6 +179,7 @@ def test_a_trial_without_gpus_gets_what_it_asks_for(data_folder, small_settings)
     assert (resources.cpus, resources.gpus, resources.slots) == (1, 0.0, 1)
 
 
+@pytest.mark.slow
 def test_trials_of_two_workers_run_one_after_another_and_give_everything_back(
     data_folder, small_settings, data, tmp_path
 ):

@@ -1,0 +1,170 @@
+"""python -m inat_ray.simulate: what another search would have done, on recorded curves."""
+
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.progress import track
+from rich.table import Table
+
+from inat_ray import options
+from inat_ray.config.errors import UserError
+from inat_ray.config.experiment import Experiment
+from inat_ray.config.load import override
+
+METHODS = "random, bayes"
+STOPPING = "asha, asha_promotion, median, none"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One line of the comparison."""
+
+    method: str
+    stopping: str
+    reduction_factor: int
+    workers: int
+
+
+def main(
+    table: Annotated[
+        Path, typer.Argument(metavar="TABLE", help="A run folder of sweep, or a table of curves.")
+    ],
+    method: Annotated[str, typer.Option(metavar="M[,M...]", help=METHODS)] = "random,bayes",
+    early_stopping: Annotated[
+        str, typer.Option(metavar="E[,E...]", help=STOPPING)
+    ] = "none,asha,asha_promotion",
+    reduction_factor: Annotated[str, typer.Option(metavar="F[,F...]")] = "3",
+    workers: Annotated[
+        str, typer.Option(metavar="N[,N...]", help="Trials that run at the same time.")
+    ] = "1,8",
+    trials: Annotated[
+        int | None, typer.Option(metavar="N", help="Budget; as many as were recorded if not given.")
+    ] = None,
+    within: Annotated[
+        float, typer.Option(metavar="W", help="How near to the record's best is near enough.")
+    ] = 0.01,
+    startup: Annotated[
+        float, typer.Option(metavar="S", help="Seconds before the first epoch of a trial.")
+    ] = 0.0,
+    failures: Annotated[
+        float, typer.Option(metavar="P", help="Probability that an epoch's process dies.")
+    ] = 0.0,
+    seeds: Annotated[int, typer.Option(metavar="N", help="Repetitions of each.")] = 20,
+    settings: options.Set = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Compare searchers, schedulers and numbers of workers on the curves of a sweep.
+
+    Nothing is trained: the search itself runs, in virtual time.
+
+    Example: python -m inat_ray.simulate runs/mine --workers 1,4,16 --early-stopping none,asha
+    """
+    lines = [
+        Setting(m, e, factor, n)
+        for m, e, factor, n in product(
+            method.split(","),
+            early_stopping.split(","),
+            _numbers("--reduction-factor", reduction_factor),
+            _numbers("--workers", workers),
+        )
+    ]
+    # Imported only now: they take seconds, and a mistake in the options is answered at once.
+    from inat_ray.tuning.curves import read_curves
+    from inat_ray.tuning.simulate import Cluster, Outcome, simulated
+
+    curves = read_curves(table)
+    base = override(curves.experiment, settings=settings or [], options={})
+    budget = trials or len(curves.curves)
+    experiments = {line: _experiment(base, line, trials=budget) for line in lines}
+    console = options.console()
+    if not curves.is_complete:
+        console.print(
+            "[yellow]note[/]  the record has not every point of the space: the nearest stands in"
+            " for one that is missing, and a curve that was cut short ends there"
+        )
+    found: dict[Setting, list[Outcome]] = {line: [] for line in lines}
+    for line, seed in track(list(product(lines, range(seeds))), "simulating", console=console):
+        cluster = Cluster(line.workers, startup_seconds=startup, failure_rate=failures)
+        experiment = experiments[line].model_copy(update={"seed": seed})
+        found[line].append(simulated(experiment, curves, cluster, within=within))
+    console.print(_table(found, within=within))
+    if as_json:
+        options.print_json({"table": str(table), "lines": list(_rows(found))})
+
+
+def _numbers(option: str, text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise UserError(
+            f"{option} {text}: whole numbers, with commas between, are allowed"
+        ) from None
+
+
+def _experiment(base: Experiment, line: Setting, *, trials: int) -> Experiment:
+    """The recorded experiment with this line's search. Raises UserError for what there is not."""
+    given = {
+        "search.method": ("--method", line.method),
+        "search.trials": ("--trials", trials),
+        "search.early_stopping.kind": ("--early-stopping", line.stopping),
+        "search.early_stopping.reduction_factor": ("--reduction-factor", line.reduction_factor),
+    }
+    return override(base, settings=[], options=given)
+
+
+def _rows(found: "dict[Setting, list[Any]]") -> Iterator[dict[str, Any]]:
+    """Medians over the seeds, with quartiles of the epochs to a good result."""
+    for line, outcomes in found.items():
+        reached = [o.epochs_to_good for o in outcomes if o.epochs_to_good is not None]
+        yield {
+            "method": line.method,
+            "early_stopping": line.stopping,
+            "reduction_factor": line.reduction_factor,
+            "workers": line.workers,
+            "n": len(outcomes),
+            "best": statistics.median(o.best for o in outcomes),
+            "epochs": statistics.median(o.epochs for o in outcomes),
+            "seconds": statistics.median(o.seconds for o in outcomes),
+            "reached": len(reached),
+            "epochs_to_good": statistics.median(reached) if reached else None,
+            "seconds_to_good": statistics.median(
+                o.seconds_to_good for o in outcomes if o.seconds_to_good is not None
+            )
+            if reached
+            else None,
+        }
+
+
+def _table(found: "dict[Setting, list[Any]]", *, within: float) -> Table:
+    table = Table(
+        title=f"medians; good: within {within:g} of the record's best after the last epoch",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    for title in ("search", "factor", "workers"):
+        table.add_column(title, no_wrap=True)
+    for title in ("best", "epochs", "good", "epochs to", "hours to"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in _rows(found):
+        table.add_row(
+            f"{row['method']} {row['early_stopping']}",
+            str(row["reduction_factor"]),
+            str(row["workers"]),
+            f"{row['best']:.4f}",
+            f"{row['epochs']:,.0f}",
+            f"{row['reached']}/{row['n']}",
+            "-" if row["epochs_to_good"] is None else f"{row['epochs_to_good']:,.0f}",
+            "-" if row["seconds_to_good"] is None else f"{row['seconds_to_good'] / 3600:.2f}",
+        )
+    return table
+
+
+if __name__ == "__main__":
+    options.run(main)

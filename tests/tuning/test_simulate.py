@@ -1,0 +1,143 @@
+import math
+
+import pytest
+
+from inat_ray.config.experiment import Experiment
+from inat_ray.config.space import search_space
+from inat_ray.tuning.curves import METRICS, Curve, CurveTable, read_curves, write_curves
+from inat_ray.tuning.simulate import Cluster, Simulation, simulated
+
+SPACE = {
+    "recipe.lr": {"values": [0.1, 0.03, 0.01, 0.003]},
+    "model.dense": {"values": [8, 16, 32, 64]},
+}
+EPOCHS = 9
+
+
+def accuracy(parameters, epoch: int) -> float:
+    """Best at a rate of 0.01 and 32 neurons; a curve that never crosses another's."""
+    off = abs(math.log10(parameters["recipe.lr"]) + 2) + abs(
+        math.log2(parameters["model.dense"]) - 5
+    )
+    return (0.9 - 0.1 * off) * epoch / (epoch + 1)
+
+
+def table_of(**search) -> CurveTable:
+    tree = {"recipe": {"epochs": EPOCHS}, "search": {"parameters": SPACE, "trials": 16, **search}}
+    experiment = Experiment.model_validate(tree)
+    space = search_space(experiment)
+    curves = [
+        Curve(
+            parameters=point,
+            seed=0,
+            metrics={
+                name: [accuracy(point, epoch) for epoch in range(1, EPOCHS + 1)] for name in METRICS
+            },
+            seconds=[2.0] * EPOCHS,
+        )
+        for point in space.grid
+    ]
+    return CurveTable(experiment, space, curves)
+
+
+def simulation(table: CurveTable, **cluster) -> Simulation:
+    return Simulation(table.experiment, table.space, table, Cluster(**cluster))
+
+
+KINDS = ["none", "asha", "asha_promotion", "median"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("method", ["random", "bayes", "grid"])
+def test_a_search_finds_the_best_point_that_was_recorded(method, kind):
+    table = table_of(method=method, early_stopping={"kind": kind})
+    history = simulation(table, workers=3).run()
+    best = history.leaderboard()[0]
+    assert best.parameters == {"recipe.lr": 0.01, "model.dense": 32}
+    assert best.state == "finished"
+    assert len(history.searched) == 16
+    assert not history.active
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_the_same_seed_gives_the_same_search(workers):
+    runs = [
+        simulation(table_of(method="bayes"), workers=workers, failure_rate=0.1).run()
+        for _ in range(2)
+    ]
+    assert runs[0] == runs[1]
+
+
+def test_time_is_that_of_the_record_shared_by_the_workers():
+    table = table_of(method="grid", early_stopping={"kind": "none"})
+    alone, four = simulation(table), simulation(table, workers=4, startup_seconds=5.0)
+    alone.run()
+    four.run()
+    assert alone.clock == 16 * EPOCHS * 2.0
+    assert four.clock == 16 * (EPOCHS * 2.0 + 5.0) / 4
+
+
+def test_after_failures_every_trial_still_has_all_its_epochs():
+    table = table_of(method="grid", early_stopping={"kind": "none"})
+    history = simulation(table, workers=2, failure_rate=0.3).run()
+    assert [len(trial.epochs) for trial in history.searched] == [EPOCHS] * 16
+    assert sum(trial.losses for trial in history.searched) > 10
+
+
+def test_a_budget_of_epochs_ends_the_search_at_once():
+    history = simulation(table_of(epochs=40), workers=4).run()
+    assert history.ended == "epochs"
+    assert 40 <= history.epochs_spent < 44
+
+
+def test_with_promotion_the_search_goes_on_until_its_target_is_reached():
+    reached = table_of(early_stopping={"kind": "asha_promotion"}, target=0.8)
+    assert simulation(reached, workers=2).run().ended == "target"
+    beyond = table_of(early_stopping={"kind": "asha_promotion"}, target=0.99)
+    history = simulation(beyond, workers=2).run()
+    assert {trial.state for trial in history.searched} == {"finished"}
+
+
+def test_early_stopping_spends_less_and_an_outcome_says_how_much():
+    spent = {}
+    for kind in KINDS:
+        table = table_of(method="random", early_stopping={"kind": kind, "min_trials": 3})
+        outcome = simulated(table.experiment, table, Cluster(workers=2), within=0.001)
+        assert outcome.best == pytest.approx(0.81)
+        assert 0 < outcome.epochs_to_good <= outcome.epochs
+        assert outcome.seconds_to_good > 0
+        spent[kind] = outcome.epochs
+    assert spent["none"] == 16 * EPOCHS
+    assert max(spent["asha"], spent["asha_promotion"], spent["median"]) < 0.7 * spent["none"]
+
+
+def test_a_table_survives_the_disk(tmp_path):
+    table = table_of()
+    write_curves(table, tmp_path / "t.parquet", provenance={"machine": "made up"})
+    read = read_curves(tmp_path / "t.parquet")
+    assert read.is_complete
+    assert read.experiment == table.experiment
+    assert [c.parameters for c in read.curves] == [c.parameters for c in table.curves]
+    assert read.curves[5].metrics["val_accuracy"] == pytest.approx(
+        table.curves[5].metrics["val_accuracy"]
+    )
+
+
+def test_the_nearest_curve_stands_in_for_one_that_is_missing():
+    table = table_of()
+    missing = {"recipe.lr": 0.01, "model.dense": 32}
+    rest = [c for c in table.curves if c.parameters != missing]
+    part = CurveTable(table.experiment, table.space, rest)
+    assert not part.is_complete
+    near = part.curve(missing).parameters
+    assert sum(near[name] != missing[name] for name in missing) == 1
+
+
+def test_a_curve_that_was_cut_short_ends_there():
+    table = table_of(method="grid", early_stopping={"kind": "none"})
+    short = [
+        Curve(c.parameters, c.seed, {n: v[:2] for n, v in c.metrics.items()}, c.seconds[:2])
+        for c in table.curves
+    ]
+    history = simulation(CurveTable(table.experiment, table.space, short)).run()
+    assert {(t.state, len(t.epochs)) for t in history.searched} == {("stopped", 2)}
