@@ -1,213 +1,27 @@
-"""The search space: what a sweep may vary, in the notation of a W&B sweep.
+"""The search space: what a sweep may vary, and which points it has."""
 
-Every numeric distribution is a map from [0, 1): a searcher proposes a number there and
-`from_unit` makes the value. So random search draws uniformly, and TPE models a learning
-rate on its log scale without knowing that it is one.
-"""
-
-import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from statistics import NormalDist
-from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
+from inat_ray.config.distributions import (
+    JSON,
+    Categorical,
+    Codes,
+    Parameter,
+    canonical,
+    parse_parameter,
+)
 from inat_ray.config.errors import UserError
-from inat_ray.config.experiment import MAX_TRIALS, Experiment
+from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import explain, explain_details, key_of
-
-JSON = Any
-Codes = NDArray[np.float64]
-"""What a searcher's model sees of values: places of categories, quantiles of numbers."""
-Number = int | float
+from inat_ray.config.search import MAX_TRIALS
 
 SEARCHABLE = ("seed", "model", "recipe")
 """What a sweep may vary: all else (data, split) is the same for every trial."""
-
-
-@dataclass(frozen=True)
-class Categorical:
-    """One of `values`, drawn with `probabilities` (which add up to 1)."""
-
-    values: tuple[JSON, ...]
-    probabilities: tuple[float, ...]
-
-    @property
-    def size(self) -> int:
-        """How many values there are."""
-        return len(self.values)
-
-    def at(self, place: int) -> JSON:
-        """The value at `place`, counted from 0, in the order of writing."""
-        return self.values[place]
-
-    def index(self, value: JSON) -> int:
-        """The place of a value. Raises ValueError where it is none of them."""
-        try:
-            return self._places[canonical(value)]
-        except KeyError:
-            raise ValueError(value) from None
-
-    def contains(self, value: JSON) -> bool:
-        return canonical(value) in self._places
-
-    def code(self, value: JSON) -> float:
-        """The value's place: what a searcher's model is told."""
-        return float(self.index(value))
-
-    def from_code(self, code: float) -> JSON:
-        return self.values[int(code)]
-
-    @cached_property
-    def _places(self) -> dict[str, int]:
-        return {canonical(value): place for place, value in enumerate(self.values)}
-
-    def from_unit(self, u: float) -> JSON:
-        total = 0.0
-        for value, probability in zip(self.values, self.probabilities, strict=True):
-            total += probability
-            if u < total:
-                return value
-        return self.values[-1]  # the probabilities' sum may fall short of 1 by a rounding
-
-
-@dataclass(frozen=True)
-class Numeric:
-    """A number: uniform on a linear or a log scale, or normal; stepped by `step` if given."""
-
-    scale: Literal["linear", "log", "normal"]
-    low: float
-    high: float
-    mu: float = 0.0
-    sigma: float = 1.0
-    step: Number | None = None
-    integer: bool = False
-
-    @property
-    def size(self) -> int | None:
-        """How many values it can give; None where there is no end of them."""
-        return None if self._stride is None else len(self._multiples)
-
-    def at(self, place: int) -> Number:
-        """The value at `place`, counted from 0, ascending; only where there are finitely many."""
-        return self._multiple(self._multiples[place])
-
-    def contains(self, value: JSON) -> bool:
-        """Whether it can give this value."""
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        return number and self.low <= value <= self.high and self.settle(value) == value
-
-    def from_unit(self, u: float) -> Number:
-        """The value at quantile u in [0, 1)."""
-        match self.scale:
-            case "linear":
-                # An integer's ends get as much room as the others.
-                spread = self.high - self.low + (1 if self.integer else 0)
-                value = self.low + u * spread
-            case "log":
-                low, high = math.log(self.low), math.log(self.high)
-                value = math.exp(low + u * (high - low))
-            case "normal":
-                # An open interval: the quantile function is infinite at its ends.
-                value = NormalDist(self.mu, self.sigma).inv_cdf(min(max(u, 1e-9), 1 - 1e-9))
-        return self.settle(value)
-
-    def to_unit(self, value: Number) -> float:
-        """The quantile of a value: the middle of the cell where values are stepped."""
-        match self.scale:
-            case "linear":
-                spread = self.high - self.low + (1 if self.integer else 0)
-                u = (value - self.low + (0.5 if self.integer else 0)) / spread if spread else 0.5
-            case "log":
-                span = math.log(self.high) - math.log(self.low)
-                u = (math.log(value) - math.log(self.low)) / span if span else 0.5
-            case "normal":
-                u = NormalDist(self.mu, self.sigma).cdf(value)
-        return min(max(u, 0.0), math.nextafter(1.0, 0.0))
-
-    def code(self, value: JSON) -> float:
-        """The value's quantile: what a searcher's model is told."""
-        return self.to_unit(value)
-
-    def from_code(self, code: float) -> Number:
-        return self.from_unit(min(max(float(code), 0.0), math.nextafter(1.0, 0.0)))
-
-    def settle(self, value: float) -> Number:
-        """The nearest value that the distribution can give."""
-        if self.integer:
-            return int(min(math.floor(value), self.high))
-        if self.step is not None:
-            within = self._multiples
-            return self._multiple(min(max(round(value / self.step), within[0]), within[-1]))
-        return min(max(value, self.low), self.high)
-
-    @property
-    def _stride(self) -> Number | None:
-        return 1 if self.integer else self.step
-
-    @property
-    def _multiples(self) -> range:
-        """The k for which k strides lie within the bounds."""
-        assert self._stride is not None
-        # Rounded, because 0.3 / 0.1 falls short of 3.
-        low, high = (round(bound / self._stride, 9) for bound in (self.low, self.high))
-        return range(math.ceil(low), math.floor(high) + 1)
-
-    def _multiple(self, k: int) -> Number:
-        assert self._stride is not None
-        # A decimal step has decimals; 3 * 0.1 is not to be 0.30000000000000004.
-        return k * self._stride if isinstance(self._stride, int) else round(k * self._stride, 12)
-
-
-Parameter = Categorical | Numeric
-
-
-class ParameterSpec(BaseModel):
-    """A parameter as it is written: the union of what the distributions take."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-    distribution: (
-        Literal[
-            "constant",
-            "categorical",
-            "int_uniform",
-            "uniform",
-            "q_uniform",
-            "log_uniform_values",
-            "q_log_uniform_values",
-            "normal",
-        ]
-        | None
-    ) = None
-    value: JSON = None
-    values: list[JSON] | None = None
-    probabilities: list[Number] | None = None
-    min: Number | None = None
-    max: Number | None = None
-    mu: Number | None = None
-    sigma: float | None = Field(None, gt=0)
-    q: Number | None = Field(None, gt=0)
-    when: dict[str, JSON] | None = None
-    """Name of a parameter above -> the value, or list of values, for which this one exists."""
-
-
-_TAKES: dict[str, tuple[set[str], set[str]]] = {
-    # distribution: (keys that it needs, keys that it may have besides)
-    "constant": ({"value"}, set()),
-    "categorical": ({"values"}, {"probabilities"}),
-    "int_uniform": ({"min", "max"}, set()),
-    "uniform": ({"min", "max"}, set()),
-    "q_uniform": ({"min", "max", "q"}, set()),
-    "log_uniform_values": ({"min", "max"}, set()),
-    "q_log_uniform_values": ({"min", "max", "q"}, set()),
-    "normal": ({"mu", "sigma"}, {"min", "max"}),
-}
-
 
 Conditions = Mapping[str, Mapping[str, tuple[JSON, ...]]]
 """Parameter -> {another parameter: its values for which the first one exists}."""
@@ -326,26 +140,6 @@ def search_space(experiment: Experiment, *, where: str = "experiment") -> Search
     return replace(space, first=tuple(first))
 
 
-def parse_parameter(spec: Mapping[str, JSON], place: str) -> Parameter:
-    """One parameter from its notation. Raises UserError that begins with `place`."""
-    try:
-        read = ParameterSpec.model_validate(dict(spec))
-    except ValidationError as error:
-        details = error.errors()[0]
-        key = key_of(details)
-        if details["type"] == "extra_forbidden":
-            allowed = ", ".join(ParameterSpec.model_fields)
-            raise UserError(f"{place}: no such key '{key}'; allowed: {allowed}") from None
-        raise UserError(f"{place}.{explain_details(details, key)}") from None
-    distribution = read.distribution or _implied_distribution(read, place)
-    _check_keys(distribution, set(spec) - {"distribution", "when"}, place)
-    if distribution == "constant":
-        return Categorical(values=(read.value,), probabilities=(1.0,))
-    if distribution == "categorical":
-        return _categorical(read, place)
-    return _numeric(distribution, read, place)
-
-
 def with_parameters(experiment: Experiment, parameters: Mapping[str, JSON]) -> Experiment:
     """The experiment with the dotted settings replaced.
 
@@ -434,68 +228,6 @@ def trial_experiment(base: Experiment, *, parameters: dict[str, JSON], seed: int
     return resolved.model_copy(update={"seed": seed})
 
 
-def _implied_distribution(spec: ParameterSpec, place: str) -> str:
-    if "value" in spec.model_fields_set:
-        return "constant"
-    if spec.values is not None:
-        return "categorical"
-    if spec.min is not None and spec.max is not None:
-        both_whole = isinstance(spec.min, int) and isinstance(spec.max, int)
-        return "int_uniform" if both_whole else "uniform"
-    raise UserError(f"{place}: give `value`, `values`, `min` and `max`, or a `distribution`")
-
-
-def _check_keys(distribution: str, given: set[str], place: str) -> None:
-    needed, optional = _TAKES[distribution]
-    if missing := sorted(needed - given):
-        raise UserError(f"{place}: {distribution} needs {', '.join(missing)}")
-    if surplus := sorted(given - needed - optional):
-        takes = ", ".join(sorted(needed | optional))
-        raise UserError(f"{place}: {distribution} takes no {', '.join(surplus)}; allowed: {takes}")
-
-
-def _categorical(spec: ParameterSpec, place: str) -> Categorical:
-    values = spec.values
-    if not values:
-        raise UserError(f"{place}.values: the list is empty; at least one value is needed")
-    names = [canonical(value) for value in values]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise UserError(f"{place}.values: {twice} stands twice; use `probabilities` to weigh")
-    probabilities = spec.probabilities or [1 / len(values)] * len(values)
-    if len(probabilities) != len(values):
-        raise UserError(
-            f"{place}.probabilities: {len(probabilities)} given for {len(values)} values"
-        )
-    if min(probabilities) < 0 or abs(sum(probabilities) - 1) > 1e-6:
-        raise UserError(
-            f"{place}.probabilities: {probabilities}: must not be negative and must add up to 1"
-        )
-    return Categorical(tuple(values), tuple(map(float, probabilities)))
-
-
-def _numeric(distribution: str, spec: ParameterSpec, place: str) -> Numeric:
-    low = -math.inf if spec.min is None else spec.min
-    high = math.inf if spec.max is None else spec.max
-    if low > high:
-        raise UserError(f"{place}: min {low} is above max {high}")
-    if distribution == "normal":
-        assert spec.mu is not None
-        assert spec.sigma is not None
-        return Numeric("normal", low=low, high=high, mu=spec.mu, sigma=spec.sigma)
-    if distribution == "int_uniform":
-        if not (isinstance(low, int) and isinstance(high, int)):
-            raise UserError(f"{place}: int_uniform needs whole numbers, not {low} and {high}")
-        return Numeric("linear", low=low, high=high, integer=True)
-    logarithmic = "log" in distribution
-    if logarithmic and low <= 0:
-        raise UserError(f"{place}.min: {low}: must be above 0 on a log scale")
-    scaled = Numeric("log" if logarithmic else "linear", low=low, high=high, step=spec.q)
-    if scaled.size == 0:
-        raise UserError(f"{place}.q: no multiple of {spec.q} lies between {low} and {high}")
-    return scaled
-
-
 def _extremes(parameter: Parameter) -> list[JSON]:
     """Values that stand for all: every category; the ends of a range (of a normal, 6 sigma)."""
     if isinstance(parameter, Categorical):
@@ -518,8 +250,3 @@ def _try_value(
         found = [d for d in error.errors() if key_of(d).startswith(name)] or error.errors()
         explanation = explain_details(found[0], key_of(found[0]))
         raise UserError(f"{place}: {explanation.removeprefix(f'{name}: ')}") from None
-
-
-def canonical(value: JSON) -> str:
-    """Equal exactly where two values, or points, are the same JSON: 1, 1.0 and true all differ."""
-    return json.dumps(value, sort_keys=True)

@@ -7,7 +7,8 @@ from typing import Protocol
 
 import torch
 
-from inat_ray.config.experiment import Experiment, Metric
+from inat_ray.config.experiment import Experiment
+from inat_ray.config.search import Metric
 from inat_ray.data.dataset import DataSet
 from inat_ray.training.checkpoint import load_checkpoint, save_checkpoint, save_model
 from inat_ray.training.fit import EpochMetrics, Fit

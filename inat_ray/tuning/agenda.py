@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from inat_ray.config.experiment import MAX_TRIALS, Experiment, SearchConfig
+from inat_ray.config.experiment import Experiment
+from inat_ray.config.search import MAX_TRIALS, SearchConfig
 from inat_ray.config.space import SearchSpace
 from inat_ray.tuning.budget import has_open_budget, spent_budget
 from inat_ray.tuning.history import History, TrialHistory

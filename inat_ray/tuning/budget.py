@@ -1,6 +1,6 @@
 """When a search is over: its budgets, as a pure function of (settings, history)."""
 
-from inat_ray.config.experiment import SearchConfig
+from inat_ray.config.search import SearchConfig
 from inat_ray.tuning.history import History
 from inat_ray.tuning.records import Reason
 

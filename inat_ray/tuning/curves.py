@@ -10,10 +10,11 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from inat_ray.config.distributions import Categorical, Parameter, canonical
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
-from inat_ray.config.space import Categorical, Parameter, SearchSpace, canonical, search_space
+from inat_ray.config.space import SearchSpace, search_space
 from inat_ray.tuning.history import TrialHistory
 from inat_ray.tuning.records import JSON
 from inat_ray.tuning.run_folder import RunFolder

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from inat_ray.config.space import canonical
+from inat_ray.config.distributions import canonical
 from inat_ray.tuning.records import (
     JSON,
     AnyRecord,

@@ -1,7 +1,8 @@
 """The first record of a search."""
 
+from inat_ray.config.distributions import Numeric, Parameter
 from inat_ray.config.experiment import Experiment
-from inat_ray.config.space import Numeric, Parameter, SearchSpace
+from inat_ray.config.space import SearchSpace
 from inat_ray.tuning.records import LOG_VERSION, ParameterKind, RunStarted
 from inat_ray.tuning.searchers import planned_trials
 

@@ -2,7 +2,7 @@
 
 import math
 
-from inat_ray.config.experiment import EarlyStopping
+from inat_ray.config.search import EarlyStopping
 from inat_ray.tuning.history import History, TrialHistory
 from inat_ray.tuning.records import TrialState
 

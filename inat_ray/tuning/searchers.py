@@ -9,8 +9,9 @@ from itertools import islice
 
 import numpy as np
 
-from inat_ray.config.experiment import EarlyStopping, SearchConfig
-from inat_ray.config.space import Codes, SearchSpace, canonical
+from inat_ray.config.distributions import Codes, canonical
+from inat_ray.config.search import EarlyStopping, SearchConfig
+from inat_ray.config.space import SearchSpace
 from inat_ray.tuning.history import History
 from inat_ray.tuning.records import JSON
 from inat_ray.tuning.schedulers import at_rung

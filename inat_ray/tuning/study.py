@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from inat_ray.config.space import canonical
+from inat_ray.config.distributions import canonical
 from inat_ray.tuning.history import History, TrialHistory
 from inat_ray.tuning.records import JSON, Purpose
 

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 from hyperopt import tpe
 
-from inat_ray.config.space import Categorical, Codes, Parameter, SearchSpace
+from inat_ray.config.distributions import Categorical, Codes, Parameter
+from inat_ray.config.space import SearchSpace
 from inat_ray.tuning.records import JSON
 
 CANDIDATES: int = tpe._default_n_EI_candidates

@@ -25,8 +25,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from inat_ray.config.distributions import canonical
 from inat_ray.config.experiment import Experiment
-from inat_ray.config.space import canonical
 from inat_ray.tuning.curves import CurveTable, read_curves
 from inat_ray.tuning.history import History
 from inat_ray.tuning.simulate import Cluster, Simulation

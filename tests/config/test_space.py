@@ -5,17 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from inat_ray.config.distributions import Categorical, Numeric, parse_parameter
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
-from inat_ray.config.space import (
-    Categorical,
-    Numeric,
-    SearchSpace,
-    parse_parameter,
-    search_space,
-    with_parameters,
-)
+from inat_ray.config.space import SearchSpace, search_space, with_parameters
 
 EXPERIMENTS = sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
 

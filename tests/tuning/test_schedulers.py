@@ -1,6 +1,6 @@
 import pytest
 
-from inat_ray.config.experiment import EarlyStopping
+from inat_ray.config.search import EarlyStopping
 from inat_ray.tuning.history import History
 from inat_ray.tuning.records import EpochEnded, RunStarted, TrialPaused, TrialResumed, TrialStarted
 from inat_ray.tuning.schedulers import is_rung, next_best, promotable, state_after_epoch, survivors

@@ -3,7 +3,8 @@ import math
 
 import pytest
 
-from inat_ray.config.experiment import EarlyStopping, Experiment, SearchConfig
+from inat_ray.config.experiment import Experiment
+from inat_ray.config.search import EarlyStopping, SearchConfig
 from inat_ray.config.space import SearchSpace, search_space
 from inat_ray.tuning.history import History
 from inat_ray.tuning.records import (

@@ -7,7 +7,8 @@ import pytest
 from hyperopt import Trials, hp, tpe
 from hyperopt.base import JOB_STATE_DONE, STATUS_OK, Domain
 
-from inat_ray.config.space import Categorical, Numeric, SearchSpace
+from inat_ray.config.distributions import Categorical, Numeric
+from inat_ray.config.space import SearchSpace
 from inat_ray.tuning.tpe import Observation, fitted
 
 SPACE = SearchSpace(
