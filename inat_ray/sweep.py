@@ -40,6 +40,10 @@ def main(
             metavar="RUN[,RUN...]", help="Let the searcher know what other sweeps have found."
         ),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Train the largest model for a step, estimate, and end."),
+    ] = False,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
 ) -> None:
@@ -72,6 +76,9 @@ def main(
             settings=settings or [],
             options=given,
         )
+    if dry_run:
+        _rehearse(plan, verbose=verbose)
+        return
     result = _run(plan, overwrite=overwrite, verbose=verbose)
     if as_json:
         options.print_json(result)
@@ -131,6 +138,28 @@ def _run(plan: Plan, *, overwrite: bool, verbose: bool) -> dict[str, Any]:
         winner, result = _search(plan, data=dataset, run=run, known=known)
     conclude(console, run=run, result=result, model=winner)
     return result
+
+
+def _rehearse(plan: Plan, *, verbose: bool) -> None:
+    """Says what the plan amounts to; leaves no run."""
+    from inat_ray.data.dataset import open_dataset
+    from inat_ray.data.sources import check_source
+    from inat_ray.inspection.ending import announce, announce_dry_run
+    from inat_ray.models.build import check_weights
+    from inat_ray.tuning.cluster import final_resources, ray_session, trial_resources
+    from inat_ray.tuning.dry_run import dry_run
+
+    config, console = plan.experiment, options.console()
+    check_source(config.data)
+    check_weights(config)
+    with ray_session(verbose=verbose):
+        resources = trial_resources(config)
+        final_resources(config)
+    data = open_dataset(config.data, progress=True)
+    announce(console, data=data)
+    console.print("[dim]training the largest model for a few steps[/]")
+    found = dry_run(config, plan.space, data=data, resources=resources)
+    announce_dry_run(console, found, slots=resources.slots)
 
 
 def _search(

@@ -10,8 +10,10 @@ from inat_ray.config.experiment import Experiment, ResnetConfig
 from inat_ray.config.load import dump_experiment
 from inat_ray.data.dataset import DataSet
 from inat_ray.inspection.freeze_table import freeze_table
-from inat_ray.inspection.leaderboard import leaderboard_table, result_table
+from inat_ray.inspection.leaderboard import leaderboard_table, parameters_text, result_table
+from inat_ray.inspection.progress import duration
 from inat_ray.inspection.study_table import study_table
+from inat_ray.tuning.dry_run import DryRun
 from inat_ray.tuning.result import Result, write_result
 from inat_ray.tuning.run_folder import RunFolder
 from inat_ray.tuning.run_log import read_history
@@ -51,6 +53,23 @@ def announce_warm_start(console: Console, known: Sequence[WarmStart]) -> None:
     """What other runs tell the searcher, and what of them does not fit."""
     for note in (note for source in known for note in source.notes):
         console.print(f"[bold]known[/] {escape(note)}", soft_wrap=True)
+
+
+def announce_dry_run(console: Console, found: DryRun, *, slots: int) -> None:
+    """The first points, the largest model and its step, and the time of the search."""
+    console.print("[bold]first[/]")
+    for work in found.suggestions:
+        console.print(f"  {work.trial_id}  {parameters_text(work.parameters)}", soft_wrap=True)
+    size, step = found.complexity, found.rehearsal
+    memory = "" if step.peak_bytes is None else f", {step.peak_bytes / 2**30:.1f} GiB of GPU memory"
+    console.print(
+        f"[bold]largest[/]  {parameters_text(found.largest)}\n"
+        f"  {size.parameters:,} parameters, {size.macs:,} MACs an image;"
+        f" a step of {step.images} images takes {step.seconds:.3g} s{memory}\n"
+        f"[bold]time[/]  about {duration(found.seconds)} for {found.trials} trials,"
+        f" {slots} at a time, without the start and the winner",
+        soft_wrap=True,
+    )
 
 
 def conclude(console: Console, *, run: RunFolder, result: Result, model: Experiment) -> None:

@@ -1,0 +1,72 @@
+"""A few steps of a training, to see that it fits and how long it takes."""
+
+import multiprocessing
+import statistics
+import time
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+
+from inat_ray.config.errors import RunFailedError
+from inat_ray.config.experiment import Experiment
+from inat_ray.data.dataset import DataSet
+from inat_ray.training.fit import Fit
+from inat_ray.training.metrics import Sums
+
+STEPS = 4
+"""The first warms up; the median of the others counts."""
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What a few steps took."""
+
+    seconds: float
+    """Of a step."""
+    images: int
+    """In a step."""
+    peak_bytes: int | None
+    """Of the GPU's memory; None on a CPU."""
+
+
+def rehearse(
+    experiment: Experiment, data: DataSet, *, device: torch.device, threads: int
+) -> Rehearsal:
+    """Trains for a few steps in a process of its own, which may die without harm.
+
+    Raises RunFailedError where it does, or where the steps fail, with the reason.
+    """
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
+        try:
+            return pool.submit(_rehearse, experiment, data, device, threads).result()
+        except BrokenProcessPool:
+            raise RunFailedError(
+                "the process was killed, as the system does when memory runs out"
+            ) from None
+        except (RuntimeError, MemoryError) as error:  # torch's out-of-memory error is the former
+            raise RunFailedError(str(error).splitlines()[0]) from None
+
+
+def _rehearse(
+    experiment: Experiment, data: DataSet, device: torch.device, threads: int
+) -> Rehearsal:
+    torch.set_num_threads(threads)
+    fit = Fit(experiment, data, device=device)
+    sums = Sums(len(data.classes), fit.device)
+    seconds, images = [], 0
+    fit.prepare(0)
+    batches = islice(fit.inputs.batches.epoch(0), STEPS)
+    begin = time.perf_counter()
+    for batch in batches:
+        images = max(images, batch.total)
+        fit.step(batch, sums)
+        if fit.device.type == "cuda":
+            torch.cuda.synchronize(fit.device)
+        seconds.append(time.perf_counter() - begin)
+        begin = time.perf_counter()
+    peak = torch.cuda.max_memory_allocated(fit.device) if fit.device.type == "cuda" else None
+    return Rehearsal(statistics.median(seconds[1:] or seconds), images=images, peak_bytes=peak)

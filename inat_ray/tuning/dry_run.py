@@ -1,0 +1,166 @@
+"""What a sweep would do, before it does it: first points, the largest model, the time it takes."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from inat_ray.config.distributions import JSON, Categorical, canonical
+from inat_ray.config.errors import UserError
+from inat_ray.config.experiment import Experiment
+from inat_ray.config.space import SearchSpace, trial_experiment
+from inat_ray.data.dataset import DataSet
+from inat_ray.models.complexity import Complexity, complexity
+from inat_ray.training.rehearsal import Rehearsal, rehearse
+from inat_ray.tuning.agenda import Work, search_agenda
+from inat_ray.tuning.cluster import TrialResources
+from inat_ray.tuning.curves import METRICS, Curve
+from inat_ray.tuning.history import History
+from inat_ray.tuning.run_start import run_started
+from inat_ray.tuning.simulate import Cluster, Simulation
+
+SHOWN_SUGGESTIONS = 8
+SIMULATED_TRIALS = 100
+"""The time of more is extrapolated."""
+TRIED_VALUES = 5
+"""Of a numeric parameter, when the largest model is looked for."""
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What was found out."""
+
+    suggestions: list[Work]
+    largest: dict[str, JSON]
+    """The point with the most work in a step."""
+    complexity: Complexity
+    rehearsal: Rehearsal
+    trials: int
+    seconds: float
+    """Estimate for the search."""
+
+
+def dry_run(
+    experiment: Experiment, space: SearchSpace, *, data: DataSet, resources: TrialResources
+) -> DryRun:
+    """Raises RunFailedError where the largest model does not train."""
+    classes = len(data.classes)
+    largest = largest_point(experiment, space, classes=classes)
+    tried = _experiment_at(experiment, largest)
+    assert tried is not None
+    rehearsal = rehearse(tried, data, device=resources.device, threads=resources.cpus)
+    steps = len(data.split.train) / rehearsal.images
+    # Validation is a forward pass, a third of a training step's work.
+    epoch = rehearsal.seconds * (steps + len(data.split.validation) / rehearsal.images / 3)
+    costs = Costs(experiment, classes=classes, unit=epoch / _work(tried, classes=classes))
+    trials, seconds = estimated(experiment, space, costs, slots=resources.slots)
+    return DryRun(
+        suggestions=first_suggestions(experiment, space),
+        largest=largest,
+        complexity=complexity(tried, classes=classes),
+        rehearsal=rehearsal,
+        trials=trials,
+        seconds=seconds,
+    )
+
+
+def first_suggestions(experiment: Experiment, space: SearchSpace) -> list[Work]:
+    """The trials that would begin first, none of them with a result yet."""
+    agenda, history = search_agenda(experiment, space), History()
+    history.add(run_started(experiment, space))
+    works: list[Work] = []
+    while len(works) < SHOWN_SUGGESTIONS and isinstance(work := agenda(history), Work):
+        works.append(work)
+        history.add(work.record())
+    return works
+
+
+def largest_point(experiment: Experiment, space: SearchSpace, *, classes: int) -> dict[str, JSON]:
+    """The point of the most multiply-accumulates in a step, parameter by parameter.
+
+    Work grows with each of the parameters that matter, whatever the others are, so one pass finds
+    it; where two values do not go together, the pass keeps to what does.
+    """
+    point = first_suggestions(experiment, space)[0].parameters
+    most = _work_at(experiment, point, classes=classes)
+    for name, parameter in space.parameters.items():
+        for code in (
+            range(len(parameter.values))
+            if isinstance(parameter, Categorical)
+            else np.linspace(0, 1, TRIED_VALUES)
+        ):
+            there = space.existing({**_middle(space), **point, name: parameter.from_code(code)})
+            work = _work_at(experiment, there, classes=classes)
+            if work > most:
+                point, most = there, work
+    return point
+
+
+def estimated(
+    experiment: Experiment, space: SearchSpace, costs: "Costs", *, slots: int
+) -> tuple[int, float]:
+    """(trials, seconds) of the search, simulated on trials whose ranks are drawn by lot."""
+    history = History()
+    history.add(run_started(experiment, space))
+    planned = history.planned_trials
+    simulated = min(planned, SIMULATED_TRIALS)
+    search = experiment.search.model_copy(
+        update={"method": "random", "trials": simulated, "target": None}
+    )
+    drawn = experiment.model_copy(update={"search": search})
+    simulation = Simulation(drawn, space, costs, Cluster(workers=slots))
+    done = simulation.run()
+    if done.ended in ("epochs", "time"):
+        return len(done.searched), simulation.clock
+    seconds = simulation.clock * planned / simulated
+    limit = experiment.search.time
+    return planned, seconds if limit is None else min(seconds, limit)
+
+
+@dataclass
+class Costs:
+    """Curves of made-up trials: their time follows from their work, their ranks are drawn."""
+
+    experiment: Experiment
+    classes: int
+    unit: float
+    """Seconds of an epoch for a multiply-accumulate of an image."""
+    _known: dict[str, Curve] = field(default_factory=dict)
+
+    def curve(self, parameters: Mapping[str, JSON]) -> Curve:
+        name = canonical(dict(parameters))
+        if name not in self._known:
+            tried = _experiment_at(self.experiment, parameters)
+            seconds = self.unit * _work(tried, classes=self.classes) if tried else 0.0
+            epochs = tried.recipe.epochs if tried else 1
+            digest = hashlib.sha256(name.encode()).digest()
+            score = int.from_bytes(digest[:4], "big") / 2**32
+            metrics = {metric: [score] * epochs for metric in METRICS}
+            self._known[name] = Curve(parameters, 0, metrics, seconds=[seconds] * epochs)
+        return self._known[name]
+
+
+def _experiment_at(base: Experiment, parameters: Mapping[str, JSON]) -> Experiment | None:
+    """None where the values do not go together."""
+    try:
+        return trial_experiment(base, parameters=dict(parameters), seed=base.seed)
+    except UserError:
+        return None
+
+
+def _middle(space: SearchSpace) -> dict[str, JSON]:
+    """A value of every parameter, so that none is missing once its condition is met."""
+    return {name: parameter.from_unit(0.5) for name, parameter in space.parameters.items()}
+
+
+def _work_at(base: Experiment, parameters: Mapping[str, JSON], *, classes: int) -> float:
+    """Multiply-accumulates of a step; a larger batch takes more memory, if not more time."""
+    tried = _experiment_at(base, parameters)
+    return _work(tried, classes=classes) * tried.recipe.batch_size if tried else 0.0
+
+
+def _work(experiment: Experiment, *, classes: int) -> float:
+    """Multiply-accumulates of an image, forwards and backwards."""
+    size = complexity(experiment, classes=classes)
+    return float(size.macs + 2 * size.backward_macs)

@@ -1,0 +1,65 @@
+import pytest
+
+from inat_ray.config.errors import RunFailedError
+from inat_ray.config.load import load_experiment
+from inat_ray.config.space import search_space
+from inat_ray.data.dataset import open_dataset
+from inat_ray.tuning.cluster import TrialResources
+from inat_ray.tuning.dry_run import Costs, dry_run, estimated, first_suggestions, largest_point
+
+FILTERS = "search.parameters.model.filters={values: [[8, 8, 8, 8, 8], [4, 4, 4, 4, 4]]}"
+BATCHES = "search.parameters.recipe.batch_size={values: [4, 16, 8]}"
+RATES = "search.parameters.recipe.lr={distribution: log_uniform_values, min: 1e-4, max: 1e-2}"
+
+
+@pytest.fixture
+def experiment(data_folder, small_settings):
+    settings = [*small_settings, f"data.source={data_folder}", FILTERS, BATCHES, RATES]
+    return load_experiment(None, settings=[*settings, "search.trials=12"])
+
+
+def test_the_largest_point_has_the_most_filters_and_the_largest_batch(experiment):
+    largest = largest_point(experiment, search_space(experiment), classes=3)
+    assert largest["model.filters"] == [8] * 5
+    assert largest["recipe.batch_size"] == 16
+
+
+def test_the_first_suggestions_are_those_of_the_search(experiment):
+    works = first_suggestions(experiment, search_space(experiment))
+    assert [work.trial_id for work in works] == [f"trial_{n:04d}" for n in range(8)]
+    assert len({str(work.parameters) for work in works}) == 8
+
+
+def test_the_time_of_a_search_grows_with_its_trials_and_shrinks_with_its_slots(experiment):
+    space = search_space(experiment)
+    costs = Costs(experiment, classes=3, unit=1e-6)
+    trials, alone = estimated(experiment, space, costs, slots=1)
+    assert trials == 12
+    assert estimated(experiment, space, costs, slots=4)[1] < 0.5 * alone
+    search = experiment.search.model_copy(update={"trials": 1200})
+    more = experiment.model_copy(update={"search": search})
+    assert 50 * alone < estimated(more, space, costs, slots=1)[1] < 150 * alone
+    search = experiment.search.model_copy(update={"time": 0.5 * alone})
+    bounded = experiment.model_copy(update={"search": search})
+    assert estimated(bounded, space, costs, slots=1)[1] < 0.8 * alone
+
+
+CPU = TrialResources(workers=1, cpus=1, gpus=0.0, slots=2)
+
+
+def test_a_dry_run_trains_the_largest_model_for_a_few_steps(experiment):
+    data = open_dataset(experiment.data)
+    found = dry_run(experiment, search_space(experiment), data=data, resources=CPU)
+    assert found.rehearsal.images == 16
+    assert found.rehearsal.seconds > 0
+    assert found.complexity.parameters > 3 * 8 * 9
+    assert found.seconds > 0
+
+
+def test_a_model_that_does_not_fit_is_found_out_before_hour_three(data_folder, small_settings):
+    """Its dense layer alone would take 275 GB."""
+    sizes = ["data.image_size=512", "model.filters=[4, 4, 4, 4, 4096]", "model.dense=65536"]
+    settings = [*small_settings, *sizes, f"data.source={data_folder}", RATES]
+    huge = load_experiment(None, settings=settings)
+    with pytest.raises(RunFailedError, match="memory"):
+        dry_run(huge, search_space(huge), data=open_dataset(huge.data), resources=CPU)
