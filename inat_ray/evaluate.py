@@ -9,7 +9,7 @@ import typer
 from inat_ray import options
 from inat_ray.config.errors import UserError
 from inat_ray.config.load import override
-from inat_ray.tuning.run_folder import RunFolder, check_free, create_run, default_folder
+from inat_ray.search.run_folder import RunFolder, check_free, create_run, default_folder
 
 if TYPE_CHECKING:
     import torch
@@ -101,9 +101,9 @@ def look(
     model: "LoadedModel", *, data: "DataSet", device: "torch.device", run: RunFolder
 ) -> dict[str, Any]:
     """A look at the test set, counted by the run that the model comes from, if it lies in one."""
+    from inat_ray.search.run_log import RunLog
     from inat_ray.tuning.look import look_at_test
     from inat_ray.tuning.result import look_result
-    from inat_ray.tuning.run_log import RunLog
 
     home = RunFolder(model.path.parent)
     counting = home if home.holds_a_run else run

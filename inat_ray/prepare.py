@@ -2,7 +2,7 @@
 
 from inat_ray import options
 from inat_ray.config.load import load_experiment
-from inat_ray.tuning.run_folder import check_free, create_run
+from inat_ray.search.run_folder import check_free, create_run
 
 
 def main(

@@ -75,8 +75,8 @@ def main(
         )
     ]
     # Imported only now: they take seconds, and a mistake in the options is answered at once.
-    from inat_ray.tuning.curves import read_curves
-    from inat_ray.tuning.simulate import Cluster, Outcome, simulated
+    from inat_ray.search.curves import read_curves
+    from inat_ray.search.simulate import Cluster, Outcome, simulated
 
     curves = read_curves(table)
     base = override(curves.experiment, settings=settings or [], options={})

@@ -9,12 +9,12 @@ import typer
 from inat_ray import options
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
+from inat_ray.search.run_folder import RunFolder, create_run
 from inat_ray.tuning.plan import Plan, extended_plan, new_plan, resumed_plan
-from inat_ray.tuning.run_folder import RunFolder, create_run
 
 if TYPE_CHECKING:
     from inat_ray.data.dataset import DataSet
-    from inat_ray.tuning.warm_start import WarmStart
+    from inat_ray.search.warm_start import WarmStart
 
 QUICKSTART = Path(__file__).parents[1] / "experiments" / "quickstart.yaml"
 
@@ -115,9 +115,9 @@ def _run(plan: Plan, *, overwrite: bool, verbose: bool) -> dict[str, Any]:
     from inat_ray.data.sources import check_source
     from inat_ray.inspection.ending import announce, announce_warm_start, conclude
     from inat_ray.models.build import check_weights
+    from inat_ray.search.warm_start import warm_start
     from inat_ray.tuning.cluster import final_resources, ray_session, trial_resources
     from inat_ray.tuning.resume import check_same_split
-    from inat_ray.tuning.warm_start import warm_start
 
     config, console = plan.experiment, options.console()
     known = [warm_start(path, config, plan.space) for path in plan.warm_start]
@@ -169,8 +169,8 @@ def _search(
     from inat_ray.inspection.ending import told_of_interruption
     from inat_ray.inspection.observed import observed_log
     from inat_ray.training.device import resolve_device
-    from inat_ray.tuning import search
     from inat_ray.tuning.search_end import finish_search
+    from inat_ray.tuning.session import begin, carry_on, run_search
 
     config, console = plan.experiment, options.console()
     device = resolve_device(config.device)
@@ -181,10 +181,10 @@ def _search(
     ):
         if log.history.run is None:
             trials = [trial for source in known for trial in source.trials]
-            search.begin(config, space=plan.space, log=log, known=trials)
+            begin(config, space=plan.space, log=log, known=trials)
         else:
-            search.carry_on(log=log, more_trials=plan.more_trials)
-        search.run_search(config, space=plan.space, data=data, run=run, log=log)
+            carry_on(log=log, more_trials=plan.more_trials)
+        run_search(config, space=plan.space, data=data, run=run, log=log)
         return finish_search(config, data=data, run=run, log=log, device=device)
 
 

@@ -11,12 +11,12 @@ from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
 from inat_ray.config.scale import scaled_batch
-from inat_ray.tuning.run_folder import RunFolder, check_free, create_run, default_folder
+from inat_ray.search.run_folder import RunFolder, check_free, create_run, default_folder
 
 if TYPE_CHECKING:
     from inat_ray.data.dataset import DataSet
+    from inat_ray.search.run_log import RunLog
     from inat_ray.tuning.cluster import TrialResources
-    from inat_ray.tuning.run_log import RunLog
 
 TRIAL = "train"
 """What the log calls the one training of a run."""

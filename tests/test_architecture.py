@@ -1,6 +1,6 @@
 """The direction of imports, read from the source itself: DESIGN's one-way street.
 
-config <- data, models <- training <- tuning <- inspection <- commands
+config <- data, models <- training <- tuning <- inspection <- commands; config <- search <- tuning
 """
 
 import ast
@@ -15,6 +15,7 @@ LEVELS = {
     "config": 0,
     "data": 1,
     "models": 1,
+    "search": 1,
     "training": 2,
     "tuning": 3,
     "inspection": 4,
@@ -80,8 +81,10 @@ def test_every_folder_of_the_package_is_a_room_with_a_level():
         ("config/a.py", "import inat_ray.data.pack"),
         ("data/a.py", "from inat_ray.models.cnn import build_cnn"),
         ("models/a.py", "from inat_ray.data import pack"),
-        ("training/a.py", "from inat_ray.tuning.run_log import RunLog"),
-        ("training/a.py", "from ..tuning import run_log"),
+        ("data/a.py", "from inat_ray.search.run_log import RunLog"),
+        ("training/a.py", "from ..tuning import trial"),
+        ("search/a.py", "from inat_ray.training.fit import Fit"),
+        ("search/a.py", "from ray import tune"),
         ("tuning/a.py", "from inat_ray import inspection"),
         ("tuning/a.py", "def f():\n    from inat_ray.inspection.tables import write_tables"),
         ("inspection/a.py", "from inat_ray.sweep import main"),

@@ -13,12 +13,12 @@ from inat_ray.inspection.freeze_table import freeze_table
 from inat_ray.inspection.leaderboard import leaderboard_table, parameters_text, result_table
 from inat_ray.inspection.progress import duration
 from inat_ray.inspection.study_table import study_table
+from inat_ray.search.run_folder import RunFolder
+from inat_ray.search.run_log import read_history
+from inat_ray.search.study import is_confirmed, seed_is_searched
+from inat_ray.search.warm_start import WarmStart
 from inat_ray.tuning.dry_run import DryRun
 from inat_ray.tuning.result import Result, write_result
-from inat_ray.tuning.run_folder import RunFolder
-from inat_ray.tuning.run_log import read_history
-from inat_ray.tuning.study import is_confirmed, seed_is_searched
-from inat_ray.tuning.warm_start import WarmStart
 
 SHOWN_NAMES = 5
 

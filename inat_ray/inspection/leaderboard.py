@@ -9,8 +9,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from inat_ray.tuning.history import History, TrialHistory
-from inat_ray.tuning.records import JSON, EpochEnded, TrialState
+from inat_ray.search.history import History, TrialHistory
+from inat_ray.search.records import JSON, EpochEnded, TrialState
 from inat_ray.tuning.result import Result
 
 SHOWN_TRIALS = 10

@@ -9,10 +9,10 @@ from rich.console import Console
 from inat_ray.inspection.progress import RunProgress
 from inat_ray.inspection.tables import write_tables
 from inat_ray.inspection.tensorboard import TensorBoardObserver
-from inat_ray.tuning.records import AnyRecord, TrialEnded
+from inat_ray.search.records import AnyRecord, TrialEnded
+from inat_ray.search.run_folder import RunFolder
+from inat_ray.search.run_log import EVENTS, RunLog, read_records
 from inat_ray.tuning.resume import CONTINUED
-from inat_ray.tuning.run_folder import RunFolder
-from inat_ray.tuning.run_log import EVENTS, RunLog, read_records
 
 
 @contextmanager

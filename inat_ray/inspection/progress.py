@@ -16,8 +16,8 @@ from inat_ray.inspection.leaderboard import (
     percent,
     states_text,
 )
-from inat_ray.tuning.history import History, TrialHistory
-from inat_ray.tuning.records import AnyRecord, EpochEnded, TrialEnded, TrialResumed, TrialStarted
+from inat_ray.search.history import History, TrialHistory
+from inat_ray.search.records import AnyRecord, EpochEnded, TrialEnded, TrialResumed, TrialStarted
 
 REFRESHES_PER_SECOND = 2
 SECONDS_BETWEEN_LINES = 10.0

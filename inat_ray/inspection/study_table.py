@@ -6,9 +6,9 @@ from rich import box
 from rich.table import Table
 
 from inat_ray.inspection.leaderboard import LABELS, cells_text, fits, parameters_text, short_names
-from inat_ray.tuning.history import History
-from inat_ray.tuning.records import Purpose
-from inat_ray.tuning.study import (
+from inat_ray.search.history import History
+from inat_ray.search.records import Purpose
+from inat_ray.search.study import (
     SEED,
     Configuration,
     configurations,

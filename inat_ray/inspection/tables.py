@@ -7,9 +7,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from inat_ray.tuning.history import History, TrialHistory
-from inat_ray.tuning.records import JSON, ParameterKind
-from inat_ray.tuning.study import SEED
+from inat_ray.search.history import History, TrialHistory
+from inat_ray.search.records import JSON, ParameterKind
+from inat_ray.search.study import SEED
 
 EPOCH_METRICS = (
     "train_loss",

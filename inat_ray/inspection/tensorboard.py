@@ -18,8 +18,8 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (
 )
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from inat_ray.tuning.history import History
-from inat_ray.tuning.records import (
+from inat_ray.search.history import History
+from inat_ray.search.records import (
     JSON,
     AnyRecord,
     EpochEnded,

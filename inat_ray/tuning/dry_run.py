@@ -12,13 +12,13 @@ from inat_ray.config.experiment import Experiment
 from inat_ray.config.space import SearchSpace, trial_experiment
 from inat_ray.data.dataset import DataSet
 from inat_ray.models.complexity import Complexity, complexity
+from inat_ray.search.agenda import Work, search_agenda
+from inat_ray.search.curves import METRICS, Curve
+from inat_ray.search.history import History
+from inat_ray.search.run_start import run_started
+from inat_ray.search.simulate import Cluster, Simulation
 from inat_ray.training.rehearsal import Rehearsal, rehearse
-from inat_ray.tuning.agenda import Work, search_agenda
 from inat_ray.tuning.cluster import TrialResources
-from inat_ray.tuning.curves import METRICS, Curve
-from inat_ray.tuning.history import History
-from inat_ray.tuning.run_start import run_started
-from inat_ray.tuning.simulate import Cluster, Simulation
 
 SHOWN_SUGGESTIONS = 8
 SIMULATED_TRIALS = 100

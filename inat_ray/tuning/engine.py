@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from inat_ray.config.experiment import Experiment
+from inat_ray.search.run_folder import RunFolder
 from inat_ray.training.device import device_of
 from inat_ray.training.run import Engine, Worker
-from inat_ray.tuning.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from inat_ray.tuning.cluster import TrialResources

@@ -1,6 +1,6 @@
 """What the error of a trial means: for its configuration, for the trial, for the run."""
 
-from inat_ray.tuning.records import TrialState
+from inat_ray.search.records import TrialState
 
 OUT_OF_MEMORY = (
     "OutOfMemoryError",  # of torch on GPUs, and of Ray, which ends processes before the system does

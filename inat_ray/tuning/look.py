@@ -9,11 +9,11 @@ import torch
 
 from inat_ray.data.dataset import DataSet
 from inat_ray.data.split import SubsetName
+from inat_ray.search.records import LookAtTest
+from inat_ray.search.run_folder import RunFolder
+from inat_ray.search.run_log import RunLog
 from inat_ray.training.checkpoint import LoadedModel
 from inat_ray.training.evaluation import Evaluation
-from inat_ray.tuning.records import LookAtTest
-from inat_ray.tuning.run_folder import RunFolder
-from inat_ray.tuning.run_log import RunLog
 
 
 def look_at_test(

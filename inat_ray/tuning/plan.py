@@ -9,14 +9,14 @@ from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment, override
 from inat_ray.config.space import SearchSpace, search_space
+from inat_ray.search.run_folder import RunFolder, check_free, default_folder
+from inat_ray.search.run_log import read_history
 from inat_ray.tuning.resume import (
     check_extendable,
     check_resumable,
     same_experiment,
     stored_experiment,
 )
-from inat_ray.tuning.run_folder import RunFolder, check_free, default_folder
-from inat_ray.tuning.run_log import read_history
 
 Options = Mapping[str, tuple[str, Any]]
 """Dotted key -> (name of the command-line option, value)."""

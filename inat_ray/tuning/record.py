@@ -7,9 +7,8 @@ from typing import Literal
 
 from inat_ray.config.experiment import Experiment
 from inat_ray.data.dataset import DataSet
-from inat_ray.training.run import Job, TrainedEpoch
-from inat_ray.tuning.history import TrialHistory
-from inat_ray.tuning.records import (
+from inat_ray.search.history import TrialHistory
+from inat_ray.search.records import (
     JSON,
     LOG_VERSION,
     EpochEnded,
@@ -19,8 +18,9 @@ from inat_ray.tuning.records import (
     TrialStarted,
     TrialState,
 )
-from inat_ray.tuning.run_folder import RunFolder
-from inat_ray.tuning.run_log import RunLog
+from inat_ray.search.run_folder import RunFolder
+from inat_ray.search.run_log import RunLog
+from inat_ray.training.run import Job, TrainedEpoch
 
 
 def single_run_started(experiment: Experiment) -> RunStarted:

@@ -14,16 +14,16 @@ from inat_ray.config.experiment import Experiment
 from inat_ray.config.space import trial_experiment
 from inat_ray.data.dataset import DataSet
 from inat_ray.models.complexity import complexity
-from inat_ray.training.metrics import Metrics
-from inat_ray.tuning.history import History, TrialHistory
-from inat_ray.tuning.records import LookAtTest
-from inat_ray.tuning.study import (
+from inat_ray.search.history import History, TrialHistory
+from inat_ray.search.records import LookAtTest
+from inat_ray.search.study import (
     Configuration,
     configurations,
     is_confirmed,
     seed_is_searched,
     winning_trial,
 )
+from inat_ray.training.metrics import Metrics
 
 Result = dict[str, Any]
 

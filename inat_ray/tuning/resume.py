@@ -9,9 +9,9 @@ from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
 from inat_ray.data.dataset import DataSet
 from inat_ray.data.split import Split
-from inat_ray.tuning.history import History, TrialHistory
-from inat_ray.tuning.run_folder import RunFolder
-from inat_ray.tuning.run_log import read_history
+from inat_ray.search.history import History, TrialHistory
+from inat_ray.search.run_folder import RunFolder
+from inat_ray.search.run_log import read_history
 
 ALLOWED_BESIDE = "only settings of resources and device, and --data for images that were moved"
 

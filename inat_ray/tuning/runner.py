@@ -20,19 +20,19 @@ from ray.tune.search import Searcher
 from inat_ray.config.errors import RunFailedError
 from inat_ray.config.experiment import Experiment
 from inat_ray.data.dataset import DataSet
-from inat_ray.training.checkpoint import is_whole
-from inat_ray.tuning.agenda import WAIT, Agenda, Work, verdict
-from inat_ray.tuning.cluster import TrialResources, trial_resources
-from inat_ray.tuning.failures import DISK_FULL, is_disk_full, state_after_error
-from inat_ray.tuning.records import (
+from inat_ray.search.agenda import WAIT, Agenda, Work, verdict
+from inat_ray.search.records import (
     EpochEnded,
     Reason,
     TrialEnded,
     TrialPaused,
     TrialState,
 )
-from inat_ray.tuning.run_folder import RunFolder
-from inat_ray.tuning.run_log import RunLog
+from inat_ray.search.run_folder import RunFolder
+from inat_ray.search.run_log import RunLog
+from inat_ray.training.checkpoint import is_whole
+from inat_ray.tuning.cluster import TrialResources, trial_resources
+from inat_ray.tuning.failures import DISK_FULL, is_disk_full, state_after_error
 from inat_ray.tuning.trial import Trial, TrialContext
 
 

@@ -6,16 +6,16 @@ from inat_ray.config.errors import RunFailedError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.space import trial_experiment
 from inat_ray.data.dataset import DataSet
+from inat_ray.search.history import History, TrialHistory
+from inat_ray.search.records import LookAtTest
+from inat_ray.search.run_folder import RunFolder
+from inat_ray.search.run_log import RunLog
+from inat_ray.search.study import winning_trial
 from inat_ray.training.checkpoint import is_whole, load_model
-from inat_ray.tuning.history import History, TrialHistory
 from inat_ray.tuning.look import look_at_test
 from inat_ray.tuning.record import record_training, training_job
-from inat_ray.tuning.records import LookAtTest
 from inat_ray.tuning.result import Result, look_result, search_result, training_result
 from inat_ray.tuning.resume import BEGINNING, StartingPoint
-from inat_ray.tuning.run_folder import RunFolder
-from inat_ray.tuning.run_log import RunLog
-from inat_ray.tuning.study import winning_trial
 from inat_ray.tuning.winner import train_winner
 
 OVER = ("finished", "diverged")

@@ -6,12 +6,12 @@ from typing import Any
 import ray
 import torch
 
+from inat_ray.search.run_folder import RunFolder
 from inat_ray.training.delivery import Delivery, packed, this_node, unpacked
 from inat_ray.training.distributed import worker_group
 from inat_ray.training.run import Engine, Job, TrainedEpoch, Worker, train_to_the_end
 from inat_ray.tuning.cluster import TrialResources, final_resources
 from inat_ray.tuning.resume import StartingPoint
-from inat_ray.tuning.run_folder import RunFolder
 
 
 def train_winner(job: Job, *, run: RunFolder, start: StartingPoint) -> Iterator[TrainedEpoch]:

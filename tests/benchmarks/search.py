@@ -27,9 +27,9 @@ from rich.table import Table
 
 from inat_ray.config.distributions import canonical
 from inat_ray.config.experiment import Experiment
-from inat_ray.tuning.curves import CurveTable, read_curves
-from inat_ray.tuning.history import History
-from inat_ray.tuning.simulate import Cluster, Simulation
+from inat_ray.search.curves import CurveTable, read_curves
+from inat_ray.search.history import History
+from inat_ray.search.simulate import Cluster, Simulation
 
 WORKERS = 8
 WITHIN = 0.01

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from inat_ray.config.load import load_experiment
-from inat_ray.tuning.run_log import read_history
+from inat_ray.search.run_log import read_history
 
 EXPERIMENT = """
 search:

@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import load_file
 
 from inat_ray.config.load import load_experiment
-from inat_ray.tuning.records import EpochEnded
-from inat_ray.tuning.run_log import EVENTS, read_history, read_records
+from inat_ray.search.records import EpochEnded
+from inat_ray.search.run_log import EVENTS, read_history, read_records
 
 
 @pytest.fixture(scope="module")

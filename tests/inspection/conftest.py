@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from inat_ray.tuning.history import History
-from inat_ray.tuning.records import AnyRecord, EpochEnded, RunStarted, TrialEnded, TrialStarted
+from inat_ray.search.history import History
+from inat_ray.search.records import AnyRecord, EpochEnded, RunStarted, TrialEnded, TrialStarted
 
 STARTED = 1_800_000_000.0
 """Seconds since 1970."""

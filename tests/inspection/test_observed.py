@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 
 from inat_ray.inspection.observed import observed_log
-from inat_ray.tuning.run_folder import RunFolder
+from inat_ray.search.run_folder import RunFolder
 
 
 def test_a_run_leaves_its_tables_and_its_tensorboard_however_it_ends(sweep, tmp_path):

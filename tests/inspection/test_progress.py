@@ -10,7 +10,7 @@ from inat_ray.inspection.progress import (
     seconds_left,
     standing_line,
 )
-from inat_ray.tuning.history import History
+from inat_ray.search.history import History
 
 CURSOR_HIDDEN, CURSOR_SHOWN, LINE_ERASED = "\x1b[?25l", "\x1b[?25h", "\x1b[2K"
 

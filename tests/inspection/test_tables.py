@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from inat_ray.inspection.tables import write_tables
-from inat_ray.tuning.history import History
+from inat_ray.search.history import History
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from tensorboard.plugins.hparams.backend_context import Context
 from tensorboard.util.tensor_util import make_ndarray
 
 from inat_ray.inspection.tensorboard import BEST, TensorBoardObserver
-from inat_ray.tuning.run_log import RunLog, read_records
+from inat_ray.search.run_log import RunLog, read_records
 
 ALL_STATUSES = api_pb2.Status.values()
 

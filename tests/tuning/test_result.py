@@ -8,8 +8,8 @@ from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
 from inat_ray.data.dataset import DataSet, open_dataset
 from inat_ray.models.complexity import complexity
-from inat_ray.tuning.history import History
-from inat_ray.tuning.records import EpochEnded, RunStarted, TrialEnded, TrialStarted
+from inat_ray.search.history import History
+from inat_ray.search.records import EpochEnded, RunStarted, TrialEnded, TrialStarted
 from inat_ray.tuning.result import search_result, training_result, write_result
 
 

@@ -9,13 +9,13 @@ from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
 from inat_ray.config.space import search_space
 from inat_ray.data.dataset import DataSet, open_dataset
+from inat_ray.search.history import History
+from inat_ray.search.records import EpochEnded
+from inat_ray.search.run_folder import RunFolder, create_run
+from inat_ray.search.run_log import RunLog, read_history
+from inat_ray.search.study import configurations
 from inat_ray.tuning.cluster import trial_resources
-from inat_ray.tuning.history import History
-from inat_ray.tuning.records import EpochEnded
-from inat_ray.tuning.run_folder import RunFolder, create_run
-from inat_ray.tuning.run_log import RunLog, read_history
-from inat_ray.tuning.search import begin, carry_on, run_search
-from inat_ray.tuning.study import configurations
+from inat_ray.tuning.session import begin, carry_on, run_search
 
 pytestmark = [
     pytest.mark.usefixtures("ray_instance"),

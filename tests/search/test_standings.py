@@ -3,7 +3,7 @@ import statistics
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inat_ray.tuning.standings import Standings
+from inat_ray.search.standings import Standings
 
 SCORES = st.lists(
     st.lists(st.integers(0, 4).map(float), min_size=1, max_size=4), min_size=1, max_size=8

@@ -13,8 +13,8 @@ from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
 
 from inat_ray.config.errors import RunFailedError, UserError
-from inat_ray.tuning.history import History
-from inat_ray.tuning.records import LOG_VERSION, AnyRecord, RunStarted
+from inat_ray.search.history import History
+from inat_ray.search.records import LOG_VERSION, AnyRecord, RunStarted
 
 EVENTS = "events.jsonl"
 """The log's file, in the run's folder `log`."""

@@ -4,8 +4,8 @@ import pytest
 
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.space import search_space
-from inat_ray.tuning.curves import METRICS, Curve, CurveTable, read_curves, write_curves
-from inat_ray.tuning.simulate import Cluster, Simulation, simulated
+from inat_ray.search.curves import METRICS, Curve, CurveTable, read_curves, write_curves
+from inat_ray.search.simulate import Cluster, Simulation, simulated
 
 SPACE = {
     "recipe.lr": {"values": [0.1, 0.03, 0.01, 0.003]},

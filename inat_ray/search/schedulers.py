@@ -3,8 +3,8 @@
 import math
 
 from inat_ray.config.search import EarlyStopping
-from inat_ray.tuning.history import History, TrialHistory
-from inat_ray.tuning.records import TrialState
+from inat_ray.search.history import History, TrialHistory
+from inat_ray.search.records import TrialState
 
 
 def state_after_epoch(settings: EarlyStopping, history: History, trial_id: str) -> TrialState:

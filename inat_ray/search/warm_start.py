@@ -8,10 +8,10 @@ from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
 from inat_ray.config.space import SearchSpace, value_at
-from inat_ray.tuning.history import History
-from inat_ray.tuning.records import JSON, TrialKnown
-from inat_ray.tuning.run_folder import RunFolder
-from inat_ray.tuning.run_log import read_history
+from inat_ray.search.history import History
+from inat_ray.search.records import JSON, TrialKnown
+from inat_ray.search.run_folder import RunFolder
+from inat_ray.search.run_log import read_history
 
 
 @dataclass(frozen=True)

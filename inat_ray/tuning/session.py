@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.space import SearchSpace
 from inat_ray.data.dataset import DataSet
-from inat_ray.tuning.agenda import confirm_agenda, search_agenda
-from inat_ray.tuning.history import History, TrialHistory
-from inat_ray.tuning.records import RunResumed, SearchEnded, TrialEnded, TrialKnown
-from inat_ray.tuning.run_folder import RunFolder
-from inat_ray.tuning.run_log import RunLog
-from inat_ray.tuning.run_start import run_started
+from inat_ray.search.agenda import confirm_agenda, search_agenda
+from inat_ray.search.history import History, TrialHistory
+from inat_ray.search.records import RunResumed, SearchEnded, TrialEnded, TrialKnown
+from inat_ray.search.run_folder import RunFolder
+from inat_ray.search.run_log import RunLog
+from inat_ray.search.run_start import run_started
+from inat_ray.search.study import distinct_configurations
 from inat_ray.tuning.runner import run_agenda
-from inat_ray.tuning.study import distinct_configurations
 
 
 def begin(

@@ -12,9 +12,9 @@ from typing import Literal
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.search import MAX_TRIALS, SearchConfig
 from inat_ray.config.space import SearchSpace
-from inat_ray.tuning.budget import has_open_budget, spent_budget
-from inat_ray.tuning.history import History, TrialHistory
-from inat_ray.tuning.records import (
+from inat_ray.search.budget import has_open_budget, spent_budget
+from inat_ray.search.history import History, TrialHistory
+from inat_ray.search.records import (
     JSON,
     AnyRecord,
     Purpose,
@@ -23,8 +23,8 @@ from inat_ray.tuning.records import (
     TrialStarted,
     TrialState,
 )
-from inat_ray.tuning.schedulers import next_best, promotable, state_after_epoch
-from inat_ray.tuning.searchers import Suggest, searcher
+from inat_ray.search.schedulers import next_best, promotable, state_after_epoch
+from inat_ray.search.searchers import Suggest, searcher
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
-from inat_ray.tuning.history import History
-from inat_ray.tuning.records import RunResumed, TrialEnded, TrialPaused, TrialResumed, TrialStarted
-from tests.tuning.histories import begun, epoch_of, experiment_of
+from inat_ray.search.history import History
+from inat_ray.search.records import RunResumed, TrialEnded, TrialPaused, TrialResumed, TrialStarted
+from tests.search.histories import begun, epoch_of, experiment_of
 
 
 def running(*accuracies: float) -> History:

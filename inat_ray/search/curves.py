@@ -15,10 +15,10 @@ from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
 from inat_ray.config.space import SearchSpace, search_space
-from inat_ray.tuning.history import TrialHistory
-from inat_ray.tuning.records import JSON
-from inat_ray.tuning.run_folder import RunFolder
-from inat_ray.tuning.run_log import read_history
+from inat_ray.search.history import TrialHistory
+from inat_ray.search.records import JSON
+from inat_ray.search.run_folder import RunFolder
+from inat_ray.search.run_log import read_history
 
 METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_balanced_accuracy")
 

@@ -9,7 +9,7 @@ from hyperopt.base import JOB_STATE_DONE, STATUS_OK, Domain
 
 from inat_ray.config.distributions import Categorical, Numeric
 from inat_ray.config.space import SearchSpace
-from inat_ray.tuning.tpe import Observation, fitted
+from inat_ray.search.tpe import Observation, fitted
 
 SPACE = SearchSpace(
     {

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from inat_ray.config.distributions import canonical
-from inat_ray.tuning.records import (
+from inat_ray.search.records import (
     JSON,
     AnyRecord,
     EpochEnded,
@@ -24,7 +24,7 @@ from inat_ray.tuning.records import (
     TrialStarted,
     TrialState,
 )
-from inat_ray.tuning.standings import Standings
+from inat_ray.search.standings import Standings
 
 BAD: tuple[TrialState, ...] = ("failed", "diverged", "out_of_memory")
 """How a trial ends whose configuration does not train."""

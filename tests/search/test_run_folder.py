@@ -3,7 +3,7 @@ import pytest
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
-from inat_ray.tuning.run_folder import check_free, create_run, default_folder
+from inat_ray.search.run_folder import check_free, create_run, default_folder
 
 
 def test_a_run_begins_with_its_resolved_experiment(tmp_path):

@@ -2,9 +2,9 @@ import math
 
 import pytest
 
-from inat_ray.tuning.history import History
-from inat_ray.tuning.records import EpochEnded, RunStarted, TrialEnded, TrialStarted
-from inat_ray.tuning.study import (
+from inat_ray.search.history import History
+from inat_ray.search.records import EpochEnded, RunStarted, TrialEnded, TrialStarted
+from inat_ray.search.study import (
     Configuration,
     configurations,
     seed_is_searched,

@@ -3,9 +3,9 @@ import math
 import pytest
 
 from inat_ray.config.errors import UserError
-from inat_ray.tuning.history import History
-from inat_ray.tuning.records import EpochEnded, LookAtTest, RunStarted, TrialEnded, TrialStarted
-from inat_ray.tuning.run_log import RunLog, read_history, read_records
+from inat_ray.search.history import History
+from inat_ray.search.records import EpochEnded, LookAtTest, RunStarted, TrialEnded, TrialStarted
+from inat_ray.search.run_log import RunLog, read_history, read_records
 
 RUN = RunStarted(
     time=1.0,

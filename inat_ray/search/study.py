@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from inat_ray.config.distributions import canonical
-from inat_ray.tuning.history import History, TrialHistory
-from inat_ray.tuning.records import JSON, Purpose
+from inat_ray.search.history import History, TrialHistory
+from inat_ray.search.records import JSON, Purpose
 
 SEED = "seed"
 """The parameter in which the trials of one configuration differ."""

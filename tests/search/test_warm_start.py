@@ -2,12 +2,12 @@ import pytest
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.space import search_space
-from inat_ray.tuning.records import TrialEnded, TrialStarted
-from inat_ray.tuning.run_folder import create_run
-from inat_ray.tuning.run_log import RunLog
-from inat_ray.tuning.run_start import run_started
-from inat_ray.tuning.warm_start import warm_start
-from tests.tuning.histories import epoch_of, experiment_of
+from inat_ray.search.records import TrialEnded, TrialStarted
+from inat_ray.search.run_folder import create_run
+from inat_ray.search.run_log import RunLog
+from inat_ray.search.run_start import run_started
+from inat_ray.search.warm_start import warm_start
+from tests.search.histories import epoch_of, experiment_of
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
 import pytest
 
 from inat_ray.config.search import EarlyStopping
-from inat_ray.tuning.history import History
-from inat_ray.tuning.records import EpochEnded, RunStarted, TrialPaused, TrialResumed, TrialStarted
-from inat_ray.tuning.schedulers import is_rung, next_best, promotable, state_after_epoch, survivors
+from inat_ray.search.history import History
+from inat_ray.search.records import EpochEnded, RunStarted, TrialPaused, TrialResumed, TrialStarted
+from inat_ray.search.schedulers import is_rung, next_best, promotable, state_after_epoch, survivors
 
 ASHA = EarlyStopping(kind="asha", min_epochs=2, reduction_factor=3)
 

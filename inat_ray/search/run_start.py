@@ -3,8 +3,8 @@
 from inat_ray.config.distributions import Numeric, Parameter
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.space import SearchSpace
-from inat_ray.tuning.records import LOG_VERSION, ParameterKind, RunStarted
-from inat_ray.tuning.searchers import planned_trials
+from inat_ray.search.records import LOG_VERSION, ParameterKind, RunStarted
+from inat_ray.search.searchers import planned_trials
 
 
 def run_started(experiment: Experiment, space: SearchSpace) -> RunStarted:

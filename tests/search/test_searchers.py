@@ -6,15 +6,14 @@ import pytest
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.search import EarlyStopping, SearchConfig
 from inat_ray.config.space import SearchSpace, search_space
-from inat_ray.tuning.history import History
-from inat_ray.tuning.records import (
-    EpochEnded,
+from inat_ray.search.history import History
+from inat_ray.search.records import (
     RunStarted,
     TrialEnded,
     TrialKnown,
     TrialStarted,
 )
-from inat_ray.tuning.searchers import (
+from inat_ray.search.searchers import (
     level_of_comparison,
     observations,
     planned_trials,
@@ -23,6 +22,7 @@ from inat_ray.tuning.searchers import (
     suggest_grid,
     suggest_random,
 )
+from tests.search.histories import epoch_of
 
 NONE = EarlyStopping(kind="none")
 ASHA = EarlyStopping(kind="asha", min_epochs=1, reduction_factor=3)
@@ -64,24 +64,9 @@ def history_of(results, *, goal: str = "maximize") -> History:
         trial_id = f"trial_{number:04d}"
         history.add(TrialStarted(trial_id=trial_id, seed=0, parameters=parameters, epochs=3))
         for epoch, accuracy in enumerate(accuracies, start=1):
-            history.add(epoch_record(trial_id, epoch, accuracy))
+            history.add(epoch_of(trial_id, epoch, accuracy))
         history.add(TrialEnded(trial_id=trial_id, state=state))
     return history
-
-
-def epoch_record(trial_id: str, epoch: int, accuracy: float) -> EpochEnded:
-    return EpochEnded(
-        trial_id=trial_id,
-        epoch=epoch,
-        train_loss=1.0,
-        train_accuracy=accuracy,
-        val_loss=1 - accuracy,
-        val_accuracy=accuracy,
-        val_balanced_accuracy=accuracy,
-        lr=0.1,
-        seconds=1.0,
-        images_per_second=1.0,
-    )
 
 
 def test_a_random_suggestion_depends_on_seed_and_number_alone(space):
@@ -174,9 +159,9 @@ def test_trials_without_a_trustworthy_result_count_as_the_worst_seen():
 def test_a_trial_that_is_on_its_way_counts_as_the_worst_until_it_gets_there():
     history = history_of([({"a": 1}, [0.6, 0.7], "finished"), ({"a": 2}, [0.4, 0.5], "finished")])
     history.add(TrialStarted(trial_id="new", seed=0, parameters={"a": 3}, epochs=3))
-    history.add(epoch_record("new", 1, 0.9))
+    history.add(epoch_of("new", 1, 0.9))
     assert losses_of(history)[3] == -0.5
-    history.add(epoch_record("new", 2, 0.95))
+    history.add(epoch_of("new", 2, 0.95))
     assert losses_of(history)[3] == -0.95
 
 

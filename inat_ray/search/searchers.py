@@ -12,10 +12,10 @@ import numpy as np
 from inat_ray.config.distributions import Codes, canonical
 from inat_ray.config.search import EarlyStopping, SearchConfig
 from inat_ray.config.space import SearchSpace
-from inat_ray.tuning.history import History
-from inat_ray.tuning.records import JSON
-from inat_ray.tuning.schedulers import at_rung
-from inat_ray.tuning.tpe import Observation, fitted
+from inat_ray.search.history import History
+from inat_ray.search.records import JSON
+from inat_ray.search.schedulers import at_rung
+from inat_ray.search.tpe import Observation, fitted
 
 Suggest = Callable[[SearchSpace, History, int, int], dict[str, JSON] | None]
 """(space, history, seed, number of the trial, counted from 0) -> parameters; None where every

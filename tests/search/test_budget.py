@@ -1,9 +1,9 @@
 import pytest
 
-from inat_ray.tuning.budget import spent_budget
-from inat_ray.tuning.history import History
-from inat_ray.tuning.records import RunResumed, TrialStarted
-from tests.tuning.histories import begun, epoch_of, experiment_of
+from inat_ray.search.budget import spent_budget
+from inat_ray.search.history import History
+from inat_ray.search.records import RunResumed, TrialStarted
+from tests.search.histories import begun, epoch_of, experiment_of
 
 
 def trained(*, times=(10.0, 20.0), **search) -> tuple:
