@@ -187,7 +187,7 @@ def sent(path: str, cluster: dict[str, Any]) -> bool:
     "needed",
     [
         "inat_ray/sweep.py",
-        "inat_ray/tuning/run_log.py",
+        "inat_ray/search/run_log.py",
         "experiments/cnn_bayes.yaml",
         "requirements.txt",
     ],

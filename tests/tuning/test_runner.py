@@ -146,6 +146,27 @@ def test_a_trial_that_fails_is_recorded_with_its_error_and_the_others_go_on(
         assert "must not exceed 1" in trial.error
 
 
+@pytest.mark.slow
+def test_a_trial_that_finds_no_memory_ends_as_such_and_the_others_go_on(
+    data_folder, small_settings, tmp_path
+):
+    """One of the dense layers would take 275 GB."""
+    experiment = small_experiment(
+        data_folder,
+        small_settings,
+        "data.image_size=512",
+        "model.filters=[4, 4, 4, 4, 4096]",
+        "recipe.epochs=1",
+        "search.method=grid",
+        "search.parameters.recipe.lr={value: 0.001}",
+        "search.parameters.model.dense={values: [65536, 8]}",
+    )
+    history, _ = search(experiment, open_dataset(experiment.data), tmp_path / "run")
+    states = {trial.parameters["model.dense"]: trial.state for trial in history.searched}
+    assert states == {65536: "out_of_memory", 8: "finished"}
+    assert "allocate" in history.bad["trial_0000"].error
+
+
 def test_a_search_with_bad_rates_ends_with_a_diverged_trial(
     data_folder, small_settings, data, tmp_path
 ):
