@@ -1,5 +1,6 @@
 """What every command shares: its options, its exit codes, its way of ending."""
 
+import errno
 import json
 import logging
 import sys
@@ -14,6 +15,7 @@ from rich.markup import escape
 from inat_ray.config.errors import RunFailedError, UserError
 
 FAILED, USER_MISTAKE, INTERRUPTED = 1, 2, 130
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 ExperimentFile = Annotated[
     Path | None, typer.Argument(metavar="[EXPERIMENT]", help="A YAML file; see experiments/.")
@@ -74,7 +76,10 @@ def print_json(result: dict[str, Any]) -> None:
 
 
 def run(command: Callable[..., None]) -> None:
-    """Runs a command: 2 and one message for a user's mistake, 1 for a failure, 130 for Ctrl-C."""
+    """Runs a command: 2 and one message for a user's mistake, 1 for a failure, 130 for Ctrl-C.
+
+    A full disk is a failure; any other error of the system is a bug, and shows where it is.
+    """
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
     app.command()(command)
     try:
@@ -82,5 +87,14 @@ def run(command: Callable[..., None]) -> None:
     except (UserError, RunFailedError) as error:
         console().print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(USER_MISTAKE if isinstance(error, UserError) else FAILED)
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        console().print(
+            f"[bold red]error:[/] {escape(str(error))}; what a run has recorded is safe, and it can"
+            " be resumed once there is room",
+            soft_wrap=True,
+        )
+        sys.exit(FAILED)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

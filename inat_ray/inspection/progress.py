@@ -1,5 +1,6 @@
 """The progress of a run: a live table in a terminal, a line an event elsewhere."""
 
+import statistics
 import threading
 import time
 
@@ -24,6 +25,7 @@ SECONDS_BETWEEN_LINES = 10.0
 """Without a terminal: how often a search says where it stands while no trial begins or ends."""
 SHOWN_RUNNING = 8
 BAR_WIDTH = 24
+UNDER_WAY = ("running", "paused", "interrupted")
 
 
 class RunProgress:
@@ -160,35 +162,48 @@ def best_text(history: History) -> str | None:
 
 def times_text(history: History, *, now: float) -> str:
     """'2:03 gone, about 4:00 left'."""
-    assert history.run is not None
-    gone = f"{duration(now - history.run.time)} gone"
+    gone = f"{duration(history.seconds_at(now))} gone"
     left = seconds_left(history, now=now)
     return gone if left is None else f"{gone}, about {duration(left)} left"
 
 
 def seconds_left(history: History, *, now: float) -> float | None:
-    """An estimate from the pace so far; None before the first epoch and after the last.
+    """An estimate from the pace so far; None before the first epoch and after the last."""
+    alone = _alone(history)
+    if alone is not None:
+        return _seconds_left_of_training(alone, now=now)
+    return _seconds_left_of_search(history, now=now)
 
-    A search's pace is in trials, of which a running one counts by the share of its epochs that
-    is done: so the estimate learns what early stopping saves. The winner's own training has a
-    pace of its own, in epochs.
+
+def _seconds_left_of_training(trial: TrialHistory, *, now: float) -> float | None:
+    """By the mean time of its epochs; of the one under way what has passed already is off."""
+    left = trial.planned_epochs - len(trial.epochs)
+    if left <= 0 or not trial.epochs:
+        return None
+    pace = statistics.mean(epoch.seconds for epoch in trial.epochs)
+    return left * pace - min(now - trial.epochs[-1].time, pace)
+
+
+def _seconds_left_of_search(history: History, *, now: float) -> float | None:
+    """In trials, of which one under way counts by the share of its epochs that is done.
+
+    So the estimate learns what early stopping saves.
     """
-    started, done, total = _work(history)
-    return (now - started) * (total - done) / done if 0 < done < total else None
+    done, total = _trials_done(history), history.planned_trials
+    return history.seconds_at(now) * (total - done) / done if 0 < done < total else None
 
 
-def _work(history: History) -> tuple[float, float, int]:
-    """(when it began, how much is done, how much there is) of what the run is at."""
-    assert history.run is not None
-    alone = [trial for trial in history.trials.values() if stands_alone(history, trial)]
-    if alone:
-        trial = alone[-1]
-        return trial.started, float(len(trial.epochs)), trial.planned_epochs
-    shares = [
-        len(trial.epochs) / trial.planned_epochs if trial.state == "running" else 1.0
+def _trials_done(history: History) -> float:
+    return sum(
+        len(trial.epochs) / trial.planned_epochs if trial.state in UNDER_WAY else 1.0
         for trial in history.searched
-    ]
-    return history.run.time, sum(shares), history.planned_trials
+    )
+
+
+def _alone(history: History) -> TrialHistory | None:
+    """The training by itself that the run is at, if it is at one."""
+    alone = [trial for trial in history.trials.values() if stands_alone(history, trial)]
+    return alone[-1] if alone else None
 
 
 def duration(seconds: float) -> str:
@@ -200,7 +215,12 @@ def duration(seconds: float) -> str:
 
 def _bar(history: History, *, now: float) -> RenderableType:
     assert history.run is not None
-    _, done, total = _work(history)
+    alone = _alone(history)
+    done, total = (
+        (len(alone.epochs), alone.planned_epochs)
+        if alone is not None
+        else (_trials_done(history), history.planned_trials)
+    )
     line = Table.grid(padding=(0, 2))
     line.add_row(
         _one_line(history.run.name, style="bold"),

@@ -142,9 +142,13 @@ class History:
 
     @property
     def seconds(self) -> float:
-        """What the run has taken up to its last record; time between two processes is no part."""
+        """What the run has taken up to its last record."""
+        return self.seconds_at(self._last)
+
+    def seconds_at(self, now: float) -> float:
+        """What the run has taken at `now` (since 1970); time between two processes is no part."""
         start, before = self._session
-        return before + self._last - start
+        return before + now - start
 
     def score(self, record: EpochEnded) -> float:
         """The run's metric after an epoch, turned so that higher is better."""

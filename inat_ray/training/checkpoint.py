@@ -1,15 +1,16 @@
 """What training writes to disk: states to go on from, and models to keep. Nothing is pickled."""
 
+import io
 import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import nn
 
 from inat_ray.config.errors import UserError
@@ -25,10 +26,9 @@ from inat_ray.training.fit import Fit
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Writes a `Fit.state_dict()` whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    partial.replace(path)
+    content = io.BytesIO()
+    torch.save(state, content)
+    _write_whole(path, content.getbuffer())
 
 
 def is_whole(path: Path) -> bool:
@@ -58,9 +58,21 @@ def save_model(path: Path, fit: Fit) -> None:
         name: tensor.detach().cpu().contiguous()
         for name, tensor in fit.evaluated_model.state_dict().items()
     }
+    _write_whole(path, safetensors.torch.save(weights, metadata=about))
+
+
+def _write_whole(path: Path, content: bytes | memoryview) -> None:
+    """Under its name stands the whole content, or what stood there before.
+
+    A full disk is an OSError that says so, which the file writers of torch do not raise.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    save_file(weights, partial, metadata=about)
+    try:
+        partial.write_bytes(content)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
     partial.replace(path)
 
 

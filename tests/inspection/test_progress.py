@@ -9,8 +9,10 @@ from inat_ray.inspection.progress import (
     live_view,
     seconds_left,
     standing_line,
+    times_text,
 )
 from inat_ray.search.history import History
+from inat_ray.search.records import RunResumed
 
 CURSOR_HIDDEN, CURSOR_SHOWN, LINE_ERASED = "\x1b[?25l", "\x1b[?25h", "\x1b[2K"
 
@@ -62,7 +64,7 @@ def test_the_view_shows_trials_by_state_the_best_the_running_and_the_time(sweep,
     assert "1 finished, 1 stopped, 1 diverged, 1 failed, 1 interrupted" in text
     assert "8 epochs" in text
     assert "best val acc 90.0 % (trial_0000)  lr=0.003 batch_norm=true" in text
-    assert "1:04 gone, about 0:32 left" in text
+    assert "1:04 gone, about 0:38 left" in text
     (running,) = (line for line in text.splitlines() if line.startswith("trial_"))
     assert running.split()[:5] == ["trial_0005", "1/3", "60.0", "%", "1,000"]
 
@@ -90,24 +92,39 @@ def test_of_many_running_trials_the_view_shows_some_and_counts_the_rest(sweep, h
 
 
 def test_time_left_follows_the_pace_of_trials_with_running_ones_in_part(sweep, history_of):
-    # 5 trials ended and a third of the sixth is done, of 8; so 8/3 trials are left.
+    # 4 trials ended, of two more 2/3 and 1/3 are done; so of 8 trials 3 are left.
     left = seconds_left(history_of(sweep), now=sweep[0].time + 160)
-    assert left == pytest.approx(160 / (16 / 3) * (8 / 3))
+    assert left == pytest.approx(160 / 5 * 3)
 
 
 def test_time_left_is_unknown_before_the_first_epoch(sweep, history_of):
     assert seconds_left(history_of(sweep[:2]), now=sweep[0].time + 5) is None
 
 
+def test_time_in_which_nothing_ran_is_neither_gone_nor_part_of_the_pace(sweep, history_of):
+    history, at = history_of(sweep), sweep[-1].time
+    before = times_text(history, now=at + 5)
+    assert before.startswith("0:2")
+    history.add(RunResumed(time=at + 10_000, trials=8))
+    assert times_text(history, now=at + 10_005) == before
+
+
 def test_time_left_of_a_single_training_follows_its_epochs(training, history_of):
-    assert seconds_left(history_of(training[:3]), now=training[1].time + 10) == pytest.approx(20)
-    assert seconds_left(history_of(training[:5]), now=training[1].time + 30) is None
+    """Of two seconds each; two are left, and of one of them a half is over."""
+    left = seconds_left(history_of(training[:3]), now=training[2].time + 1)
+    assert left == pytest.approx(2 * 2 - 1)
+    assert seconds_left(history_of(training[:5]), now=training[4].time + 1) is None
+
+
+def test_an_epoch_that_takes_longer_than_the_others_leaves_those_after_it(training, history_of):
+    left = seconds_left(history_of(training[:3]), now=training[2].time + 1000)
+    assert left == pytest.approx(2)
 
 
 def test_the_winners_training_has_a_time_left_of_its_own(sweep, history_of):
     winner = renamed(sweep[1:3], "winner", purpose="final", time=sweep[0].time + 1000)
     history = history_of([*sweep, *winner])
-    assert seconds_left(history, now=sweep[0].time + 1007) == pytest.approx(14)
+    assert seconds_left(history, now=winner[-1].time) == pytest.approx(4)
 
 
 def test_without_a_terminal_each_start_and_each_end_is_a_line(sweep):
