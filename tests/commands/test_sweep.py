@@ -163,6 +163,20 @@ def test_killed_outright_moved_and_resumed_it_ends_as_if_nothing_had_happened(
 
 
 @pytest.mark.slow
+def test_a_full_disk_ends_a_sweep_that_goes_on_once_there_is_room(arguments, command, small_disk):
+    filler, run = small_disk / "filler", small_disk / "run"
+    filler.write_bytes(bytes(950_000))
+    full = command("sweep", *arguments, "--out", run, "--set", "resources.max_concurrent=1")
+    assert full.returncode == 1
+    assert "Traceback" not in full.stderr
+    assert "can be resumed once there is room" in " ".join(full.stderr.split())
+    filler.unlink()
+    resumed = command("sweep", "--resume", run)
+    assert resumed.returncode == 0, resumed.stderr
+    assert len(read_history(run / "log").searched) == 6
+
+
+@pytest.mark.slow
 def test_an_extended_sweep_has_more_trials_and_says_how_often_it_looked(swept, command, tmp_path):
     folder, _ = swept
     run = tmp_path / "extended"
@@ -204,8 +218,8 @@ def test_what_another_sweep_has_found_is_told_to_the_searcher(swept, arguments, 
         ),
     ],
 )
-def test_what_cannot_go_on_is_told_before_anything_begins(swept, command, options, message):
-    given = [str(swept[0]) if option == "RUN" else option for option in options]
-    done = command("sweep", *given)
-    assert done.returncode == 2
-    assert message in " ".join(done.stderr.split())
+def test_what_cannot_go_on_is_told_before_anything_begins(swept, told, options, message):
+    given = [swept[0] if option == "RUN" else option for option in options]
+    code, text = told("sweep", *given)
+    assert code == 2
+    assert message in " ".join(text.split())

@@ -62,32 +62,32 @@ def test_the_look_at_the_test_set_is_recorded_with_its_predictions(trained):
     assert right / len(predictions) == pytest.approx(look.accuracy)
 
 
-def test_evaluate_gives_what_training_saw_and_needs_no_data_option(trained, command, tmp_path):
+def test_evaluate_gives_what_training_saw_and_needs_no_data_option(trained, told, tmp_path):
     folder, _ = trained
-    done = command("evaluate", folder, "--out", tmp_path / "e", "--json")
-    assert done.returncode == 0, done.stderr
-    evaluated = json.loads(done.stdout.splitlines()[-1])
+    code, text = told("evaluate", folder, "--out", tmp_path / "e", "--json")
+    assert code == 0, text
+    evaluated = json.loads(text.splitlines()[-1])
     result = json.loads((folder / "result.json").read_text())
     assert evaluated["val_accuracy"] == pytest.approx(result["val_accuracy"])
     assert evaluated["val_loss"] == pytest.approx(result["val_loss"], rel=1e-4)
     assert "test_accuracy" not in evaluated
 
 
-def test_every_further_look_is_counted_by_the_run_of_the_model(trained, command, tmp_path):
+def test_every_further_look_is_counted_by_the_run_of_the_model(trained, told, tmp_path):
     folder, _ = trained
     before = len(read_history(folder / "log").looks)
-    done = command(
+    code, text = told(
         "evaluate", folder / "best.safetensors", "--test", "--out", tmp_path / "e", "--json"
     )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1])["test_looks"] == before + 1
+    assert code == 0, text
+    assert json.loads(text.splitlines()[-1])["test_looks"] == before + 1
     assert len(read_history(folder / "log").looks) == before + 1
 
 
-def test_evaluate_refuses_data_of_other_classes(trained, command, tmp_path, small_settings):
-    done = command("evaluate", trained[0], "--data", "demo", "--out", tmp_path / "e")
-    assert done.returncode == 2
-    assert "was trained on ash, beech, cedar" in " ".join(done.stderr.split())
+def test_evaluate_refuses_data_of_other_classes(trained, told, tmp_path):
+    code, text = told("evaluate", trained[0], "--data", "demo", "--out", tmp_path / "e")
+    assert code == 2
+    assert "was trained on ash, beech, cedar" in " ".join(text.split())
     assert not (tmp_path / "e").exists()
 
 
@@ -96,11 +96,13 @@ def test_the_models_experiment_stands_beside_it(trained):
     assert load_experiment(folder / "best.yaml") == load_experiment(folder / "experiment.yaml")
 
 
-def test_prepare_says_what_it_found(command, data_folder, small_settings, tmp_path):
+def test_prepare_says_what_it_found(told, data_folder, small_settings, tmp_path):
     settings = [arg for line in small_settings for arg in ("--set", line)]
-    done = command("prepare", "--data", data_folder, "--out", tmp_path / "p", "--json", *settings)
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout.splitlines()[-1])
+    code, text = told(
+        "prepare", "--data", data_folder, "--out", tmp_path / "p", "--json", *settings
+    )
+    assert code == 0, text
+    result = json.loads(text.splitlines()[-1])
     assert result["images"] == {"train": 48, "validation": 12, "test": 15}
     assert result["classes"] == ["ash", "beech", "cedar"]
     split = json.loads((tmp_path / "p" / "split.json").read_text())
@@ -164,13 +166,16 @@ def test_a_killed_training_goes_on_and_ends_as_if_nothing_had_happened(
     ],
     ids=["no run", "resume and a seed", "no gpu", "no weights", "fraction", "workers and batch"],
 )
-def test_what_cannot_be_is_told_before_anything_begins(command, tmp_path, options, message):
+def test_what_cannot_be_is_told_before_anything_begins(
+    told, tmp_path, monkeypatch, options, message
+):
     if "--gpus-per-worker" in options and torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    done = command("train", *options, cwd=tmp_path)
-    assert done.returncode == 2
-    assert message in " ".join(done.stderr.split())
-    assert "Traceback" not in done.stderr
+    monkeypatch.chdir(tmp_path)
+    code, text = told("train", *options)
+    assert code == 2
+    assert message in " ".join(text.split())
+    assert "Traceback" not in text
     assert list(tmp_path.iterdir()) == []
 
 
@@ -181,25 +186,23 @@ def test_more_workers_than_there_are_cores_are_refused(command, tmp_path):
     assert "4000 workers of 1 CPU wanted" in " ".join(done.stderr.split())
 
 
-def test_a_frozen_resnet_trains_and_says_what_of_it_does(
-    command, data_folder, pack_cache, tmp_path
-):
-    done = command(
+def test_a_frozen_resnet_trains_and_says_what_of_it_does(told, data_folder, pack_cache, tmp_path):
+    code, text = told(
         "train", "--data", data_folder, "--out", tmp_path / "run", "--json",
         "--set", f"data.cache={pack_cache}", "--set", "data.image_size=32",
         "--set", "model={kind: resnet, backbone: resnet18, weights: none}",
         "--set", "model.freeze={strategy: fraction, fraction: 0.5}",
         "--set", "recipe.epochs=1", "--set", "recipe.batch_size=8",
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout.splitlines()[-1])
+    assert code == 0, text
+    result = json.loads(text.splitlines()[-1])
     assert 0 < result["trainable_parameters"] < result["parameters"]
-    text = " ".join(done.stderr.split())
-    assert "resnet18: freeze fraction (fraction 0.5)" in text
-    assert "layers 11 10" in text
-    evaluated = command("evaluate", tmp_path / "run", "--out", tmp_path / "e", "--json")
-    assert evaluated.returncode == 0, evaluated.stderr
-    accuracy = json.loads(evaluated.stdout.splitlines()[-1])["val_accuracy"]
+    said = " ".join(text.split())
+    assert "resnet18: freeze fraction (fraction 0.5)" in said
+    assert "layers 11 10" in said
+    code, text = told("evaluate", tmp_path / "run", "--out", tmp_path / "e", "--json")
+    assert code == 0, text
+    accuracy = json.loads(text.splitlines()[-1])["val_accuracy"]
     assert accuracy == pytest.approx(result["val_accuracy"])
 
 

@@ -1,8 +1,9 @@
 import math
+import shutil
 
 import pytest
 
-from inat_ray.config.errors import UserError
+from inat_ray.config.errors import RunFailedError, UserError
 from inat_ray.search.history import History
 from inat_ray.search.records import EpochEnded, LookAtTest, RunStarted, TrialEnded, TrialStarted
 from inat_ray.search.run_log import RunLog, read_history, read_records
@@ -251,3 +252,20 @@ def test_of_two_writers_the_second_is_refused_until_the_first_is_gone(tmp_path):
             RunLog(tmp_path)
     with RunLog(tmp_path) as log:
         assert log.history.run == RUN
+
+
+def test_on_a_full_disk_what_was_recorded_is_whole_and_more_follows_once_there_is_room(small_disk):
+    filler = small_disk / "filler"
+    with RunLog(small_disk / "log") as log:
+        log.append(RUN)
+        log.append(started("a"))
+        filler.write_bytes(bytes(shutil.disk_usage(small_disk).free))
+        # As many as the last page of the file has room for, and one more.
+        endless = (log.append(epoch("a", number)) for number in range(1, 100))
+        with pytest.raises(RunFailedError, match="can be resumed once there is room"):
+            list(endless)
+        kept = len(log.history.trials["a"].epochs)
+        assert len(list(read_records(log.path))) == 2 + kept
+        filler.unlink()
+        log.append(epoch("a", kept + 1))
+    assert len(read_history(small_disk / "log").trials["a"].epochs) == kept + 1

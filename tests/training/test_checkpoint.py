@@ -17,6 +17,15 @@ def test_a_checkpoint_comes_back_and_leaves_nothing_beside_it(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["epoch_0001.pt"]
 
 
+def test_on_a_full_disk_the_checkpoint_before_stands(small_disk):
+    path = small_disk / "epoch_0001.pt"
+    save_checkpoint(path, {"weights": torch.ones(100_000)})
+    with pytest.raises(OSError, match="No space left on device"):
+        save_checkpoint(path, {"weights": torch.zeros(200_000)})
+    assert load_checkpoint(path, CPU)["weights"].all()
+    assert [p.name for p in small_disk.iterdir()] == ["epoch_0001.pt"]
+
+
 class Attack:
     def __reduce__(self):
         return print, ("code from a checkpoint ran",)
