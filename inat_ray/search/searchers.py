@@ -3,18 +3,16 @@
 Nothing here keeps state, so a search can be replayed, resumed and simulated from its log.
 """
 
-from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import islice
 
 import numpy as np
 
 from inat_ray.config.distributions import Codes, canonical
-from inat_ray.config.search import EarlyStopping, SearchConfig
+from inat_ray.config.search import SearchConfig
 from inat_ray.config.space import SearchSpace
 from inat_ray.search.history import History
+from inat_ray.search.observations import observations
 from inat_ray.search.records import JSON
-from inat_ray.search.schedulers import at_rung
 from inat_ray.search.tpe import Observation, fitted
 
 Suggest = Callable[[SearchSpace, History, int, int], dict[str, JSON] | None]
@@ -23,9 +21,6 @@ point of the space has been tried."""
 
 DEFAULT_TRIALS = 10
 """Of a random or Bayesian search that does not say how many."""
-
-MAX_OBSERVATIONS = 500
-"""TPE is told of the newest only: a suggestion's cost grows with them."""
 
 DRAWS = 8
 """How often a searcher draws again where a point was tried already, before it picks from those
@@ -111,50 +106,6 @@ def suggest_tpe(
     rng = np.random.default_rng([seed, number])
     model = fitted(space, told)
     return _untried(space, history, draw=lambda: model.propose(rng), pick=model.best_of)
-
-
-def observations(
-    space: SearchSpace, history: History, stopping: EarlyStopping
-) -> list[Observation]:
-    """What TPE is told, in order of start; lower losses are better.
-
-    Like is compared with like: the metric after one and the same epoch, the last that enough
-    trials have reached (as BOHB does: Falkner et al., ICML 2018), not a score at epoch 2 beside a
-    final one. A trial that failed, diverged or ran out of memory counts as the worst seen, so that
-    TPE keeps away from such points; and so does one that has not come to that epoch yet, so that
-    trials that run at the same time spread out. NaN never gets through.
-    """
-    level = level_of_comparison(history, stopping, enough=len(space.parameters) + 1)
-    reached = history.standings.scores.get(level, {})
-    losses = {number: -reached[number] for number in islice(reversed(reached), MAX_OBSERVATIONS)}
-    known = [
-        Observation(trial.parameters, loss=-history.turned(trial.values[level - 1]))
-        for trial in history.known[-MAX_OBSERVATIONS:]
-        if len(trial.values) >= level > 0
-    ]
-    worst = max((*losses.values(), *(o.loss for o in known)), default=0.0)
-    pending = (t.number for t in history.active.values() if t.number not in losses)
-    bad = (t.number for t in islice(reversed(history.bad.values()), MAX_OBSERVATIONS))
-    losses |= dict.fromkeys((*pending, *bad), worst)
-    own = [Observation(history.numbered[n].parameters, losses[n]) for n in sorted(losses)]
-    return [*known, *own]
-
-
-def level_of_comparison(history: History, stopping: EarlyStopping, *, enough: int) -> int:
-    """The last epoch that `enough` trials have a score after, or as many as have one at all.
-
-    Under successive halving only rungs and the last epoch count: between them are the survivors
-    on their way. 0 before any epoch.
-    """
-    counts = Counter({e: len(numbers) for e, numbers in history.standings.scores.items()})
-    for trial in history.known:
-        counts.update(range(1, len(trial.values) + 1))
-    assert history.run is not None
-    if stopping.kind in ("asha", "asha_promotion"):
-        last = history.run.epochs
-        counts = Counter({e: n for e, n in counts.items() if e == last or at_rung(stopping, e)})
-    enough = min(enough, max(counts.values(), default=0))
-    return max((epoch for epoch, count in counts.items() if count >= enough > 0), default=0)
 
 
 def _untried(

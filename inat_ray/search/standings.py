@@ -5,6 +5,7 @@ Each update and each question costs a logarithm of the number of trials.
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from itertools import islice
 
 from sortedcontainers import SortedList
 
@@ -58,6 +59,10 @@ class Standings:
         """Trials with a score above `score` after `epoch`."""
         ranking = self._sorted[epoch]
         return len(ranking) - int(ranking.bisect_right((score, 0)))
+
+    def best(self, epoch: int, most: int) -> list[int]:
+        """The trials with the highest scores after `epoch`, best first."""
+        return [-place[1] for place in islice(reversed(self._sorted.get(epoch, ())), most)]
 
     def median_of_means(self, epoch: int) -> float:
         """The median, over trials, of the mean of all scores up to `epoch`."""

@@ -24,7 +24,7 @@ LINEAR_FORGETTING: int = tpe._default_linear_forgetting
 
 @dataclass(frozen=True)
 class Observation:
-    """What a point of the space gave; lower is better."""
+    """What a point of the space gave; a lower loss is better, and its order is all that counts."""
 
     parameters: Mapping[str, JSON]
     loss: float

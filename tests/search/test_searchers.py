@@ -10,12 +10,9 @@ from inat_ray.search.history import History
 from inat_ray.search.records import (
     RunStarted,
     TrialEnded,
-    TrialKnown,
     TrialStarted,
 )
 from inat_ray.search.searchers import (
-    level_of_comparison,
-    observations,
     planned_trials,
     searcher,
     startup_trials,
@@ -25,7 +22,6 @@ from inat_ray.search.searchers import (
 from tests.search.histories import epoch_of
 
 NONE = EarlyStopping(kind="none")
-ASHA = EarlyStopping(kind="asha", min_epochs=1, reduction_factor=3)
 
 SPACE = {
     "recipe.lr": {"distribution": "log_uniform_values", "min": 1e-4, "max": 1.0},
@@ -123,66 +119,6 @@ def test_tpe_gives_categories_back_as_they_were_written(space):
 
 def test_tpe_works_before_anything_is_known(space):
     assert set(suggest_tpe(space, history_of([]), 0, 0)) == set(SPACE)
-
-
-def losses_of(history: History, stopping: EarlyStopping = NONE) -> dict[int, float]:
-    """What TPE is told, by the value of parameter `a`."""
-    space = space_of({"recipe.lr": {"values": [0.1, 0.01]}})
-    return {o.parameters["a"]: o.loss for o in observations(space, history, stopping)}
-
-
-def test_trials_are_compared_after_the_same_epoch():
-    """The last that two trials have reached, for a space of one parameter."""
-    history = history_of(
-        [
-            ({"a": 1}, [0.2, 0.6, 0.5], "finished"),
-            ({"a": 2}, [0.4, 0.3], "stopped"),
-            ({"a": 3}, [0.9], "stopped"),
-        ]
-    )
-    assert losses_of(history) == {1: -0.6, 2: -0.3}
-
-
-def test_trials_without_a_trustworthy_result_count_as_the_worst_seen():
-    history = history_of(
-        [
-            ({"a": 1}, [0.6], "finished"),
-            ({"a": 2}, [0.4, float("nan")], "finished"),
-            ({"a": 3}, [], "failed"),
-            ({"a": 4}, [0.9, float("nan")], "diverged"),
-            ({"a": 5}, [], "out_of_memory"),
-        ]
-    )
-    assert losses_of(history) == {1: -0.6, 2: -0.4, 3: -0.4, 4: -0.4, 5: -0.4}
-
-
-def test_a_trial_that_is_on_its_way_counts_as_the_worst_until_it_gets_there():
-    history = history_of([({"a": 1}, [0.6, 0.7], "finished"), ({"a": 2}, [0.4, 0.5], "finished")])
-    history.add(TrialStarted(trial_id="new", seed=0, parameters={"a": 3}, epochs=3))
-    history.add(epoch_of("new", 1, 0.9))
-    assert losses_of(history)[3] == -0.5
-    history.add(epoch_of("new", 2, 0.95))
-    assert losses_of(history)[3] == -0.95
-
-
-def test_under_successive_halving_only_rungs_and_the_last_epoch_are_levels():
-    history = history_of([({"a": n}, [0.1, 0.2], "stopped") for n in range(5)])
-    assert level_of_comparison(history, NONE, enough=3) == 2
-    assert level_of_comparison(history, ASHA, enough=3) == 1
-
-
-def test_what_another_run_has_found_is_told_too():
-    history = history_of([({"a": 1}, [0.6, 0.7], "finished"), ({"a": 2}, [0.4, 0.5], "finished")])
-    for number, values in ((3, [0.1, 0.9]), (4, [0.8])):
-        history.add(
-            TrialKnown(source="x", parameters={"a": number}, values=values, state="stopped")
-        )
-    assert losses_of(history) == {1: -0.7, 2: -0.5, 3: -0.9}
-
-
-def test_a_loss_is_minimized_as_it_is():
-    history = history_of([({"a": 1}, [0.2, 0.7], "finished")], goal="minimize")
-    assert losses_of(history)[1] == pytest.approx(0.3)
 
 
 def test_small_sweeps_still_get_to_tpe():

@@ -1,0 +1,95 @@
+"""What TPE is told of trials that have not come equally far."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable
+from functools import partial
+from itertools import islice
+
+from inat_ray.config.search import EarlyStopping
+from inat_ray.config.space import SearchSpace
+from inat_ray.search.history import BAD, History, TrialHistory
+from inat_ray.search.records import TrialKnown, TrialState
+from inat_ray.search.schedulers import at_rung
+from inat_ray.search.tpe import LINEAR_FORGETTING, Observation
+
+MAX_OBSERVATIONS = 500
+"""Of each kind, own trials and known ones: a suggestion's cost grows with them."""
+
+Rank = tuple[bool, int, float]
+"""(whether it is bad, minus the epoch it is compared after, loss there): lower is better."""
+
+
+def observations(
+    space: SearchSpace, history: History, stopping: EarlyStopping
+) -> list[Observation]:
+    """Known trials, then the search's own in order of start, each with its place in a ranking.
+
+    Like is compared with like: first come the trials that have a score after one and the same
+    epoch, the last that enough have reached (as in BOHB: Falkner et al., ICML 2018), by that
+    score. Behind them come those that were stopped or still are before it, by the last epoch at
+    which they were compared and the score there: told of survivors alone, TPE would take the
+    worse half of the best region for the bad one, and keep away from it. Trials without a score,
+    which have just begun, come next, so that trials that run at the same time spread out; and
+    last those that failed, diverged or ran out of memory.
+
+    Of a long search it is the best and the newest trials, MAX_OBSERVATIONS at most.
+    """
+    level = level_of_comparison(history, stopping, enough=len(space.parameters) + 1)
+    epochs = [e for e in range(level, 0, -1) if _is_level(history, stopping, e)]
+    known = history.known[-MAX_OBSERVATIONS:]
+    own = [history.numbered[number] for number in _told(history, level)]
+    ranks = [_rank(t.state, epochs, score=partial(_known_score, history, t)) for t in known]
+    ranks += [_rank(t.state, epochs, score=partial(_own_score, history, t)) for t in own]
+    order = sorted(range(len(ranks)), key=ranks.__getitem__)
+    losses = {index: float(place) for place, index in enumerate(order)}
+    points = [t.parameters for t in known] + [t.parameters for t in own]
+    return [Observation(point, losses[index]) for index, point in enumerate(points)]
+
+
+def level_of_comparison(history: History, stopping: EarlyStopping, *, enough: int) -> int:
+    """The last epoch that `enough` trials have a score after, or as many as have one at all.
+
+    Under successive halving only rungs and the last epoch count: between them are the survivors
+    on their way. 0 before any epoch.
+    """
+    counts = Counter({epoch: len(found) for epoch, found in history.standings.scores.items()})
+    for trial in history.known[-MAX_OBSERVATIONS:]:
+        counts.update(range(1, len(trial.values) + 1))
+    levels = {e: n for e, n in counts.items() if n and _is_level(history, stopping, e)}
+    enough = min(enough, max(levels.values(), default=0))
+    return max((epoch for epoch, count in levels.items() if count >= enough), default=0)
+
+
+def _is_level(history: History, stopping: EarlyStopping, epoch: int) -> bool:
+    """Whether trials are compared after this epoch."""
+    assert history.run is not None
+    if stopping.kind not in ("asha", "asha_promotion"):
+        return True
+    return epoch == history.run.epochs or at_rung(stopping, epoch)
+
+
+def _told(history: History, level: int) -> list[int]:
+    """The trials that TPE is told of, by number: those that can be good ones, and the newest."""
+    best = history.standings.best(level, LINEAR_FORGETTING)
+    newest = (trial.number for trial in reversed(history.searched))
+    return sorted({*best, *islice(newest, MAX_OBSERVATIONS - len(best))})
+
+
+def _rank(
+    state: TrialState, epochs: Iterable[int], *, score: Callable[[int], float | None]
+) -> Rank:
+    """`epochs`: those at which trials are compared, the last first."""
+    if state in BAD:
+        return True, 0, 0.0
+    scored = ((epoch, score(epoch)) for epoch in epochs)
+    return next(((False, -epoch, -s) for epoch, s in scored if s is not None), (False, 0, 0.0))
+
+
+def _own_score(history: History, trial: TrialHistory, epoch: int) -> float | None:
+    return history.standings.scores.get(epoch, {}).get(trial.number)
+
+
+def _known_score(history: History, trial: TrialKnown, epoch: int) -> float | None:
+    value = trial.values[epoch - 1] if epoch <= len(trial.values) else math.nan
+    return history.turned(value) if math.isfinite(value) else None
