@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich import box
@@ -16,6 +16,9 @@ from inat_ray import options
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import override
+
+if TYPE_CHECKING:
+    from inat_ray.search.curves import CurveTable
 
 METHODS = "random, bayes"
 STOPPING = "asha, asha_promotion, median, none"
@@ -32,8 +35,9 @@ class Setting:
 
 
 def main(
-    table: Annotated[
-        Path, typer.Argument(metavar="TABLE", help="A run folder of sweep, or a table of curves.")
+    tables: Annotated[
+        list[Path],
+        typer.Argument(metavar="TABLE...", help="Run folders of sweep, or tables of curves."),
     ],
     method: Annotated[str, typer.Option(metavar="M[,M...]", help=METHODS)] = "random,bayes",
     early_stopping: Annotated[
@@ -57,6 +61,13 @@ def main(
     ] = 0.0,
     seeds: Annotated[int, typer.Option(metavar="N", help="Repetitions of each.")] = 20,
     settings: options.Set = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the curves into one Parquet file, and end."),
+    ] = None,
+    note: Annotated[
+        str, typer.Option(metavar="TEXT", help="What --save is to keep of it: the machine, say.")
+    ] = "",
     as_json: options.AsJson = False,
 ) -> None:
     """Compare searchers, schedulers and numbers of workers on the curves of a sweep.
@@ -75,12 +86,15 @@ def main(
         )
     ]
     # Imported only now: they take seconds, and a mistake in the options is answered at once.
-    from inat_ray.search.curves import read_curves
+    from inat_ray.search.curves import read_all_curves
     from inat_ray.search.simulate import Cluster, Outcome, simulated
 
-    curves = read_curves(table)
+    curves = read_all_curves(tables)
+    if save is not None:
+        _save(curves, save, tables=tables, note=note)
+        return
     base = override(curves.experiment, settings=settings or [], options={})
-    budget = trials or len(curves.curves)
+    budget = trials or len(curves.configurations)
     experiments = {line: _experiment(base, line, trials=budget) for line in lines}
     console = options.console()
     if not curves.is_complete:
@@ -95,7 +109,28 @@ def main(
         found[line].append(simulated(experiment, curves, cluster, within=within))
     console.print(_table(found, within=within))
     if as_json:
-        options.print_json({"table": str(table), "lines": list(_rows(found))})
+        options.print_json(
+            {"tables": [str(table) for table in tables], "lines": list(_rows(found))}
+        )
+
+
+def _save(curves: "CurveTable", path: Path, *, tables: list[Path], note: str) -> None:
+    """Raises UserError where the file is there already, or would take another one's provenance."""
+    from inat_ray.search.curves import write_curves
+    from inat_ray.search.provenance import provenance_of
+
+    if path.exists():
+        raise UserError(f"--save {path}: is there already")
+    for table in tables:
+        if not table.is_dir():
+            raise UserError(f"--save: is made from run folders; {table} is none")
+    about = {"note": note, "runs": [provenance_of(table) for table in tables]}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_curves(curves, path, provenance=about)
+    options.console().print(
+        f"{len(curves.curves)} curves, {sum(c.epochs for c in curves.curves):,} epochs: {path}",
+        soft_wrap=True,
+    )
 
 
 def _numbers(option: str, text: str) -> list[int]:

@@ -1,7 +1,7 @@
 """Learning curves that were recorded: what a simulated training gives, epoch by epoch."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -53,9 +53,13 @@ class CurveTable:
     space: SearchSpace
     curves: list[Curve]
 
+    @property
+    def configurations(self) -> list[Curve]:
+        """A curve a configuration: of several seeds the one that was recorded first."""
+        return list(self._by_point.values())
+
     @cached_property
     def _by_point(self) -> dict[str, Curve]:
-        """Of several seeds of a configuration the first counts."""
         found: dict[str, Curve] = {}
         for curve in self.curves:
             found.setdefault(canonical(dict(curve.parameters)), curve)
@@ -98,8 +102,24 @@ def read_curves(path: Path) -> CurveTable:
     return CurveTable(experiment, search_space(experiment, where=str(path)), _curves(table))
 
 
+def read_all_curves(paths: Sequence[Path]) -> CurveTable:
+    """The curves of several runs or tables of one space, in this order.
+
+    Raises UserError as `read_curves`, and where a space is another than the first.
+    """
+    first, *others = [read_curves(path) for path in paths]
+    for path, other in zip(paths[1:], others, strict=True):
+        if other.experiment.search.parameters != first.experiment.search.parameters:
+            raise UserError(f"{path}: has other search.parameters than {paths[0]}")
+    curves = [curve for table in (first, *others) for curve in table.curves]
+    return CurveTable(first.experiment, first.space, curves)
+
+
 def write_curves(table: CurveTable, path: Path, *, provenance: Mapping[str, Any]) -> None:
-    """A row an epoch; the experiment and `provenance` stand in the file's metadata."""
+    """A row an epoch; the experiment and `provenance` stand in the file's metadata.
+
+    Where the images lay is left out: the file is made to be given away.
+    """
     rows = [(curve, epoch) for curve in table.curves for epoch in range(curve.epochs)]
     columns: dict[str, pa.Array] = {
         "parameters": pa.array(
@@ -112,9 +132,17 @@ def write_curves(table: CurveTable, path: Path, *, provenance: Mapping[str, Any]
     for name in METRICS:
         values = [curve.metrics[name][epoch] for curve, epoch in rows]
         columns[name] = pa.array(values, pa.float32())
-    about = {"experiment": table.experiment.model_dump_json()}
+    about = {"experiment": _without_folders(table.experiment).model_dump_json()}
     about |= {key: json.dumps(value) for key, value in provenance.items()}
     pq.write_table(pa.table(columns).replace_schema_metadata(about), path, compression="zstd")
+
+
+def _without_folders(experiment: Experiment) -> Experiment:
+    given = experiment.data
+    data = given.model_copy(
+        update={"source": Path(given.source).name, "cache": type(given)().cache}
+    )
+    return experiment.model_copy(update={"data": data})
 
 
 def _curves(table: pa.Table) -> list[Curve]:

@@ -157,7 +157,7 @@ def simulated(
     simulation = Simulation(experiment, table.space, table, cluster)
     sign = 1 if experiment.search.metric.goal == "maximize" else -1
     name = experiment.search.metric.name
-    goal = max(sign * curve.metrics[name][-1] for curve in table.curves) - within
+    goal = max(sign * curve.metrics[name][-1] for curve in table.configurations) - within
     good: list[tuple[int, float]] = []
     best = -math.inf
 

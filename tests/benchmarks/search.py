@@ -56,18 +56,18 @@ def table_at(path: str) -> CurveTable:
 
 def good_points(table: CurveTable) -> set[str]:
     """Configurations whose accuracy after the last epoch is within a point of the best."""
-    final = {canonical(dict(c.parameters)): c.metrics[METRIC][-1] for c in table.curves}
+    final = {canonical(dict(c.parameters)): c.metrics[METRIC][-1] for c in table.configurations}
     best = max(final.values())
     return {name for name, value in final.items() if value >= best - WITHIN}
 
 
 def epochs_of_ours(path: str, seed: int, *, method: str, kind: str) -> int:
     table = table_at(path)
-    everything = sum(curve.epochs for curve in table.curves)
+    everything = sum(curve.epochs for curve in table.configurations)
     search = table.experiment.search.model_copy(
         update={
             "method": method,
-            "trials": len(table.curves),
+            "trials": len(table.configurations),
             "target": 1.0,  # never reached: `found` ends the search
             "early_stopping": table.experiment.search.early_stopping.model_copy(
                 update={"kind": kind, "min_epochs": 1, "reduction_factor": FACTOR}
@@ -90,7 +90,7 @@ def epochs_of_strategy(path: str, seed: int, *, make: Callable[[CurveTable, int]
     """The same loop for a tool that is asked and told."""
     table = table_at(path)
     strategy, good = make(table, seed), good_points(table)
-    everything = sum(curve.epochs for curve in table.curves)
+    everything = sum(curve.epochs for curve in table.configurations)
     events: list[tuple[float, int, Any, Mapping[str, Any], int]] = []
     planned = spent = 0
 
@@ -239,7 +239,7 @@ def main() -> None:
                 seeds = range(options.seeds)
                 found[name] = list(pool.map(run, [options.table] * len(seeds), seeds))
                 print(f"{name}: median {statistics.median(found[name]):,.0f}", file=sys.stderr)
-    good, everything = len(good_points(table)), sum(c.epochs for c in table.curves)
+    good, everything = len(good_points(table)), sum(c.epochs for c in table.configurations)
     Console(stderr=True).print(comparison(found, good=good, everything=everything))
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)

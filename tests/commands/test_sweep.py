@@ -88,6 +88,21 @@ def test_nothing_of_rays_own_is_printed_or_left(swept):
     assert not list(folder.rglob("progress.csv"))
 
 
+def test_its_curves_can_be_given_away_as_one_file_with_their_provenance(swept, told, tmp_path):
+    folder, _ = swept
+    file = tmp_path / "curves.parquet"
+    code, text = told("simulate", folder, "--save", file, "--note", "one machine, two cores")
+    assert code == 0, text
+    history, table = read_history(folder / "log"), pq.read_table(file)
+    assert table.num_rows == sum(len(trial.epochs) for trial in history.searched)
+    assert json.loads(table.schema.metadata[b"note"]) == "one machine, two cores"
+    (run,) = json.loads(table.schema.metadata[b"runs"])
+    assert (run["trials"], run["resumed"], run["images"]["train"]) == (6, 0, 48)
+    assert str(folder.parents[1]).encode() not in file.read_bytes()
+    code, text = told("simulate", file, "--seeds", 1, "--workers", 1)
+    assert code == 0, text
+
+
 AS_A_USER = """
 import runpy, signal
 signal.signal(signal.SIGINT, signal.default_int_handler)

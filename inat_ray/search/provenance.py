@@ -1,0 +1,47 @@
+"""Where recorded curves come from."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from inat_ray.search.history import History
+from inat_ray.search.records import RunResumed
+from inat_ray.search.run_folder import RunFolder
+from inat_ray.search.run_log import EVENTS, read_records
+
+Provenance = dict[str, Any]
+
+
+def provenance_of(path: Path) -> Provenance:
+    """Of the run in folder `path`: when, how long, on which data and with what it was recorded.
+
+    The folder must hold a run. No path of the machine is in it.
+    """
+    run = RunFolder(path)
+    records = list(read_records(run.log / EVENTS))
+    history = History.of(records)
+    assert history.run is not None
+    found: Provenance = {
+        "name": history.run.name,
+        "begun": _date(records[0].time),
+        "ended": _date(records[-1].time),
+        "seconds": round(history.seconds),
+        "resumed": sum(isinstance(record, RunResumed) for record in records),
+        "trials": len(history.searched),
+        "epochs": history.epochs_spent,
+    }
+    if run.result.exists():
+        result = json.loads(run.result.read_text(encoding="utf-8"))
+        data = result["data"]
+        found |= {
+            "versions": result["versions"],
+            "classes": data["classes"],
+            "images": data["images"],
+        }
+    return found
+
+
+def _date(time: float) -> str:
+    """In UTC, to the second."""
+    return datetime.fromtimestamp(time, tz=UTC).isoformat(timespec="seconds")
