@@ -4,7 +4,7 @@ RUN ?= runs/quickstart
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: quickstart install test test-slow check format tensorboard benchmark requirements clean
+.PHONY: quickstart install test test-slow check format tensorboard benchmark benchmark-search requirements clean
 
 quickstart: $(READY)  ## a first sweep on pictures that are drawn by code
 	$(BIN)/python -m inat_ray.sweep experiments/quickstart.yaml --out runs/quickstart --overwrite
@@ -42,6 +42,12 @@ benchmark: $(READY)  ## make benchmark DATA=folder
 	$(BIN)/python tests/benchmarks/epoch.py $(if $(DATA),--data $(DATA))
 	$(BIN)/python tests/benchmarks/freeze.py compare $(if $(DATA),--data $(DATA)) --set data.image_size=64
 	$(BIN)/python tests/benchmarks/workers.py $(if $(DATA),--data $(DATA))
+
+TABLE ?= experiments/tables/flowers_32px.parquet
+benchmark-search: $(READY)  ## searchers and schedulers, ours and others', on recorded curves
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[benchmark]'
+	$(BIN)/python tests/benchmarks/search.py $(TABLE) --out runs/search.json --plot runs/search.svg
+	$(BIN)/python tests/benchmarks/scale.py --out runs/scale.json
 
 # Exact versions of everything, without the address that they came from.
 requirements: $(READY)

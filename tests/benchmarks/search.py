@@ -1,29 +1,28 @@
 """Searchers and schedulers against each other on recorded curves, in virtual time.
 
+    python tests/benchmarks/search.py TABLE --seeds 100 --out runs/search.json --plot search.svg
+
 What is counted: epochs of all trials until a configuration whose final validation accuracy is
 within a point of the table's best has been trained to its last epoch. 8 workers; every strategy
 has the same curves and the same seconds of an epoch. Where a strategy never gets there, the epochs
-of training everything count.
-
-    python tests/benchmarks/search.py TABLE --seeds 100 --out runs/search.json
+of training everything count. Needs the extra `benchmark`.
 """
 
-import argparse
 import heapq
 import json
 import statistics
-import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rivals import FACTOR, METRIC, Optuna, StockRay, Strategy
 
 from inat_ray.config.distributions import canonical
 from inat_ray.config.experiment import Experiment
@@ -33,20 +32,9 @@ from inat_ray.search.simulate import Cluster, Simulation
 
 WORKERS = 8
 WITHIN = 0.01
-METRIC = "val_accuracy"
-FACTOR = 3
 
-
-class Strategy(Protocol):
-    """Another tool's searcher and scheduler, asked and told by `epochs_of_strategy`."""
-
-    def ask(self) -> tuple[Any, dict[str, Any]]:
-        """(handle, parameters) of a new trial."""
-        ...
-
-    def tell(self, trial: Any, epoch: int, value: float, *, last: bool) -> bool:
-        """Takes in an epoch; whether the trial goes on."""
-        ...
+Found = dict[str, list[int]]
+"""Strategy -> epochs, by seed."""
 
 
 @cache
@@ -117,97 +105,6 @@ def epochs_of_strategy(path: str, seed: int, *, make: Callable[[CurveTable, int]
     return everything
 
 
-class Optuna:
-    """Optuna's sampler with a pruner, by its ask-and-tell interface."""
-
-    def __init__(self, table: CurveTable, seed: int, *, sampler: str) -> None:
-        import optuna
-
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.pruned = optuna.trial.TrialState.PRUNED
-        samplers = {
-            "tpe": lambda: optuna.samplers.TPESampler(seed=seed, constant_liar=True),
-            "random": lambda: optuna.samplers.RandomSampler(seed=seed),
-        }
-        pruner = (
-            optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=FACTOR)
-            if sampler == "tpe"
-            else optuna.pruners.NopPruner()
-        )
-        self.study = optuna.create_study(
-            sampler=samplers[sampler](), pruner=pruner, direction="maximize"
-        )
-        self.choices = choices(table)
-
-    def ask(self) -> tuple[Any, dict[str, Any]]:
-        trial = self.study.ask()
-        texts = {name: trial.suggest_categorical(name, v) for name, v in self.choices.items()}
-        return trial, {name: json.loads(text) for name, text in texts.items()}
-
-    def tell(self, trial: Any, epoch: int, value: float, *, last: bool) -> bool:
-        trial.report(value, epoch)
-        if last:
-            self.study.tell(trial, value)
-        elif trial.should_prune():
-            self.study.tell(trial, state=self.pruned)
-            return False
-        return True
-
-
-class StockRay:
-    """Ray's HyperOptSearch and AsyncHyperBandScheduler, driven without Ray's processes."""
-
-    def __init__(self, table: CurveTable, seed: int) -> None:
-        from ray import tune
-        from ray.tune.schedulers import AsyncHyperBandScheduler
-        from ray.tune.search.hyperopt import HyperOptSearch
-
-        np.random.seed(seed)  # brackets are drawn from the global generator
-        space = {name: tune.choice(texts) for name, texts in choices(table).items()}
-        self.searcher = HyperOptSearch(space, metric=METRIC, mode="max", random_state_seed=seed)
-        self.scheduler = AsyncHyperBandScheduler(
-            metric=METRIC,
-            mode="max",
-            max_t=max(c.epochs for c in table.curves),
-            grace_period=1,
-            reduction_factor=FACTOR,
-        )
-        self.number = 0
-
-    def ask(self) -> tuple[Any, dict[str, Any]]:
-        self.number += 1
-        trial = _TuneTrial(f"t{self.number}")
-        texts = self.searcher.suggest(trial.trial_id)
-        self.scheduler.on_trial_add(None, trial)
-        return trial, {name: json.loads(text) for name, text in texts.items()}
-
-    def tell(self, trial: Any, epoch: int, value: float, *, last: bool) -> bool:
-        result = {"training_iteration": epoch, METRIC: value}
-        goes_on = not last
-        if last:
-            self.scheduler.on_trial_complete(None, trial, result)
-        else:
-            goes_on = self.scheduler.on_trial_result(None, trial, result) == "CONTINUE"
-        if not goes_on:
-            self.searcher.on_trial_complete(trial.trial_id, result=result)
-        return goes_on
-
-
-@dataclass(eq=False)
-class _TuneTrial:
-    """As much of Tune's trial as its scheduler looks at."""
-
-    trial_id: str
-
-
-def choices(table: CurveTable) -> dict[str, list[str]]:
-    """Each parameter's values as text, which every tool takes as categories."""
-    return {
-        name: [json.dumps(p.at(place)) for place in range(p.size or 0)]
-        for name, p in table.space.parameters.items()
-    }
-
-
 STRATEGIES: dict[str, Callable[[str, int], int]] = {
     "random": partial(epochs_of_ours, method="random", kind="none"),
     "random + ASHA stopping": partial(epochs_of_ours, method="random", kind="asha"),
@@ -223,28 +120,29 @@ STRATEGIES: dict[str, Callable[[str, int], int]] = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("table")
-    parser.add_argument("--seeds", type=int, default=100)
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--only", default="", help="strategies whose name has this in it")
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
-    table = table_at(options.table)
-    found: dict[str, list[int]] = {}
-    with ProcessPoolExecutor(options.processes) as pool:
+def main(
+    table: Path,
+    seeds: int = 100,
+    processes: int = 2,
+    only: Annotated[str, typer.Option(help="Strategies whose name has this in it.")] = "",
+    out: Path | None = None,
+    plot: Annotated[Path | None, typer.Option(help="A picture of it: .svg or .png.")] = None,
+) -> None:
+    console, record = Console(stderr=True), table_at(str(table))
+    found: Found = {}
+    with ProcessPoolExecutor(processes) as pool:
         for name, run in STRATEGIES.items():
-            if options.only in name:
-                seeds = range(options.seeds)
-                found[name] = list(pool.map(run, [options.table] * len(seeds), seeds))
-                print(f"{name}: median {statistics.median(found[name]):,.0f}", file=sys.stderr)
-    good, everything = len(good_points(table)), sum(c.epochs for c in table.configurations)
-    Console(stderr=True).print(comparison(found, good=good, everything=everything))
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
+            if only in name:
+                found[name] = list(pool.map(run, [str(table)] * seeds, range(seeds)))
+                console.print(f"{name}: median {statistics.median(found[name]):,.0f}")
+    good, everything = len(good_points(record)), sum(c.epochs for c in record.configurations)
+    console.print(comparison(found, good=good, everything=everything))
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
         result = {"workers": WORKERS, "good": good, "everything": everything, "epochs": found}
-        options.out.write_text(json.dumps(result) + "\n")
+        out.write_text(json.dumps(result) + "\n")
+    if plot:
+        draw(found, everything=everything, path=plot)
 
 
 def comparison(found: Mapping[str, list[int]], *, good: int, everything: int) -> Table:
@@ -262,5 +160,29 @@ def comparison(found: Mapping[str, list[int]], *, good: int, everything: int) ->
     return table
 
 
+def draw(found: Found, *, everything: int, path: Path) -> None:
+    """For each strategy the share of seeds that have got there, by epochs spent."""
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(10, 5), layout="constrained")
+    for name, epochs in found.items():
+        style = "--" if ":" in name else "-"  # others' tools are dashed
+        steps = np.sort([e for e in epochs if e < everything])
+        shares = np.arange(len(steps) + 1) / len(epochs)
+        # Those that never got there are no step: the line stays below 1.
+        axes.stairs(shares, [0, *steps, everything], baseline=None, linestyle=style, linewidth=1.5,
+                    label=f"{name} ({statistics.median(epochs):,.0f})")  # fmt: skip
+    axes.set(
+        xscale="log",
+        xlim=(50, everything),
+        ylim=(0, 1),
+        xlabel="epochs spent, of all trials",
+        ylabel="share of seeds with a good model trained to its end",
+    )
+    figure.legend(title="strategy (median)", fontsize="small", loc="outside right upper")
+    axes.grid(alpha=0.3)
+    figure.savefig(path)
+
+
 if __name__ == "__main__":
-    main()
+    typer.run(main)
