@@ -9,7 +9,7 @@ from hyperopt.base import JOB_STATE_DONE, STATUS_OK, Domain
 
 from inat_ray.config.distributions import Categorical, Numeric
 from inat_ray.config.space import SearchSpace
-from inat_ray.search.tpe import Observation, fitted
+from inat_ray.search.tpe import GAMMA, Observation, fitted
 
 SPACE = SearchSpace(
     {
@@ -43,7 +43,9 @@ def by_hyperopt(told: list[Observation], seed: int) -> dict:
         trials.insert_trial_doc(doc)
     trials.refresh()
     domain = Domain(lambda _: 0.0, space)
-    [doc] = tpe.suggest([len(told)], domain, trials, seed, n_startup_jobs=0, verbose=False)
+    [doc] = tpe.suggest(
+        [len(told)], domain, trials, seed, n_startup_jobs=0, gamma=GAMMA, verbose=False
+    )
     return {"a": doc["misc"]["vals"]["a"][0], "b": values[int(doc["misc"]["vals"]["b"][0])]}
 
 
