@@ -19,10 +19,13 @@ from inat_ray.search.records import JSON
 CANDIDATES: int = tpe._default_n_EI_candidates
 PRIOR_WEIGHT: float = tpe._default_prior_weight
 GAMMA = 1.0
-"""The best GAMMA * sqrt(n) of n observations are the good ones. HyperOpt's 0.25 leaves three of a
-hundred, too few to tell a region by: after 150 trials in a space of 13 parameters, on the formula of
-tests/benchmarks/scale.py, the best was 2.5 points from the optimum (4.4 with ASHA), and with 1.0 it
-was 1.2 (2.7); means of 16 seeds."""
+"""The best GAMMA * sqrt(n) of n observations are the good ones.
+
+HyperOpt's 0.25 leaves three of a hundred, too few to tell a region by. After 150 trials in a space
+of 13 parameters, on the formula of tests/benchmarks/scale.py, its best was 2.5 points from the
+optimum, and 4.4 with ASHA; with 1.0 it is 1.2 and 2.7 (means of 16 seeds).
+"""
+
 LINEAR_FORGETTING: int = tpe._default_linear_forgetting
 
 
