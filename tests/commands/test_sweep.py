@@ -154,7 +154,7 @@ def curves(folder: Path) -> dict:
 
 @pytest.mark.slow
 def test_killed_outright_moved_and_resumed_it_ends_as_if_nothing_had_happened(
-    arguments, command, tmp_path
+    arguments, command, told, tmp_path
 ):
     """One trial at a time, a torn last line, a checkpoint that is gone."""
     alone = [*arguments, "--set", "resources.max_concurrent=1", "--set", "recipe.epochs=4"]
@@ -172,9 +172,9 @@ def test_killed_outright_moved_and_resumed_it_ends_as_if_nothing_had_happened(
     resumed = command("sweep", "--resume", tmp_path / "moved")
     assert resumed.returncode == 0, resumed.stderr
     assert curves(tmp_path / "moved") == curves(tmp_path / "whole")
-    again = command("sweep", "--resume", tmp_path / "moved")
-    assert again.returncode == 2
-    assert "the sweep is complete; --extend" in " ".join(again.stderr.split())
+    code, text = told("sweep", "--resume", tmp_path / "moved")
+    assert code == 2
+    assert "the sweep is complete; --extend" in " ".join(text.split())
 
 
 @pytest.mark.slow

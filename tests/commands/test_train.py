@@ -122,7 +122,7 @@ def lines_of_epochs(folder: Path) -> list[tuple[int, float, float, float]]:
 
 
 def test_a_killed_training_goes_on_and_ends_as_if_nothing_had_happened(
-    start_command, command, data_folder, small_settings, tmp_path
+    start_command, command, told, data_folder, small_settings, tmp_path
 ):
     settings = [arg for line in (*small_settings, LONG) for arg in ("--set", line)]
     first = start_command("train", "--data", data_folder, "--out", tmp_path / "cut", *settings)
@@ -143,9 +143,9 @@ def test_a_killed_training_goes_on_and_ends_as_if_nothing_had_happened(
     assert all(models[0][name].equal(models[1][name]) for name in models[0])
     results = [json.loads((tmp_path / n / "result.json").read_text()) for n in ("cut", "whole")]
     assert results[0]["best_epoch"] == results[1]["best_epoch"]
-    again = command("train", "--resume", tmp_path / "cut")
-    assert again.returncode == 2
-    assert "is over (finished)" in " ".join(again.stderr.split())
+    code, text = told("train", "--resume", tmp_path / "cut")
+    assert code == 2
+    assert "is over (finished)" in " ".join(text.split())
 
 
 @pytest.mark.parametrize(
