@@ -181,7 +181,7 @@ def _table(found: "dict[Setting, list[Any]]", *, within: float) -> Table:
         title=f"medians; good: within {within:g} of the record's best after the last epoch",
         title_justify="left",
         box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
+        padding=0,  # 80 columns are all that there are
     )
     for title in ("search", "factor", "workers"):
         table.add_column(title, no_wrap=True)

@@ -58,7 +58,7 @@ def _keep_freed_memory() -> None:
     """Lets glibc keep large blocks for the next step instead of giving them back.
 
     Every activation is such a block: without this each step pays for fresh zeroed pages. The
-    5-block CNN at 64 px trained at 385 images/s with it, at 345 without (two Xeon cores).
+    5-block CNN at 64 px trained at 385 images/s with it, at 345 without (two AMD EPYC cores).
     """
     libc = ctypes.CDLL(None)
     for option in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):

@@ -30,6 +30,7 @@ def test_a_line_a_setting_says_what_it_spends_to_get_where(told, table):
         "--workers", "1,4", "--seeds", 3, "--json",
     )  # fmt: skip
     assert code == 0, text
+    assert "…" not in text
     lines = json.loads(text.splitlines()[-1])["lines"]
     assert len(lines) == 2 * 2 * 2
     assert {line["n"] for line in lines} == {3}
