@@ -10,11 +10,11 @@ from inat_ray import options
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.search.run_folder import RunFolder, create_run
+from inat_ray.search.warm_start import WarmStart, warm_start
 from inat_ray.tuning.plan import Plan, extended_plan, new_plan, resumed_plan
 
 if TYPE_CHECKING:
     from inat_ray.data.dataset import DataSet
-    from inat_ray.search.warm_start import WarmStart
 
 QUICKSTART = Path(__file__).parents[1] / "experiments" / "quickstart.yaml"
 
@@ -110,17 +110,16 @@ def _refuse(given: Mapping[str, object]) -> None:
 
 def _run(plan: Plan, *, overwrite: bool, verbose: bool) -> dict[str, Any]:
     """Carries the plan out, and returns the run's result."""
+    known = [warm_start(path, plan.experiment, plan.space) for path in plan.warm_start]
     # Imported only now: they take seconds, and a mistake in the options is answered at once.
     from inat_ray.data.dataset import open_dataset
     from inat_ray.data.sources import check_source
     from inat_ray.inspection.ending import announce, announce_warm_start, conclude
     from inat_ray.models.build import check_weights
-    from inat_ray.search.warm_start import warm_start
     from inat_ray.tuning.cluster import final_resources, ray_session, trial_resources
     from inat_ray.tuning.resume import check_same_split
 
     config, console = plan.experiment, options.console()
-    known = [warm_start(path, config, plan.space) for path in plan.warm_start]
     announce_warm_start(console, known)
     check_source(config.data)
     check_weights(config)
@@ -163,7 +162,7 @@ def _rehearse(plan: Plan, *, verbose: bool) -> None:
 
 
 def _search(
-    plan: Plan, *, data: "DataSet", run: RunFolder, known: "Sequence[WarmStart]"
+    plan: Plan, *, data: "DataSet", run: RunFolder, known: Sequence[WarmStart]
 ) -> tuple[Experiment, dict[str, Any]]:
     """The search itself, written into the run's log; the winner's experiment and the result."""
     from inat_ray.inspection.ending import told_of_interruption
