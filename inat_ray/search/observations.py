@@ -7,11 +7,10 @@ from functools import partial
 from itertools import islice
 
 from inat_ray.config.search import EarlyStopping
-from inat_ray.config.space import SearchSpace
 from inat_ray.search.history import BAD, History, TrialHistory
 from inat_ray.search.records import TrialKnown, TrialState
 from inat_ray.search.schedulers import at_rung
-from inat_ray.search.tpe import LINEAR_FORGETTING, Observation
+from inat_ray.search.tpe import LINEAR_FORGETTING, Observation, good_ones
 
 MAX_OBSERVATIONS = 500
 """Of each kind, own trials and known ones: a suggestion's cost grows with them."""
@@ -20,22 +19,23 @@ Rank = tuple[bool, int, float]
 """(whether it is bad, minus the epoch it is compared after, loss there): lower is better."""
 
 
-def observations(
-    space: SearchSpace, history: History, stopping: EarlyStopping
-) -> list[Observation]:
+def observations(history: History, stopping: EarlyStopping) -> list[Observation]:
     """Known trials, then the search's own in order of start, each with its place in a ranking.
 
     Like is compared with like: first come the trials that have a score after one and the same
-    epoch, the last that enough have reached (as in BOHB: Falkner et al., ICML 2018), by that
-    score. Behind them come those that were stopped or still are before it, by the last epoch at
-    which they were compared and the score there: told of survivors alone, TPE would take the
-    worse half of the best region for the bad one, and keep away from it. Trials without a score,
-    which have just begun, come next, so that trials that run at the same time spread out; and
-    last those that failed, diverged or ran out of memory.
+    epoch, by that score. It is the last epoch that as many have reached as TPE takes for the good
+    ones. (BOHB asks for one more than there are parameters: Falkner et al., ICML 2018; by that a
+    search of few trials would go by its first rung to the end.) Behind them come those that were
+    stopped or still are before it, by the last epoch at which they were compared and the score
+    there: told of survivors alone, TPE would take the worse half of the best region for the bad
+    one, and keep away from it. Next come trials without a score, which have just begun, so that
+    trials that run at the same time spread out; and last those that failed, diverged or ran out
+    of memory.
 
     Of a long search it is the best and the newest trials, MAX_OBSERVATIONS at most.
     """
-    level = level_of_comparison(history, stopping, enough=len(space.parameters) + 1)
+    enough = good_ones(len(history.known) + len(history.searched))
+    level = level_of_comparison(history, stopping, enough=enough)
     epochs = [e for e in range(level, 0, -1) if _is_level(history, stopping, e)]
     known = history.known[-MAX_OBSERVATIONS:]
     own = [history.numbered[number] for number in _told(history, level)]

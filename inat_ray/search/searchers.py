@@ -40,7 +40,7 @@ def searcher(config: SearchConfig, space: SearchSpace) -> Suggest:
             return space.first[number]
         if config.method == "random" or len(history.known) + number < startup:
             return suggest_random(space, history, seed, number)
-        told = observations(space, history, config.early_stopping)
+        told = observations(history, config.early_stopping)
         return suggest_tpe(space, history, seed, number, told=told)
 
     return suggest

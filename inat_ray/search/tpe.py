@@ -19,7 +19,7 @@ from inat_ray.search.records import JSON
 CANDIDATES: int = tpe._default_n_EI_candidates
 PRIOR_WEIGHT: float = tpe._default_prior_weight
 GAMMA = 1.0
-"""The best GAMMA * sqrt(n) of n observations are the good ones.
+"""The best GAMMA * sqrt(n) of n observations are the good ones, LINEAR_FORGETTING at most.
 
 HyperOpt's 0.25 leaves three of a hundred, too few to tell a region by. After 150 trials in a space
 of 13 parameters, on the formula of tests/benchmarks/scale.py, its best was 2.5 points from the
@@ -101,14 +101,19 @@ class Model:
         return self.good[place].log(codes) - self.others[place].log(codes)
 
 
+def good_ones(observations: int) -> int:
+    """How many of so many observations count as good."""
+    return min(int(np.ceil(GAMMA * np.sqrt(observations))), LINEAR_FORGETTING)
+
+
 def fitted(space: SearchSpace, told: Sequence[Observation]) -> Model:
     """The model of these observations, which need not have every parameter.
 
-    The best ceil(GAMMA sqrt(n)) of n observations are the good ones, LINEAR_FORGETTING at most.
+    The best `good_ones(n)` of n observations make the good density.
     """
     codes = np.array([space.codes(o.parameters) for o in told]).reshape(-1, len(space.parameters))
     order = np.argsort([o.loss for o in told], kind="stable")
-    most = min(int(np.ceil(GAMMA * np.sqrt(len(told)))), LINEAR_FORGETTING)
+    most = good_ones(len(told))
     # In order of observation again: the oldest weigh least.
     good, others = codes[np.sort(order[:most])], codes[np.sort(order[most:])]
     return Model(space, good=_densities(space, good), others=_densities(space, others))
