@@ -106,11 +106,12 @@ class Simulation:
         self.history.add(self._epoch(trial_id))
         self.newest = trial_id
         state = verdict(self.experiment.search, self.history, trial_id)
-        if state == "running":
-            if len(self.history.trials[trial_id].epochs) < self._curve(trial_id).epochs:
-                self._plan(trial_id)
-                return
+        goes_on = state in ("running", "paused")
+        if goes_on and len(self.history.trials[trial_id].epochs) >= self._curve(trial_id).epochs:
             state = "stopped"  # as in the record, which has no more epochs
+        if state == "running":
+            self._plan(trial_id)
+            return
         self.idle += 1
         if state == "paused":
             self.history.add(TrialPaused(time=self.clock, trial_id=trial_id))

@@ -133,11 +133,20 @@ def test_the_nearest_curve_stands_in_for_one_that_is_missing():
     assert sum(near[name] != missing[name] for name in missing) == 1
 
 
-def test_a_curve_that_was_cut_short_ends_there():
-    table = table_of(method="grid", early_stopping={"kind": "none"})
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_a_curve_that_was_cut_short_ends_there(kind, epochs):
+    """Also at a rung, from which its trial would have gone on."""
+    table = table_of(early_stopping={"kind": kind, "min_epochs": 1}, target=0.99)
     short = [
-        Curve(c.parameters, c.seed, {n: v[:2] for n, v in c.metrics.items()}, c.seconds[:2])
+        Curve(
+            parameters=c.parameters,
+            seed=c.seed,
+            metrics={name: values[:epochs] for name, values in c.metrics.items()},
+            seconds=c.seconds[:epochs],
+        )
         for c in table.curves
     ]
     history = simulation(CurveTable(table.experiment, table.space, short)).run()
-    assert {(t.state, len(t.epochs)) for t in history.searched} == {("stopped", 2)}
+    assert {trial.state for trial in history.searched} == {"stopped"}
+    assert max(len(trial.epochs) for trial in history.searched) == epochs
