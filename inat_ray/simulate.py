@@ -1,5 +1,6 @@
 """python -m inat_ray.simulate: what another search would have done, on recorded curves."""
 
+import math
 import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -157,13 +158,14 @@ def _rows(found: "dict[Setting, list[Any]]") -> Iterator[dict[str, Any]]:
     """Medians over the seeds, with quartiles of the epochs to a good result."""
     for line, outcomes in found.items():
         reached = [o.epochs_to_good for o in outcomes if o.epochs_to_good is not None]
+        best = [o.best for o in outcomes if math.isfinite(o.best)]
         yield {
             "method": line.method,
             "early_stopping": line.stopping,
             "reduction_factor": line.reduction_factor,
             "workers": line.workers,
             "n": len(outcomes),
-            "best": statistics.median(o.best for o in outcomes),
+            "best": statistics.median(best) if best else None,
             "epochs": statistics.median(o.epochs for o in outcomes),
             "seconds": statistics.median(o.seconds for o in outcomes),
             "reached": len(reached),
@@ -192,7 +194,7 @@ def _table(found: "dict[Setting, list[Any]]", *, within: float) -> Table:
             f"{row['method']} {row['early_stopping']}",
             str(row["reduction_factor"]),
             str(row["workers"]),
-            f"{row['best']:.4f}",
+            "-" if row["best"] is None else f"{row['best']:.4f}",
             f"{row['epochs']:,.0f}",
             f"{row['reached']}/{row['n']}",
             "-" if row["epochs_to_good"] is None else f"{row['epochs_to_good']:,.0f}",
