@@ -82,16 +82,17 @@ class SearchSpace:
 
     def codes(self, point: Mapping[str, JSON]) -> Codes:
         """A code for each parameter, NaN for one that the point has not."""
-        name = canonical(dict(point))
-        if name not in self._known_codes:
-            self._known_codes[name] = np.array(
-                [p.code(point[n]) if n in point else np.nan for n, p in self.parameters.items()]
-            )
-        return self._known_codes[name]
+        if id(point) not in self._known_codes:
+            codes = [p.code(point[n]) if n in point else np.nan for n, p in self.parameters.items()]
+            self._known_codes[id(point)] = (point, np.array(codes))
+        return self._known_codes[id(point)][1]
 
     @cached_property
-    def _known_codes(self) -> dict[str, Codes]:
-        """A searcher asks for those of every trial again and again."""
+    def _known_codes(self) -> dict[int, tuple[Mapping[str, JSON], Codes]]:
+        """By identity: a searcher asks for those of every trial again and again.
+
+        A point is kept with its codes, so that its identity stays its own.
+        """
         return {}
 
     @cached_property

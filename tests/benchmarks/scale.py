@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any
 from unittest import mock
@@ -42,7 +42,7 @@ from inat_ray.search.simulate import Cluster, Simulation
 
 EPOCHS = 27
 SEARCHES = (("random", "asha"), ("bayes", "asha"), ("bayes", "asha_promotion"), ("bayes", "median"))
-LOG_SIZES = (100, 1_000, 3_000, 10_000)
+LOG_SIZES = (300, 1_000, 3_000, 10_000)
 CAPS = (50, 100, 200, 500, 2_000)
 REPEATS = 20
 
@@ -54,15 +54,31 @@ class Formula:
     space: SearchSpace
     seed: int
 
-    def final(self, parameters: Mapping[str, Any]) -> float:
-        """Accuracy after endless training; 0.8 at the best point."""
+    @cached_property
+    def bowl(self) -> list[tuple[float, float]]:
+        """(best place, weight) of each parameter, on a scale from 0 to 1."""
         rng = np.random.default_rng([self.seed, 7])
+        return [(rng.random(), rng.uniform(0.02, 0.25)) for _ in self.space.parameters]
+
+    @property
+    def best(self) -> float:
+        """0.8 less what no category can avoid."""
         loss = 0.0
-        for name, parameter in self.space.parameters.items():
-            best, weight, size = rng.random(), rng.uniform(0.02, 0.25), parameter.size
-            code = parameter.code(parameters[name])
-            at = (code + 0.5) / size if size else code
-            loss += weight * (at - best) ** 2
+        for parameter, (best, weight) in zip(
+            self.space.parameters.values(), self.bowl, strict=True
+        ):
+            places = [(place + 0.5) / (parameter.size or 1) for place in range(parameter.size or 0)]
+            loss += weight * min(((place - best) ** 2 for place in places), default=0.0)
+        return 0.8 - loss
+
+    def final(self, parameters: Mapping[str, Any]) -> float:
+        """Accuracy after endless training."""
+        loss = 0.0
+        for (name, parameter), (best, weight) in zip(
+            self.space.parameters.items(), self.bowl, strict=True
+        ):
+            code, size = parameter.code(parameters[name]), parameter.size
+            loss += weight * (((code + 0.5) / size if size else code) - best) ** 2
         return 0.8 - loss
 
     def curve(self, parameters: Mapping[str, Any]) -> Curve:
@@ -209,18 +225,7 @@ def capped_search(cap: int, seed: int) -> tuple[float, float]:
     with mock.patch.object(observations, "MAX_OBSERVATIONS", cap):
         history = simulation.run()
     best = max(formula.final(t.parameters) for t in history.searched if t.state == "finished")
-    return best_of(formula) - best, time.perf_counter() - begin
-
-
-def best_of(formula: Formula) -> float:
-    """The best of the formula: 0.8 less what no category can avoid."""
-    rng = np.random.default_rng([formula.seed, 7])
-    loss = 0.0
-    for parameter in formula.space.parameters.values():
-        best, weight, size = rng.random(), rng.uniform(0.02, 0.25), parameter.size
-        if size:
-            loss += weight * min((((i + 0.5) / size) - best) ** 2 for i in range(size))
-    return 0.8 - loss
+    return formula.best - best, time.perf_counter() - begin
 
 
 def table_of(title: str, rows: list[dict[str, Any]]) -> Table:
