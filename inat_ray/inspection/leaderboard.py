@@ -76,11 +76,16 @@ def cells_text(parameters: Mapping[str, JSON], names: Iterable[str]) -> list[str
 
 
 def states_text(history: History) -> str:
-    """'12 of 20 trials: 3 finished, 9 stopped'."""
+    """'12 of 20 trials: 3 finished, 9 stopped; 4 confirming: 2 finished, 2 running'."""
     assert history.run is not None
     counts = counts_text(Counter(trial.state for trial in history.searched))
-    started = f"{len(history.searched)} of {history.planned_trials} trials"
-    return f"{started}: {counts}" if counts else started
+    text = f"{len(history.searched)} of {history.planned_trials} trials"
+    text += f": {counts}" if counts else ""
+    confirming = [t for t in history.trials.values() if t.purpose == "confirm"]
+    if confirming:
+        counts = counts_text(Counter(trial.state for trial in confirming))
+        text += f"; {len(confirming)} confirming: {counts}"
+    return text
 
 
 def counts_text(counts: Mapping[str, int]) -> str:

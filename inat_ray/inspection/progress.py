@@ -187,8 +187,11 @@ def _seconds_left_of_training(trial: TrialHistory, *, now: float) -> float | Non
 def _seconds_left_of_search(history: History, *, now: float) -> float | None:
     """In trials, of which one under way counts by the share of its epochs that is done.
 
-    So the estimate learns what early stopping saves.
+    So the estimate learns what early stopping saves. None once the search is over: how long its
+    confirmation takes the log does not tell.
     """
+    if history.ended is not None:
+        return None
     done, total = _trials_done(history), history.planned_trials
     return history.seconds_at(now) * (total - done) / done if 0 < done < total else None
 
@@ -202,8 +205,8 @@ def _trials_done(history: History) -> float:
 
 def _alone(history: History) -> TrialHistory | None:
     """The training by itself that the run is at, if it is at one."""
-    alone = [trial for trial in history.trials.values() if stands_alone(history, trial)]
-    return alone[-1] if alone else None
+    trials = [trial for trial in history.trials.values() if trial.state == "running"]
+    return next((trial for trial in trials if stands_alone(history, trial)), None)
 
 
 def duration(seconds: float) -> str:

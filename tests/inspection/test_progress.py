@@ -12,7 +12,7 @@ from inat_ray.inspection.progress import (
     times_text,
 )
 from inat_ray.search.history import History
-from inat_ray.search.records import RunResumed
+from inat_ray.search.records import RunResumed, SearchEnded
 
 CURSOR_HIDDEN, CURSOR_SHOWN, LINE_ERASED = "\x1b[?25l", "\x1b[?25h", "\x1b[2K"
 
@@ -125,6 +125,24 @@ def test_the_winners_training_has_a_time_left_of_its_own(sweep, history_of):
     winner = renamed(sweep[1:3], "winner", purpose="final", time=sweep[0].time + 1000)
     history = history_of([*sweep, *winner])
     assert seconds_left(history, now=winner[-1].time) == pytest.approx(4)
+
+
+def test_an_extended_search_has_a_time_left_although_a_winner_was_trained(sweep, history_of):
+    winner = renamed(sweep[1:6], "winner", purpose="final", time=sweep[-1].time)
+    more = RunResumed(time=sweep[-1].time + 10, trials=20, extended=True)
+    history = history_of(
+        [*sweep, *winner, SearchEnded(time=winner[-1].time, reason="trials"), more]
+    )
+    assert seconds_left(history, now=more.time + 5) > 0
+
+
+def test_while_the_best_are_confirmed_the_view_says_so_and_guesses_no_time(sweep, history_of):
+    ended = SearchEnded(time=sweep[-1].time, reason="epochs")
+    again = renamed(sweep[1:3], "trial_0000_seed_7", purpose="confirm")
+    history = history_of([*sweep, ended, *again])
+    line = standing_line(history, now=ended.time + 60)
+    assert "; 1 confirming: 1 running; " in line
+    assert "left" not in line
 
 
 def test_without_a_terminal_each_start_and_each_end_is_a_line(sweep):
