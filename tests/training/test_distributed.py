@@ -82,16 +82,17 @@ def curve_alone(experiment, tmp_path_factory) -> list[tuple[float, float]]:
 
 
 @pytest.mark.slow
-def test_three_workers_give_the_curve_of_one(experiment, three_workers, curve_alone, tmp_path):
-    found = curve(three_workers, job_of(experiment, tmp_path))
+def test_two_workers_give_the_curve_of_one(experiment, curve_alone, tmp_path):
+    """Before the group of three, which takes all CPUs for as long as it lives."""
+    with worker_group(resources_of(2), storage=tmp_path, max_failures=0) as group:
+        found = curve(group, job_of(experiment, tmp_path))
     for alone, shared in zip(curve_alone, found, strict=True):
         assert shared == pytest.approx(alone, abs=1e-4)
 
 
 @pytest.mark.slow
-def test_two_workers_give_the_curve_of_one(experiment, curve_alone, tmp_path):
-    with worker_group(resources_of(2), storage=tmp_path, max_failures=0) as group:
-        found = curve(group, job_of(experiment, tmp_path))
+def test_three_workers_give_the_curve_of_one(experiment, three_workers, curve_alone, tmp_path):
+    found = curve(three_workers, job_of(experiment, tmp_path))
     for alone, shared in zip(curve_alone, found, strict=True):
         assert shared == pytest.approx(alone, abs=1e-4)
 
