@@ -47,6 +47,9 @@ SECONDS_BETWEEN_CHECKS = 1.0
 SECONDS_TO_END = 5.0
 """What workers have to end by themselves, before they are ended."""
 
+START_FAILURES = 10
+"""How often in its life a group's workers may die before they have begun."""
+
 
 @dataclass(frozen=True)
 class Order:
@@ -159,7 +162,11 @@ class WorkerGroup:
                 name=self._storage.name,
                 storage_path=str(self._storage.parent),
                 # Failures are counted here, by order: a group may live for a thousand of them.
-                failure_config=ray.train.FailureConfig(max_failures=-1),
+                # Workers that die before they take one are not, and would start for ever.
+                failure_config=ray.train.FailureConfig(
+                    max_failures=-1,
+                    controller_failure_limit=START_FAILURES,  # type: ignore[call-arg]
+                ),
                 callbacks=[_TellController(self._exchange)],  # type: ignore[list-item]
             ),
         )
