@@ -4,7 +4,7 @@ RUN ?= runs/quickstart
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: quickstart install test test-slow check format tensorboard benchmark benchmark-search requirements clean
+.PHONY: quickstart install test test-slow test-cluster check format tensorboard benchmark benchmark-search requirements clean
 
 quickstart: $(READY)  ## a first sweep on pictures that are drawn by code
 	$(BIN)/python -m inat_ray.sweep experiments/quickstart.yaml --out runs/quickstart --overwrite
@@ -24,6 +24,12 @@ test: $(READY)  ## the default suite
 
 test-slow: $(READY)  ## workers that are killed, a page in a real browser; needs chromium
 	$(BIN)/python -m pytest -m slow
+
+TOOLS := openssh-server iproute2 rsync nftables nmap
+test-cluster: $(READY)  ## hosts of its own, `ray up`, faults, doors; root on Debian or Ubuntu; 25 minutes
+	@for tool in sshd ip rsync nft nmap; do PATH=$$PATH:/usr/sbin command -v $$tool > /dev/null || \
+		{ apt-get update --quiet && apt-get install --yes --quiet $(TOOLS); break; }; done
+	DATA=$(DATA) $(BIN)/python -m pytest -m cluster tests/cluster
 
 check: $(READY)  ## lint, format, types, direction of imports
 	$(BIN)/ruff check .

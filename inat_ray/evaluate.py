@@ -107,7 +107,7 @@ def look(
 
     home = RunFolder(model.path.parent)
     counting = home if home.holds_a_run else run
-    with RunLog(counting.log) as log:
+    with RunLog(counting.log, storage=counting.storage) as log:
         record = look_at_test(model, data=data, device=device, run=counting, log=log)
         return look_result(record) | {"test_looks": len(log.history.looks)}
 

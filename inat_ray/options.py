@@ -3,6 +3,7 @@
 import errno
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from inat_ray.config.errors import RunFailedError, UserError
+
+STORAGE, STORAGE_VARIABLE = "resources.storage_path", "INAT_RAY_STORAGE_PATH"
 
 FAILED, USER_MISTAKE, INTERRUPTED = 1, 2, 130
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -47,13 +50,40 @@ Out = Annotated[
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace the run that --out holds already.")
 ]
+StoragePath = Annotated[
+    str | None,
+    typer.Option(
+        "--storage-path",
+        metavar="S",
+        help="Keep the run in S/<its name> too, for other nodes and machines: s3://BUCKET/PREFIX,"
+        f" gs://..., or a folder that all share; {STORAGE_VARIABLE} if not given.",
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A",
+        help="Join the Ray cluster at A: auto or HOST:PORT; RAY_ADDRESS if not given, else a Ray of"
+        " its own.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, as the last line.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Let Ray and libraries talk.")]
 
 
 def data_options(*, data: str | None, seed: int | None) -> dict[str, tuple[str, Any]]:
     """Dotted key -> (option, value) of the options that were given, for `load_experiment`."""
-    given = {"data.source": ("--data", data), "seed": ("--seed", seed)}
+    return _given({"data.source": ("--data", data), "seed": ("--seed", seed)})
+
+
+def storage_option(storage_path: str | None) -> dict[str, tuple[str, Any]]:
+    """The same of the storage of a new run; a run that goes on has its own."""
+    if storage_path is not None:
+        return {STORAGE: ("--storage-path", storage_path)}
+    return _given({STORAGE: (STORAGE_VARIABLE, os.environ.get(STORAGE_VARIABLE))})
+
+
+def _given(given: dict[str, tuple[str, Any]]) -> dict[str, tuple[str, Any]]:
     return {key: pair for key, pair in given.items() if pair[1] is not None}
 
 

@@ -1,6 +1,7 @@
 """python -m inat_ray.sweep: search, then the winner's model and one look at the test set."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +10,7 @@ import typer
 from inat_ray import options
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
-from inat_ray.search.run_folder import RunFolder, create_run
+from inat_ray.search.run_folder import RunFolder, check_storage, create_run, run_here
 from inat_ray.search.warm_start import WarmStart, warm_start
 from inat_ray.tuning.plan import Plan, extended_plan, new_plan, resumed_plan
 
@@ -27,11 +28,16 @@ def main(
     seed: options.Seed = None,
     out: options.Out = None,
     overwrite: options.Overwrite = False,
+    storage_path: options.StoragePath = None,
+    address: options.Address = None,
     resume: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Go on with a sweep that was cut off.")
+        str | None,
+        typer.Option(
+            metavar="RUN", help="Go on with a sweep that was cut off: its folder, or S/<its name>."
+        ),
     ] = None,
     extend: Annotated[
-        Path | None,
+        str | None,
         typer.Option(metavar="RUN", help="Add --trials N to a sweep that has come to its end."),
     ] = None,
     warm_start: Annotated[
@@ -58,6 +64,7 @@ def main(
     if resume is None and extend is None:
         if trials is not None:
             given["search.trials"] = ("--trials", trials)
+        given |= options.storage_option(storage_path)
         plan = new_plan(
             experiment or QUICKSTART,
             settings=settings or [],
@@ -67,27 +74,30 @@ def main(
             warm_start=[Path(run) for run in warm_start.split(",")] if warm_start else [],
         )
     else:
-        _refuse({"--out": out, "--overwrite": overwrite, "--warm-start": warm_start})
+        refused = {"--overwrite": overwrite, "--warm-start": warm_start}
+        _refuse(refused | {"--storage-path": storage_path})
         plan = _continued(
             resume=resume,
             extend=extend,
+            out=out,
             trials=trials,
             path=experiment,
             settings=settings or [],
             options=given,
         )
     if dry_run:
-        _rehearse(plan, verbose=verbose)
+        _rehearse(plan, address=address, verbose=verbose)
         return
-    result = _run(plan, overwrite=overwrite, verbose=verbose)
+    result = _run(plan, address=address, overwrite=overwrite, verbose=verbose)
     if as_json:
         options.print_json(result)
 
 
 def _continued(
     *,
-    resume: Path | None,
-    extend: Path | None,
+    resume: str | None,
+    extend: str | None,
+    out: Path | None,
     trials: int | None,
     **given: Any,
 ) -> Plan:
@@ -95,11 +105,11 @@ def _continued(
     if extend is not None:
         if resume is not None:
             raise UserError("--extend: has no place beside --resume")
-        return extended_plan(extend, trials=trials, **given)
+        return extended_plan(run_here(extend, out), trials=trials, **given)
     assert resume is not None
     if trials is not None:
         raise UserError("--trials: has no place beside --resume; --extend adds trials")
-    return resumed_plan(resume, **given)
+    return resumed_plan(run_here(resume, out), **given)
 
 
 def _refuse(given: Mapping[str, object]) -> None:
@@ -108,7 +118,7 @@ def _refuse(given: Mapping[str, object]) -> None:
             raise UserError(f"{option}: has no place beside --resume or --extend")
 
 
-def _run(plan: Plan, *, overwrite: bool, verbose: bool) -> dict[str, Any]:
+def _run(plan: Plan, *, address: str | None, overwrite: bool, verbose: bool) -> dict[str, Any]:
     """Carries the plan out, and returns the run's result."""
     known = [warm_start(path, plan.experiment, plan.space) for path in plan.warm_start]
     # Imported only now: they take seconds, and a mistake in the options is answered at once.
@@ -123,8 +133,10 @@ def _run(plan: Plan, *, overwrite: bool, verbose: bool) -> dict[str, Any]:
     announce_warm_start(console, known)
     check_source(config.data)
     check_weights(config)
+    if plan.is_new:
+        check_storage(plan.folder, config, overwrite=overwrite)
     console.print("[dim]starting the trials' processes[/]")
-    with ray_session(verbose=verbose):
+    with ray_session(address=address, verbose=verbose):
         trial_resources(config)
         final_resources(config)
         dataset = open_dataset(config.data, progress=True)
@@ -139,35 +151,37 @@ def _run(plan: Plan, *, overwrite: bool, verbose: bool) -> dict[str, Any]:
     return result
 
 
-def _rehearse(plan: Plan, *, verbose: bool) -> None:
+def _rehearse(plan: Plan, *, address: str | None, verbose: bool) -> None:
     """Says what the plan amounts to; leaves no run."""
     from inat_ray.data.dataset import open_dataset
     from inat_ray.data.sources import check_source
     from inat_ray.inspection.ending import announce, announce_dry_run
     from inat_ray.models.build import check_weights
-    from inat_ray.tuning.cluster import final_resources, ray_session, trial_resources
+    from inat_ray.tuning.cluster import final_resources, ray_session, slots_now, trial_resources
     from inat_ray.tuning.dry_run import dry_run
 
     config, console = plan.experiment, options.console()
     check_source(config.data)
     check_weights(config)
-    with ray_session(verbose=verbose):
+    with ray_session(address=address, verbose=verbose):
         resources = trial_resources(config)
+        slots = slots_now(resources)
         final_resources(config)
     data = open_dataset(config.data, progress=True)
     announce(console, data=data)
     console.print("[dim]training the largest model for a few steps[/]")
-    found = dry_run(config, plan.space, data=data, resources=resources)
-    announce_dry_run(console, found, slots=resources.slots)
+    found = dry_run(config, plan.space, data=data, resources=resources, slots=slots)
+    announce_dry_run(console, found, slots=slots)
 
 
 def _search(
     plan: Plan, *, data: "DataSet", run: RunFolder, known: Sequence[WarmStart]
 ) -> tuple[Experiment, dict[str, Any]]:
     """The search itself, written into the run's log; the winner's experiment and the result."""
-    from inat_ray.inspection.ending import told_of_interruption
+    from inat_ray.inspection.ending import note, told_of_interruption
     from inat_ray.inspection.observed import observed_log
     from inat_ray.training.device import resolve_device
+    from inat_ray.tuning.provision import provisioned
     from inat_ray.tuning.search_end import finish_search
     from inat_ray.tuning.session import begin, carry_on, run_search
 
@@ -176,6 +190,7 @@ def _search(
     begun = run.log.exists()
     with (
         told_of_interruption(console, run=run),
+        provisioned(data, run=run, tell=partial(note, console)) as everywhere,
         observed_log(run, console, resumed=begun) as log,
     ):
         if log.history.run is None:
@@ -183,8 +198,8 @@ def _search(
             begin(config, space=plan.space, log=log, known=trials)
         else:
             carry_on(log=log, more_trials=plan.more_trials)
-        run_search(config, space=plan.space, data=data, run=run, log=log)
-        return finish_search(config, data=data, run=run, log=log, device=device)
+        run_search(config, space=plan.space, data=everywhere, run=run, log=log)
+        return finish_search(config, data=everywhere, run=run, log=log, device=device)
 
 
 if __name__ == "__main__":

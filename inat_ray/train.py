@@ -1,6 +1,7 @@
 """python -m inat_ray.train: one configuration, trained on one device or data-parallel."""
 
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +12,14 @@ from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
 from inat_ray.config.scale import scaled_batch
-from inat_ray.search.run_folder import RunFolder, check_free, create_run, default_folder
+from inat_ray.search.run_folder import (
+    RunFolder,
+    check_free,
+    check_storage,
+    create_run,
+    default_folder,
+    run_here,
+)
 
 if TYPE_CHECKING:
     from inat_ray.data.dataset import DataSet
@@ -36,6 +44,8 @@ def main(
     seed: options.Seed = None,
     out: options.Out = None,
     overwrite: options.Overwrite = False,
+    storage_path: options.StoragePath = None,
+    address: options.Address = None,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -50,8 +60,11 @@ def main(
         typer.Option(help="Grow the batch with the workers, and the learning rate by this rule."),
     ] = None,
     resume: Annotated[
-        Path | None,
-        typer.Option(metavar="RUN", help="Go on with a training that was cut off."),
+        str | None,
+        typer.Option(
+            metavar="RUN",
+            help="Go on with a training that was cut off: its folder, or S/<its name>.",
+        ),
     ] = None,
     test: Annotated[
         bool, typer.Option("--test", help="Look at the test set, once, with the best epoch.")
@@ -65,9 +78,13 @@ def main(
     """
     options.set_verbosity(verbose=verbose)
     given = options.data_options(data=data, seed=seed)
-    if resume is not None:
-        others = [experiment, *given, *(settings or ()), out, overwrite, scale_batch]
-        experiment = _experiment_of(RunFolder(resume), others=others)
+    if resume is None:
+        given |= options.storage_option(storage_path)
+        folder = out
+    else:
+        others = [experiment, *given, *(settings or ()), overwrite, scale_batch, storage_path]
+        folder = run_here(resume, out)
+        experiment = _experiment_of(RunFolder(folder), others=others)
     if workers is not None:
         given["resources.workers_per_trial"] = ("--workers", workers)
     if gpus_per_worker is not None:
@@ -75,15 +92,17 @@ def main(
     config = load_experiment(experiment, settings=settings or (), options=given)
     if scale_batch is not None:
         config = scaled_batch(config, scale_batch.value)
-    folder = resume or out or default_folder(config.name)
+    folder = folder or default_folder(config.name)
     if resume is None:
         check_free(folder, overwrite=overwrite)
+        check_storage(folder, config, overwrite=overwrite)
     result = run_training(
         config,
         folder=folder,
         overwrite=overwrite,
         resumed=resume is not None,
         test=test,
+        address=address,
         verbose=verbose,
     )
     if as_json:
@@ -97,6 +116,7 @@ def run_training(
     overwrite: bool,
     resumed: bool,
     test: bool,
+    address: str | None,
     verbose: bool,
 ) -> dict[str, Any]:
     """Trains, leaves the run in `folder`, and returns its result."""
@@ -108,7 +128,7 @@ def run_training(
 
     console = options.console()
     check_weights(config)
-    with engine_room(config, verbose=verbose) as resources:
+    with engine_room(config, address=address, verbose=verbose) as resources:
         dataset = open_dataset(config.data, progress=True)
         run = RunFolder(folder) if resumed else create_run(folder, config, overwrite=overwrite)
         announce(console, run=run, data=dataset)
@@ -130,23 +150,25 @@ def _train(
     test: bool,
 ) -> dict[str, Any]:
     """The training itself, written into the run's log, and its result."""
-    from inat_ray.inspection.ending import told_of_interruption
+    from inat_ray.inspection.ending import note, told_of_interruption
     from inat_ray.inspection.observed import observed_log
     from inat_ray.training.run import train_to_the_end
-    from inat_ray.tuning.engine import engine
+    from inat_ray.tuning.checkpoints import BEGINNING
+    from inat_ray.tuning.engine import engine, spread
     from inat_ray.tuning.record import record_training, single_run_started, training_job
     from inat_ray.tuning.result import training_result
-    from inat_ray.tuning.resume import BEGINNING, starting_point
+    from inat_ray.tuning.resume import point_to_resume
 
     console = options.console()
-    job = training_job(config, data=data, run=run, name=TRIAL)
-    start = starting_point(run, data=data, trial_id=TRIAL) if resumed else BEGINNING
+    start = point_to_resume(run, data=data, trial_id=TRIAL) if resumed else BEGINNING
     with (
         told_of_interruption(console, run=run),
+        spread(data, resources, run=run, tell=partial(note, console)) as everywhere,
         observed_log(run, console, resumed=resumed) as log,
     ):
         if not resumed:
             log.append(single_run_started(config))
+        job = training_job(config, data=everywhere, run=run, name=TRIAL)
         with engine(config, resources, run=run) as trainer:
             trial = record_training(
                 train_to_the_end(
@@ -161,10 +183,11 @@ def _train(
                 epochs_done=start.epochs_done,
             )
         result = training_result(trial, experiment=config, data=data)
+        run.fetch_model()
         result["workers"] = config.resources.workers_per_trial
         if test:
             result |= _look(run, data=data, log=log)
-        run.drop_checkpoints()
+        log.then(run.checkpoints.remove)
     return result
 
 
@@ -183,7 +206,7 @@ def _experiment_of(run: RunFolder, *, others: list[object]) -> Path:
     """The experiment file of a run that goes on. Raises UserError if `others` would change it."""
     if any(other not in (None, False) for other in others):
         raise UserError(
-            f"--resume {run.path}: goes on with the run's own experiment;"
+            f"--resume {run.path}: goes on with the run's own experiment and storage;"
             " only --workers, --gpus-per-worker, --test and --json may stand beside it"
         )
     if not run.experiment.exists():

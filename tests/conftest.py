@@ -1,13 +1,18 @@
-"""What the suite shares: photographs made on the spot, one local Ray, one way to run a command."""
+"""What the suite shares: photographs made on the spot, one local Ray, an object store, one way to
+run a command."""
 
+import logging
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import requests
 from PIL import Image
 
 RAY_CPUS = 3
@@ -96,8 +101,74 @@ def start_command() -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
         process.wait()
 
 
+class ObjectStore:
+    """A server that speaks S3, on loopback; what it holds outlives a stop."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self._server: Any = None
+        self._buckets = 0
+
+    def start(self) -> None:
+        from moto.server import ThreadedMotoServer
+
+        self._server = ThreadedMotoServer("127.0.0.1", self.port, verbose=False)
+        self._server.start()
+
+    def stop(self) -> None:
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+
+    def bucket(self) -> str:
+        """The address of a new one."""
+        self._buckets += 1
+        name = f"bucket-{self._buckets}"
+        requests.put(f"http://127.0.0.1:{self.port}/{name}", timeout=10).raise_for_status()
+        return f"s3://{name}"
+
+
 @pytest.fixture(scope="session")
-def ray_instance() -> Iterator[None]:
+def object_store_address() -> int:
+    """The port, and the environment in which every process of the session finds the store there."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    os.environ |= {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ACCESS_KEY_ID": "nobody",
+        "AWS_SECRET_ACCESS_KEY": "nothing",
+        "AWS_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    return port
+
+
+@pytest.fixture(scope="session")
+def running_store(object_store_address: int) -> Iterator[ObjectStore]:
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    store = ObjectStore(object_store_address)
+    store.start()
+    yield store
+    store.stop()
+
+
+@pytest.fixture
+def object_store(running_store: ObjectStore) -> Iterator[ObjectStore]:
+    """A test may stop it; the next one finds it running."""
+    yield running_store
+    running_store.stop()
+    running_store.start()
+
+
+@pytest.fixture
+def bucket(running_store: ObjectStore) -> str:
+    """The address of an empty one."""
+    return running_store.bucket()
+
+
+@pytest.fixture(scope="session")
+def ray_instance(object_store_address: int) -> Iterator[None]:
     """The one local Ray that all tests of a session share.
 
     It gives away more CPUs than a small machine has, so that three workers can meet on it.

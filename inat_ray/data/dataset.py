@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from inat_ray.config.experiment import DataConfig
-from inat_ray.data.pack import Pack, open_pack, reopen_pack
+from inat_ray.data.pack import Pack, Supply, open_pack, reopen_pack
 from inat_ray.data.split import SUBSETS, Indices, Split, SubsetName, split_pack
 
 Channels = tuple[float, float, float]
@@ -17,8 +17,8 @@ Channels = tuple[float, float, float]
 class DataSet:
     """Labelled images in three subsets. Pickles as the pack's name, never as pixels.
 
-    Where it is unpickled the pack is mapped from that node's cache, and built there first if the
-    cache lacks it: once a node, whichever process is first.
+    Where it is unpickled the pack is mapped from that node's cache. If the cache lacks it, `supply`
+    brings it there, or it is built: once a node, whichever process is first.
     """
 
     config: DataConfig
@@ -27,6 +27,7 @@ class DataSet:
     mean: Channels
     """Of the training images' pixels, in 0..1."""
     std: Channels
+    supply: Supply | None = None
 
     SUBSETS = SUBSETS
 
@@ -41,7 +42,8 @@ class DataSet:
         return indices
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self.config, self.pack.path.name, self.split, self.mean, self.std)
+        name = self.pack.path.name
+        return _reopen, (self.config, name, self.split, self.mean, self.std, self.supply)
 
 
 def open_dataset(config: DataConfig, *, progress: bool = False) -> DataSet:
@@ -65,6 +67,13 @@ def channel_statistics(pack: Pack, indices: Indices) -> tuple[Channels, Channels
     return tuple(mean.tolist()), tuple(std.tolist())
 
 
-def _reopen(config: DataConfig, name: str, split: Split, mean: Channels, std: Channels) -> DataSet:
-    pack = reopen_pack(config, name)
-    return DataSet(config=config, pack=pack, split=split, mean=mean, std=std)
+def _reopen(
+    config: DataConfig,
+    name: str,
+    split: Split,
+    mean: Channels,
+    std: Channels,
+    supply: Supply | None,
+) -> DataSet:
+    pack = reopen_pack(config, name, supply)
+    return DataSet(config=config, pack=pack, split=split, mean=mean, std=std, supply=supply)

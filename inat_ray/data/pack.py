@@ -13,7 +13,7 @@ import os
 import platform
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -32,8 +32,18 @@ from inat_ray.config.experiment import DataConfig
 from inat_ray.data.decode import Fit, UndecodableError
 from inat_ray.data.sources import Source, open_source
 
+LOCK = "build.lock"
+
 FORMAT = "2"
 """Part of the fingerprint: packs of another format are built again."""
+
+
+Supply = Callable[[Path], None]
+"""Brings a pack that another node has built to a path here. Raises NoRoomError."""
+
+
+class NoRoomError(UserError):
+    """A node's disk has no room for the pack."""
 
 
 LEVELS = np.arange(256) / 255
@@ -104,7 +114,7 @@ def open_pack(config: DataConfig, *, progress: bool = False) -> Pack:
     if not path.exists():
         _make_folder(path.parent, config)
         # One lock for all packs: a build takes every core, and so knows what is left over.
-        with FileLock(path.parent / "build.lock"):
+        with FileLock(path.parent / LOCK):
             if not path.exists():
                 _build(source, config=config, path=path, progress=progress)
     pack = Pack.open(path)
@@ -112,13 +122,21 @@ def open_pack(config: DataConfig, *, progress: bool = False) -> Pack:
     return pack
 
 
-def reopen_pack(config: DataConfig, name: str) -> Pack:
+def reopen_pack(config: DataConfig, name: str, supply: Supply | None = None) -> Pack:
     """The pack that another process has opened as file `name`, perhaps on another node.
 
-    Raises UserError where this node has neither the pack nor the images that it was made of.
+    A node without it gets it by `supply`, else builds it. Of several processes one does, and the
+    others wait. Raises UserError where this node has neither the pack, nor room for it, nor the
+    images that it was made of.
     """
     path = _folder(config) / name
     if path.exists():
+        return Pack.open(path)
+    if supply is not None:
+        _make_folder(path.parent, config)
+        with FileLock(path.parent / LOCK):
+            if not path.exists():
+                _take_in(supply, path)
         return Pack.open(path)
     pack = open_pack(config)
     if pack.path.name != name:
@@ -127,6 +145,18 @@ def reopen_pack(config: DataConfig, name: str) -> Pack:
             " the one that the run was started on"
         )
     return pack
+
+
+def _take_in(supply: Supply, path: Path) -> None:
+    """Under its name there is a whole pack or none."""
+    partial = path.with_suffix(".partial")
+    try:
+        supply(partial)
+        partial.replace(path)
+    except OSError as error:
+        raise NoRoomError(f"data.cache: {path.parent}: {error.strerror}") from None
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _folder(config: DataConfig) -> Path:

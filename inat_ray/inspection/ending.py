@@ -33,7 +33,10 @@ def announce(console: Console, *, data: DataSet, run: RunFolder | None = None) -
     if run is not None:
         if not run.split.exists():
             data.split.write(run.split, data.pack)
+            run.keep(run.split)
         console.print(f"[bold]run[/]   {escape(str(run.path))}")
+        if run.storage is not None:
+            console.print(f"[bold]kept[/]  {escape(str(run.storage))}", soft_wrap=True)
 
 
 def announce_training(console: Console, experiment: Experiment, *, classes: int) -> None:
@@ -76,6 +79,7 @@ def conclude(console: Console, *, run: RunFolder, result: Result, model: Experim
     """Writes result.json and the model's experiment; prints tables, result and next steps."""
     write_result(result, run.result)
     run.model_experiment.write_text(dump_experiment(model), encoding="utf-8")
+    run.keep_all()
     history = read_history(run.log)
     if len(history.searched) > 1:
         console.print(leaderboard_table(history, width=console.width))
@@ -96,6 +100,11 @@ def conclude(console: Console, *, run: RunFolder, result: Result, model: Experim
 def print_result(console: Console, result: Result) -> None:
     """The numbers of a result as a table."""
     console.print(result_table(result))
+
+
+def note(console: Console, text: str) -> None:
+    """A line about something that the user may want to know."""
+    console.print(f"[yellow]note[/]  {escape(text)}", soft_wrap=True)
 
 
 @contextmanager

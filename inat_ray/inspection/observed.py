@@ -3,9 +3,11 @@
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from rich.console import Console
 
+from inat_ray.inspection.ending import note
 from inat_ray.inspection.progress import RunProgress
 from inat_ray.inspection.tables import write_tables
 from inat_ray.inspection.tensorboard import TensorBoardObserver
@@ -30,7 +32,13 @@ def observed_log(run: RunFolder, console: Console, *, resumed: bool = False) -> 
         for record in continued_records(read_records(run.log / EVENTS)):
             tensorboard(record)
             progress.catch_up(record)
-    with progress, RunLog(run.log, [tensorboard, progress]) as log:
+    opened = RunLog(
+        run.log,
+        [tensorboard, progress],
+        storage=run.storage,
+        tell=partial(note, console),
+    )
+    with progress, opened as log:
         try:
             yield log
         finally:

@@ -45,7 +45,7 @@ class TrialHistory:
     state: TrialState = "running"
     error: str | None = None
     losses: int = 0
-    """How often its process died."""
+    """How often its process died since its last new epoch."""
     epochs: list[EpochEnded] = field(default_factory=list)
     """In order of epoch, the last record of each."""
 
@@ -194,6 +194,7 @@ class History:
         trial = self.trials[record.trial_id]
         self._forget_epochs(trial, after=record.epoch - 1)
         trial.epochs.append(record)
+        trial.losses = 0
         if trial.purpose != "search":
             return
         self.epochs_spent += 1

@@ -1,4 +1,9 @@
-"""Where a run keeps what it leaves, and how such a folder begins."""
+"""Where a run keeps what it leaves, and how such a folder begins.
+
+The folder is on the disk of the machine that runs the search. A run with a storage has a place
+there that every node sees: trials leave their checkpoints in it, and whatever the folder gets is
+brought there too, so that another machine can go on if this one is lost.
+"""
 
 import shutil
 import time
@@ -8,6 +13,14 @@ from pathlib import Path
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import dump_experiment
+from inat_ray.search.log_mirror import SEGMENTS, WRITER, read_lines
+from inat_ray.search.run_log import EVENTS, LOCK
+from inat_ray.storage.place import Place, checked_storage, is_address
+
+STORAGE = "storage"
+"""The file with the address of a run's place in the storage."""
+
+MODEL, EXPERIMENT, CHECKPOINTS = "best.safetensors", "experiment.yaml", "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -18,7 +31,7 @@ class RunFolder:
 
     @property
     def experiment(self) -> Path:
-        return self.path / "experiment.yaml"
+        return self.path / EXPERIMENT
 
     @property
     def split(self) -> Path:
@@ -29,8 +42,24 @@ class RunFolder:
         return self.path / "log"
 
     @property
-    def checkpoints(self) -> Path:
-        return self.path / "checkpoints"
+    def storage(self) -> Place | None:
+        """The run's place in the storage; None where it has none."""
+        address = self.path / STORAGE
+        return Place.at(address.read_text(encoding="utf-8")) if address.exists() else None
+
+    @property
+    def shared(self) -> Place:
+        """What every node that trains for the run sees."""
+        return self.storage or Place.at(self.path)
+
+    @property
+    def checkpoints(self) -> Place:
+        return self.shared / CHECKPOINTS
+
+    @property
+    def shared_model(self) -> Place:
+        """Where training leaves the best model."""
+        return self.shared / MODEL
 
     @property
     def tensorboard(self) -> Path:
@@ -42,16 +71,33 @@ class RunFolder:
 
     @property
     def model(self) -> Path:
-        return self.path / "best.safetensors"
+        """On this machine; see `fetch_model`."""
+        return self.path / MODEL
 
     @property
     def model_experiment(self) -> Path:
         """The resolved experiment of the model, beside it."""
         return self.path / "best.yaml"
 
-    def drop_checkpoints(self) -> None:
-        """Of a run that is over: what would have gone on from them is of no more use."""
-        shutil.rmtree(self.checkpoints, ignore_errors=True)
+    def fetch_model(self) -> None:
+        """Brings the model that training has left to this machine."""
+        if self.storage is not None:
+            self.model.write_bytes(self.shared_model.read())
+
+    def keep(self, *files: Path) -> None:
+        """Brings files of this folder to the storage, if there is one."""
+        if self.storage is not None:
+            for file in files:
+                (self.storage / str(file.relative_to(self.path))).write(file.read_bytes())
+
+    def keep_all(self) -> None:
+        """Brings there whatever is not there by itself."""
+        self.keep(*(file for file in sorted(self.path.rglob("*")) if self._is_result(file)))
+
+    def _is_result(self, file: Path) -> bool:
+        """The log has its own way, and so has the model."""
+        others = {self.path / STORAGE, self.log / LOCK, self.log / EVENTS, self.model}
+        return file.is_file() and file not in others
 
     @property
     def holds_a_run(self) -> bool:
@@ -79,6 +125,18 @@ def check_free(path: Path, *, overwrite: bool) -> None:
         )
 
 
+def check_storage(path: Path, experiment: Experiment, *, overwrite: bool) -> None:
+    """Raises UserError where the run in `path` cannot be kept in the experiment's storage."""
+    if (address := experiment.resources.storage_path) is None:
+        return
+    place = checked_storage(address) / path.name
+    if not overwrite and (place / EXPERIMENT).exists():
+        raise UserError(
+            f"resources.storage_path: {place}: holds a run already; choose another --out, whose"
+            " last part is the name there, or --overwrite to replace it"
+        )
+
+
 def create_run(path: Path, experiment: Experiment, *, overwrite: bool) -> RunFolder:
     """Makes the folder, replacing a run that `overwrite` gives up, and writes the experiment."""
     check_free(path, overwrite=overwrite)
@@ -86,5 +144,49 @@ def create_run(path: Path, experiment: Experiment, *, overwrite: bool) -> RunFol
         shutil.rmtree(path)
     path.mkdir(parents=True)
     run = RunFolder(path)
+    if (address := experiment.resources.storage_path) is not None:
+        place = Place.at(address) / path.name
+        place.remove()
+        (path / STORAGE).write_text(place.address, encoding="utf-8")
     run.experiment.write_text(dump_experiment(experiment), encoding="utf-8")
+    run.keep(run.experiment)
     return run
+
+
+def run_here(run: str, path: Path | None = None) -> Path:
+    """The folder of a run that is named by it, or by the run's place in its storage.
+
+    From there it is brought to `path`, or to runs/<its name>, to go on with it on this machine.
+    Raises UserError where there is no such run, or a run in the folder already.
+    """
+    if is_address(run) or (Path(run) / SEGMENTS).is_dir():
+        return _fetch(run, path)
+    if path is not None:
+        raise UserError(f"--out: {run} goes on where it is; --out is for a run from its storage")
+    return Path(run)
+
+
+def _fetch(address: str, path: Path | None) -> Path:
+    storage = Place.at(address)
+    if not (storage / EXPERIMENT).exists():
+        raise UserError(f"{storage}: holds no run")
+    path = path or Path("runs") / storage.last_name
+    if RunFolder(path).holds_a_run:
+        raise UserError(
+            f"{path}: holds a run already; --resume {path} goes on with it here,"
+            " and another --out takes the one from the storage"
+        )
+    partial = path.with_name(f".{path.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    for name in storage.names():
+        if not name.startswith((CHECKPOINTS, SEGMENTS, WRITER)):
+            _write(partial / name, (storage / name).read())
+    _write(partial / RunFolder(path).log.name / EVENTS, b"".join(read_lines(storage)))
+    _write(partial / STORAGE, storage.address.encode())
+    partial.replace(path)
+    return path
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)

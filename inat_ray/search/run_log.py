@@ -2,7 +2,8 @@
 
 Leaderboard, TensorBoard, tables, searchers and schedulers are functions of this log. One
 process (the driver) writes it. A record is one JSON line; a line torn by a crash is dropped
-by the reader, and a later record of the same trial and epoch replaces the earlier one.
+by the reader, and a later record of the same trial and epoch replaces the earlier one. A run with
+a storage has its log there too: see `log_mirror`.
 """
 
 import os
@@ -14,7 +15,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from inat_ray.config.errors import RunFailedError, UserError
 from inat_ray.search.history import History
+from inat_ray.search.log_mirror import LogMirror
 from inat_ray.search.records import LOG_VERSION, AnyRecord, RunStarted
+from inat_ray.storage.place import Place
 
 EVENTS = "events.jsonl"
 """The log's file, in the run's folder `log`."""
@@ -35,7 +38,15 @@ class RunLog:
     has the log open, or where it is of a newer version.
     """
 
-    def __init__(self, folder: Path, observers: Iterable[Observer] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        observers: Iterable[Observer] = (),
+        *,
+        storage: Place | None = None,
+        tell: Callable[[str], None] = print,
+    ) -> None:
+        """`storage`: of the run, where its log is kept too; `tell` says when it does not answer."""
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / EVENTS
         self.history = History()
@@ -45,28 +56,47 @@ class RunLog:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise UserError(f"{folder.parent}: another process is at work on this run") from None
-        if self.path.exists():
-            self.history = History.of(read_records(self.path))
+        try:
+            known = list(_read(self.path)) if self.path.exists() else []
+            self.history = History.of(record for _, record in known)
+            lines = [line for line, _ in known]
+            self._mirror = None if storage is None else LogMirror(storage, lines, tell=tell)
+        except BaseException:
+            self._lock.release()
+            raise
         self._file = self.path.open("ab", buffering=0)
         if _ends_in_torn_line(self.path):
             self._file.write(b"\n")
 
     def append(self, record: AnyRecord) -> None:
         """Raises RunFailedError where the disk takes no more; the records before are safe."""
+        line = record.model_dump_json().encode() + b"\n"
         try:
-            self._write(record.model_dump_json().encode() + b"\n")
+            self._write(line)
         except OSError as error:
             raise RunFailedError(
                 f"{self.path}: cannot be written: {error.strerror}; what was recorded is safe, and"
                 " the run can be resumed once there is room"
             ) from error
+        if self._mirror is not None:
+            self._mirror.add(line)
         self.history.add(record)
         for observer in self._observers:
             observer(record)
 
+    def then(self, action: Callable[[], None]) -> None:
+        """Does `action` once every record so far is safe: on the disk, and in the storage."""
+        if self._mirror is None:
+            action()
+        else:
+            self._mirror.then(action)
+
     def close(self) -> None:
+        """Raises RunFailedError where the storage did not take all."""
         self._file.close()
         self._lock.release()
+        if self._mirror is not None:
+            self._mirror.close()
 
     def _write(self, line: bytes) -> None:
         before = os.fstat(self._file.fileno()).st_size
@@ -90,6 +120,11 @@ def read_records(path: Path) -> Iterator[AnyRecord]:
 
     Raises UserError where a newer version wrote it.
     """
+    return (record for _, record in _read(path))
+
+
+def _read(path: Path) -> Iterator[tuple[bytes, AnyRecord]]:
+    """Each whole line, and the record that it is."""
     with path.open("rb") as file:
         for line in file:
             try:
@@ -107,7 +142,7 @@ def read_records(path: Path) -> Iterator[AnyRecord]:
                     f"{path}: was written by a newer inat_ray (log version {record.version}; this"
                     f" one reads up to {LOG_VERSION}); update inat_ray to go on with it"
                 )
-            yield record
+            yield line, record
 
 
 def read_history(folder: Path) -> History:

@@ -2,7 +2,6 @@
 
 import io
 import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,32 +19,29 @@ from inat_ray.data.batches import subset_images
 from inat_ray.data.dataset import Channels, DataSet
 from inat_ray.data.split import SubsetName
 from inat_ray.models.build import build_model
+from inat_ray.storage.place import Place
 from inat_ray.training.evaluation import Evaluation, PixelViews, evaluate
 from inat_ray.training.fit import Fit
 
 
-def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+def save_checkpoint(place: Place, state: dict[str, Any]) -> None:
     """Writes a `Fit.state_dict()` whole or not at all."""
     content = io.BytesIO()
     torch.save(state, content)
-    _write_whole(path, content.getbuffer())
+    place.write(content.getbuffer())
 
 
-def is_whole(path: Path) -> bool:
-    """Whether the file is there and has an end: after a power failure it may have none."""
-    return path.is_file() and zipfile.is_zipfile(path)
-
-
-def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
+def load_checkpoint(place: Place, device: torch.device) -> dict[str, Any]:
     """A state for `Fit.load_state_dict()`. Raises UserError where the file is none."""
+    content = io.BytesIO(place.read())
     try:
-        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        state: dict[str, Any] = torch.load(content, map_location=device, weights_only=True)
     except Exception as error:  # whatever a reader of old formats meets in bytes that are none
-        raise UserError(f"{path}: is no checkpoint that can be read: {error}") from None
+        raise UserError(f"{place}: is no checkpoint that can be read: {error}") from None
     return state
 
 
-def save_model(path: Path, fit: Fit) -> None:
+def save_model(place: Place, fit: Fit) -> None:
     """The evaluated model and all that its use needs, in one safetensors file."""
     about = {
         "experiment": fit.experiment.model_dump_json(),
@@ -58,22 +54,7 @@ def save_model(path: Path, fit: Fit) -> None:
         name: tensor.detach().cpu().contiguous()
         for name, tensor in fit.evaluated_model.state_dict().items()
     }
-    _write_whole(path, safetensors.torch.save(weights, metadata=about))
-
-
-def _write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Under its name stands the whole content, or what stood there before.
-
-    A full disk is an OSError that says so, which the file writers of torch do not raise.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    try:
-        partial.write_bytes(content)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
-    partial.replace(path)
+    place.write(safetensors.torch.save(weights, metadata=about))
 
 
 @dataclass(frozen=True)

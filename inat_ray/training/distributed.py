@@ -8,12 +8,10 @@ before it.
 """
 
 import os
-import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -24,7 +22,7 @@ from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from ray.train.v2._internal.execution.callback import ControllerCallback
 
 from inat_ray.config.errors import RunFailedError, UserError
-from inat_ray.training.delivery import Delivery, packed, this_node, unpacked
+from inat_ray.storage.place import Place
 from inat_ray.training.exchange import Exchange, Status
 from inat_ray.training.ranks import Ranks
 from inat_ray.training.run import Job, TrainedEpoch, Worker
@@ -57,7 +55,7 @@ class Order:
 
     job: Job
     epochs_done: int
-    resume_from: Path | None
+    resume_from: Place | None
 
 
 @dataclass(frozen=True)
@@ -74,6 +72,7 @@ class WorkerResources:
     workers: int
     cpus: int
     gpus: int
+    accelerator_type: str | None = None
 
     @property
     def per_worker(self) -> dict[str, int]:
@@ -93,17 +92,17 @@ class _TellController(ControllerCallback):
 class WorkerGroup:
     """An engine of several processes, seen from the driver; it starts with its first epoch."""
 
-    def __init__(self, resources: WorkerResources, *, storage: Path, max_failures: int) -> None:
-        """`storage`: where Ray Train may make a folder, which is removed at the end."""
+    def __init__(self, resources: WorkerResources, *, storage: Place, max_failures: int) -> None:
+        """`storage`: a place all workers see, where Ray Train may make a folder for a while."""
         os.environ.update(TRAIN_SETTINGS)
         self.resources = resources
-        self._storage = storage / f"workers-{uuid4().hex[:8]}"
+        self._storage, self._folder = storage, f"workers-{uuid4().hex[:8]}"
         self._max_failures = max_failures
         self._exchange: Any = None
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
 
-    def epoch(self, job: Job, *, epochs_done: int, resume_from: Path | None) -> TrainedEpoch:
+    def epoch(self, job: Job, *, epochs_done: int, resume_from: Place | None) -> TrainedEpoch:
         """As `Engine.epoch`; workers that die are replaced, and the epoch is repeated.
 
         Raises UserError where the job cannot be done as it is, RunFailedError where its workers
@@ -121,8 +120,8 @@ class WorkerGroup:
         if isinstance(answer, Refused):
             self.close(at_once=True)
             raise UserError(answer.message)
-        assert isinstance(answer, Delivery)
-        return unpacked(answer, job)
+        assert isinstance(answer, TrainedEpoch)
+        return answer
 
     def close(self, *, at_once: bool = False) -> None:
         """Ends the workers; when this returns their resources are free.
@@ -135,8 +134,9 @@ class WorkerGroup:
         if not at_once:
             ray.get(self._exchange.give.remote(None))
             self._thread.join(timeout=SECONDS_TO_END)
+        left = self._storage / self._folder
         reaper = threading.Thread(
-            target=_reap, args=(self._thread, self._exchange, self._storage), daemon=True
+            target=_reap, args=(self._thread, self._exchange, left), daemon=True
         )
         reaper.start()
         reaper.join(timeout=SECONDS_TO_END)
@@ -149,7 +149,6 @@ class WorkerGroup:
             train_loop_config={
                 "exchange": self._exchange,
                 "threads": self.resources.cpus,
-                "driver": this_node(),
             },
             # Two ranks on one device are an error of NCCL's, and without GPUs there is gloo.
             torch_config=TorchConfig(backend="nccl" if self.resources.gpus else "gloo"),
@@ -157,10 +156,11 @@ class WorkerGroup:
                 num_workers=self.resources.workers,
                 use_gpu=bool(self.resources.gpus),
                 resources_per_worker=self.resources.per_worker,
+                accelerator_type=self.resources.accelerator_type,
             ),
             run_config=ray.train.RunConfig(
-                name=self._storage.name,
-                storage_path=str(self._storage.parent),
+                name=self._folder,
+                storage_path=self._storage.address,
                 # Failures are counted here, by order: a group may live for a thousand of them.
                 # Workers that die before they take one are not, and would start for ever.
                 failure_config=ray.train.FailureConfig(
@@ -197,7 +197,7 @@ class WorkerGroup:
                 raise RunFailedError(f"the workers ended: {self._error}")
 
 
-def _reap(training: threading.Thread, exchange: Any, storage: Path) -> None:
+def _reap(training: threading.Thread, exchange: Any, left: Place) -> None:
     """Ends workers in the middle of whatever they are at, and removes what they leave."""
     while training.is_alive():
         controller = ray.get(exchange.controller.remote())
@@ -205,12 +205,12 @@ def _reap(training: threading.Thread, exchange: Any, storage: Path) -> None:
             controller.abort.remote()
         training.join(timeout=SECONDS_BETWEEN_CHECKS)
     ray.kill(exchange)
-    shutil.rmtree(storage, ignore_errors=True)
+    left.remove()
 
 
 @contextmanager
 def worker_group(
-    resources: WorkerResources, *, storage: Path, max_failures: int
+    resources: WorkerResources, *, storage: Place, max_failures: int
 ) -> Iterator[WorkerGroup]:
     """A group for as long as the context lasts; ended at once where it ends by an exception."""
     group = WorkerGroup(resources, storage=storage, max_failures=max_failures)
@@ -245,5 +245,4 @@ def _work(config: dict[str, Any]) -> None:
             ray.get(exchange.note_error.remote(f"{type(error).__name__}: {error}"))
             raise
         if ranks.is_first:
-            answer = packed(done, order.job, driver=config["driver"])
-            ray.get(exchange.answer.remote(number, answer))
+            ray.get(exchange.answer.remote(number, done))

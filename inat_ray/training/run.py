@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -10,12 +9,10 @@ import torch
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.search import Metric
 from inat_ray.data.dataset import DataSet
+from inat_ray.storage.place import Place
 from inat_ray.training.checkpoint import load_checkpoint, save_checkpoint, save_model
 from inat_ray.training.fit import EpochMetrics, Fit
 from inat_ray.training.ranks import ALONE, Ranks
-
-KEPT_CHECKPOINTS = 2
-"""The newest, and the one before it, which the log may still name when a process dies."""
 
 
 @dataclass(frozen=True)
@@ -24,21 +21,22 @@ class Job:
 
     experiment: Experiment
     data: DataSet
-    checkpoints: Path
-    """A folder of the job's own, absolute."""
-    model_path: Path | None = None
+    checkpoints: Place
+    """A folder of the job's own. A checkpoint is added after every epoch, and none is removed here:
+    whoever keeps the log knows which one is still needed."""
+    model: Place | None = None
     """Where the model of the best epoch is kept; None: it is not."""
 
 
 @dataclass(frozen=True)
 class TrainedEpoch:
-    """An epoch that is over; what it left is on disk."""
+    """An epoch that is over; what it left is in its place."""
 
     metrics: EpochMetrics
-    checkpoint: Path
+    checkpoint: Place
     diverged: bool
     improved: bool
-    """Whether it is the best so far, and `Job.model_path` holds its model."""
+    """Whether it is the best so far, and `Job.model` holds its model."""
 
 
 class Training:
@@ -54,7 +52,7 @@ class Training:
         *,
         device: torch.device,
         ranks: Ranks = ALONE,
-        resume_from: Path | None = None,
+        resume_from: Place | None = None,
         progress: bool = False,
     ) -> None:
         self.job, self.ranks = job, ranks
@@ -71,20 +69,18 @@ class Training:
         return same and self.fit.epochs_done == epochs_done
 
     def epoch(self) -> TrainedEpoch:
-        """Trains for an epoch; on the first rank, its files are on disk before this returns."""
+        """Trains for an epoch; on the first rank, its files are written before this returns."""
         metrics = self.fit.epoch()
         score = score_of(metrics, self.job.experiment.search.metric)
         improved = score > self.best  # never true of NaN
         if improved:
             self.best = score
-        path = self.job.checkpoints / f"epoch_{metrics.epoch:04d}.pt"
+        place = self.job.checkpoints / f"epoch_{metrics.epoch:04d}.pt"
         if self.ranks.is_first:
-            if improved and self.job.model_path is not None:
-                save_model(self.job.model_path, self.fit)
-            save_checkpoint(path, {"fit": self.fit.state_dict(), "best": self.best})
-            for old in sorted(path.parent.glob("epoch_*.pt"))[:-KEPT_CHECKPOINTS]:
-                old.unlink()
-        return TrainedEpoch(metrics, path, diverged=self.fit.diverged, improved=improved)
+            if improved and self.job.model is not None:
+                save_model(self.job.model, self.fit)
+            save_checkpoint(place, {"fit": self.fit.state_dict(), "best": self.best})
+        return TrainedEpoch(metrics, place, diverged=self.fit.diverged, improved=improved)
 
 
 def score_of(metrics: EpochMetrics, metric: Metric) -> float:
@@ -96,7 +92,7 @@ def score_of(metrics: EpochMetrics, metric: Metric) -> float:
 class Engine(Protocol):
     """What trains the epochs of jobs, one after another: this process, or a group of workers."""
 
-    def epoch(self, job: Job, *, epochs_done: int, resume_from: Path | None) -> TrainedEpoch:
+    def epoch(self, job: Job, *, epochs_done: int, resume_from: Place | None) -> TrainedEpoch:
         """The next epoch of `job` after `epochs_done`; from a checkpoint unless it is the first."""
         ...
 
@@ -110,7 +106,7 @@ class Worker:
         self._device, self._ranks, self._progress = device, ranks, progress
         self._training: Training | None = None
 
-    def epoch(self, job: Job, *, epochs_done: int, resume_from: Path | None) -> TrainedEpoch:
+    def epoch(self, job: Job, *, epochs_done: int, resume_from: Place | None) -> TrainedEpoch:
         training = self._training
         if training is None or not training.is_at(job, epochs_done):
             self._training = training = None  # the old one's memory goes first
@@ -127,7 +123,7 @@ class Worker:
 
 
 def train_to_the_end(
-    job: Job, engine: Engine, *, epochs_done: int = 0, resume_from: Path | None = None
+    job: Job, engine: Engine, *, epochs_done: int = 0, resume_from: Place | None = None
 ) -> Iterator[TrainedEpoch]:
     """The job's epochs after the first `epochs_done`, until the loss is no number any more."""
     for epoch in range(epochs_done, job.experiment.recipe.epochs):

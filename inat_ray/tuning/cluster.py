@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 import ray
 import torch
 import yaml
+from ray.exceptions import AuthenticationError
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
@@ -35,8 +37,20 @@ AUTOSCALER_CONFIG = Path("~/ray_bootstrap_config.yaml").expanduser()
 """Where `ray up` leaves the cluster file on the head node, filled out. Ray itself does not say what
 its autoscaler may add, and a cluster that is asked for nothing yet has no workers."""
 
+KIND = "accelerator_type:"
+"""Before the kind of a node's GPUs in the names of its resources."""
+
+SECONDS_BETWEEN_LOOKS = 1.0
+"""How often is looked for nodes that have joined or gone."""
+
 UNBOUNDED = 4096
 """Nodes of a type for which a cluster file has no limit."""
+
+
+NEEDS_STORAGE = (
+    "resources.storage_path: this cluster has several nodes, and a trial may go on on another one:"
+    " give --storage-path s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or a folder that all nodes share"
+)
 
 
 @dataclass(frozen=True)
@@ -46,18 +60,21 @@ class Node:
     cpus: float
     gpus: float
     count: int = 1
+    accelerator_types: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class TrialResources:
-    """What each training takes, and how many fit at once."""
+    """What each training takes."""
 
     workers: int
     cpus: int
     """Of a worker."""
     gpus: float
     """Of a worker; whole where there are several."""
-    slots: int
+    accelerator_type: str | None = None
+    most: int | None = None
+    """Trainings at once; None: as many as fit."""
 
     @property
     def device(self) -> torch.device:
@@ -66,12 +83,41 @@ class TrialResources:
 
     @property
     def of_a_group(self) -> WorkerResources:
-        return WorkerResources(workers=self.workers, cpus=self.cpus, gpus=int(self.gpus))
+        return WorkerResources(
+            workers=self.workers,
+            cpus=self.cpus,
+            gpus=int(self.gpus),
+            accelerator_type=self.accelerator_type,
+        )
+
+    def slots_on(self, nodes: "Sequence[Node]") -> int:
+        """How many trainings fit at once."""
+        slots = self.places_on(nodes) // self.workers
+        return slots if self.most is None else min(slots, self.most)
+
+    def places_on(self, nodes: "Sequence[Node]") -> int:
+        """How many workers fit; one never spans two nodes."""
+        kind = self.accelerator_type
+        return sum(
+            node.count
+            * min(int(node.cpus // self.cpus), int(node.gpus / self.gpus) if self.gpus else 10**9)
+            for node in nodes
+            if kind is None or kind in node.accelerator_types
+        )
+
+    @property
+    def of_the_kind(self) -> dict[str, float]:
+        """What Ray asks for beside a GPU of a certain kind."""
+        return {f"{KIND}{self.accelerator_type}": 0.001} if self.accelerator_type else {}
 
 
 @contextmanager
-def ray_session(*, verbose: bool) -> Iterator[None]:
-    """A local Ray for as long as the context lasts; an instance that is up already is used."""
+def ray_session(*, verbose: bool, address: str | None = None) -> Iterator[None]:
+    """Ray for as long as the context lasts: the cluster at `address` or RAY_ADDRESS, else a local
+    one; an instance that this process has joined already is used.
+
+    Raises UserError where no cluster answers.
+    """
     os.environ.update(QUIET)
     if ray.is_initialized():
         yield
@@ -80,7 +126,14 @@ def ray_session(*, verbose: bool) -> Iterator[None]:
     level = logging.INFO if verbose else logging.CRITICAL
     for name in ("ray", "ray.tune", "ray.data", "ray.train"):
         logging.getLogger(name).setLevel(level)
-    ray.init(include_dashboard=False, log_to_driver=verbose, logging_level=level)
+    try:
+        ray.init(
+            address=address, include_dashboard=False, log_to_driver=verbose, logging_level=level
+        )
+    except (ConnectionError, AuthenticationError) as error:
+        wanted = f"--address {address}" if address else f"RAY_ADDRESS {os.environ['RAY_ADDRESS']}"
+        why = str(error).strip().partition("\n")[0]
+        raise UserError(f"{wanted}: no Ray cluster there that lets us in: {why}") from None
     try:
         yield
     finally:
@@ -92,15 +145,19 @@ def trial_resources(experiment: Experiment) -> TrialResources:
 
     Raises UserError where not a single trial ever fits.
     """
-    wanted = experiment.resources
-    cpus, gpus = wanted.cpus_per_worker, gpus_of_worker(experiment)
-    places = places_for(_nodes(), cpus=cpus, gpus=gpus)
-    if places < wanted.workers_per_trial:
-        raise UserError(_does_not_fit(wanted.workers_per_trial, places, cpus=cpus, gpus=gpus))
-    slots = places // wanted.workers_per_trial
-    if wanted.max_concurrent is not None:
-        slots = min(slots, wanted.max_concurrent)
-    return TrialResources(workers=wanted.workers_per_trial, cpus=cpus, gpus=gpus, slots=slots)
+    wanted, nodes = experiment.resources, _nodes()
+    if wanted.storage_path is None and _may_have_several_nodes():
+        raise UserError(NEEDS_STORAGE)
+    resources = TrialResources(
+        workers=wanted.workers_per_trial,
+        cpus=wanted.cpus_per_worker,
+        gpus=gpus_of_worker(experiment),
+        accelerator_type=wanted.accelerator_type,
+        most=wanted.max_concurrent,
+    )
+    if resources.slots_on(nodes) == 0:
+        raise UserError(_does_not_fit(resources, nodes))
+    return resources
 
 
 def final_resources(experiment: Experiment) -> TrialResources:
@@ -126,23 +183,51 @@ def gpus_of_worker(experiment: Experiment) -> float:
     return 1.0 if any(node.gpus for node in _nodes()) else 0.0
 
 
-def places_for(nodes: Sequence[Node], *, cpus: int, gpus: float) -> int:
-    """How many workers fit; one never spans two nodes."""
-    return sum(
-        node.count * min(int(node.cpus // cpus), int(node.gpus / gpus) if gpus else 10**9)
-        for node in nodes
-    )
+class Slots:
+    """How many trials run at once: more as nodes join, fewer as they go.
+
+    On an autoscaler's head node as many as its cluster file allows: those that wait for a place
+    are what it starts nodes for.
+    """
+
+    def __init__(self, resources: TrialResources) -> None:
+        self._resources = resources
+        self._known, self._looked = 0, -math.inf
+
+    def __call__(self) -> int:
+        if time.monotonic() > self._looked + SECONDS_BETWEEN_LOOKS:
+            self._known, self._looked = self._resources.slots_on(_nodes()), time.monotonic()
+        return self._known
+
+
+def slots_now(resources: TrialResources) -> int:
+    """How many trials run at once on the nodes that there are, or can be."""
+    return Slots(resources)()
+
+
+def _may_have_several_nodes() -> bool:
+    """Whether a trial may go on on another node than it began on."""
+    config = _autoscaler()
+    if config is not None:
+        return bool(config.get("max_workers") != 0)
+    return sum(node["Alive"] for node in ray.nodes()) > 1
+
+
+def _autoscaler() -> dict[str, Any] | None:
+    """The cluster file, on the head node of a cluster that `ray up` has brought up."""
+    if not AUTOSCALER_CONFIG.exists():
+        return None
+    config: dict[str, Any] = yaml.safe_load(AUTOSCALER_CONFIG.read_text(encoding="utf-8"))
+    return config
 
 
 def _nodes() -> list[Node]:
     """The nodes that there are, or on an autoscaler's head node those that there can be."""
-    if AUTOSCALER_CONFIG.exists():
-        return nodes_of_autoscaler(yaml.safe_load(AUTOSCALER_CONFIG.read_text(encoding="utf-8")))
-    return [
-        Node(cpus=node["Resources"].get("CPU", 0), gpus=node["Resources"].get("GPU", 0))
-        for node in ray.nodes()
-        if node["Alive"]
-    ]
+    config = _autoscaler()
+    # The hosts of a `local` cluster are there or not: the file knows their names alone.
+    if config is not None and config["provider"]["type"] != "local":
+        return nodes_of_autoscaler(config)
+    return [_node(node["Resources"]) for node in ray.nodes() if node["Alive"]]
 
 
 def nodes_of_autoscaler(config: Mapping[str, Any]) -> list[Node]:
@@ -150,22 +235,36 @@ def nodes_of_autoscaler(config: Mapping[str, Any]) -> list[Node]:
     types = config["available_node_types"]
     most = config.get("max_workers", UNBOUNDED)
     return [
-        Node(
-            cpus=kind.get("resources", {}).get("CPU", 0),
-            gpus=kind.get("resources", {}).get("GPU", 0),
+        _node(
+            kind.get("resources", {}),
             count=kind.get("max_workers", most) + (name == config["head_node_type"]),
         )
         for name, kind in types.items()
     ]
 
 
-def _does_not_fit(workers: int, places: int, *, cpus: int, gpus: float) -> str:
+def _node(resources: Mapping[str, float], *, count: int = 1) -> Node:
+    """From its resources, as Ray names them."""
+    return Node(
+        cpus=resources.get("CPU", 0),
+        gpus=resources.get("GPU", 0),
+        count=count,
+        accelerator_types=frozenset(
+            name.removeprefix(KIND) for name in resources if name.startswith(KIND)
+        ),
+    )
+
+
+def _does_not_fit(wanted: TrialResources, nodes: Sequence[Node]) -> str:
+    workers, cpus, gpus = wanted.workers, wanted.cpus, wanted.gpus
     each = f"{cpus} CPU{'s' if cpus > 1 else ''}"
     each += f" and {gpus:g} GPU{'s' if gpus > 1 else ''}" if gpus else ""
+    each += f" of the kind {wanted.accelerator_type}" if wanted.accelerator_type else ""
     total = ray.cluster_resources()
     return (
         f"resources: {workers} worker{'s' if workers > 1 else ''} of {each} wanted"
-        f" (workers_per_trial or final_workers, cpus_per_worker, gpus_per_worker):"
-        f" the cluster has room for {places}; now it has {total.get('CPU', 0):g} CPUs and"
-        f" {total.get('GPU', 0):g} GPUs"
+        f" (workers_per_trial or final_workers, cpus_per_worker, gpus_per_worker,"
+        f" accelerator_type):"
+        f" the cluster has room for {wanted.places_on(nodes)};"
+        f" now it has {total.get('CPU', 0):g} CPUs and {total.get('GPU', 0):g} GPUs"
     )

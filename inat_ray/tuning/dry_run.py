@@ -42,9 +42,14 @@ class DryRun:
 
 
 def dry_run(
-    experiment: Experiment, space: SearchSpace, *, data: DataSet, resources: TrialResources
+    experiment: Experiment,
+    space: SearchSpace,
+    *,
+    data: DataSet,
+    resources: TrialResources,
+    slots: int,
 ) -> DryRun:
-    """Raises RunFailedError where the largest model does not train."""
+    """`slots`: trials at once. Raises RunFailedError where the largest model does not train."""
     classes = len(data.classes)
     largest = largest_point(experiment, space, classes=classes)
     tried = _experiment_at(experiment, largest)
@@ -54,7 +59,7 @@ def dry_run(
     # Validation is a forward pass, a third of a training step's work.
     epoch = rehearsal.seconds * (steps + len(data.split.validation) / rehearsal.images / 3)
     costs = Costs(experiment, classes=classes, unit=epoch / _work(tried, classes=classes))
-    trials, seconds = estimated(experiment, space, costs, slots=resources.slots)
+    trials, seconds = estimated(experiment, space, costs, slots=slots)
     return DryRun(
         suggestions=first_suggestions(experiment, space),
         largest=largest,

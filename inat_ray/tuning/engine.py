@@ -3,11 +3,12 @@
 Ray is imported by the latter alone: one process trains where there is none.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from inat_ray.config.experiment import Experiment
+from inat_ray.data.dataset import DataSet
 from inat_ray.search.run_folder import RunFolder
 from inat_ray.training.device import device_of
 from inat_ray.training.run import Engine, Worker
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def engine_room(experiment: Experiment, *, verbose: bool) -> "Iterator[TrialResources | None]":
+def engine_room(
+    experiment: Experiment, *, address: str | None = None, verbose: bool
+) -> "Iterator[TrialResources | None]":
     """What the experiment's training will take; None for this process alone, without Ray.
 
     Raises UserError where there is not as much.
@@ -28,8 +31,26 @@ def engine_room(experiment: Experiment, *, verbose: bool) -> "Iterator[TrialReso
         return
     from inat_ray.tuning.cluster import ray_session, trial_resources
 
-    with ray_session(verbose=verbose):
+    with ray_session(address=address, verbose=verbose):
         yield trial_resources(experiment)
+
+
+@contextmanager
+def spread(
+    data: DataSet,
+    resources: "TrialResources | None",
+    *,
+    run: RunFolder,
+    tell: Callable[[str], None],
+) -> Iterator[DataSet]:
+    """The data wherever the training will be."""
+    if resources is None:
+        yield data
+        return
+    from inat_ray.tuning.provision import provisioned
+
+    with provisioned(data, run=run, tell=tell) as everywhere:
+        yield everywhere
 
 
 @contextmanager
@@ -44,7 +65,7 @@ def engine(
 
     with worker_group(
         resources.of_a_group,
-        storage=run.path.resolve(),
+        storage=run.shared,
         max_failures=experiment.resources.max_failures,
     ) as workers:
         yield workers

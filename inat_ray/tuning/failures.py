@@ -8,7 +8,15 @@ OUT_OF_MEMORY = (
     "not enough memory: you tried to allocate",  # of torch on CPUs
     "can't allocate memory",
 )
-PROCESS_DIED = ("ActorDiedError", "ActorUnavailableError", "NodeDiedError", "WorkerCrashedError")
+LOST = (
+    "ActorDiedError",
+    "ActorUnavailableError",
+    "NodeDiedError",
+    "WorkerCrashedError",
+    "StorageError",  # of ours: the place of the checkpoints does not answer
+    "NoRoomError",  # the node has no room for the pack, and will get no further trial
+)
+"""Signs of a process that died, or could not go on, through no fault of its configuration."""
 DISK_FULL = (
     "the disk is full; what was recorded is safe, and the run can be resumed once there is room"
 )
@@ -23,7 +31,7 @@ def state_after_error(text: str, *, may_go_on: bool) -> tuple[TrialState, str]:
     reason = _last_line(text) or "the trial's process died"
     if _is_any(OUT_OF_MEMORY, text):
         return "out_of_memory", reason
-    if is_disk_full(text) or (not text or _is_any(PROCESS_DIED, text)):
+    if is_disk_full(text) or (not text or _is_any(LOST, text)):
         return ("interrupted" if may_go_on else "failed"), reason
     return "failed", reason
 

@@ -26,6 +26,7 @@ def look_at_test(
     evaluation = model.evaluate(data, "test", device=device)
     predictions = run.log / f"test_predictions_{len(log.history.looks) + 1}.parquet"
     write_predictions(evaluation, data=data, subset="test", path=predictions)
+    run.keep(predictions)  # before its record: a second look would count as one
     look = LookAtTest(
         model=model.path.name,
         accuracy=evaluation.metrics.accuracy,

@@ -110,4 +110,9 @@ def _own_experiment(
     else:
         now = load_experiment(path, settings=settings, options=options)
     same_experiment(run, now, option=option)
+    if now.resources.storage_path != stored.resources.storage_path:
+        raise UserError(
+            f"{option} {run.path}: resources.storage_path: stays what it was when the run began:"
+            f" {stored.resources.storage_path or 'none'}"
+        )
     return now

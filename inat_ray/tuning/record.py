@@ -21,6 +21,7 @@ from inat_ray.search.records import (
 from inat_ray.search.run_folder import RunFolder
 from inat_ray.search.run_log import RunLog
 from inat_ray.training.run import Job, TrainedEpoch
+from inat_ray.tuning.checkpoints import record_epoch
 
 
 def single_run_started(experiment: Experiment) -> RunStarted:
@@ -43,8 +44,8 @@ def training_job(experiment: Experiment, *, data: DataSet, run: RunFolder, name:
     return Job(
         experiment,
         data,
-        checkpoints=run.checkpoints.resolve() / name,
-        model_path=run.model.resolve(),
+        checkpoints=run.checkpoints / name,
+        model=run.shared_model,
     )
 
 
@@ -78,7 +79,7 @@ def record_training(
         )
     try:
         for done in epochs:
-            log.append(_epoch_record(done, trial_id=trial_id, run=run))
+            record_epoch(_epoch_record(done, trial_id=trial_id, run=run), run=run, log=log)
     except KeyboardInterrupt:
         log.append(TrialEnded(trial_id=trial_id, state="interrupted"))
         raise
@@ -91,7 +92,7 @@ def record_training(
 
 
 def _epoch_record(done: TrainedEpoch, *, trial_id: str, run: RunFolder) -> EpochEnded:
-    checkpoint = str(done.checkpoint.relative_to(run.path.resolve()))
+    checkpoint = done.checkpoint.relative_to(run.shared)
     return EpochEnded(trial_id=trial_id, checkpoint=checkpoint, **asdict(done.metrics))
 
 

@@ -1,8 +1,5 @@
 """Runs that go on where they were cut off: the checks before, and where a training stands."""
 
-from dataclasses import dataclass
-from pathlib import Path
-
 from inat_ray.config.difference import differences
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
@@ -12,6 +9,7 @@ from inat_ray.data.split import Split
 from inat_ray.search.history import History, TrialHistory
 from inat_ray.search.run_folder import RunFolder
 from inat_ray.search.run_log import read_history
+from inat_ray.tuning.checkpoints import BEGINNING, StartingPoint, starting_point
 
 ALLOWED_BESIDE = "only settings of resources and device, and --data for images that were moved"
 
@@ -59,34 +57,20 @@ def _check_is_search(run: RunFolder, history: History, *, option: str) -> None:
         raise UserError(f"{option} {run.path}: is a run of train; train --resume goes on with it")
 
 
-@dataclass(frozen=True)
-class StartingPoint:
-    """Where a training goes on."""
-
-    epochs_done: int
-    checkpoint: Path | None
-
-
-BEGINNING = StartingPoint(epochs_done=0, checkpoint=None)
-
-
-def starting_point(run: RunFolder, *, data: DataSet, trial_id: str) -> StartingPoint:
+def point_to_resume(run: RunFolder, *, data: DataSet, trial_id: str) -> StartingPoint:
     """After the last epoch in the run's log.
 
     Raises UserError where the run holds no training that can go on, or on other data.
     """
     trial = _interrupted(run, trial_id)
     check_same_split(run, data)
-    if not trial.epochs:
-        return BEGINNING
-    newest = trial.epochs[-1]
-    path = run.path.resolve() / (newest.checkpoint or "")
-    if not path.is_file():
+    point = starting_point(trial, run=run)
+    if trial.epochs and point == BEGINNING:
         raise UserError(
-            f"--resume {run.path}: the checkpoint of epoch {newest.epoch} is gone;"
+            f"--resume {run.path}: the checkpoint of epoch {trial.epochs[-1].epoch} is gone;"
             " the run cannot go on"
         )
-    return StartingPoint(epochs_done=newest.epoch, checkpoint=path)
+    return point
 
 
 def _interrupted(run: RunFolder, trial_id: str) -> TrialHistory:
@@ -106,6 +90,8 @@ def _interrupted(run: RunFolder, trial_id: str) -> TrialHistory:
 
 def check_same_split(run: RunFolder, data: DataSet) -> None:
     """Raises UserError where the images are not those that the run began with."""
+    if not run.split.exists():  # it was cut off before it had begun
+        return
     before = Split.read(run.split, data.pack)
     for name in data.SUBSETS:
         if getattr(before, name).tolist() != data.subset(name).tolist():

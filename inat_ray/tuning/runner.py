@@ -6,9 +6,8 @@ up to its next stop, so a promoted or resumed trial is a new one to Tune.
 """
 
 import json
-import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +29,8 @@ from inat_ray.search.records import (
 )
 from inat_ray.search.run_folder import RunFolder
 from inat_ray.search.run_log import RunLog
-from inat_ray.training.checkpoint import is_whole
-from inat_ray.tuning.cluster import TrialResources, trial_resources
+from inat_ray.tuning.checkpoints import drop_checkpoints, record_epoch
+from inat_ray.tuning.cluster import UNBOUNDED, Slots, TrialResources, trial_resources
 from inat_ray.tuning.failures import DISK_FULL, is_disk_full, state_after_error
 from inat_ray.tuning.trial import Trial, TrialContext
 
@@ -49,14 +48,14 @@ def run_agenda(
     context = TrialContext(
         experiment=experiment,
         data=data,
-        run=run.path.resolve(),
+        shared=run.shared,
         resources=resources,
     )
     trainable = tune.with_resources(
         tune.with_parameters(Trial, context=context),
         _resources_of_trial_process(resources),
     )
-    desk = Desk(experiment, agenda, run=run, log=log)
+    desk = Desk(experiment, agenda, run=run, log=log, slots=Slots(resources))
     # Tune insists on a folder of its own for state that nothing here reads.
     with tempfile.TemporaryDirectory(prefix="inat_ray-tune-") as scratch:
         tuner = tune.Tuner(
@@ -65,7 +64,8 @@ def run_agenda(
                 search_alg=DeskSearcher(desk),
                 scheduler=DeskScheduler(desk),
                 num_samples=-1,  # until the agenda is empty
-                max_concurrent_trials=resources.slots,
+                # The desk says how many run at once, for nodes come and go.
+                max_concurrent_trials=UNBOUNDED,
                 reuse_actors=True,
             ),
             run_config=tune.RunConfig(
@@ -91,7 +91,7 @@ def _resources_of_trial_process(resources: TrialResources) -> dict[str, float]:
     It stays on the head node, so that it does not go with a node that is taken away.
     """
     if resources.workers == 1:
-        return {"CPU": resources.cpus, "GPU": resources.gpus}
+        return {"CPU": resources.cpus, "GPU": resources.gpus, **resources.of_the_kind}
     return {"CPU": 0, HEAD_NODE_RESOURCE_NAME: 0.001}
 
 
@@ -103,10 +103,16 @@ class Desk:
     """
 
     def __init__(
-        self, experiment: Experiment, agenda: Agenda, *, run: RunFolder, log: RunLog
+        self,
+        experiment: Experiment,
+        agenda: Agenda,
+        *,
+        run: RunFolder,
+        log: RunLog,
+        slots: Callable[[], int],
     ) -> None:
         self.experiment, self.agenda = experiment, agenda
-        self.run, self.log = run, log
+        self.run, self.log, self.slots = run, log, slots
         self.reason: Reason | None = None
         self.broken: RunFailedError | None = None
 
@@ -114,21 +120,28 @@ class Desk:
         """A trial for Tune, or what Tune's searchers say for 'not now' and 'no more'."""
         if self.broken or self.reason:
             return str(Searcher.FINISHED)
+        if 0 < len(self.log.history.active) >= self.slots():
+            return None
         work = self.agenda(self.log.history)
         if work == WAIT:
             return None
         if not isinstance(work, Work):
             self.reason = work
             return str(Searcher.FINISHED)
-        work = self._from_what_is_there(work)
-        return self._config(work) if self._append(work.record()) else str(Searcher.FINISHED)
+        try:
+            work = self._from_what_is_there(work)
+            self.log.append(work.record())
+        except RunFailedError as error:
+            self.broken = error
+            return str(Searcher.FINISHED)
+        return self._config(work)
 
     def take_in(self, trial_id: str, result: Mapping[str, Any]) -> bool:
         """Records an epoch and what becomes of its trial; whether that goes on."""
         if self.broken:
             return False
         epoch = EpochEnded(trial_id=trial_id, checkpoint=result["checkpoint"], **result["metrics"])
-        if not self._append(epoch):
+        if not self._record(lambda: record_epoch(epoch, run=self.run, log=self.log)):
             return False
         state = verdict(self.experiment.search, self.log.history, trial_id)
         if state == "paused":
@@ -149,8 +162,7 @@ class Desk:
     def end(self, trial_id: str, *, state: TrialState, error: str | None = None) -> None:
         recorded = self._append(TrialEnded(trial_id=trial_id, state=state, error=error))
         if recorded and state != "interrupted":
-            # What is over is not gone on with; thousands of trials would fill the disk.
-            shutil.rmtree(self.run.checkpoints / trial_id, ignore_errors=True)
+            drop_checkpoints(trial_id, run=self.run, log=self.log)
 
     def interrupt(self) -> None:
         """Of Ctrl-C: what was running is to go on when the run is resumed."""
@@ -167,8 +179,11 @@ class Desk:
     def _append(self, record: Any) -> bool:
         if self.broken and not isinstance(record, TrialEnded):
             return False
+        return self._record(lambda: self.log.append(record))
+
+    def _record(self, write: Callable[[], None]) -> bool:
         try:
-            self.log.append(record)
+            write()
         except RunFailedError as error:
             self.broken = self.broken or error
             return False
@@ -176,7 +191,7 @@ class Desk:
 
     def _from_what_is_there(self, work: Work) -> Work:
         """A trial whose checkpoint is gone or was cut off by a power failure starts anew."""
-        if work.checkpoint is None or is_whole(self.run.path / work.checkpoint):
+        if work.checkpoint is None or (self.run.shared / work.checkpoint).is_whole_zip():
             return work
         return work.from_the_start()
 

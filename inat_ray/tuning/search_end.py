@@ -11,11 +11,11 @@ from inat_ray.search.records import LookAtTest
 from inat_ray.search.run_folder import RunFolder
 from inat_ray.search.run_log import RunLog
 from inat_ray.search.study import winning_trial
-from inat_ray.training.checkpoint import is_whole, load_model
+from inat_ray.training.checkpoint import load_model
+from inat_ray.tuning.checkpoints import starting_point
 from inat_ray.tuning.look import look_at_test
 from inat_ray.tuning.record import record_training, training_job
 from inat_ray.tuning.result import Result, look_result, search_result, training_result
-from inat_ray.tuning.resume import BEGINNING, StartingPoint
 from inat_ray.tuning.winner import train_winner
 
 OVER = ("finished", "diverged")
@@ -40,13 +40,14 @@ def finish_search(
     if trial is None or trial.state not in OVER:
         trial = _train(winner, best, known=trial, data=data, run=run, log=log)
     result = training_result(trial, experiment=winner, data=data)
+    run.fetch_model()
     result["search"] = search_result(log.history, experiment=experiment, data=data)
     look = look_since(log.history, trial)
     if look is None:
         model = load_model(run.model)
         look = look_at_test(model, data=data, device=device, run=run, log=log)
     result |= look_result(look) | {"test_looks": len(log.history.looks)}
-    run.drop_checkpoints()
+    log.then(run.checkpoints.remove)
     return winner, result
 
 
@@ -76,7 +77,7 @@ def _train(
 ) -> TrialHistory:
     trial_id = known.trial_id if known else _new_name(log.history)
     job = training_job(winner, data=data, run=run, name=trial_id)
-    start = _starting_point(run, known)
+    start = starting_point(known, run=run)
     return record_training(
         train_winner(job, run=run, start=start),
         run=run,
@@ -93,12 +94,3 @@ def _new_name(history: History) -> str:
     """`winner`; of an extended search with another winner `winner_2`, and so on."""
     number = 1 + sum(trial.purpose == "final" for trial in history.trials.values())
     return "winner" if number == 1 else f"winner_{number}"
-
-
-def _starting_point(run: RunFolder, known: TrialHistory | None) -> StartingPoint:
-    """After the last epoch in the log; the beginning where its checkpoint is gone."""
-    if known is None or not known.epochs or known.epochs[-1].checkpoint is None:
-        return BEGINNING
-    newest = known.epochs[-1]
-    path = run.path.resolve() / str(newest.checkpoint)
-    return StartingPoint(newest.epoch, path) if is_whole(path) else BEGINNING

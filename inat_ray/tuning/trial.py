@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,7 +10,8 @@ from ray import tune
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.space import trial_experiment
 from inat_ray.data.dataset import DataSet
-from inat_ray.search.run_folder import RunFolder
+from inat_ray.search.run_folder import CHECKPOINTS
+from inat_ray.storage.place import Place
 from inat_ray.training.distributed import WorkerGroup
 from inat_ray.training.run import Job, TrainedEpoch, Worker
 from inat_ray.tuning.cluster import TrialResources
@@ -24,7 +24,8 @@ class TrialContext:
     experiment: Experiment
     data: DataSet
     """Pickles as the pack's path and the split; the pixels are mapped from the node's disk."""
-    run: Path
+    shared: Place
+    """Of the run: see `RunFolder.shared`."""
     resources: TrialResources
 
 
@@ -51,19 +52,19 @@ class Trial(tune.Trainable):
         self.newest = done = self.engine.epoch(
             self._job(), epochs_done=epochs_done, resume_from=checkpoint
         )
-        written = str(done.checkpoint.relative_to(self.context.run))
+        written = done.checkpoint.relative_to(self.context.shared)
         return {"metrics": asdict(done.metrics), "checkpoint": written}
 
     def cleanup(self) -> None:
         if isinstance(self.engine, WorkerGroup):
             self.engine.close()
 
-    def _stand(self) -> tuple[int, Path | None]:
+    def _stand(self) -> tuple[int, Place | None]:
         """Epochs done and the last one's checkpoint: here, or where the work was begun before."""
         if self.newest is not None:
             return self.newest.metrics.epoch, self.newest.checkpoint
         checkpoint = self.config["checkpoint"]
-        return self.config["epochs_done"], self.context.run / checkpoint if checkpoint else None
+        return self.config["epochs_done"], self.context.shared / checkpoint if checkpoint else None
 
     def _job(self) -> Job:
         experiment = trial_experiment(
@@ -71,8 +72,8 @@ class Trial(tune.Trainable):
             parameters=json.loads(self.config["parameters"]),
             seed=self.config["seed"],
         )
-        folder = RunFolder(self.context.run).checkpoints / self.config["trial_id"]
-        return Job(experiment, self.context.data, checkpoints=folder)
+        checkpoints = self.context.shared / CHECKPOINTS / self.config["trial_id"]
+        return Job(experiment, self.context.data, checkpoints=checkpoints)
 
 
 def _engine(context: TrialContext) -> Worker | WorkerGroup:
@@ -82,6 +83,6 @@ def _engine(context: TrialContext) -> Worker | WorkerGroup:
         return Worker(resources.device)
     return WorkerGroup(
         resources.of_a_group,
-        storage=context.run,
+        storage=context.shared,
         max_failures=context.experiment.resources.max_failures,
     )

@@ -7,25 +7,24 @@ import ray
 import torch
 
 from inat_ray.search.run_folder import RunFolder
-from inat_ray.training.delivery import Delivery, packed, this_node, unpacked
 from inat_ray.training.distributed import worker_group
 from inat_ray.training.run import Engine, Job, TrainedEpoch, Worker, train_to_the_end
+from inat_ray.tuning.checkpoints import StartingPoint
 from inat_ray.tuning.cluster import TrialResources, final_resources
-from inat_ray.tuning.resume import StartingPoint
 
 
 def train_winner(job: Job, *, run: RunFolder, start: StartingPoint) -> Iterator[TrainedEpoch]:
     """Trains on the GPUs of the cluster, or else with every CPU of a node.
 
-    Each epoch is yielded as it ends; by then the job's best model so far is on disk.
+    Each epoch is yielded as it ends; by then the job's best model so far is in its place.
     """
     resources = final_resources(job.experiment)
     if resources.workers == 1:
         yield from _train_in_a_task(job, resources, start)
         return
     max_failures = job.experiment.resources.max_failures
-    storage = run.path.resolve()
-    with worker_group(resources.of_a_group, storage=storage, max_failures=max_failures) as workers:
+    group = worker_group(resources.of_a_group, storage=run.shared, max_failures=max_failures)
+    with group as workers:
         yield from _epochs(job, workers, start)
 
 
@@ -36,17 +35,15 @@ def _train_in_a_task(
     task: Any = ray.remote(_train).options(  # type: ignore[arg-type]
         num_cpus=threads, num_gpus=resources.gpus, num_returns="streaming", max_retries=0
     )
-    epochs = task.remote(job, start, device=resources.device, threads=threads, driver=this_node())
-    for delivery in epochs:
-        yield unpacked(ray.get(delivery), job)
+    for epoch in task.remote(job, start, device=resources.device, threads=threads):
+        yield ray.get(epoch)
 
 
 def _train(
-    job: Job, start: StartingPoint, *, device: torch.device, threads: int, driver: str
-) -> Iterator[Delivery]:
+    job: Job, start: StartingPoint, *, device: torch.device, threads: int
+) -> Iterator[TrainedEpoch]:
     torch.set_num_threads(threads)
-    for done in _epochs(job, Worker(device), start):
-        yield packed(done, job, driver=driver)
+    yield from _epochs(job, Worker(device), start)
 
 
 def _epochs(job: Job, engine: Engine, start: StartingPoint) -> Iterator[TrainedEpoch]:

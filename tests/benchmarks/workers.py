@@ -23,6 +23,7 @@ from rich.table import Table
 
 from inat_ray.config.load import load_experiment
 from inat_ray.data.dataset import open_dataset
+from inat_ray.storage.place import Place
 from inat_ray.training.distributed import WorkerGroup, WorkerResources, worker_group
 from inat_ray.training.run import Job, TrainedEpoch
 
@@ -59,16 +60,16 @@ def main(
     )
     dataset = open_dataset(experiment.data)
     ray.init(num_cpus=workers + 1, include_dashboard=False, log_to_driver=False)
-    folder = Path(tempfile.mkdtemp(prefix="inat_ray-benchmark-"))
+    place = Place.at(tempfile.mkdtemp(prefix="inat_ray-benchmark-"))
     speeds: dict[int, list[float]] = {1: [], workers: []}
     around: dict[int, list[float]] = {1: [], workers: []}
     with ExitStack() as stack:
         runners = {}
         for count in speeds:
             group = worker_group(
-                WorkerResources(workers=count, cpus=1, gpus=0), storage=folder, max_failures=0
+                WorkerResources(workers=count, cpus=1, gpus=0), storage=place, max_failures=0
             )
-            job = Job(experiment, dataset, checkpoints=folder / str(count))
+            job = Job(experiment, dataset, checkpoints=place / str(count))
             runners[count] = Runner(stack.enter_context(group), job)
         for _ in range(rounds + 1):
             for count, runner in runners.items():

@@ -5,24 +5,25 @@ import torch
 from safetensors.torch import save_file
 
 from inat_ray.config.errors import UserError
+from inat_ray.storage.place import Place
 from inat_ray.training.checkpoint import load_checkpoint, load_model, save_checkpoint
 
 CPU = torch.device("cpu")
 
 
 def test_a_checkpoint_comes_back_and_leaves_nothing_beside_it(tmp_path):
-    path = tmp_path / "deep" / "epoch_0001.pt"
-    save_checkpoint(path, {"epochs_done": 3, "weights": torch.ones(2)})
-    assert load_checkpoint(path, CPU)["epochs_done"] == 3
-    assert [p.name for p in path.parent.iterdir()] == ["epoch_0001.pt"]
+    place = Place.at(tmp_path / "deep" / "epoch_0001.pt")
+    save_checkpoint(place, {"epochs_done": 3, "weights": torch.ones(2)})
+    assert load_checkpoint(place, CPU)["epochs_done"] == 3
+    assert [p.name for p in (tmp_path / "deep").iterdir()] == ["epoch_0001.pt"]
 
 
 def test_on_a_full_disk_the_checkpoint_before_stands(small_disk):
-    path = small_disk / "epoch_0001.pt"
-    save_checkpoint(path, {"weights": torch.ones(100_000)})
+    place = Place.at(small_disk / "epoch_0001.pt")
+    save_checkpoint(place, {"weights": torch.ones(100_000)})
     with pytest.raises(OSError, match="No space left on device"):
-        save_checkpoint(path, {"weights": torch.zeros(200_000)})
-    assert load_checkpoint(path, CPU)["weights"].all()
+        save_checkpoint(place, {"weights": torch.zeros(200_000)})
+    assert load_checkpoint(place, CPU)["weights"].all()
     assert [p.name for p in small_disk.iterdir()] == ["epoch_0001.pt"]
 
 
@@ -36,7 +37,7 @@ def test_a_file_that_is_no_checkpoint_is_refused_and_never_run(tmp_path, content
     path = tmp_path / "bad.pt"
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"bad\.pt"):
-        load_checkpoint(path, CPU)
+        load_checkpoint(Place.at(path), CPU)
     assert "ran" not in capsys.readouterr().out
 
 

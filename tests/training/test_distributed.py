@@ -16,6 +16,7 @@ from inat_ray.config.errors import RunFailedError, UserError
 from inat_ray.config.experiment import CnnConfig, Experiment
 from inat_ray.config.load import load_experiment
 from inat_ray.data.dataset import open_dataset
+from inat_ray.storage.place import Place
 from inat_ray.training.distributed import WorkerGroup, WorkerResources, worker_group
 from inat_ray.training.fit import EpochMetrics
 from inat_ray.training.run import Engine, Job, Worker, train_to_the_end
@@ -50,7 +51,7 @@ def experiment(data_folder, small_settings) -> Experiment:
 @pytest.fixture(scope="module")
 def three_workers(ray_instance, tmp_path_factory) -> Iterator[WorkerGroup]:
     storage = tmp_path_factory.mktemp("storage")
-    with worker_group(resources_of(3), storage=storage, max_failures=2) as group:
+    with worker_group(resources_of(3), storage=Place.at(storage), max_failures=2) as group:
         yield group
     assert list(storage.iterdir()) == []
 
@@ -61,7 +62,8 @@ def resources_of(workers: int) -> WorkerResources:
 
 def job_of(experiment: Experiment, folder: Path) -> Job:
     data = open_dataset(experiment.data)
-    return Job(experiment, data, checkpoints=folder / "c", model_path=folder / "m.safetensors")
+    place = Place.at(folder)
+    return Job(experiment, data, checkpoints=place / "c", model=place / "m.safetensors")
 
 
 def curve(engine: Engine, job: Job) -> list[tuple[float, float]]:
@@ -84,7 +86,7 @@ def curve_alone(experiment, tmp_path_factory) -> list[tuple[float, float]]:
 @pytest.mark.slow
 def test_two_workers_give_the_curve_of_one(experiment, curve_alone, tmp_path):
     """Before the group of three, which takes all CPUs for as long as it lives."""
-    with worker_group(resources_of(2), storage=tmp_path, max_failures=0) as group:
+    with worker_group(resources_of(2), storage=Place.at(tmp_path), max_failures=0) as group:
         found = curve(group, job_of(experiment, tmp_path))
     for alone, shared in zip(curve_alone, found, strict=True):
         assert shared == pytest.approx(alone, abs=1e-4)
@@ -149,7 +151,7 @@ def test_workers_that_die_again_and_again_fail_the_run_with_a_reason(experiment,
                 with suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
 
-    with worker_group(resources_of(1), storage=tmp_path / "s", max_failures=1) as group:
+    with worker_group(resources_of(1), storage=Place.at(tmp_path / "s"), max_failures=1) as group:
         group.epoch(job, epochs_done=0, resume_from=None)
         killer = threading.Thread(target=kill_each)
         killer.start()
@@ -171,7 +173,7 @@ def test_workers_in_the_middle_of_an_epoch_end_when_they_are_told_to(experiment,
         update={"data": experiment.data.model_copy(update=settings), "model": CnnConfig()}
     )
     before = in_use()
-    group = WorkerGroup(resources_of(2), storage=tmp_path, max_failures=0)
+    group = WorkerGroup(resources_of(2), storage=Place.at(tmp_path), max_failures=0)
     group.epoch(job_of(experiment, tmp_path / "first"), epochs_done=0, resume_from=None)
     job = job_of(endless, tmp_path / "second")
     errors: list[BaseException] = []

@@ -7,6 +7,7 @@ import torch
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
 from inat_ray.data.dataset import DataSet, open_dataset
+from inat_ray.storage.place import Place
 from inat_ray.training.checkpoint import load_checkpoint, load_model, save_checkpoint, save_model
 from inat_ray.training.fit import Fit
 
@@ -69,10 +70,10 @@ def test_saved_and_restored_it_continues_bit_for_bit(build, data, recipe, tmp_pa
     expected = numbers(whole, 4)
     stopped = Fit(experiment, data)
     numbers(stopped, 2)
-    save_checkpoint(tmp_path / "state.pt", stopped.state_dict())
+    save_checkpoint(Place.at(tmp_path / "state.pt"), stopped.state_dict())
     torch.manual_seed(999)  # another process's generator would be anywhere
     resumed = Fit(experiment, data)
-    resumed.load_state_dict(load_checkpoint(tmp_path / "state.pt", CPU))
+    resumed.load_state_dict(load_checkpoint(Place.at(tmp_path / "state.pt"), CPU))
     assert numbers(resumed, 2) == expected[2:]
     for name, tensor in resumed.evaluated_model.state_dict().items():
         assert torch.equal(tensor, whole.evaluated_model.state_dict()[name]), name

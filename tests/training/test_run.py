@@ -1,10 +1,12 @@
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from inat_ray.config.load import load_experiment
 from inat_ray.data.dataset import open_dataset
+from inat_ray.storage.place import Place
 from inat_ray.training.checkpoint import load_model
 from inat_ray.training.run import Job, Training, Worker, train_to_the_end
 
@@ -18,29 +20,30 @@ def job(data_folder, small_settings, tmp_path) -> Job:
     return Job(
         experiment,
         open_dataset(experiment.data),
-        checkpoints=tmp_path / "c",
-        model_path=tmp_path / "best.safetensors",
+        checkpoints=Place.at(tmp_path / "c"),
+        model=Place.at(tmp_path / "best.safetensors"),
     )
 
 
-def test_every_epoch_leaves_a_checkpoint_and_only_the_last_two_stay(job):
+def test_every_epoch_leaves_a_checkpoint(job):
     done = list(train_to_the_end(job, Worker(CPU)))
     assert [each.metrics.epoch for each in done] == [1, 2, 3, 4, 5, 6]
-    assert sorted(job.checkpoints.iterdir()) == [done[-2].checkpoint, done[-1].checkpoint]
+    left = [each.checkpoint.relative_to(job.checkpoints) for each in done]
+    assert job.checkpoints.names() == left
 
 
 def test_the_model_that_is_kept_is_that_of_the_best_epoch(job):
     done = list(train_to_the_end(job, Worker(CPU)))
     best = max(done, key=lambda each: each.metrics.val_accuracy)  # the earliest of equals
     assert [each.metrics.epoch for each in done if each.improved][-1] == best.metrics.epoch
-    model = load_model(job.model_path)
+    model = load_model(Path(str(job.model)))
     evaluation = model.evaluate(job.data, "validation", device=CPU)
     assert evaluation.metrics.accuracy == best.metrics.val_accuracy
 
 
 def test_another_process_goes_on_from_a_checkpoint_as_the_first_would_have(job, tmp_path):
     whole = [done.metrics.val_loss for done in train_to_the_end(job, Worker(CPU))]
-    other = replace(job, checkpoints=tmp_path / "other")
+    other = replace(job, checkpoints=Place.at(tmp_path / "other"))
     first = Worker(CPU).epoch(other, epochs_done=0, resume_from=None)
     rest = train_to_the_end(other, Worker(CPU), epochs_done=1, resume_from=first.checkpoint)
     assert [first.metrics.val_loss, *(done.metrics.val_loss for done in rest)] == whole
@@ -54,16 +57,16 @@ def test_a_worse_epoch_after_a_restart_does_not_replace_the_best_model(job):
     assert not again.improved
     resumed = Training(job, device=CPU, resume_from=again.checkpoint)
     assert resumed.best == 2.0
-    before = job.model_path.read_bytes()
+    before = job.model.read()
     assert not resumed.epoch().improved
-    assert job.model_path.read_bytes() == before
+    assert job.model.read() == before
     assert done.improved
 
 
 def test_a_worker_that_is_given_another_job_begins_that_one(job, tmp_path):
     worker = Worker(CPU)
     first = worker.epoch(job, epochs_done=0, resume_from=None)
-    other = replace(job, checkpoints=tmp_path / "other")
+    other = replace(job, checkpoints=Place.at(tmp_path / "other"))
     assert worker.epoch(other, epochs_done=0, resume_from=None).metrics.epoch == 1
     second = worker.epoch(job, epochs_done=1, resume_from=first.checkpoint)
     assert second.metrics.epoch == 2

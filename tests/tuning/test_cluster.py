@@ -1,4 +1,9 @@
-from inat_ray.tuning.cluster import UNBOUNDED, Node, nodes_of_autoscaler, places_for
+from inat_ray.tuning.cluster import UNBOUNDED, Node, TrialResources, nodes_of_autoscaler
+
+
+def places_for(nodes: list[Node], *, cpus: int, gpus: float, kind: str | None = None) -> int:
+    wanted = TrialResources(workers=1, cpus=cpus, gpus=gpus, accelerator_type=kind)
+    return wanted.places_on(nodes)
 
 
 def test_a_worker_never_spans_two_nodes():

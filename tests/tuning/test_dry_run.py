@@ -44,12 +44,12 @@ def test_the_time_of_a_search_grows_with_its_trials_and_shrinks_with_its_slots(e
     assert estimated(bounded, space, costs, slots=1)[1] < 0.8 * alone
 
 
-CPU = TrialResources(workers=1, cpus=1, gpus=0.0, slots=2)
+CPU = TrialResources(workers=1, cpus=1, gpus=0.0)
 
 
 def test_a_dry_run_trains_the_largest_model_for_a_few_steps(experiment):
     data = open_dataset(experiment.data)
-    found = dry_run(experiment, search_space(experiment), data=data, resources=CPU)
+    found = dry_run(experiment, search_space(experiment), data=data, resources=CPU, slots=2)
     assert found.rehearsal.images == 16
     assert found.rehearsal.seconds > 0
     assert found.complexity.parameters > 3 * 8 * 9
@@ -62,4 +62,4 @@ def test_a_model_that_does_not_fit_is_found_out_before_hour_three(data_folder, s
     settings = [*small_settings, *sizes, f"data.source={data_folder}", RATES]
     huge = load_experiment(None, settings=settings)
     with pytest.raises(RunFailedError, match="memory"):
-        dry_run(huge, search_space(huge), data=open_dataset(huge.data), resources=CPU)
+        dry_run(huge, search_space(huge), data=open_dataset(huge.data), resources=CPU, slots=2)

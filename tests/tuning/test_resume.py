@@ -8,8 +8,10 @@ from inat_ray.data.dataset import DataSet, open_dataset
 from inat_ray.search.records import EpochEnded, TrialEnded, TrialResumed, TrialStarted
 from inat_ray.search.run_folder import RunFolder, create_run
 from inat_ray.search.run_log import RunLog
+from inat_ray.training.checkpoint import save_checkpoint
+from inat_ray.tuning.checkpoints import BEGINNING, StartingPoint
 from inat_ray.tuning.record import single_run_started
-from inat_ray.tuning.resume import BEGINNING, StartingPoint, starting_point
+from inat_ray.tuning.resume import point_to_resume
 
 
 @pytest.fixture
@@ -30,10 +32,9 @@ def cut_off_run(folder: Path, experiment, data: DataSet, *, epochs: int) -> RunF
         log.append(single_run_started(experiment))
         log.append(TrialStarted(trial_id="train", seed=0, parameters={}, epochs=9))
         for epoch in range(1, epochs + 1):
-            path = run.checkpoints / f"{epoch}.pt"
-            path.parent.mkdir(exist_ok=True)
-            path.touch()
-            log.append(epoch_record(epoch, str(path.relative_to(run.path))))
+            place = run.checkpoints / f"{epoch}.pt"
+            save_checkpoint(place, {"epoch": epoch})
+            log.append(epoch_record(epoch, place.relative_to(run.shared)))
     return run
 
 
@@ -53,16 +54,16 @@ def end(run: RunFolder, state: str) -> None:
 @pytest.mark.parametrize("state", [None, "interrupted", "failed"])
 def test_a_training_goes_on_after_the_last_epoch_in_its_log(experiment, data, tmp_path, state):
     run = cut_off_run(tmp_path / "run", experiment, data, epochs=2)
-    (run.checkpoints / "3.pt").touch()  # written, but its record was not
+    save_checkpoint(run.checkpoints / "3.pt", {})  # written, but its record was not
     if state is not None:
         end(run, state)
-    start = starting_point(run, data=data, trial_id="train")
-    assert start == StartingPoint(epochs_done=2, checkpoint=run.checkpoints.resolve() / "2.pt")
+    start = point_to_resume(run, data=data, trial_id="train")
+    assert start == StartingPoint(epochs_done=2, checkpoint=run.checkpoints / "2.pt")
 
 
 def test_a_training_without_an_epoch_begins(experiment, data, tmp_path):
     run = cut_off_run(tmp_path / "run", experiment, data, epochs=0)
-    assert starting_point(run, data=data, trial_id="train") == BEGINNING
+    assert point_to_resume(run, data=data, trial_id="train") == BEGINNING
 
 
 @pytest.mark.parametrize("state", ["finished", "diverged"])
@@ -70,21 +71,21 @@ def test_a_training_that_is_over_does_not_go_on(experiment, data, tmp_path, stat
     run = cut_off_run(tmp_path / "run", experiment, data, epochs=1)
     end(run, state)
     with pytest.raises(UserError, match=rf"is over \({state}\)"):
-        starting_point(run, data=data, trial_id="train")
+        point_to_resume(run, data=data, trial_id="train")
 
 
 def test_a_checkpoint_that_is_gone_is_told(experiment, data, tmp_path):
     run = cut_off_run(tmp_path / "run", experiment, data, epochs=2)
-    (run.checkpoints / "2.pt").unlink()
+    (run.checkpoints / "2.pt").remove()
     with pytest.raises(UserError, match="checkpoint of epoch 2 is gone"):
-        starting_point(run, data=data, trial_id="train")
+        point_to_resume(run, data=data, trial_id="train")
 
 
 def test_other_data_are_refused(experiment, data, tmp_path):
     run = cut_off_run(tmp_path / "run", experiment, data, epochs=1)
     settings = experiment.data.model_copy(update={"split_seed": 7})
     with pytest.raises(UserError, match="the data have changed"):
-        starting_point(run, data=open_dataset(settings), trial_id="train")
+        point_to_resume(run, data=open_dataset(settings), trial_id="train")
 
 
 def test_a_resumed_training_runs_again_in_the_history(experiment, data, tmp_path):

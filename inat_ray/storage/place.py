@@ -1,0 +1,243 @@
+"""Places: files and folders on a disk or in an object store, under one interface.
+
+Object stores have no append and no rename, so nothing here needs either: a file is written whole
+or not at all, and then only read or removed.
+"""
+
+import errno
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.fs
+from tenacity import Retrying, retry_if_exception, stop_after_delay
+from tenacity.wait import wait_random_exponential
+
+from inat_ray.config.errors import RunFailedError, UserError
+
+PATIENCE = 600.0
+"""Seconds for which a storage may fail before what needs it fails too."""
+
+LONGEST_PAUSE = 15.0
+"""Seconds between one try and the next."""
+
+PERMANENT = (
+    "ACCESS_DENIED",
+    "INVALID_ACCESS_KEY_ID",
+    "NO_SUCH_BUCKET",
+    "SIGNATURE_DOES_NOT_MATCH",
+    "NoSuchBucket",
+    "PERMISSION_DENIED",
+    "UNAUTHENTICATED",
+)
+"""What object stores call errors that no repetition mends; pyarrow gives their words alone."""
+
+TRANSIENT = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN)
+"""What a network disk says while its server is away."""
+
+T = TypeVar("T")
+
+
+class StorageError(RunFailedError):
+    """A storage failed for as long as was waited for it, or refused."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A file or a folder. Pickles as its address; credentials come from the node's environment."""
+
+    root: str
+    """An absolute path, or `s3://bucket/prefix`, `gs://...`: whatever pyarrow reads."""
+    name: str = ""
+    """Below the root, parts joined by `/`."""
+
+    @classmethod
+    def at(cls, address: str | Path) -> "Place":
+        """Raises UserError where the address is none. A relative path is one of this process."""
+        if is_address(str(address)):
+            _open(str(address))
+            return cls(str(address))
+        return cls(str(Path(address).expanduser().resolve()))
+
+    def __truediv__(self, name: str) -> "Place":
+        return Place(self.root, f"{self.name}/{name}" if self.name else name)
+
+    def __str__(self) -> str:
+        """For people; without the options that may stand behind a `?`."""
+        root = self.root.partition("?")[0].rstrip("/")
+        return f"{root}/{self.name}" if self.name else root
+
+    @property
+    def address(self) -> str:
+        """What `at` makes this place of again, on any node."""
+        base, mark, options = self.root.partition("?")
+        base = f"{base.rstrip('/')}/{self.name}" if self.name else base
+        return f"{base}{mark}{options}"
+
+    @property
+    def last_name(self) -> str:
+        """Of the file or folder itself."""
+        return str(self).rpartition("/")[2]
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a path: on this node's disk, or on one that is mounted here."""
+        return not is_address(self.root)
+
+    def relative_to(self, folder: "Place") -> str:
+        """The name below `folder`, which this must lie in."""
+        assert self.root == folder.root
+        return str(Path(self.name).relative_to(folder.name))
+
+    def read(self) -> bytes:
+        """Raises FileNotFoundError; StorageError as every other method."""
+        return _patiently(self, self._read)
+
+    def write(self, content: bytes | memoryview) -> None:
+        """Under the name stands the whole content, or what stood there before.
+
+        A full disk is an OSError.
+        """
+        _patiently(self, lambda: self._write(content))
+
+    def exists(self) -> bool:
+        return bool(_patiently(self, lambda: self._info().type != pa.fs.FileType.NotFound))
+
+    def is_whole_zip(self) -> bool:
+        """Whether a file is there and has an end: after a power failure a disk's may have none."""
+        if not self.exists():
+            return False
+        return not self.is_local or zipfile.is_zipfile(BytesIO(self.read()))
+
+    def names(self) -> list[str]:
+        """Of all files in the folder and below, relative to it, in order; none of no folder."""
+        return _patiently(self, self._names)
+
+    def remove(self) -> None:
+        """The file, or the folder with all that is in it; nothing where there is neither."""
+        _patiently(self, self._remove)
+
+    def _read(self) -> bytes:
+        with self._fs.open_input_stream(self._path) as stream:
+            content: bytes = stream.read()
+        return content
+
+    def _write(self, content: bytes | memoryview) -> None:
+        if not self.is_local:
+            self._stream_out(self._path, content)
+            return
+        self._fs.create_dir(str(Path(self._path).parent), recursive=True)
+        partial = f"{self._path}.partial"
+        try:
+            self._stream_out(partial, content)
+        except OSError:
+            Path(partial).unlink(missing_ok=True)
+            raise
+        self._fs.move(partial, self._path)
+
+    def _stream_out(self, path: str, content: bytes | memoryview) -> None:
+        with self._fs.open_output_stream(path) as stream:
+            stream.write(content)
+
+    def _info(self) -> Any:
+        return self._fs.get_file_info(self._path)
+
+    def _names(self) -> list[str]:
+        everything = pa.fs.FileSelector(self._path, allow_not_found=True, recursive=True)
+        return sorted(
+            str(Path(info.path).relative_to(self._path))
+            for info in self._fs.get_file_info(everything)
+            if info.type == pa.fs.FileType.File
+        )
+
+    def _remove(self) -> None:
+        kind = self._info().type
+        if kind == pa.fs.FileType.Directory:
+            self._fs.delete_dir(self._path)
+        elif kind != pa.fs.FileType.NotFound:
+            self._fs.delete_file(self._path)
+
+    @property
+    def _fs(self) -> Any:
+        return _open(self.root)[0]
+
+    @property
+    def _path(self) -> str:
+        base = _open(self.root)[1].rstrip("/")
+        return f"{base}/{self.name}" if self.name else base
+
+
+def is_address(text: str) -> bool:
+    """Whether it names a place in an object store rather than a path."""
+    return "://" in text
+
+
+def checked_storage(address: str) -> Place:
+    """A place that this process can write to. Raises UserError where it cannot."""
+    place = Place.at(address)
+    probe = place / ".inat_ray"
+    try:
+        probe._write(b"")
+        probe._remove()
+    except OSError as error:
+        raise UserError(
+            f"resources.storage_path: {place}: cannot be written to: {_sentence(error)}"
+        ) from None
+    return place
+
+
+@lru_cache(maxsize=64)
+def _open(root: str) -> tuple[Any, str]:
+    """The file system and the path in it; a client of an object store is made once a process."""
+    if not is_address(root):
+        return pa.fs.LocalFileSystem(), root
+    if "@" in root.partition("://")[2].partition("/")[0]:
+        raise UserError(
+            "resources.storage_path: holds a key; credentials belong into the environment"
+            " (AWS_ACCESS_KEY_ID, ...) or the machine's role, where no file and no log has them"
+        )
+    try:
+        opened: tuple[Any, str] = pa.fs.FileSystem.from_uri(root)
+        if not opened[1]:
+            raise pa.ArrowInvalid("it names no bucket")
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(
+            f"resources.storage_path: {root}: cannot be used: {error}; a path that all nodes"
+            " share, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX is allowed"
+        ) from None
+    return opened
+
+
+def _patiently(place: Place, work: Callable[[], T]) -> T:
+    """The result of `work`, which is repeated while the storage is away for a moment."""
+    retrying = Retrying(
+        retry=retry_if_exception(_may_pass),
+        wait=wait_random_exponential(max=LONGEST_PAUSE),
+        stop=stop_after_delay(PATIENCE),
+        reraise=True,
+    )
+    try:
+        return retrying(work)
+    except OSError as error:
+        if error.errno is not None and error.errno not in TRANSIENT:
+            raise  # a disk's own: full, missing, not allowed
+        raise StorageError(f"{place}: {_sentence(error)}") from error
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether a repetition may succeed."""
+    if not isinstance(error, OSError):
+        return False
+    if error.errno is not None:
+        return error.errno in TRANSIENT
+    return not any(sign in str(error) for sign in PERMANENT)
+
+
+def _sentence(error: BaseException) -> str:
+    """An error in one line, without the request's number."""
+    return str(error).partition(" (Request ID")[0].partition("; Details")[0]

@@ -1,0 +1,50 @@
+"""Which checkpoints are kept: of each trial the one of its last epoch in the log, until it is over.
+
+A checkpoint goes only once the record that makes it superfluous is safe, so whatever a log names,
+also the one in a storage that lags behind, is there to go on from.
+"""
+
+from dataclasses import dataclass
+
+from inat_ray.search.history import TrialHistory
+from inat_ray.search.records import EpochEnded
+from inat_ray.search.run_folder import RunFolder
+from inat_ray.search.run_log import RunLog
+from inat_ray.storage.place import Place
+
+
+@dataclass(frozen=True)
+class StartingPoint:
+    """Where a training goes on."""
+
+    epochs_done: int
+    checkpoint: Place | None
+
+
+BEGINNING = StartingPoint(epochs_done=0, checkpoint=None)
+
+
+def record_epoch(epoch: EpochEnded, *, run: RunFolder, log: RunLog) -> None:
+    """Appends an epoch to the log, and lets the checkpoint of the one before it go."""
+    before = newest_epoch(log.history.trials[epoch.trial_id])
+    log.append(epoch)
+    if before is not None and before.checkpoint not in (None, epoch.checkpoint):
+        log.then((run.shared / str(before.checkpoint)).remove)
+
+
+def drop_checkpoints(trial_id: str, *, run: RunFolder, log: RunLog) -> None:
+    """Of a trial that is over and is not gone on with; thousands of them would fill a disk."""
+    log.then((run.checkpoints / trial_id).remove)
+
+
+def starting_point(trial: TrialHistory | None, *, run: RunFolder) -> StartingPoint:
+    """After the last epoch in the log; the beginning where its checkpoint is gone."""
+    newest = newest_epoch(trial)
+    if newest is None or newest.checkpoint is None:
+        return BEGINNING
+    place = run.shared / newest.checkpoint
+    return StartingPoint(newest.epoch, place) if place.is_whole_zip() else BEGINNING
+
+
+def newest_epoch(trial: TrialHistory | None) -> EpochEnded | None:
+    return trial.epochs[-1] if trial is not None and trial.epochs else None
