@@ -209,7 +209,8 @@ def _may_have_several_nodes() -> bool:
     """Whether a trial may go on on another node than it began on."""
     config = _autoscaler()
     if config is not None:
-        return bool(config.get("max_workers") != 0)
+        workers: int = config.get("max_workers", UNBOUNDED)
+        return workers > 0
     return sum(node["Alive"] for node in ray.nodes()) > 1
 
 

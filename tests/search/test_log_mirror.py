@@ -72,7 +72,7 @@ def test_another_process_brings_what_the_first_could_not(run):
 def test_a_folder_that_is_behind_its_storage_is_refused(run):
     first = mirror(run, LINES[:5])
     first.close()
-    with pytest.raises(UserError, match="5 records, and the run's own folder 3: .*--resume s3://"):
+    with pytest.raises(UserError, match=r"5 records, and the run's own folder 3: .*--resume s3://"):
         mirror(run, LINES[:3])
 
 

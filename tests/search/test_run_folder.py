@@ -80,7 +80,7 @@ def test_a_run_knows_its_storage_wherever_its_folder_is_moved(kept, tmp_path):
 def test_a_run_in_the_storage_is_not_replaced_by_accident(kept, tmp_path):
     create_run(tmp_path / "here" / "a", kept, overwrite=False)
     check_storage(tmp_path / "there" / "b", kept, overwrite=False)
-    with pytest.raises(UserError, match="/a: holds a run already.*--overwrite"):
+    with pytest.raises(UserError, match=r"/a: holds a run already.*--overwrite"):
         check_storage(tmp_path / "there" / "a", kept, overwrite=False)
     check_storage(tmp_path / "there" / "a", kept, overwrite=True)
 
