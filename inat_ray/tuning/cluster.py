@@ -209,9 +209,8 @@ def _may_have_several_nodes() -> bool:
     """Whether a trial may go on on another node than it began on."""
     config = _autoscaler()
     if config is not None:
-        workers: int = config.get("max_workers", UNBOUNDED)
-        return workers > 0
-    return sum(node["Alive"] for node in ray.nodes()) > 1
+        return bool(config.get("max_workers", UNBOUNDED))
+    return len([node for node in ray.nodes() if node["Alive"]]) > 1
 
 
 def _autoscaler() -> dict[str, Any] | None:
