@@ -157,8 +157,8 @@ class ResnetConfig(Settings):
     kind: Literal["resnet"]
     backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"] = "resnet50"
     weights: str = "imagenet1k_v2"
-    """imagenet1k_v2, imagenet1k_v1 (both fetched once), none, or the path of a state dict: .pth
-    or .safetensors."""
+    """imagenet1k_v2, imagenet1k_v1 (both fetched once), none, or the path of a state dict, .pth
+    or .safetensors; also in a bucket (s3://...). On a cluster the driver's file is enough."""
     freeze: FreezeConfig = FreezeConfig()
     dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout before the output layer."""

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import pickle
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import ResnetConfig
+from inat_ray.storage.place import Place, StorageError, is_address
 
 if TYPE_CHECKING:
     from torchvision.models import WeightsEnum
@@ -56,11 +58,13 @@ def read_weights(config: ResnetConfig, *, progress: bool = False) -> Weights:
 
         entry = get_weight(f"{CLASS_OF_WEIGHTS[config.backbone]}.{config.weights.upper()}")
         return _read(fetch(entry, progress=progress))
+    if is_address(config.weights):
+        return _read_stored(config.weights)
     path = Path(config.weights).expanduser()
     if not path.is_file():
         raise UserError(
             f"model.weights: {config.weights}: there is no such file;"
-            " imagenet1k_v2, imagenet1k_v1, none or a path are allowed"
+            " imagenet1k_v2, imagenet1k_v1, none, a path or an address (s3://...) are allowed"
         )
     return _read(path)
 
@@ -103,6 +107,20 @@ def _check_digits(path: Path, digits: str, _size: int) -> None:
             f"model.weights: {path}: is damaged: its SHA-256 begins with {found[: len(digits)]}"
             f" instead of {digits}; remove it, and it will be fetched again"
         )
+
+
+@lru_cache(maxsize=1)
+def _read_stored(address: str) -> Weights:
+    """From a bucket; once a process, for trial after trial begins with them."""
+    place = Place.at(address)
+    try:
+        content = place.read()
+    except (OSError, StorageError) as error:
+        raise UserError(f"model.weights: {place}: cannot be read: {error}") from None
+    with tempfile.TemporaryDirectory(prefix="inat_ray-weights-") as folder:
+        path = Path(folder) / place.last_name
+        path.write_bytes(content)
+        return _read(path)
 
 
 def _read(path: Path) -> Weights:

@@ -20,7 +20,8 @@ from inat_ray.storage.place import Place, checked_storage, is_address
 STORAGE = "storage"
 """The file with the address of a run's place in the storage."""
 
-MODEL, EXPERIMENT, CHECKPOINTS = "best.safetensors", "experiment.yaml", "checkpoints"
+MODEL, EXPERIMENT = "best.safetensors", "experiment.yaml"
+CHECKPOINTS, WEIGHTS = "checkpoints", "weights"
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,7 @@ def _fetch(address: str, path: Path | None) -> Path:
     partial = path.with_name(f".{path.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     for name in storage.names():
-        if not name.startswith((CHECKPOINTS, SEGMENTS, WRITER)):
+        if not name.startswith((CHECKPOINTS, SEGMENTS, WRITER, WEIGHTS)):
             _write(partial / name, (storage / name).read())
     _write(partial / RunFolder(path).log.name / EVENTS, b"".join(read_lines(storage)))
     _write(partial / STORAGE, storage.address.encode())

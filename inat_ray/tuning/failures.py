@@ -4,10 +4,14 @@ from inat_ray.search.records import TrialState
 
 OUT_OF_MEMORY = (
     "OutOfMemoryError",  # of torch on GPUs, and of Ray, which ends processes before the system does
+    "NODE_OUT_OF_MEMORY",  # the same of Ray, where it names no error
     "MemoryError",
     "not enough memory: you tried to allocate",  # of torch on CPUs
     "can't allocate memory",
 )
+TRACEBACK = "Traceback (most recent call last)"
+"""In the text of every error that code raised; what Ray itself says of a process has none."""
+
 LOST = (
     "ActorDiedError",
     "ActorUnavailableError",
@@ -16,7 +20,7 @@ LOST = (
     "StorageError",  # of ours: the place of the checkpoints does not answer
     "NoRoomError",  # the node has no room for the pack, and will get no further trial
 )
-"""Signs of a process that died, or could not go on, through no fault of its configuration."""
+"""Raised within a trial, whose processes are several, or whose node is at fault."""
 DISK_FULL = (
     "the disk is full; what was recorded is safe, and the run can be resumed once there is room"
 )
@@ -28,10 +32,10 @@ def state_after_error(text: str, *, may_go_on: bool) -> tuple[TrialState, str]:
     A process that died says nothing of the configuration: the trial goes on (`interrupted`) from
     its last epoch, unless that has been tried often enough. Nor does a disk that is full.
     """
-    reason = _last_line(text) or "the trial's process died"
+    reason = _reason(text)
     if _is_any(OUT_OF_MEMORY, text):
         return "out_of_memory", reason
-    if is_disk_full(text) or (not text or _is_any(LOST, text)):
+    if is_disk_full(text) or TRACEBACK not in text or _is_any(LOST, text):
         return ("interrupted" if may_go_on else "failed"), reason
     return "failed", reason
 
@@ -44,7 +48,9 @@ def _is_any(signs: tuple[str, ...], text: str) -> bool:
     return any(sign in text for sign in signs)
 
 
-def _last_line(text: str) -> str:
-    """The error's own sentence."""
+def _reason(text: str) -> str:
+    """The error's own sentence; of Ray's, the first of many."""
     lines = [line for line in text.splitlines() if line.strip()]
-    return lines[-1].strip() if lines else ""
+    if not lines:
+        return "the trial's process died"
+    return lines[-1].strip() if TRACEBACK in text else lines[-1].strip().partition(". ")[0]

@@ -20,10 +20,10 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from inat_ray.config.experiment import DataConfig
+from inat_ray.config.experiment import DataConfig, Experiment, ResnetConfig
 from inat_ray.data.dataset import DataSet
 from inat_ray.data.pack import NoRoomError, Supply, reopen_pack
-from inat_ray.search.run_folder import RunFolder
+from inat_ray.search.run_folder import WEIGHTS, RunFolder
 
 PART = 32 * 2**20
 """Bytes that are sent at a time."""
@@ -110,6 +110,25 @@ def provisioned(data: DataSet, *, run: RunFolder, tell: Callable[[str], None]) -
     finally:
         care.end()
         ray.kill(actor)
+
+
+def with_reachable_weights(experiment: Experiment, *, run: RunFolder) -> Experiment:
+    """The experiment for other nodes: weights that are a file here are a copy in the storage there.
+
+    Named by its content, so that it is brought there once.
+    """
+    model, storage = experiment.model, run.storage
+    if storage is None or not isinstance(model, ResnetConfig):
+        return experiment
+    path = Path(model.weights).expanduser()
+    if not path.is_file():
+        return experiment
+    content = path.read_bytes()
+    copy = storage / WEIGHTS / f"{hashlib.sha256(content).hexdigest()[:16]}{path.suffix}"
+    if not copy.exists():
+        copy.write(content)
+    there = model.model_copy(update={"weights": copy.address})
+    return experiment.model_copy(update={"model": there})
 
 
 class NodeCare:

@@ -32,6 +32,7 @@ from inat_ray.search.run_log import RunLog
 from inat_ray.tuning.checkpoints import drop_checkpoints, record_epoch
 from inat_ray.tuning.cluster import UNBOUNDED, Slots, TrialResources, trial_resources
 from inat_ray.tuning.failures import DISK_FULL, is_disk_full, state_after_error
+from inat_ray.tuning.provision import with_reachable_weights
 from inat_ray.tuning.trial import Trial, TrialContext
 
 
@@ -46,7 +47,7 @@ def run_agenda(
     """
     resources = trial_resources(experiment)
     context = TrialContext(
-        experiment=experiment,
+        experiment=with_reachable_weights(experiment, run=run),
         data=data,
         shared=run.shared,
         resources=resources,

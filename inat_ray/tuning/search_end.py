@@ -14,6 +14,7 @@ from inat_ray.search.study import winning_trial
 from inat_ray.training.checkpoint import load_model
 from inat_ray.tuning.checkpoints import starting_point
 from inat_ray.tuning.look import look_at_test
+from inat_ray.tuning.provision import with_reachable_weights
 from inat_ray.tuning.record import record_training, training_job
 from inat_ray.tuning.result import Result, look_result, search_result, training_result
 from inat_ray.tuning.winner import train_winner
@@ -76,7 +77,8 @@ def _train(
     log: RunLog,
 ) -> TrialHistory:
     trial_id = known.trial_id if known else _new_name(log.history)
-    job = training_job(winner, data=data, run=run, name=trial_id)
+    reachable = with_reachable_weights(winner, run=run)
+    job = training_job(reachable, data=data, run=run, name=trial_id)
     start = starting_point(known, run=run)
     return record_training(
         train_winner(job, run=run, start=start),

@@ -13,6 +13,7 @@ from inat_ray.config.experiment import Experiment, ResnetConfig
 from inat_ray.models.build import build_model, check_weights
 from inat_ray.models.resnet import build_resnet
 from inat_ray.models.weights import IMAGENET_MEAN, fetch, read_weights
+from inat_ray.storage.place import Place
 
 
 def config(weights: object, backbone: str = "resnet18") -> ResnetConfig:
@@ -61,6 +62,15 @@ def test_a_file_that_knows_its_normalisation_brings_it(state, tmp_path):
     save_file(state, tmp_path / "w.safetensors", metadata=about)
     weights = read_weights(config(tmp_path / "w.safetensors"))
     assert (weights.mean, weights.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+
+
+def test_weights_are_read_from_a_bucket_too(state, tmp_path, bucket):
+    place = Place.at(bucket) / "w.safetensors"
+    save_file(state, tmp_path / "w.safetensors")
+    place.write((tmp_path / "w.safetensors").read_bytes())
+    assert read_weights(config(place.address)).state.keys() == state.keys()
+    with pytest.raises(UserError, match=r"model\.weights: s3://.*none\.pth: cannot be read"):
+        read_weights(config((Place.at(bucket) / "none.pth").address))
 
 
 class Attack:

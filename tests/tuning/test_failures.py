@@ -26,12 +26,31 @@ def test_a_process_that_died_lets_the_trial_go_on_but_not_forever():
     assert state_after_error(DIED, may_go_on=False) == ("failed", DIED)
 
 
+OF_A_CLUSTER = """Failure # 1 (occurred at 2026-11-23_14-12-29)
+The actor died unexpectedly before finishing this task.
+\tip: 10.77.0.12
+The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit
+"""
+
+
+def test_what_ray_says_of_a_dead_process_is_known_without_the_errors_name():
+    state, reason = state_after_error(OF_A_CLUSTER.replace("\nexit", " exit"), may_go_on=True)
+    assert state == "interrupted"
+    assert reason == "The actor is dead because its worker process has died"
+
+
+def test_what_ray_ends_for_want_of_memory_is_out_of_memory():
+    text = OF_A_CLUSTER.replace("SYSTEM_ERROR", "NODE_OUT_OF_MEMORY")
+    assert state_after_error(text, may_go_on=True)[0] == "out_of_memory"
+
+
 def test_a_process_that_never_came_up_has_no_traceback():
     assert state_after_error("", may_go_on=True) == ("interrupted", "the trial's process died")
 
 
 def test_an_error_of_the_training_fails_the_trial():
-    assert state_after_error("x\nValueError: no\n", may_go_on=True) == ("failed", "ValueError: no")
+    text = "Traceback (most recent call last):\n  File x\nValueError: no\n"
+    assert state_after_error(text, may_go_on=True) == ("failed", "ValueError: no")
 
 
 def test_a_full_disk_is_no_fault_of_the_trial():
