@@ -35,6 +35,10 @@ Reason = Literal["trials", "points", "epochs", "time", "target"]
 """What ended a search: the budget that was spent, or a space without an untried point."""
 
 
+TrialId = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
+"""Folders are named by it."""
+
+
 class Record(BaseModel):
     """A line of the log. `time` is in seconds since 1970."""
 
@@ -85,7 +89,7 @@ class TrialStarted(Record):
     """Written when the trial is suggested: it may wait for a process then."""
 
     kind: Literal["trial_started"] = "trial_started"
-    trial_id: str
+    trial_id: TrialId
     purpose: Purpose = "search"
     seed: int
     parameters: dict[str, JSON]
@@ -98,7 +102,7 @@ class EpochEnded(Record):
     """Metrics after `epoch` (counted from 1). Losses carry no label smoothing on validation."""
 
     kind: Literal["epoch_ended"] = "epoch_ended"
-    trial_id: str
+    trial_id: TrialId
     epoch: int
     train_loss: float
     train_accuracy: float
@@ -118,20 +122,20 @@ class TrialPaused(Record):
     """At a rung: the trial goes on only if it is promoted."""
 
     kind: Literal["trial_paused"] = "trial_paused"
-    trial_id: str
+    trial_id: TrialId
 
 
 class TrialResumed(Record):
     """A trial that was paused or cut off goes on after `epochs`; later epochs are void."""
 
     kind: Literal["trial_resumed"] = "trial_resumed"
-    trial_id: str
+    trial_id: TrialId
     epochs: int
 
 
 class TrialEnded(Record):
     kind: Literal["trial_ended"] = "trial_ended"
-    trial_id: str
+    trial_id: TrialId
     state: TrialState
     error: str | None = None
 

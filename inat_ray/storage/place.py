@@ -65,6 +65,9 @@ class Place:
         return cls(str(Path(address).expanduser().resolve()))
 
     def __truediv__(self, name: str) -> "Place":
+        """Raises UserError where the name, which may be a stranger's, leads out of this place."""
+        if name.startswith("/") or ".." in name.split("/"):
+            raise UserError(f"{self}: {name} leads out of it")
         return Place(self.root, f"{self.name}/{name}" if self.name else name)
 
     def __str__(self) -> str:

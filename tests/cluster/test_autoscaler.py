@@ -1,4 +1,4 @@
-"""What a sweep asks of Ray's autoscaler, the real one, whose nodes are processes of this machine."""
+"""What a sweep asks of Ray's autoscaler: the real one, whose nodes are processes here."""
 
 import os
 import subprocess
@@ -76,9 +76,9 @@ def test_waiting_trials_bring_all_workers_that_are_allowed_and_no_more_and_idle_
     watcher.start()
     assert most == [0]
     settings = [word for line in (*SETTINGS, "search.trials=6") for word in ("--set", line)]
+    where = ["--data", "photos", "--out", "run", "--storage-path", "share", "--address", "auto"]
     done = subprocess.run(
-        [sys.executable, "-m", "inat_ray.sweep", "--data", str(tmp_path / "photos"), "--address"]
-        + ["auto", "--out", "run", "--storage-path", str(tmp_path / "share"), *settings],
+        [sys.executable, "-m", "inat_ray.sweep", *where, *settings],
         cwd=tmp_path,
         env={**os.environ, "HOME": str(tmp_path)},
         capture_output=True,
