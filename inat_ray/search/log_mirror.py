@@ -26,6 +26,10 @@ WRITER = "log/writer"
 SECONDS_A_SEGMENT = 0.5
 """At least, so that a day of short trials leaves thousands of objects and no million."""
 
+SECONDS_BETWEEN_LOOKS = 5.0
+"""How often the storage is asked for something while there is nothing to bring: trials that wait
+for it to take their checkpoints make no records, and the user would hear nothing."""
+
 MOST_SEGMENTS = 1000
 """More than that are made one, which a run that is resumed reads in one go."""
 
@@ -144,17 +148,20 @@ class LogMirror:
     def _wait(self) -> bool:
         """Returns when there is something to do; False where nothing will be."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._actions or self._closing)
-            return bool(self._waiting or self._actions)
+            self._changed.wait_for(
+                lambda: self._waiting or self._actions or self._closing,
+                timeout=SECONDS_BETWEEN_LOOKS,
+            )
+            return bool(self._waiting or self._actions) or not self._closing
 
     def _write(self) -> None:
         """What waits, as one segment. That stays the same however often it is tried."""
         lines = self._waiting[:]
-        if not lines:
-            return
-        segment = Segment(self.written, self.written + len(lines))
         with self._told_if_slow():
             self._check_mark()
+            if not lines:
+                return
+            segment = Segment(self.written, self.written + len(lines))
             (self._run / segment.name).write(b"".join(lines))
             self._segments += 1
             if self._segments > MOST_SEGMENTS:

@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -42,6 +43,9 @@ KIND = "accelerator_type:"
 
 SECONDS_BETWEEN_LOOKS = 1.0
 """How often is looked for nodes that have joined or gone."""
+
+SECONDS_TO_ANSWER = 10.0
+"""For a cluster that is to be joined."""
 
 UNBOUNDED = 4096
 """Nodes of a type for which a cluster file has no limit."""
@@ -126,18 +130,35 @@ def ray_session(*, verbose: bool, address: str | None = None) -> Iterator[None]:
     level = logging.INFO if verbose else logging.CRITICAL
     for name in ("ray", "ray.tune", "ray.data", "ray.train"):
         logging.getLogger(name).setLevel(level)
+    given = f"--address {address}" if address else f"RAY_ADDRESS {os.environ.get('RAY_ADDRESS')}"
+    _check_reachable(address or os.environ.get("RAY_ADDRESS") or "auto", given=given)
     try:
         ray.init(
             address=address, include_dashboard=False, log_to_driver=verbose, logging_level=level
         )
     except (ConnectionError, AuthenticationError) as error:
-        wanted = f"--address {address}" if address else f"RAY_ADDRESS {os.environ['RAY_ADDRESS']}"
         why = str(error).strip().partition("\n")[0]
-        raise UserError(f"{wanted}: no Ray cluster there that lets us in: {why}") from None
+        raise UserError(f"{given}: no Ray cluster there that lets us in: {why}") from None
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str, *, given: str) -> None:
+    """Raises UserError at once where nothing listens; Ray itself would try for minutes."""
+    if address in ("auto", "local"):
+        return
+    host, _, port = address.rpartition(":")
+    if "://" in address or not port.isdigit():
+        raise UserError(
+            f"{given}: is no address of a cluster; auto or HOST:PORT is allowed, the port that"
+            " `ray start --port` was given (6379 if none)"
+        )
+    try:
+        socket.create_connection((host, int(port)), timeout=SECONDS_TO_ANSWER).close()
+    except OSError as error:
+        raise UserError(f"{given}: nothing answers there: {error}") from None
 
 
 def trial_resources(experiment: Experiment) -> TrialResources:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from inat_ray.search.history import History
-from inat_ray.search.records import AnyRecord, EpochEnded, TrialEnded, TrialResumed, TrialStarted
+from inat_ray.search.records import AnyRecord, EpochEnded, TrialEnded, TrialResumed
 from inat_ray.search.run_log import read_records
 from tests.cluster.hosts import Hosts
 
@@ -133,10 +133,6 @@ class Sweep:
     def lost(self) -> Iterator[TrialEnded]:
         """The endings of trials that went on later."""
         return (r for r in self.records() if isinstance(r, TrialEnded) and r.state == "interrupted")
-
-    def starts(self) -> list[float]:
-        """When trials began."""
-        return [r.time for r in self.records() if isinstance(r, TrialStarted)]
 
     def nodes_with_the_pack(self) -> set[str]:
         """Addresses of those that were sent it."""

@@ -41,17 +41,21 @@ def figures() -> Callable[..., None]:
     """Notes what a fault cost."""
     rows: list[dict[str, Any]] = []
 
-    def note(fault: str, sweep: Sweep, since: float, affected: set[str]) -> None:
+    def note(
+        fault: str, sweep: Sweep, since: float, affected: set[str], recovered: float | None = None
+    ) -> None:
         back = [
             min(e.time for e in sweep.epochs() if e.trial_id == name and e.time > since)
             for name in affected
         ]
+        if recovered is not None:
+            back.append(recovered)
         rows.append(
             {
                 "fault": fault,
                 "trials hit": len(affected),
                 "epochs repeated": sum(sweep.repeated().values()),
-                "seconds to recover": round(max(back, default=since) - since, 1),
+                "seconds to recover": round(max(back) - since, 1) if back else None,
             }
         )
         FIGURES.parent.mkdir(parents=True, exist_ok=True)
@@ -120,13 +124,11 @@ def test_a_host_is_added(
     since = time.time()
     hosts.start("h3")
     sweep.wait(lambda: hosts.address("h3") in sweep.nodes_with_the_pack(), what="h3 as a node")
-    joined = time.time()
     sweep.wait(lambda: len(sweep.running()) == 3, seconds=60, what="a third trial")
+    joined = time.time()
     check(sweep, undisturbed)
     assert sweep.repeated() == {}
-    begun = [t for t in sweep.starts() if t > joined - 5]
-    figures("a host is added", sweep, since, set())
-    assert begun
+    figures("a host is added", sweep, since, set(), recovered=joined)
 
 
 def test_a_host_is_cut_off_and_comes_back(
@@ -203,6 +205,8 @@ def test_the_head_is_lost_with_its_disk(
     hosts.wipe("h1")
     hosts.start("h1")
     hosts.give("~/.aws/credentials", KEYS, ["h1"])
+    # The laptop remembers a head of that address, and would leave out the setup of the new one.
+    hosts.down(cluster, check=False)
     hosts.up(cluster)
     hosts.send(cluster, photographs)
     sweep.resume(bucket_server.run("head").address)

@@ -124,6 +124,19 @@ def test_while_the_storage_is_away_the_run_goes_on_and_the_user_is_told(object_s
     assert "answers again, after" in told[1]
 
 
+def test_a_storage_that_is_away_is_told_although_nothing_happens(object_store, monkeypatch):
+    """As all trials wait for it."""
+    monkeypatch.setattr(log_mirror, "SLOW", 0.2)
+    monkeypatch.setattr(log_mirror, "SECONDS_BETWEEN_LOOKS", 0.1)
+    told = threading.Event()
+    run = Place.at(object_store.bucket()) / "mine"
+    writer = mirror(run, tell=lambda _: told.set())
+    object_store.stop()
+    assert told.wait(timeout=20)
+    object_store.start()
+    writer.close()
+
+
 def test_a_storage_that_stays_away_ends_the_run_which_can_be_resumed(object_store, monkeypatch):
     monkeypatch.setattr(place_module, "PATIENCE", 0.1)
     writer = mirror(Place.at(object_store.bucket()) / "mine")
