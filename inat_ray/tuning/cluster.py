@@ -123,6 +123,8 @@ def ray_session(*, verbose: bool, address: str | None = None) -> Iterator[None]:
     Raises UserError where no cluster answers.
     """
     os.environ.update(QUIET)
+    given = f"--address {address}" if address else f"RAY_ADDRESS {os.environ.get('RAY_ADDRESS')}"
+    _check_reachable(address or os.environ.get("RAY_ADDRESS") or "auto", given=given)
     if ray.is_initialized():
         yield
         return
@@ -130,8 +132,6 @@ def ray_session(*, verbose: bool, address: str | None = None) -> Iterator[None]:
     level = logging.INFO if verbose else logging.CRITICAL
     for name in ("ray", "ray.tune", "ray.data", "ray.train"):
         logging.getLogger(name).setLevel(level)
-    given = f"--address {address}" if address else f"RAY_ADDRESS {os.environ.get('RAY_ADDRESS')}"
-    _check_reachable(address or os.environ.get("RAY_ADDRESS") or "auto", given=given)
     try:
         ray.init(
             address=address, include_dashboard=False, log_to_driver=verbose, logging_level=level

@@ -71,3 +71,58 @@ def test_evaluate_names_a_model_that_is_not_there(told, tmp_path):
     code, text = told("evaluate", tmp_path / "none.safetensors")
     assert code == 2
     assert "no such model" in text
+
+
+@pytest.mark.parametrize(
+    ("args", "reason"),
+    [
+        (["--storage-path", "ftp://host/runs"], "storage_path: ftp://host/runs: cannot be used"),
+        (["--storage-path", "s3://KEY:SECRET@bucket/runs"], "belong into the environment"),
+        (["--storage-path", "s3://no-such-bucket/runs"], "cannot be written to"),
+        (["--storage-path", "/proc/runs"], "cannot be written to"),
+    ],
+)
+@pytest.mark.parametrize("name", ["sweep", "train"])
+def test_a_storage_that_cannot_be_used_is_told_before_anything_starts(
+    told, name, args, reason, tmp_path, monkeypatch, running_store
+):
+    monkeypatch.chdir(tmp_path)
+    code, text = told(name, *args)
+    assert code == 2
+    assert reason in " ".join(text.split())
+    assert "SECRET" not in text
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("127.0.0.1:1", "nothing answers there"),
+        ("ray://127.0.0.1:10001", "auto or HOST:PORT is allowed"),
+        ("head", "auto or HOST:PORT is allowed"),
+    ],
+)
+def test_a_cluster_that_is_not_there_is_told_at_once(told, address, reason, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, text = told("sweep", "--address", address)
+    assert code == 2
+    assert f"--address {address}" in " ".join(text.split())
+    assert reason in " ".join(text.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["sweep", "train"])
+def test_the_environment_may_name_the_storage_and_the_run_says_so(
+    told, name, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("INAT_RAY_STORAGE_PATH", "ftp://host/runs")
+    code, text = told(name, "--out", tmp_path / "run")
+    assert code == 2
+    assert "ftp://host/runs: cannot be used" in " ".join(text.split())
+
+
+def test_a_run_that_is_in_no_storage_is_told(told, bucket, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, text = told("sweep", "--resume", f"{bucket}/runs/gone")
+    assert code == 2
+    assert "/runs/gone: holds no run" in text.replace("\n", "")
