@@ -90,8 +90,9 @@ class LogMirror:
         """
         self._run, self._tell = run, tell
         self._mark = uuid4().hex.encode()
-        (run / WRITER).write(self._mark)
-        known = segments_of(run)
+        with self._told_if_slow():
+            (run / WRITER).write(self._mark)
+            known = segments_of(run)
         self._segments, self.written = len(known), known[-1].end if known else 0
         if self.written > len(lines):
             raise UserError(

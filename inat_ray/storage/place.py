@@ -9,7 +9,6 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -113,9 +112,7 @@ class Place:
 
     def is_whole_zip(self) -> bool:
         """Whether a file is there and has an end: after a power failure a disk's may have none."""
-        if not self.exists():
-            return False
-        return not self.is_local or zipfile.is_zipfile(BytesIO(self.read()))
+        return zipfile.is_zipfile(self._path) if self.is_local else self.exists()
 
     def names(self) -> list[str]:
         """Of all files in the folder and below, relative to it, in order; none of no folder."""

@@ -31,7 +31,7 @@ def train_winner(job: Job, *, run: RunFolder, start: StartingPoint) -> Iterator[
 def _train_in_a_task(
     job: Job, resources: TrialResources, start: StartingPoint
 ) -> Iterator[TrainedEpoch]:
-    threads = resources.cpus if resources.gpus else _cpus_of_largest_node()
+    threads = resources.cpus if resources.gpus else max(resources.cpus, _cpus_of_largest_node())
     task: Any = ray.remote(_train).options(  # type: ignore[arg-type]
         num_cpus=threads, num_gpus=resources.gpus, num_returns="streaming", max_retries=0
     )
@@ -53,4 +53,5 @@ def _epochs(job: Job, engine: Engine, start: StartingPoint) -> Iterator[TrainedE
 
 
 def _cpus_of_largest_node() -> int:
-    return max(int(node["Resources"].get("CPU", 1)) for node in ray.nodes() if node["Alive"])
+    """Of those that are there: once idle workers have gone, perhaps a head without any."""
+    return max(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])
