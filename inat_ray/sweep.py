@@ -186,7 +186,8 @@ def _search(
     from inat_ray.tuning.session import begin, carry_on, run_search
 
     config, console = plan.experiment, options.console()
-    device = resolve_device(config.device)
+    # Of this process, for the look at the test set; a head may be without the workers' GPUs.
+    device = resolve_device("cpu" if config.device == "cpu" else "auto")
     begun = run.log.exists()
     with (
         told_of_interruption(console, run=run),

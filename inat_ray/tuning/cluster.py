@@ -195,13 +195,20 @@ def final_resources(experiment: Experiment) -> TrialResources:
 
 
 def gpus_of_worker(experiment: Experiment) -> float:
-    """One GPU where the cluster has any, unless the experiment says otherwise."""
+    """One GPU where the cluster has any, unless the experiment says otherwise.
+
+    Raises UserError where the experiment's device is a GPU, and there is none.
+    """
     if experiment.device == "cpu":
         return 0.0
     wanted = experiment.resources.gpus_per_worker
     if wanted is not None:
         return wanted
-    return 1.0 if any(node.gpus for node in _nodes()) else 0.0
+    if any(node.gpus for node in _nodes()):
+        return 1.0
+    if experiment.device == "cuda":
+        raise UserError("device: cuda: Ray sees no GPU in this cluster; allowed: cpu, or auto")
+    return 0.0
 
 
 class Slots:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from inat_ray.tuning.cluster import UNBOUNDED, Node, TrialResources, nodes_of_autoscaler
 
 
@@ -34,3 +36,26 @@ def test_an_autoscalers_nodes_count_before_they_are_there():
     assert places_for(nodes, cpus=1, gpus=1) == 3
     del config["max_workers"]
     assert nodes_of_autoscaler(config)[2].count == UNBOUNDED
+
+
+def test_of_several_kinds_of_gpus_only_those_asked_for_count():
+    config = {
+        "max_workers": 6,
+        "head_node_type": "head",
+        "available_node_types": {
+            "head": {"resources": {"CPU": 4}, "max_workers": 0},
+            "l4": {"resources": {"CPU": 4, "GPU": 1, "accelerator_type:L4": 1}, "max_workers": 3},
+            "h100": {"resources": {"CPU": 8, "GPU": 2, "accelerator_type:H100": 1}},
+        },
+    }
+    nodes = nodes_of_autoscaler(config)
+    assert places_for(nodes, cpus=1, gpus=1) == 3 + 2 * 6
+    assert places_for(nodes, cpus=1, gpus=1, kind="L4") == 3
+    assert places_for(nodes, cpus=1, gpus=1, kind="A100") == 0
+
+
+def test_a_bound_on_trials_at_once_holds_however_many_nodes_there_are():
+    nodes = [Node(cpus=8, gpus=0)] * 4
+    wanted = TrialResources(workers=3, cpus=2, gpus=0.0)
+    assert wanted.slots_on(nodes) == 5
+    assert replace(wanted, most=2).slots_on(nodes) == 2

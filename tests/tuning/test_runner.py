@@ -273,6 +273,20 @@ def test_more_workers_than_the_cluster_holds_are_refused(data_folder, small_sett
         trial_resources(experiment)
 
 
+def test_a_device_that_no_node_has_is_refused(data_folder, small_settings):
+    experiment = small_experiment(data_folder, small_settings, "device=cuda")
+    if ray.cluster_resources().get("GPU"):
+        pytest.skip("this machine has GPUs")
+    with pytest.raises(UserError, match="device: cuda: Ray sees no GPU in this cluster"):
+        trial_resources(experiment)
+
+
+def test_a_kind_of_gpu_that_no_node_has_is_refused(data_folder, small_settings):
+    experiment = small_experiment(data_folder, small_settings, "resources.accelerator_type=L4")
+    with pytest.raises(UserError, match=r"of the kind L4 wanted.*has room for 0"):
+        trial_resources(experiment)
+
+
 def test_a_gpu_asked_for_where_there_is_none_is_refused(data_folder, small_settings):
     experiment = small_experiment(data_folder, small_settings, "resources.gpus_per_worker=1")
     if ray.cluster_resources().get("GPU"):
