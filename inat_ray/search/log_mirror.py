@@ -143,7 +143,7 @@ class LogMirror:
                 self._act()
                 if not self._closing:
                     time.sleep(max(0.0, begun + SECONDS_A_SEGMENT - time.monotonic()))
-        except (RunFailedError, OSError) as error:
+        except Exception as error:  # whatever it is, `_check` raises it where somebody hears it
             self._error = error
 
     def _wait(self) -> bool:

@@ -163,7 +163,10 @@ def run_here(run: str, path: Path | None = None) -> Path:
     if is_address(run) or (Path(run) / SEGMENTS).is_dir():
         return _fetch(run, path)
     if path is not None:
-        raise UserError(f"--out: {run} goes on where it is; --out is for a run from its storage")
+        raise UserError(
+            f"--out: has no place beside --resume or --extend of a folder, {run}; it is for a run"
+            " that is brought from its storage"
+        )
     return Path(run)
 
 

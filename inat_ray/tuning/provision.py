@@ -45,12 +45,12 @@ class PackServer:
         self._path = path
         self._received: dict[str, int] = {}
 
-    def part(self, number: int, node: str) -> tuple[bytes, bytes]:
-        """(content, SHA-256) of a part, from 0, for a node of that name."""
+    def part(self, start: int, size: int, node: str) -> tuple[bytes, bytes]:
+        """(content, SHA-256) of `size` bytes from `start` on, for a node of that name."""
         with self._path.open("rb") as file:
-            file.seek(number * PART)
-            content = file.read(PART)
-        self._received[node] = number * PART + len(content)
+            file.seek(start)
+            content = file.read(size)
+        self._received[node] = start + len(content)
         return content, hashlib.sha256(content).digest()
 
     def received(self) -> dict[str, int]:
@@ -74,14 +74,12 @@ class FromServer:
                 f"data.cache: {path.parent}: has {free / 1e6:.0f} MB free,"
                 f" the pack needs {self.size / 1e6:.0f}"
             )
-        parts = range(-(-self.size // PART))
         node = this_node()
-        coming = self.server.part.remote(0, node)
+        coming = self.server.part.remote(0, PART, node)
         with path.open("wb") as file:
-            for number in parts:
+            while file.tell() < self.size:
                 content, digest = ray.get(coming)
-                if number + 1 in parts:
-                    coming = self.server.part.remote(number + 1, node)
+                coming = self.server.part.remote(file.tell() + PART, PART, node)
                 assert hashlib.sha256(content).digest() == digest
                 file.write(content)
             assert file.tell() == self.size

@@ -26,6 +26,12 @@ pytestmark = [
 
 PARAMETERS = "search.parameters.recipe.lr={values: [0.001, 0.003]}"
 
+GRID = (
+    "search.method=grid",
+    "search.parameters.seed={values: [5, 3]}",
+    "search.early_stopping={kind: none}",
+)
+
 
 @pytest.fixture
 def data(data_folder, small_settings) -> DataSet:
@@ -60,9 +66,7 @@ def grid(data_folder, small_settings, ray_instance, tmp_path_factory) -> tuple[H
     experiment = small_experiment(
         data_folder,
         small_settings,
-        "search.method=grid",
-        "search.parameters.seed={values: [5, 3]}",
-        "search.early_stopping={kind: none}",
+        *GRID,
     )
     folder = tmp_path_factory.mktemp("grid") / "run"
     return search(experiment, open_dataset(experiment.data), folder)
@@ -94,9 +98,7 @@ def test_a_search_that_was_interrupted_goes_on_and_can_be_extended(
     experiment = small_experiment(
         data_folder,
         small_settings,
-        "search.method=grid",
-        "search.parameters.seed={values: [5, 3]}",
-        "search.early_stopping={kind: none}",
+        *GRID,
         "search.trials=3",
     )
     space = search_space(experiment)
@@ -127,9 +129,7 @@ def test_a_search_goes_on_on_another_machine_from_its_storage(
     experiment = small_experiment(
         data_folder,
         small_settings,
-        "search.method=grid",
-        "search.parameters.seed={values: [5, 3]}",
-        "search.early_stopping={kind: none}",
+        *GRID,
         f"resources.storage_path={bucket}/runs",
     )
     space = search_space(experiment)
