@@ -335,8 +335,8 @@ def launched(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
     `cluster` is the file as Ray has filled it in; the rest is AWS's own account of what it has.
     """
-    boto3 = pytest.importorskip("boto3")
-    moto = pytest.importorskip("moto")
+    import boto3
+    import moto
     from ray.autoscaler._private.aws import config, utils
     from ray.autoscaler._private.commands import _bootstrap_config
     from ray.autoscaler._private.providers import _get_node_provider
@@ -349,6 +349,7 @@ def launched(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"moto|boto")
         for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
             patch.setenv(key, "testing")
+        patch.delenv("AWS_ENDPOINT_URL", raising=False)  # of the suite's object store
         patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))  # for the key of the nodes
         iam = boto3.client("iam")
         for profile in ("inat-ray-head", "inat-ray-worker"):
