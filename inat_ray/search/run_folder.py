@@ -131,6 +131,11 @@ def check_storage(path: Path, experiment: Experiment, *, overwrite: bool) -> Non
     if (address := experiment.resources.storage_path) is None:
         return
     place = checked_storage(address) / path.name
+    if place.is_local and Path(str(place)) == path.resolve():
+        raise UserError(
+            f"resources.storage_path: {place}: is the run's own folder, which is on this machine's"
+            " disk; choose an --out that is elsewhere, such as runs/..."
+        )
     if not overwrite and (place / EXPERIMENT).exists():
         raise UserError(
             f"resources.storage_path: {place}: holds a run already; choose another --out, whose"
@@ -180,6 +185,7 @@ def _fetch(address: str, path: Path | None) -> Path:
             f"{path}: holds a run already; --resume {path} goes on with it here,"
             " and another --out takes the one from the storage"
         )
+    check_free(path, overwrite=False)
     partial = path.with_name(f".{path.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     for name in storage.names():

@@ -129,3 +129,20 @@ def test_a_folder_is_gone_on_with_where_it_is(tmp_path):
     assert run_here(str(tmp_path)) == tmp_path
     with pytest.raises(UserError, match="--out"):
         run_here(str(tmp_path), tmp_path / "else")
+
+
+def test_a_run_is_not_kept_in_its_own_folder(tmp_path):
+    """Which would be emptied to make room for it."""
+    experiment = Experiment(resources={"storage_path": str(tmp_path)})
+    with pytest.raises(UserError, match="is the run's own folder"):
+        check_storage(tmp_path / "run", experiment, overwrite=False)
+
+
+def test_a_run_is_not_fetched_into_a_folder_of_other_files(kept, tmp_path):
+    run = create_run(tmp_path / "a", kept, overwrite=False)
+    with RunLog(run.log, storage=run.storage) as log:
+        log.append(RUN)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "thesis.txt").write_text("years of work")
+    with pytest.raises(UserError, match="holds files that are no run"):
+        run_here(run.storage.address, tmp_path / "b")
