@@ -75,6 +75,8 @@ class FakeNodes(AutoscalingCluster):
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AutoscalingCluster]:
     """A head without CPUs, as in cluster.yaml, and workers of one CPU."""
     (tmp_path / "token").write_text(secrets.token_hex(32))
+    # `ray` is called by its name, and the environment of these tests need not be activated.
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
     types: dict[str, Any] = {
