@@ -87,14 +87,20 @@ def check(sweep: Sweep, undisturbed: Curves) -> None:
     assert sweep.free_again()
 
 
+def trials_on(hosts: Hosts, host: str) -> list[int]:
+    """Processes that train at this moment; between two epochs none does."""
+    return [pid for pid, line in hosts.processes(host).items() if TRIAL.match(line)]
+
+
 def test_a_trials_process_is_killed(
     hosts: Hosts, cluster: Path, undisturbed: Curves, figures: Callable[..., None]
 ) -> None:
     sweep = Sweep.start(hosts, "process")
     sweep.wait_for_epochs(MIDDLE)
-    pid = next(pid for pid, line in hosts.processes("h2").items() if TRIAL.match(line))
+    training: list[int] = []
+    sweep.wait(lambda: training.extend(trials_on(hosts, "h2")) or training, what="a trial on h2")
     since = time.time()
-    os.kill(pid, signal.SIGKILL)
+    os.kill(training[0], signal.SIGKILL)
     check(sweep, undisturbed)
     hit = {ending.trial_id for ending in sweep.lost()}
     assert len(hit) == 1
