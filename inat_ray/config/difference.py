@@ -12,11 +12,16 @@ run checks that its images are the same."""
 
 def differences(before: Experiment, now: Experiment) -> list[str]:
     """'recipe.lr: 0.01 before, 0.02 now' for each setting that changes what is trained."""
-    old, new = (dict(_flat(e.model_dump(mode="json"))) for e in (before, now))
+    return [f"{key}: {old} before, {new} now" for key, old, new in changes(before, now)]
+
+
+def changes(one: Experiment, other: Experiment) -> list[tuple[str, str, str]]:
+    """(setting, its value in one, in the other) where they differ in what is trained."""
+    ours, theirs = (dict(_flat(e.model_dump(mode="json"))) for e in (one, other))
     return [
-        f"{key}: {_shown(old, key)} before, {_shown(new, key)} now"
-        for key in sorted({*old, *new})
-        if _shown(old, key) != _shown(new, key) and not key.startswith(OF_THE_MACHINE)
+        (key, _shown(ours, key), _shown(theirs, key))
+        for key in sorted({*ours, *theirs})
+        if _shown(ours, key) != _shown(theirs, key) and not key.startswith(OF_THE_MACHINE)
     ]
 
 

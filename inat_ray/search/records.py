@@ -114,6 +114,8 @@ class EpochEnded(Record):
     """The whole epoch, evaluation included."""
     images_per_second: float
     """Training images over the seconds of the training part."""
+    peak_memory: int | None = None
+    """Most bytes during the epoch: of the GPU's memory, or of the process's on a CPU."""
     checkpoint: str | None = None
     """Relative to the run folder; written before this record. Gone when the trial is over."""
 

@@ -71,6 +71,10 @@ class RunFolder:
         return self.path / "result.json"
 
     @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    @property
     def model(self) -> Path:
         """On this machine; see `fetch_model`."""
         return self.path / MODEL

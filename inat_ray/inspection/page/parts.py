@@ -54,9 +54,18 @@ def missing(text: str) -> Markup:
 
 
 def facts(pairs: Sequence[tuple[str, str | Markup]]) -> Markup:
-    """Names and values, one pair a line."""
+    """Names and values."""
+    return _pairs(pairs, kind="facts")
+
+
+def key_figures(pairs: Sequence[tuple[str, str | Markup]]) -> Markup:
+    """The same, for the few that are read first."""
+    return _pairs(pairs, kind="facts figures")
+
+
+def _pairs(pairs: Sequence[tuple[str, str | Markup]], *, kind: str) -> Markup:
     rows = (Markup("<div><dt>{}</dt><dd>{}</dd></div>").format(*pair) for pair in pairs)
-    return Markup('<dl class="facts">{}</dl>').format(Markup("").join(rows))
+    return Markup('<dl class="{}">{}</dl>').format(kind, Markup("").join(rows))
 
 
 def table(
@@ -67,7 +76,11 @@ def table(
     sortable: bool = True,
 ) -> Markup:
     """A table whose columns sort by a click or a key; wide ones scroll by themselves."""
-    heads = Markup("").join(_head(title, sortable=sortable) for title in columns)
+    numeric = [all(_is_number(row[i]) for row in rows) for i in range(len(columns))]
+    heads = Markup("").join(
+        _head(title, sortable=sortable, numeric=right)
+        for title, right in zip(columns, numeric, strict=True)
+    )
     body = Markup("").join(
         Markup("<tr>{}</tr>").format(Markup("").join(map(_cell, row))) for row in rows
     )
@@ -92,8 +105,12 @@ def picture(content: bytes, *, alt: str, caption: str = "", kind: str = "png") -
     ).format(address, alt, below)
 
 
-def plot(figure: go.Figure, *, label: str, caption: str = "", height: int = 420) -> Markup:
+def plot(
+    figure: go.Figure, *, label: str, caption: str = "", height: int = 420, least_width: int = 0
+) -> Markup:
     """A Plotly figure. `label` says in words what it shows, for those who do not see it.
+
+    Height and width are in pixels; a page that is narrower than `least_width` scrolls the plot.
 
     Fonts, background and grid come from the page's theme; colours of the data are the figure's.
     """
@@ -103,16 +120,21 @@ def plot(figure: go.Figure, *, label: str, caption: str = "", height: int = 420)
     text = json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")
     below = Markup("<figcaption>{}</figcaption>").format(caption) if caption else ""
     return Markup(
-        '<figure class="plot"><div class="drawing" style="height:{height}px"'
-        ' role="img" aria-label="{label}"></div><script type="application/json">{text}</script>'
-        "{below}</figure>"
-    ).format(height=height, label=label, text=Markup(text), below=below)
+        '<figure class="plot"><div class="wide"><div class="drawing" role="img"'
+        ' aria-label="{label}" style="height:{height}px;min-width:{width}px"></div></div>'
+        '<script type="application/json">{text}</script>{below}</figure>'
+    ).format(height=height, width=least_width, label=label, text=Markup(text), below=below)
 
 
-def _head(title: str, *, sortable: bool) -> Markup:
-    if not sortable:
-        return Markup('<th scope="col">{}</th>').format(title)
-    return Markup('<th scope="col"><button type="button">{}</button></th>').format(title)
+def _head(title: str, *, sortable: bool, numeric: bool) -> Markup:
+    content = Markup('<button type="button">{}</button>').format(title) if sortable else title
+    kind = Markup(' class="number"') if numeric else ""
+    return Markup('<th scope="col"{}>{}</th>').format(kind, content)
+
+
+def _is_number(value: Cell | Number) -> bool:
+    """Or absent: what stands on the right of its column."""
+    return value is None or (isinstance(value, Number | int | float) and value is not True)
 
 
 def _cell(value: Cell | Number) -> Markup:
