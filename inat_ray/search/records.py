@@ -115,7 +115,7 @@ class EpochEnded(Record):
     images_per_second: float
     """Training images over the seconds of the training part."""
     peak_memory: int | None = None
-    """Most bytes during the epoch: of the GPU's memory, or of the process's on a CPU."""
+    """Most bytes of the GPU's memory that were taken; None on a CPU."""
     checkpoint: str | None = None
     """Relative to the run folder; written before this record. Gone when the trial is over."""
 

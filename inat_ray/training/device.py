@@ -54,6 +54,20 @@ def autocast(recipe: RecipeConfig, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=wanted)
 
 
+def forget_peak_memory(device: torch.device) -> None:
+    """From here on `peak_memory` counts anew."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """The most bytes of the GPU that this process's tensors took.
+
+    None on a CPU: a process keeps what earlier trials have freed, so its size says nothing of one.
+    """
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+
+
 def _keep_freed_memory() -> None:
     """Lets glibc keep large blocks for the next step instead of giving them back.
 

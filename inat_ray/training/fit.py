@@ -16,7 +16,13 @@ from inat_ray.models.build import build_model, pretrained_weights
 from inat_ray.models.freeze import freeze_of, set_trained, trained_layers, training_mode
 from inat_ray.models.layers import Layer, layers_of, stages_of
 from inat_ray.training.average import WeightAverage
-from inat_ray.training.device import autocast, resolve_device, tune_process
+from inat_ray.training.device import (
+    autocast,
+    forget_peak_memory,
+    peak_memory,
+    resolve_device,
+    tune_process,
+)
 from inat_ray.training.evaluation import Evaluation, evaluate, lay_out
 from inat_ray.training.inputs import open_inputs
 from inat_ray.training.metrics import Metrics, Sums
@@ -41,6 +47,8 @@ class EpochMetrics:
     """Training and evaluation."""
     images_per_second: float
     """Training images over the seconds of the training part."""
+    peak_memory: int | None
+    """Most bytes of the GPU's memory that were taken; None on a CPU."""
 
 
 class Fit:
@@ -98,6 +106,7 @@ class Fit:
 
     def epoch(self) -> EpochMetrics:
         """One pass over the training images, then the validation images once."""
+        forget_peak_memory(self.device)
         begin = time.perf_counter()
         trained, lr = self._train_epoch(self.epochs_done)
         seconds = time.perf_counter() - begin
@@ -114,6 +123,7 @@ class Fit:
             lr=lr,
             seconds=time.perf_counter() - begin,
             images_per_second=trained.images / seconds,
+            peak_memory=peak_memory(self.device),
         )
 
     def validate(self) -> Evaluation:

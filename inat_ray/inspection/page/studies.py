@@ -21,6 +21,11 @@ from inat_ray.search.study import Configuration, configurations
 
 FREEZE = "model.freeze"
 
+FREEZE_CAPTION = (
+    "By configuration, the best first. Memory is the median over the epochs of the most that tensors"
+    " took; it is recorded on GPUs."
+)
+
 
 def study_section(history: History, *, purpose: Purpose, title: str) -> Section:
     """Mean, standard deviation and n of each configuration, and whether the best two differ."""
@@ -119,7 +124,7 @@ def freeze_section(history: History, experiment: Experiment, *, classes: int) ->
     body = joined(
         _accuracy_plot(found, metric=metric),
         _cost_plots(found),
-        table(columns, rows, caption="By configuration, the best first"),
+        table(columns, rows, caption=FREEZE_CAPTION),
     )
     return Section("What to freeze", "freeze", body)
 
