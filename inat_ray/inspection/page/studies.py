@@ -22,8 +22,8 @@ from inat_ray.search.study import Configuration, configurations
 FREEZE = "model.freeze"
 
 FREEZE_CAPTION = (
-    "By configuration, the best first. Memory is the median over the epochs of the most that tensors"
-    " took; it is recorded on GPUs."
+    "By configuration, the best first. Memory is the median over the epochs of the most that the"
+    " tensors took; it is recorded on GPUs."
 )
 
 
