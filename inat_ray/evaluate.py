@@ -1,4 +1,4 @@
-"""python -m inat_ray.evaluate: accuracy and loss of a saved model on a split."""
+"""python -m inat_ray.evaluate: how good a saved model is on a split, and how it fails."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -16,13 +16,18 @@ if TYPE_CHECKING:
 
     from inat_ray.data.dataset import DataSet
     from inat_ray.training.checkpoint import LoadedModel
+    from inat_ray.training.predictions import Predictions
+
+Evaluated = tuple[dict[str, Any], "Predictions"]
+"""The part of the result that needs the model, and what the rest is a function of."""
 
 
 class Split(StrEnum):
-    """The splits that may be looked at as often as one likes."""
+    """The test set's looks are counted; the others may be looked at as often as one likes."""
 
     VALIDATION = "validation"
     TRAIN = "train"
+    TEST = "test"
 
 
 def main(
@@ -31,11 +36,13 @@ def main(
     ],
     data: options.Data = None,
     split: Annotated[
-        Split, typer.Option(help="Which images; for the test set give --test instead.")
-    ] = Split.VALIDATION,
-    test: Annotated[
-        bool, typer.Option("--test", help="Look at the test set; the run records the look.")
-    ] = False,
+        Split | None,
+        typer.Option(
+            help="Which images; the run records each look at the test set.",
+            show_default="validation",
+        ),
+    ] = None,
+    test: Annotated[bool, typer.Option("--test", help="The same as --split test.")] = False,
     settings: options.Set = None,
     seed: options.Seed = None,
     out: options.Out = None,
@@ -45,12 +52,14 @@ def main(
 ) -> None:
     """Evaluate a saved model: every image once, not augmented, the loss without smoothing.
 
-    Data and split are those that the model was trained with, unless --data or --set change
-    them.
+    The run folder gets the predictions (Parquet), the numbers (result.json) and a page
+    (report.html) with scores by class, confusions, calibration and pictures. Data and split are
+    those that the model was trained with, unless --data or --set change them.
 
     Example: python -m inat_ray.evaluate runs/quickstart --split train
     """
     options.set_verbosity(verbose=verbose)
+    subset = _subset(split, test=test)
     path = RunFolder(model).model if model.is_dir() else model
     if not path.exists():
         raise UserError(f"{path}: there is no such model; give a run folder or a .safetensors")
@@ -58,10 +67,10 @@ def main(
     check_free(folder, overwrite=overwrite)
     # Imported only now: they take seconds, and a mistake above is answered at once.
     from inat_ray.data.dataset import open_dataset
-    from inat_ray.inspection.ending import announce, print_result
+    from inat_ray.inspection.ending import announce
     from inat_ray.training.checkpoint import load_model
     from inat_ray.training.device import resolve_device
-    from inat_ray.tuning.result import write_result
+    from inat_ray.tuning.result import without_nan, write_result
 
     loaded = load_model(path)
     config = override(
@@ -73,35 +82,37 @@ def main(
     dataset = open_dataset(config.data, progress=True)
     loaded.check_classes(dataset)
     run = create_run(folder, config, overwrite=overwrite)
-    console = options.console()
-    announce(console, data=dataset, run=run)
-    if test:
-        result = look(loaded, data=dataset, device=device, run=run)
+    announce(options.console(), data=dataset, run=run)
+    if subset is Split.TEST:
+        result, predictions = look(loaded, data=dataset, device=device, run=run)
     else:
-        result = evaluate(loaded, split, data=dataset, device=device, run=run)
+        result, predictions = evaluate(loaded, subset, data=dataset, device=device, run=run)
+    result = without_nan(result | numbers(loaded, predictions, subset=subset))
     write_result(result, run.result)
-    print_result(console, result)
+    report(loaded, predictions, subset=subset, data=dataset, result=result, path=run.report)
+    show(predictions, result=result, path=run.report)
     if as_json:
         options.print_json(result)
 
 
 def evaluate(
     model: "LoadedModel", split: Split, *, data: "DataSet", device: "torch.device", run: RunFolder
-) -> dict[str, Any]:
+) -> Evaluated:
     """Accuracy and loss on a split; the predictions go into the run folder."""
     from inat_ray.tuning.look import evaluate_split
     from inat_ray.tuning.result import evaluation_result
 
     subset: Literal["train", "validation"] = "train" if split is Split.TRAIN else "validation"
-    evaluation = evaluate_split(model, data=data, subset=subset, device=device, run=run)
-    return evaluation_result(evaluation.metrics, subset=subset)
+    metrics, predictions = evaluate_split(model, data=data, subset=subset, device=device, run=run)
+    return evaluation_result(metrics, subset=subset), predictions
 
 
 def look(
     model: "LoadedModel", *, data: "DataSet", device: "torch.device", run: RunFolder
-) -> dict[str, Any]:
+) -> Evaluated:
     """A look at the test set, counted by the run that the model comes from, if it lies in one."""
     from inat_ray.search.run_log import RunLog
+    from inat_ray.training.predictions import read_predictions
     from inat_ray.tuning.look import look_at_test
     from inat_ray.tuning.result import look_result
 
@@ -109,7 +120,66 @@ def look(
     counting = home if home.holds_a_run else run
     with RunLog(counting.log, storage=counting.storage) as log:
         record = look_at_test(model, data=data, device=device, run=counting, log=log)
-        return look_result(record) | {"test_looks": len(log.history.looks)}
+        result = look_result(record) | {"test_looks": len(log.history.looks)}
+    return result, read_predictions(counting.path / record.predictions)
+
+
+def numbers(model: "LoadedModel", predictions: "Predictions", *, subset: Split) -> dict[str, Any]:
+    """What of the result follows from the predictions, and the size of the model."""
+    from inat_ray.models.complexity import complexity
+    from inat_ray.training.assessment import assess
+    from inat_ray.tuning.result import assessment_result
+
+    size = complexity(model.experiment, classes=len(model.classes))
+    return assessment_result(assess(predictions), subset=subset.value) | {
+        "parameters": size.parameters,
+        "macs": size.macs,
+    }
+
+
+def report(
+    model: "LoadedModel",
+    predictions: "Predictions",
+    *,
+    subset: Split,
+    data: "DataSet",
+    result: dict[str, Any],
+    path: Path,
+) -> None:
+    """Writes the page."""
+    from inat_ray.inspection.page.model import model_sections
+    from inat_ray.inspection.page.page import write_page
+
+    write_page(
+        path,
+        title=f"{model.experiment.name} on the {subset} images",
+        lead=f"The model {model.path}, evaluated on {len(predictions):,} images that were seen"
+        " once each, without augmentation.",
+        sections=model_sections(predictions, subset=subset.value, data=data, result=result),
+    )
+
+
+def show(predictions: "Predictions", *, result: dict[str, Any], path: Path) -> None:
+    """The result, the classes, what is confused, and where the page is."""
+    from rich.markup import escape
+
+    from inat_ray.inspection.assessment_tables import class_table, confusions_table
+    from inat_ray.inspection.ending import print_result
+    from inat_ray.training.assessment import assess
+
+    console = options.console()
+    print_result(console, result)
+    console.print(class_table(assess(predictions)))
+    if not predictions.correct.all():
+        console.print(confusions_table(predictions))
+    console.print(f"Report: [bold]{escape(str(path))}[/]", soft_wrap=True)
+
+
+def _subset(split: Split | None, *, test: bool) -> Split:
+    """Raises UserError where the two options ask for different images."""
+    if test and split not in (None, Split.TEST):
+        raise UserError(f"--test: looks at the test images, and --split {split} at others")
+    return Split.TEST if test else split or Split.VALIDATION
 
 
 if __name__ == "__main__":

@@ -15,6 +15,9 @@ from inat_ray.tuning.result import Result
 
 SHOWN_TRIALS = 10
 
+PERCENTAGES = ("accuracy", "_ece", "_precision", "_recall", "_f1")
+"""Ends of the names of a result's numbers that are shares of images."""
+
 LABELS = {
     "val_accuracy": "val acc",
     "val_balanced_accuracy": "val bal. acc",
@@ -103,6 +106,12 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
+def interval_text(ends: Sequence[float]) -> str:
+    """'71.5 to 77.8 %', of shares."""
+    low, high = ends
+    return f"{100 * low:.1f} to {percent(high)}"
+
+
 def _leaderboard(history: History, *, most: int, apart: bool) -> Table:
     """With a column a parameter (`apart`), or with one column for all, which folds."""
     assert history.run is not None
@@ -137,6 +146,8 @@ def _result_rows(result: Result) -> Iterator[tuple[str, str]]:
     for key, value in result.items():
         if key == "search":
             yield from ((f"search: {name}", text) for name, text in _search_rows(value))
+        elif key.endswith("_interval"):
+            yield key, interval_text(value)
         elif not isinstance(value, dict | list):
             yield key, _shown(key, value)
 
@@ -150,7 +161,7 @@ def _search_rows(search: Result) -> Iterator[tuple[str, str]]:
 
 
 def _shown(key: str, value: JSON) -> str:
-    if isinstance(value, float) and key.endswith("accuracy"):
+    if isinstance(value, float) and key.endswith(PERCENTAGES):
         return percent(value)
     if isinstance(value, float):
         return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4g}"

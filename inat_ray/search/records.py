@@ -158,6 +158,8 @@ class LookAtTest(Record):
     accuracy: float
     loss: float
     images: int
+    ece: float | None = None
+    """Expected calibration error; logs of earlier versions do not have it."""
     predictions: str
 
 

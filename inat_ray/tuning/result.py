@@ -13,6 +13,7 @@ from inat_ray.config.errors import RunFailedError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.space import trial_experiment
 from inat_ray.data.dataset import DataSet
+from inat_ray.data.split import SubsetName
 from inat_ray.models.complexity import complexity
 from inat_ray.search.history import History, TrialHistory
 from inat_ray.search.records import LookAtTest
@@ -23,9 +24,13 @@ from inat_ray.search.study import (
     seed_is_searched,
     winning_trial,
 )
+from inat_ray.training.assessment import Assessment, ClassScores, wilson_interval
 from inat_ray.training.metrics import Metrics
 
 Result = dict[str, Any]
+
+PREFIXES = {"train": "train", "validation": "val", "test": "test"}
+"""Of a subset's numbers in the result."""
 
 REPORTED_VERSIONS = ("inat_ray", "torch", "torchvision", "ray", "hyperopt", "numpy", "pillow")
 
@@ -77,18 +82,54 @@ def data_result(data: DataSet) -> Result:
 
 def look_result(look: LookAtTest) -> Result:
     """The part of a result that a look at the test set adds."""
-    return {"test_accuracy": look.accuracy, "test_loss": look.loss, "test_images": look.images}
+    return {
+        "test_accuracy": look.accuracy,
+        "test_accuracy_interval": _interval(look.accuracy, look.images),
+        "test_loss": look.loss,
+        "test_ece": look.ece,
+        "test_images": look.images,
+    }
 
 
-def evaluation_result(metrics: Metrics, *, subset: str) -> Result:
+def evaluation_result(metrics: Metrics, *, subset: SubsetName) -> Result:
     """What evaluating a subset that is not the test set gives."""
-    prefix = "val" if subset == "validation" else subset
+    prefix = PREFIXES[subset]
     return {
         f"{prefix}_accuracy": metrics.accuracy,
+        f"{prefix}_accuracy_interval": _interval(metrics.accuracy, metrics.images),
         f"{prefix}_balanced_accuracy": metrics.balanced_accuracy,
         f"{prefix}_loss": metrics.loss,
         f"{prefix}_images": metrics.images,
     }
+
+
+def assessment_result(assessment: Assessment, *, subset: SubsetName) -> Result:
+    """How the model fares on a subset by class, and how far its probabilities can be trusted."""
+    prefix = PREFIXES[subset]
+    result = {
+        f"{prefix}_ece": assessment.ece,
+        f"{prefix}_macro_precision": assessment.macro_precision,
+        f"{prefix}_macro_recall": assessment.macro_recall,
+        f"{prefix}_macro_f1": assessment.macro_f1,
+        f"{prefix}_classes": {scores.name: _class_result(scores) for scores in assessment.classes},
+    }
+    if assessment.top5_accuracy is not None:
+        result[f"{prefix}_top5_accuracy"] = assessment.top5_accuracy
+    return result
+
+
+def _class_result(scores: ClassScores) -> Result:
+    return {
+        "precision": scores.precision,
+        "recall": scores.recall,
+        "f1": scores.f1,
+        "images": scores.images,
+    }
+
+
+def _interval(accuracy: float, images: int) -> list[float]:
+    """Lower and upper end, of 95 %."""
+    return list(wilson_interval(round(accuracy * images), images))
 
 
 def search_result(history: History, *, experiment: Experiment, data: DataSet) -> Result:

@@ -1,0 +1,139 @@
+"""The plots of a model's predictions: scores by class, confusions, calibration.
+
+Colours are those of Okabe and Ito (2008), which colour-blind readers tell apart, each with a
+marker of its own; all of them show on white and on black.
+"""
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+from plotly.colors import sample_colorscale
+from plotly.subplots import make_subplots
+
+from inat_ray.training.assessment import Bin, ClassScores, wilson_interval
+
+BLUE, VERMILLION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#808080"
+
+SCORES = {
+    "recall": (BLUE, "circle"),
+    "precision": (VERMILLION, "diamond"),
+    "F1": (GREEN, "line-ns-open"),
+}
+
+SHARES = sample_colorscale("Cividis", [0.3, 0.5, 0.7, 0.9])
+"""Without its ends, one of which would be lost on white and the other on black."""
+
+MOST_WRITTEN = 20
+"""Classes up to which the cells of a confusion matrix have room for their counts."""
+
+LEGEND = {"orientation": "h", "x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom"}
+MARGIN = {"l": 60, "r": 16, "t": 40, "b": 56}
+
+
+def scores_plot(classes: Sequence[ClassScores]) -> go.Figure:
+    """Recall, precision and F1 as dots, a line a class, the first on top."""
+    names = [scores.name for scores in classes]
+    figure = go.Figure()
+    for label, (colour, symbol) in SCORES.items():
+        figure.add_scatter(
+            x=[getattr(scores, label.lower()) for scores in classes],
+            y=names,
+            name=label,
+            mode="markers",
+            marker={"color": colour, "symbol": symbol, "size": 11, "line": {"width": 2}},
+            customdata=[scores.images for scores in classes],
+            hovertemplate=f"%{{y}}: {label} %{{x:.1%}}<br>%{{customdata}} images<extra></extra>",
+        )
+    figure.update_xaxes(title="score", tickformat=".0%", range=[-0.02, 1.02])
+    figure.update_yaxes(autorange="reversed", type="category", dtick=1, automargin=True)
+    return figure.update_layout(legend=LEGEND, margin=MARGIN)
+
+
+def confusion_plot(confusion: NDArray, classes: Sequence[str]) -> go.Figure:  # type: ignore[type-arg]
+    """The confusion matrix (C, C): a colour for the share of the truth's images, counts as text.
+
+    What never occurs is left empty, so that what does is seen.
+    """
+    counts = confusion.tolist()
+    written = len(classes) <= MOST_WRITTEN
+    figure = go.Figure(
+        go.Heatmap(
+            x=list(classes),
+            y=list(classes),
+            z=[[count / sum(row) if count else None for count in row] for row in counts],
+            customdata=counts,
+            zmin=0,
+            zmax=1,
+            colorscale=SHARES,
+            xgap=1,
+            ygap=1,
+            texttemplate="%{customdata}" if written else None,
+            hoverongaps=False,
+            hovertemplate="%{customdata} images of %{y} taken for %{x}<br>"
+            "%{z:.1%} of the images of %{y}<extra></extra>",
+            colorbar={"title": {"text": "share of<br>the class"}, "tickformat": ".0%"},
+        )
+    )
+    figure.update_xaxes(title="prediction", type="category", automargin=True, showgrid=False)
+    figure.update_yaxes(title="truth", type="category", automargin=True, showgrid=False)
+    figure.update_yaxes(autorange="reversed")
+    return figure.update_layout(margin=MARGIN)
+
+
+def reliability_plot(bins: Sequence[Bin]) -> go.Figure:
+    """Accuracy against confidence by bin, with 95 % intervals; below it the images of each bin."""
+    figure = make_subplots(
+        rows=2, cols=1, shared_xaxes=True, row_heights=[0.74, 0.26], vertical_spacing=0.05
+    )
+    figure.add_scatter(
+        x=[0, 1],
+        y=[0, 1],
+        mode="lines",
+        name="as right as it says",
+        line={"dash": "dash", "color": GREY},
+        hoverinfo="skip",
+    )
+    figure.add_trace(_accuracies([each for each in bins if each.images]), row=1, col=1)
+    figure.add_bar(
+        x=[(each.low + each.high) / 2 for each in bins],
+        y=[each.images for each in bins],
+        width=[each.high - each.low for each in bins],
+        marker={"color": BLUE},
+        showlegend=False,
+        customdata=[f"{each.low:.1%} to {each.high:.1%}" for each in bins],
+        hovertemplate="%{y} images with a confidence of %{customdata}<extra></extra>",
+        row=2,
+        col=1,
+    )
+    figure.update_xaxes(range=[0, 1.01], tickformat=".0%")
+    figure.update_xaxes(title="confidence: probability of the prediction", row=2, col=1)
+    figure.update_yaxes(title="accuracy", tickformat=".0%", range=[0, 1.02], row=1, col=1)
+    figure.update_yaxes(title="images", nticks=4, row=2, col=1)
+    return figure.update_layout(legend=LEGEND, margin=MARGIN, bargap=0)
+
+
+def _accuracies(bins: Sequence[Bin]) -> go.Scatter:
+    """Of bins that hold images."""
+    shares = [each.accuracy or 0.0 for each in bins]
+    ends = [
+        wilson_interval(round(share * each.images), each.images)
+        for share, each in zip(shares, bins, strict=True)
+    ]
+    return go.Scatter(
+        x=[each.confidence for each in bins],
+        y=shares,
+        mode="lines+markers",
+        name="the model",
+        marker={"color": BLUE, "size": 8},
+        line={"color": BLUE},
+        error_y={
+            "array": [high - share for share, (_, high) in zip(shares, ends, strict=True)],
+            "arrayminus": [share - low for share, (low, _) in zip(shares, ends, strict=True)],
+            "symmetric": False,
+            "thickness": 1.2,
+            "width": 3,
+        },
+        customdata=[each.images for each in bins],
+        hovertemplate="says %{x:.1%}, is right in %{y:.1%}<br>%{customdata} images<extra></extra>",
+    )

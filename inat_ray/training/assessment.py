@@ -1,0 +1,252 @@
+"""How good a model is and how it fails: numbers of its predictions.
+
+What is undefined (the recall of a class without images, the mean confidence of an empty bin) is
+None, never zero.
+"""
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist, fmean
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inat_ray.training.evaluation import LEAST
+from inat_ray.training.predictions import Predictions
+
+LEVEL = 0.95
+"""Of the confidence intervals."""
+
+TOP = 5
+"""Top-k accuracy is given where there are more classes than this."""
+
+BINS = 15
+"""Of the reliability curve, as in Guo et al. 2017."""
+
+Interval = tuple[float, float]
+"""Lower and upper end."""
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """How one class fares."""
+
+    name: str
+    images: int
+    """That are of this class."""
+    predicted: int
+    """That are taken for it."""
+    precision: float | None
+    """Share right of those taken for it; None where none is."""
+    recall: float | None
+    """Share found of those that are of it; None where none is."""
+    f1: float | None
+    """Harmonic mean of the two; None where no image is of the class or taken for it."""
+
+
+@dataclass(frozen=True)
+class Bin:
+    """The images whose prediction has a probability in (low, high]."""
+
+    low: float
+    high: float
+    images: int
+    confidence: float | None
+    """Their mean; None where there is no image."""
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Images of one class that are taken for another."""
+
+    truth: str
+    prediction: str
+    images: int
+    share: float
+    """Of all images of the class."""
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """A model on a subset, in numbers."""
+
+    images: int
+    accuracy: float
+    accuracy_interval: Interval
+    """Wilson's, of 95 %, for the accuracy on all images of the kind of which these are a sample."""
+    top5_accuracy: float | None
+    """Share of images whose class is among the five likeliest; None for five classes or fewer."""
+    loss: float
+    """Cross-entropy in nats, without smoothing or weights; NaN where a probability is."""
+    classes: list[ClassScores]
+    macro_precision: float | None
+    """Mean over the classes that have one, each counted alike; likewise recall and F1."""
+    macro_recall: float | None
+    macro_f1: float | None
+    ece: float | None
+    """Expected calibration error; None where no probability is a number."""
+
+
+def assess(predictions: Predictions) -> Assessment:
+    """Every single number there is of some predictions."""
+    images, right = len(predictions), int(predictions.correct.sum())
+    classes = class_scores(predictions)
+    return Assessment(
+        images=images,
+        accuracy=right / images,
+        accuracy_interval=wilson_interval(right, images),
+        top5_accuracy=top_accuracy(predictions, TOP) if len(predictions.classes) > TOP else None,
+        loss=cross_entropy(predictions),
+        classes=classes,
+        macro_precision=_mean([scores.precision for scores in classes]),
+        macro_recall=_mean([scores.recall for scores in classes]),
+        macro_f1=_mean([scores.f1 for scores in classes]),
+        ece=calibration_error(reliability(predictions)),
+    )
+
+
+def wilson_interval(right: int, images: int, *, level: float = LEVEL) -> Interval:
+    """The score interval of a share (Wilson 1927, J. Am. Stat. Assoc. 22:209-212).
+
+    Unlike the normal approximation it stays within 0..1 and holds near both ends.
+    """
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    share, weight = right / images, z**2 / images
+    centre = (share + weight / 2) / (1 + weight)
+    half = z / (1 + weight) * math.sqrt(share * (1 - share) / images + weight / (4 * images))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def confusion_matrix(predictions: Predictions) -> NDArray[np.int64]:
+    """(C, C), images by truth (row) and prediction (column)."""
+    size = len(predictions.classes)
+    places = predictions.truths * size + predictions.predictions
+    return np.bincount(places, minlength=size * size).reshape(size, size)
+
+
+def class_scores(predictions: Predictions) -> list[ClassScores]:
+    """In the order of the classes."""
+    confusion = confusion_matrix(predictions)
+    counts = zip(
+        predictions.classes,
+        confusion.sum(axis=1).tolist(),
+        confusion.sum(axis=0).tolist(),
+        confusion.diagonal().tolist(),
+        strict=True,
+    )
+    return [
+        ClassScores(
+            name=name,
+            images=images,
+            predicted=predicted,
+            precision=_share(right, predicted),
+            recall=_share(right, images),
+            f1=_share(2 * right, images + predicted),
+        )
+        for name, images, predicted, right in counts
+    ]
+
+
+def hardest_first(classes: list[ClassScores]) -> list[ClassScores]:
+    """By F1, the lowest first; classes without one stand last."""
+    return sorted(classes, key=lambda scores: math.inf if scores.f1 is None else scores.f1)
+
+
+def confusions(predictions: Predictions) -> list[Confusion]:
+    """Which class is taken for which other, the most frequent first; those that occur."""
+    matrix = confusion_matrix(predictions)
+    images = matrix.sum(axis=1)
+    names = predictions.classes
+    found = [
+        Confusion(
+            truth=names[truth],
+            prediction=names[prediction],
+            images=int(matrix[truth, prediction]),
+            share=float(matrix[truth, prediction] / images[truth]),
+        )
+        for truth, prediction in np.argwhere(matrix)
+        if truth != prediction
+    ]
+    return sorted(found, key=lambda confusion: -confusion.images)
+
+
+def top_accuracy(predictions: Predictions, most: int) -> float:
+    """Share of images whose class is among the `most` likeliest; of equals the first counts."""
+    likeliest = np.argsort(-predictions.probabilities, axis=1, kind="stable")[:, :most]
+    return float((likeliest == predictions.truths[:, None]).any(axis=1).mean())
+
+
+def cross_entropy(predictions: Predictions) -> float:
+    """Mean of -ln p(truth), as training counts it; NaN where a probability is."""
+    of_truth = predictions.probabilities[np.arange(len(predictions)), predictions.truths]
+    return float(-np.log(of_truth.astype(np.float64).clip(min=LEAST)).mean())
+
+
+def reliability(predictions: Predictions, *, bins: int = BINS) -> list[Bin]:
+    """Images by confidence, in bins of equal width (Guo et al. 2017, arXiv 1706.04599).
+
+    Images without a probability are in none.
+    """
+    known = np.isfinite(predictions.confidences)
+    confidences, correct = predictions.confidences[known], predictions.correct[known]
+    edges = np.linspace(0, 1, bins + 1)
+    places = np.digitize(confidences, edges[1:-1], right=True)
+    counts = np.bincount(places, minlength=bins).tolist()
+    confidence_sums = np.bincount(places, weights=confidences, minlength=bins).tolist()
+    right = np.bincount(places, weights=correct, minlength=bins).tolist()
+    return [
+        Bin(
+            low=float(edges[place]),
+            high=float(edges[place + 1]),
+            images=counts[place],
+            confidence=_share(confidence_sums[place], counts[place]),
+            accuracy=_share(right[place], counts[place]),
+        )
+        for place in range(bins)
+    ]
+
+
+def calibration_error(bins: list[Bin]) -> float | None:
+    """ECE (the same paper): mean over images of |accuracy - confidence| of their bins."""
+    gaps = [
+        each.images * abs(each.accuracy - each.confidence)
+        for each in bins
+        if each.accuracy is not None and each.confidence is not None
+    ]
+    return _share(sum(gaps), sum(each.images for each in bins))
+
+
+def confident_mistakes(predictions: Predictions, most: int) -> list[int]:
+    """Rows of the mistakes whose prediction is the likeliest, that one first."""
+    wrong = np.flatnonzero(~predictions.correct & np.isfinite(predictions.confidences))
+    order = np.argsort(-predictions.confidences[wrong], kind="stable")
+    rows: list[int] = wrong[order][:most].tolist()
+    return rows
+
+
+def spread_sample(predictions: Predictions, most: int, *, seed: int = 0) -> list[int]:
+    """Rows drawn without a look at the predictions: as many of each class as there is room for.
+
+    One of each class, then another of each, and so on; a class that runs out leaves its room to
+    the others, and of more classes than room some are drawn.
+    """
+    drawn = np.random.default_rng(seed).permutation(len(predictions)).tolist()
+    seen = [0] * len(predictions.classes)
+    turns = []
+    for row in drawn:
+        label = int(predictions.truths[row])
+        turns.append((seen[label], label, row))
+        seen[label] += 1
+    # Sorting by the turn alone leaves a turn's classes in the order in which they were drawn.
+    chosen = sorted(turns, key=lambda turn: turn[0])[:most]
+    return [row for _, _, row in sorted(chosen)]
+
+
+def _share(part: float, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None

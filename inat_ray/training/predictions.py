@@ -1,0 +1,106 @@
+"""What a model says of every image of a subset, and the Parquet file that keeps it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from inat_ray.config.errors import UserError
+from inat_ray.data.dataset import DataSet
+from inat_ray.data.split import SubsetName
+from inat_ray.training.evaluation import Evaluation
+
+COLUMNS = ("path", "truth", "prediction", "probabilities")
+"""Of the file: the image's path below the data folder, the names of two classes, and a number a
+class. The schema's metadata has, under `classes`, their names in the order of those, one a line."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """n images of C classes, each image once."""
+
+    paths: list[str]
+    """Below the data folder, as the pack names them."""
+    classes: list[str]
+    truths: NDArray[np.int64]
+    """(n,), indices into `classes`."""
+    probabilities: NDArray[np.float32]
+    """(n, C); a row is NaN where the model gave none."""
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @cached_property
+    def predictions(self) -> NDArray[np.int64]:
+        """(n,): the likeliest class, the first of equals; class 0 where a row is NaN."""
+        labels: NDArray[np.int64] = self.probabilities.argmax(axis=1)
+        return labels
+
+    @cached_property
+    def confidences(self) -> NDArray[np.float64]:
+        """(n,): the probability of the prediction; NaN where a row is."""
+        highest: NDArray[np.float64] = self.probabilities.max(axis=1).astype(np.float64)
+        return highest
+
+    @cached_property
+    def correct(self) -> NDArray[np.bool_]:
+        """(n,)"""
+        right: NDArray[np.bool_] = self.predictions == self.truths
+        return right
+
+
+def predictions_of(evaluation: Evaluation, *, data: DataSet, subset: SubsetName) -> Predictions:
+    """An evaluation with the names of its images."""
+    return Predictions(
+        paths=[data.pack.names[index] for index in data.subset(subset)],
+        classes=data.classes,
+        truths=evaluation.labels.numpy(),
+        probabilities=evaluation.probabilities.numpy(),
+    )
+
+
+def write_predictions(predictions: Predictions, path: Path) -> None:
+    """A row an image, in the columns of `COLUMNS`."""
+    names = np.array(predictions.classes, dtype=object)
+    flat = pa.array(predictions.probabilities.ravel())
+    columns = (
+        pa.array(predictions.paths, pa.string()),
+        pa.array(names[predictions.truths], pa.string()),
+        pa.array(names[predictions.predictions], pa.string()),
+        pa.FixedSizeListArray.from_arrays(flat, len(predictions.classes)),
+    )
+    table = pa.table(dict(zip(COLUMNS, columns, strict=True)))
+    about = {"classes": "\n".join(predictions.classes)}
+    pq.write_table(table.replace_schema_metadata(about), path)
+
+
+def read_predictions(path: Path) -> Predictions:
+    """What `write_predictions` wrote. Raises UserError where the file is absent or another."""
+    try:
+        table = pq.ParquetFile(path).read()
+        about = table.schema.metadata or {}
+        classes = about[b"classes"].decode().split("\n")
+        table = table.select(COLUMNS).cast(_schema(len(classes)))
+        labels = {name: label for label, name in enumerate(classes)}
+        truths = [labels[name] for name in table["truth"].to_pylist()]
+        flat = table["probabilities"].combine_chunks().flatten().to_numpy()
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        raise UserError(f"{path}: holds no predictions that can be read: {error}") from None
+    if not truths:
+        raise UserError(f"{path}: holds the predictions of no image")
+    return Predictions(
+        paths=table["path"].to_pylist(),
+        classes=classes,
+        truths=np.array(truths, dtype=np.int64),
+        probabilities=flat.reshape(-1, len(classes)),
+    )
+
+
+def _schema(classes: int) -> pa.Schema:
+    names = [pa.field(name, pa.string(), nullable=False) for name in COLUMNS[:3]]
+    numbers = pa.list_(pa.field("item", pa.float32()), classes)
+    return pa.schema([*names, pa.field(COLUMNS[3], numbers, nullable=False)])
