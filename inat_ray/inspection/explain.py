@@ -159,7 +159,7 @@ class _Guided(torch.autograd.Function):
         return output
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (inputs,) = ctx.saved_tensors
         with torch.enable_grad():
             inputs = inputs.detach().requires_grad_()
@@ -175,7 +175,7 @@ def _guided(model: nn.Module) -> Iterator[None]:
     activations = [module for module in model.modules() if isinstance(module, ACTIVATION_TYPES)]
     with ExitStack() as replaced:
         for module in activations:
-            module.forward = _guided_forward(module)  # type: ignore[method-assign]
+            module.forward = _guided_forward(module)
             replaced.callback(module.__dict__.pop, "forward")
         yield
 
@@ -183,5 +183,5 @@ def _guided(model: nn.Module) -> Iterator[None]:
 def _guided_forward(module: nn.Module) -> Any:
     twin = copy.copy(module)
     if hasattr(twin, "inplace"):
-        twin.inplace = False
+        twin.inplace = False  # type: ignore[assignment]
     return lambda inputs: _Guided.apply(inputs, twin)

@@ -18,6 +18,7 @@ from inat_ray.inspection.progress import duration
 from inat_ray.inspection.reported_run import ReportedRun
 from inat_ray.search.history import History
 from inat_ray.search.study import winning_trial
+from inat_ray.training.assessment import wilson_interval
 
 METHODS = {
     "random": "random search",
@@ -72,7 +73,11 @@ def _key_figures(run: ReportedRun) -> Facts:
         metric = history.run.metric
         figures.append((f"Best {LABELS[metric]}", metric_text(metric, record)))
     if run.look is not None:
-        figures.append(("Test accuracy", percent(run.look.accuracy)))
+        right = round(run.look.accuracy * run.look.images)
+        low, high = wilson_interval(right, run.look.images)
+        figures.append(
+            (f"Test, 95 % within {percent(low)} to {percent(high)}", percent(run.look.accuracy))
+        )
     if run.is_search:
         figures.append(("Trials", str(len(history.searched))))
     epochs = sum(len(trial.epochs) for trial in history.trials.values())

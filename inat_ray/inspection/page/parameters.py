@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -120,7 +121,7 @@ def _coordinates(scored: Scored) -> Markup:
             },
         )
     )
-    widest = max(map(len, dimensions[0].get("ticktext", ["      "])))
+    widest = max(len(text) for text in dimensions[0].get("ticktext", ["      "]))
     figure.update_layout(margin={"l": 20 + 6 * widest, "r": 40, "t": 60, "b": 30})
     caption = (
         "Each line is a trial, coloured by its result. Drag along an axis to keep the trials in"
@@ -131,7 +132,7 @@ def _coordinates(scored: Scored) -> Markup:
     return plot(figure, label=label, caption=caption, height=440, least_width=width)
 
 
-def _metric_dimension(scored: Scored) -> dict[str, object]:
+def _metric_dimension(scored: Scored) -> dict[str, Any]:
     low, high = min(scored.scores), max(scored.scores)
     pad = (high - low) * 0.02 or 0.01
     return {
@@ -142,7 +143,7 @@ def _metric_dimension(scored: Scored) -> dict[str, object]:
     }
 
 
-def _dimension(scored: Scored, name: str) -> dict[str, object]:
+def _dimension(scored: Scored, name: str) -> dict[str, Any]:
     """An axis with a scale of its own; trials without the parameter stand below its end."""
     given = dict(scored.given(name))
     everywhere = len(given) == len(scored.points)

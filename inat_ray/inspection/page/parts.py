@@ -100,9 +100,9 @@ def picture(content: bytes, *, alt: str, caption: str = "", kind: str = "png") -
     """An image file's content (`kind`: png, jpeg or svg+xml), at most as wide as the page."""
     address = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
     below = Markup("<figcaption>{}</figcaption>").format(caption) if caption else ""
-    return Markup(
-        '<figure class="picture"><img src="{}" alt="{}" loading="lazy">{}</figure>'
-    ).format(address, alt, below)
+    return Markup('<figure class="picture"><img src="{}" alt="{}">{}</figure>').format(
+        address, alt, below
+    )
 
 
 def plot(

@@ -1,0 +1,58 @@
+"""python -m inat_ray.report: what a run did and found, on one page that can be mailed."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from inat_ray import options
+from inat_ray.config.errors import UserError
+from inat_ray.search.run_folder import RunFolder
+
+RUN = "A run folder; several are compared."
+
+
+def main(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN [RUN...]", help=RUN)],
+    data: options.Data = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="The page; RUN/report.html if not given, comparison.html for several runs.",
+        ),
+    ] = None,
+    verbose: options.Verbose = False,
+) -> None:
+    """Write what a run did and found as one HTML page, which needs no network.
+
+    The test set is not looked at again: its predictions are those that the run has recorded.
+    --data names the photographs where they have moved since.
+
+    Example: python -m inat_ray.report runs/quickstart
+    """
+    options.set_verbosity(verbose=verbose)
+    for run in runs:
+        if not run.is_dir():
+            raise UserError(f"{run}: there is no such run folder")
+    # Imported only now: they take seconds, and a mistake above is answered at once.
+    from inat_ray.inspection.ending import note
+    from inat_ray.inspection.report import write_comparison, write_report
+    from inat_ray.inspection.reported_run import open_run
+
+    opened = [open_run(run, source=data) for run in runs]
+    path = out or (RunFolder(runs[0]).report if len(runs) == 1 else Path("comparison.html"))
+    if len(opened) == 1:
+        write_report(opened[0], path)
+    else:
+        write_comparison(opened, path)
+    console = options.console()
+    for name, text in ((one.name, text) for one in opened for text in one.missing):
+        note(console, f"{name}: {text}")
+    console.print(f"[bold]report[/]  {escape(str(path))}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    options.run(main)
