@@ -19,7 +19,7 @@ def class_table(assessment: Assessment, *, most: int = SHOWN_CLASSES) -> Table:
         shares = (scores.precision, scores.recall, scores.f1)
         table.add_row(escape(scores.name), f"{scores.images:,}", *map(_text, shares))
     if (more := len(hardest) - most) > 0:
-        table.caption, table.caption_justify = f"and {more} better ones in result.json", "left"
+        table.caption, table.caption_justify = f"and {more} more in result.json", "left"
     return table
 
 

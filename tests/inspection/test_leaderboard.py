@@ -113,6 +113,9 @@ def test_a_result_is_shown_with_the_searchs_part_and_without_other_nested_ones()
             "study": [{"parameters": {"recipe.lr": 0.1}, "n": 3, "mean": 0.9, "sd": 0.01}],
         },
         "test_accuracy": 0.9,
+        "test_accuracy_interval": [0.8512, 0.93],
+        "test_ece": 0.051,
+        "test_classes": {"x": {"precision": None}},
     }
     cells = [
         tuple(part.strip() for part in line.split("  ") if part.strip())
@@ -128,4 +131,6 @@ def test_a_result_is_shown_with_the_searchs_part_and_without_other_nested_ones()
         ("search: trials", "3 finished, 1 stopped"),
         ("search: epochs_saved", "13"),
         ("test_accuracy", "90.0 %"),
+        ("test_accuracy_interval", "85.1 to 93.0 %"),
+        ("test_ece", "5.1 %"),
     ]

@@ -1,6 +1,7 @@
 import json
 import math
 
+import numpy as np
 import pytest
 
 from inat_ray.config.errors import RunFailedError
@@ -9,8 +10,16 @@ from inat_ray.config.load import load_experiment
 from inat_ray.data.dataset import DataSet, open_dataset
 from inat_ray.models.complexity import complexity
 from inat_ray.search.history import History
-from inat_ray.search.records import EpochEnded, RunStarted, TrialEnded, TrialStarted
-from inat_ray.tuning.result import search_result, training_result, write_result
+from inat_ray.search.records import EpochEnded, LookAtTest, RunStarted, TrialEnded, TrialStarted
+from inat_ray.training.assessment import assess, wilson_interval
+from inat_ray.training.predictions import Predictions
+from inat_ray.tuning.result import (
+    assessment_result,
+    look_result,
+    search_result,
+    training_result,
+    write_result,
+)
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +113,41 @@ def test_what_is_no_number_is_null_in_the_file(tmp_path):
     write_result({"a": math.nan, "b": {"c": 1.0}}, tmp_path / "result.json")
     assert json.loads((tmp_path / "result.json").read_text()) == {"a": None, "b": {"c": 1.0}}
     assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_a_look_tells_the_interval_of_its_accuracy_and_its_calibration():
+    look = LookAtTest(
+        model="m", accuracy=0.7, loss=0.4, images=10, ece=0.1, predictions="p.parquet"
+    )
+    assert look_result(look) == {
+        "test_accuracy": 0.7,
+        "test_accuracy_interval": pytest.approx(wilson_interval(7, 10)),
+        "test_loss": 0.4,
+        "test_ece": 0.1,
+        "test_images": 10,
+    }
+
+
+def test_a_look_of_an_earlier_version_has_no_calibration():
+    look = LookAtTest.model_validate_json(
+        '{"kind": "look_at_test", "time": 1.0, "model": "m", "accuracy": 1.0, "loss": 0.4,'
+        ' "images": 10, "predictions": "p.parquet"}'
+    )
+    assert look_result(look)["test_ece"] is None
+
+
+def test_an_assessment_names_every_class_and_leaves_undefined_numbers_null():
+    said = Predictions(
+        paths=["1", "2"],
+        classes=["a", "b", "c"],
+        truths=np.array([0, 1]),
+        probabilities=np.eye(3, dtype=np.float32)[[0, 0]],
+    )
+    result = assessment_result(assess(said), subset="validation")
+    assert result["val_classes"] == {
+        "a": {"precision": 0.5, "recall": 1.0, "f1": pytest.approx(2 / 3), "images": 1},
+        "b": {"precision": None, "recall": 0.0, "f1": 0.0, "images": 1},
+        "c": {"precision": None, "recall": None, "f1": None, "images": 0},
+    }
+    assert (result["val_ece"], result["val_macro_recall"]) == (0.5, 0.5)
+    assert "val_top5_accuracy" not in result

@@ -1,12 +1,9 @@
 """The winner's part of the report: how good a model is, how it fails, and on which pictures."""
 
-import io
 from collections.abc import Sequence
 
 import numpy as np
 from markupsafe import Markup
-from numpy.typing import NDArray
-from PIL import Image
 
 from inat_ray.data.dataset import DataSet
 from inat_ray.data.split import SubsetName
@@ -24,10 +21,12 @@ from inat_ray.inspection.page.parts import (
     plot,
     table,
 )
+from inat_ray.inspection.pictures import jpeg
 from inat_ray.training.assessment import (
     BINS,
     Assessment,
     assess,
+    calibration_error,
     confident_mistakes,
     confusion_matrix,
     confusions,
@@ -40,8 +39,8 @@ from inat_ray.tuning.result import Result
 
 SHOWN_PICTURES, SHOWN_MISTAKES = 30, 12
 PLOTTED_CLASSES, SHOWN_CONFUSIONS = 40, 20
-PICTURE_SIDE, PICTURE_QUALITY = 160, 85
-"""In pixels, and of the JPEG."""
+PICTURE_SIDE = 160
+"""At most, in pixels."""
 
 RIGHT, WRONG = "✓", "✗"
 
@@ -69,7 +68,9 @@ def model_sections(
             body=facts(_scores(assessment) + _costs(result or {})),
         ),
         Section(title="Class by class", anchor="model-classes", body=_classes(assessment)),
-        Section(title="What is taken for what", anchor="model-confusions", body=_mix(predictions)),
+        Section(
+            title="What is taken for what", anchor="model-confusions", body=_confusions(predictions)
+        ),
         Section(title="Calibration", anchor="model-calibration", body=_calibration(predictions)),
         Section(
             title=f"Some {subset} images", anchor="model-pictures", body=_sample(pictures, subset)
@@ -99,7 +100,7 @@ class Pictures:
             parts.append(missing(NO_PICTURES))
         elif len(held) < len(rows):
             lost = len(rows) - len(held)
-            parts.append(missing(f"{lost} of these images are no longer among the photographs."))
+            parts.append(missing(f"Images no longer among the photographs: {lost} of {len(rows)}."))
         return joined(*parts)
 
     def _one(self, row: int, *, both: bool) -> Markup:
@@ -107,14 +108,14 @@ class Pictures:
         said = self.predictions
         right = bool(said.correct[row])
         prediction, truth = said.classes[said.predictions[row]], said.classes[said.truths[row]]
-        caption = Markup("<b>{} {}</b> {}").format(
-            RIGHT if right else WRONG, prediction, share_text(said.confidences[row])
+        caption = Markup("<b>{}\N{NO-BREAK SPACE}{}</b> {}").format(
+            RIGHT if right else WRONG, prediction, brief(said.confidences[row])
         )
         if not right:
-            of_truth = f" {share_text(said.probabilities[row, said.truths[row]])}" if both else ""
-            caption += Markup("<br>is {}{}").format(truth, of_truth)
+            of_truth = brief(said.probabilities[row, said.truths[row]]) if both else ""
+            caption += Markup("<br>is {} {}").format(truth, of_truth)
         shown = picture(
-            jpeg(self.data.pack.images[self._indices[said.paths[row]]]),
+            jpeg(self.data.pack.images[self._indices[said.paths[row]]], most=PICTURE_SIDE),
             alt=f"{said.paths[row]}: {truth}, {'rightly' if right else 'wrongly'} taken for"
             f" {prediction}",
             caption=caption,
@@ -123,17 +124,9 @@ class Pictures:
         return Markup('<li class="{}">{}</li>').format("right" if right else "wrong", shown)
 
 
-def jpeg(pixels: NDArray[np.uint8]) -> bytes:
-    """A picture (S, S, 3), of `PICTURE_SIDE` pixels at most, as a JPEG file's content."""
-    image, content = Image.fromarray(pixels), io.BytesIO()
-    image.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
-    image.save(content, "JPEG", quality=PICTURE_QUALITY)
-    return content.getvalue()
-
-
-def share_text(share: float) -> str:
-    """'74.7 %'; '-' for what is no number."""
-    return percent(share) if np.isfinite(share) else "-"
+def brief(share: float) -> str:
+    """'75 %', which does not break; nothing for what is no number."""
+    return f"{100 * share:.0f}\N{NO-BREAK SPACE}%" if np.isfinite(share) else ""
 
 
 def _scores(assessment: Assessment) -> list[tuple[str, str | Markup]]:
@@ -181,24 +174,27 @@ def _classes(assessment: Assessment) -> Markup:
         ]
         for scores in hardest
     ]
-    columns = ("class", "images", "predicted", "precision", "recall", "F1")
-    return joined(
-        plot(
-            scores_plot(shown),
-            label="Recall, precision and F1 of each class; the table below has the numbers",
-            caption=caption,
-            height=130 + 24 * len(shown),
-        ),
-        table(
-            columns,
-            rows,
-            caption="Precision: share right of the images taken for the class; recall: share found"
-            " of its images; F1: their harmonic mean. A dash where there is no such image.",
-        ),
+    drawn = plot(
+        scores_plot(shown),
+        label="Recall, precision and F1 of each class; the table below has the numbers",
+        caption=caption,
+        height=130 + 24 * len(shown),
     )
+    numbers = table(
+        ("class", "images", "predicted", "precision", "recall", "F1"),
+        rows,
+        caption="Precision: share right of the images taken for the class; recall: share found"
+        " of its images; F1: their harmonic mean. A dash where there is no such image.",
+    )
+    return joined(drawn, _folded(numbers, f"All {len(rows)} classes") if cut else numbers)
 
 
-def _mix(predictions: Predictions) -> Markup:
+def _folded(body: Markup, summary: str) -> Markup:
+    """Opened by a click or a key."""
+    return Markup("<details><summary>{}</summary>{}</details>").format(summary, body)
+
+
+def _confusions(predictions: Predictions) -> Markup:
     pairs = confusions(predictions)
     size = len(predictions.classes)
     drawn = plot(
@@ -222,11 +218,12 @@ def _mix(predictions: Predictions) -> Markup:
 
 
 def _calibration(predictions: Predictions) -> Markup:
-    ece = assess(predictions).ece
+    bins = reliability(predictions)
+    ece = calibration_error(bins)
     if ece is None:
         return missing("The model gave no probability that is a number.")
     return plot(
-        reliability_plot(reliability(predictions)),
+        reliability_plot(bins),
         label="Reliability curve: accuracy against confidence, and images by confidence",
         caption=f"Expected calibration error {percent(ece)}: by so much confidence and accuracy"
         f" differ, on average over the images, in {BINS} bins of equal width (Guo et al. 2017)."

@@ -16,18 +16,28 @@ from inat_ray.training.assessment import Bin, ClassScores, wilson_interval
 BLUE, VERMILLION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#808080"
 
 SCORES = {
-    "recall": (BLUE, "circle"),
-    "precision": (VERMILLION, "diamond"),
-    "F1": (GREEN, "line-ns-open"),
+    "recall": (BLUE, "circle-open", 13),
+    "precision": (VERMILLION, "diamond", 7),
+    "F1": (GREEN, "line-ns-open", 16),
 }
+"""Colour, symbol and size: of equal scores each is seen through the others."""
 
-SHARES = sample_colorscale("Cividis", [0.3, 0.5, 0.7, 0.9])
-"""Without its ends, one of which would be lost on white and the other on black."""
+SHARES = list(
+    zip((0, 0.1, 0.3, 1), sample_colorscale("Viridis", [0.25, 0.45, 0.65, 0.88]), strict=True)
+)
+"""Finer where confusions lie; without the scale's ends, which would be lost on black and white."""
 
 MOST_WRITTEN = 20
 """Classes up to which the cells of a confusion matrix have room for their counts."""
 
 LEGEND = {"orientation": "h", "x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom"}
+COLOUR_BAR = {
+    "orientation": "h", "x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom",
+    "len": 0.5, "thickness": 10, "tickformat": ".0%", "tickvals": [0, 0.3, 1],
+    "title": {"text": "share of the class", "side": "top"},
+}  # fmt: skip
+"""Above the plot, where it takes no width of a phone's."""
+
 MARGIN = {"l": 60, "r": 16, "t": 40, "b": 56}
 
 
@@ -35,18 +45,24 @@ def scores_plot(classes: Sequence[ClassScores]) -> go.Figure:
     """Recall, precision and F1 as dots, a line a class, the first on top."""
     names = [scores.name for scores in classes]
     figure = go.Figure()
-    for label, (colour, symbol) in SCORES.items():
+    for label, (colour, symbol, size) in SCORES.items():
         figure.add_scatter(
             x=[getattr(scores, label.lower()) for scores in classes],
             y=names,
             name=label,
             mode="markers",
-            marker={"color": colour, "symbol": symbol, "size": 11, "line": {"width": 2}},
+            marker={
+                "color": colour,
+                "symbol": symbol,
+                "size": size,
+                "line": {"width": 2, "color": colour},
+            },
             customdata=[scores.images for scores in classes],
             hovertemplate=f"%{{y}}: {label} %{{x:.1%}}<br>%{{customdata}} images<extra></extra>",
         )
     figure.update_xaxes(title="score", tickformat=".0%", range=[-0.02, 1.02])
-    figure.update_yaxes(autorange="reversed", type="category", dtick=1, automargin=True)
+    figure.update_yaxes(type="category", dtick=1, automargin=True)
+    figure.update_yaxes(range=[len(names) - 0.4, -0.6])  # the first on top, without a gap
     return figure.update_layout(legend=LEGEND, margin=MARGIN)
 
 
@@ -62,23 +78,24 @@ def confusion_plot(confusion: NDArray, classes: Sequence[str]) -> go.Figure:  # 
             x=list(classes),
             y=list(classes),
             z=[[count / sum(row) if count else None for count in row] for row in counts],
-            customdata=counts,
+            text=counts,
             zmin=0,
             zmax=1,
             colorscale=SHARES,
             xgap=1,
             ygap=1,
-            texttemplate="%{customdata}" if written else None,
+            text=[[count or "" for count in row] for row in counts],
+            texttemplate="%{text}" if written else None,
             hoverongaps=False,
-            hovertemplate="%{customdata} images of %{y} taken for %{x}<br>"
+            hovertemplate="%{text} images of %{y} taken for %{x}<br>"
             "%{z:.1%} of the images of %{y}<extra></extra>",
-            colorbar={"title": {"text": "share of<br>the class"}, "tickformat": ".0%"},
+            colorbar=COLOUR_BAR,
         )
     )
-    figure.update_xaxes(title="prediction", type="category", automargin=True, showgrid=False)
-    figure.update_yaxes(title="truth", type="category", automargin=True, showgrid=False)
-    figure.update_yaxes(autorange="reversed")
-    return figure.update_layout(margin=MARGIN)
+    common = {"type": "category", "automargin": True, "showgrid": False, "zeroline": False}
+    figure.update_xaxes(title={"text": "prediction", "standoff": 12}, **common)
+    figure.update_yaxes(title={"text": "truth", "standoff": 12}, autorange="reversed", **common)
+    return figure.update_layout(margin=MARGIN | {"t": 64})
 
 
 def reliability_plot(bins: Sequence[Bin]) -> go.Figure:
@@ -98,7 +115,7 @@ def reliability_plot(bins: Sequence[Bin]) -> go.Figure:
     figure.add_bar(
         x=[(each.low + each.high) / 2 for each in bins],
         y=[each.images for each in bins],
-        width=[each.high - each.low for each in bins],
+        width=[0.94 * (each.high - each.low) for each in bins],
         marker={"color": BLUE},
         showlegend=False,
         customdata=[f"{each.low:.1%} to {each.high:.1%}" for each in bins],

@@ -1,0 +1,69 @@
+import json
+
+import pytest
+
+from inat_ray.search.run_log import read_history
+from inat_ray.training.assessment import assess
+from inat_ray.training.predictions import read_predictions
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, command, data_folder, small_settings):
+    """A run of `train` on photographs that has not seen the test set."""
+    folder = tmp_path_factory.mktemp("train") / "run"
+    settings = [arg for line in small_settings for arg in ("--set", line)]
+    done = command("train", "--data", data_folder, "--out", folder, *settings)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_a_split_leaves_predictions_numbers_and_a_page(trained, told, tmp_path):
+    code, text = told("evaluate", trained, "--split", "train", "--out", tmp_path / "e", "--json")
+    assert code == 0, text
+    result = json.loads(text.splitlines()[-1])
+    assert json.loads((tmp_path / "e" / "result.json").read_text()) == result
+    found = assess(read_predictions(tmp_path / "e" / "train_predictions.parquet"))
+    assert (found.images, result["train_images"]) == (48, 48)
+    assert result["train_accuracy"] == pytest.approx(found.accuracy)
+    assert result["train_accuracy_interval"] == pytest.approx(found.accuracy_interval)
+    assert result["train_loss"] == pytest.approx(found.loss, rel=1e-5)
+    assert result["train_balanced_accuracy"] == pytest.approx(found.macro_recall)
+    assert result["train_ece"] == pytest.approx(found.ece)
+    assert set(result["train_classes"]) == {"ash", "beech", "cedar"}
+    assert result["parameters"] > 0
+    page = (tmp_path / "e" / "report.html").read_text(encoding="utf-8")
+    low, high = (f"{100 * end:.1f}" for end in found.accuracy_interval)
+    assert f"(95 % interval {low} to {high} %)" in page
+    assert page.count("data:image/jpeg") >= 30
+    assert read_history(trained / "log").looks == []
+
+
+def test_the_tables_tell_the_interval_the_classes_and_the_page(trained, told, tmp_path):
+    code, text = told("evaluate", trained, "--out", tmp_path / "e")
+    assert code == 0, text
+    words = " ".join(text.split())
+    assert "val_accuracy_interval" in words
+    assert "class images precision recall F1" in words
+    assert f"Report: {tmp_path / 'e' / 'report.html'}" in words
+
+
+@pytest.mark.parametrize("option", [["--test"], ["--split", "test"], ["--test", "--split", "test"]])
+def test_a_look_at_the_test_set_is_counted_however_it_is_asked_for(trained, told, tmp_path, option):
+    before = len(read_history(trained / "log").looks)
+    code, text = told("evaluate", trained, *option, "--out", tmp_path / "e", "--json")
+    assert code == 0, text
+    result = json.loads(text.splitlines()[-1])
+    look = read_history(trained / "log").looks[-1]
+    assert result["test_looks"] == before + 1
+    assert (result["test_accuracy"], result["test_ece"]) == (look.accuracy, look.ece)
+    found = assess(read_predictions(trained / look.predictions))
+    assert (look.accuracy, look.ece) == (pytest.approx(found.accuracy), pytest.approx(found.ece))
+    assert result["test_accuracy_interval"] == pytest.approx(found.accuracy_interval)
+    assert (tmp_path / "e" / "report.html").exists()
+
+
+def test_test_and_another_split_contradict_each_other(trained, told, tmp_path):
+    code, text = told("evaluate", trained, "--test", "--split", "train", "--out", tmp_path / "e")
+    assert code == 2
+    assert "--test: looks at the test images, and --split train at others" in " ".join(text.split())
+    assert not (tmp_path / "e").exists()
