@@ -78,7 +78,7 @@ def confusion_plot(confusion: NDArray, classes: Sequence[str]) -> go.Figure:  # 
             x=list(classes),
             y=list(classes),
             z=[[count / sum(row) if count else None for count in row] for row in counts],
-            text=counts,
+            customdata=counts,
             zmin=0,
             zmax=1,
             colorscale=SHARES,
@@ -87,7 +87,7 @@ def confusion_plot(confusion: NDArray, classes: Sequence[str]) -> go.Figure:  # 
             text=[[count or "" for count in row] for row in counts],
             texttemplate="%{text}" if written else None,
             hoverongaps=False,
-            hovertemplate="%{text} images of %{y} taken for %{x}<br>"
+            hovertemplate="%{customdata} images of %{y} taken for %{x}<br>"
             "%{z:.1%} of the images of %{y}<extra></extra>",
             colorbar=COLOUR_BAR,
         )
