@@ -122,13 +122,13 @@ def _coordinates(scored: Scored) -> Markup:
         )
     )
     widest = max(len(text) for text in dimensions[0].get("ticktext", ["      "]))
-    figure.update_layout(margin={"l": 20 + 6 * widest, "r": 40, "t": 60, "b": 30})
+    figure.update_layout(margin={"l": 20 + 6 * widest, "r": 50, "t": 60, "b": 30})
     caption = (
         "Each line is a trial, coloured by its result. Drag along an axis to keep the trials in"
         " that range, drag an axis's name to move it; the leaderboard holds the same numbers."
     )
     label = f"Parallel coordinates of {len(scored.points)} trials over {len(dimensions)} axes"
-    width = 110 * len(dimensions) + 60
+    width = 90 * len(dimensions) + 60
     return plot(figure, label=label, caption=caption, height=440, least_width=width)
 
 
