@@ -1,15 +1,19 @@
 """python -m inat_ray.evaluate: how good a saved model is on a split, and how it fails."""
 
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from inat_ray import options
-from inat_ray.config.errors import UserError
 from inat_ray.config.load import override
-from inat_ray.search.run_folder import RunFolder, check_free, create_run, default_folder
+from inat_ray.search.run_folder import (
+    RunFolder,
+    check_free,
+    create_run,
+    default_folder,
+    model_file,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -31,9 +35,7 @@ class Split(StrEnum):
 
 
 def main(
-    model: Annotated[
-        Path, typer.Argument(metavar="MODEL", help="A best.safetensors, or the run that holds it.")
-    ],
+    model: options.Model,
     data: options.Data = None,
     split: Annotated[
         Split | None,
@@ -60,9 +62,7 @@ def main(
     """
     options.set_verbosity(verbose=verbose)
     subset = _subset(split, test=test)
-    path = RunFolder(model).model if model.is_dir() else model
-    if not path.exists():
-        raise UserError(f"{path}: there is no such model; give a run folder or a .safetensors")
+    path = model_file(model)
     folder = out or default_folder("evaluate")
     check_free(folder, overwrite=overwrite)
     # Imported only now: they take seconds, and a mistake above is answered at once.

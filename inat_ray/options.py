@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,8 +21,20 @@ STORAGE, STORAGE_VARIABLE = "resources.storage_path", "INAT_RAY_STORAGE_PATH"
 FAILED, USER_MISTAKE, INTERRUPTED = 1, 2, 130
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
+
+class DeviceName(StrEnum):
+    """As in an experiment's `device`."""
+
+    AUTO = "auto"
+    CUDA = "cuda"
+    CPU = "cpu"
+
+
 ExperimentFile = Annotated[
     Path | None, typer.Argument(metavar="[EXPERIMENT]", help="A YAML file; see experiments/.")
+]
+Model = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="A best.safetensors, or the run that holds it.")
 ]
 Data = Annotated[
     str | None,
@@ -66,6 +79,9 @@ Address = Annotated[
         help="Join the Ray cluster at A: auto or HOST:PORT; RAY_ADDRESS if not given, else a Ray of"
         " its own.",
     ),
+]
+Device = Annotated[
+    DeviceName, typer.Option(help="What to compute on; auto: a GPU if there is one.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, as the last line.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Let Ray and libraries talk.")]

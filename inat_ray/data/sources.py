@@ -98,7 +98,7 @@ class FolderSource:
         for role, part in parts.items():
             for label, name in enumerate(self.classes):
                 for path in found[role][name]:
-                    within = _as_text(path.relative_to(part).as_posix())
+                    within = as_text(path.relative_to(part).as_posix())
                     name_in_source = f"{role}/{within}" if role else within
                     self.items.append(Item(name=name_in_source, label=label, role=role))
                     self._paths.append(path)
@@ -151,7 +151,7 @@ def _parts(folder: Path) -> dict[Role, Path]:
 
 def _images_of_classes(part: Path) -> dict[str, list[Path]]:
     """Class -> its images, in order of name. Raises UserError for a class without any."""
-    found = {_as_text(folder.name): list(_images_below(folder)) for folder in _folders(part)}
+    found = {as_text(folder.name): list(images_below(folder)) for folder in _folders(part)}
     if empty := [name for name, images in found.items() if not images]:
         raise UserError(
             f"data.source: {part}: no images in {_listed(empty)};"
@@ -200,18 +200,18 @@ def _folders(folder: Path) -> list[Path]:
     )
 
 
-def _images_below(folder: Path) -> Iterator[Path]:
+def images_below(folder: Path) -> Iterator[Path]:
     """Image files at any depth, in order of name; hidden and other files are passed over."""
     with os.scandir(folder) as entries:
         visible = sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
     for entry in visible:
         if entry.is_dir(follow_symlinks=False):
-            yield from _images_below(Path(entry.path))
+            yield from images_below(Path(entry.path))
         elif Path(entry.name).suffix.lower() in EXTENSIONS:
             yield Path(entry.path)
 
 
-def _as_text(name: str) -> str:
+def as_text(name: str) -> str:
     """A file name, with bytes that are no UTF-8 (old archives have them) as `\\xe9`."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 

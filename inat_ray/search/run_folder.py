@@ -109,6 +109,17 @@ class RunFolder:
         return self.log.exists() or self.experiment.exists()
 
 
+def model_file(path: Path) -> Path:
+    """The saved model that `path` names: the file, or the one in a run folder.
+
+    Raises UserError where there is none.
+    """
+    file = RunFolder(path).model if path.is_dir() else path
+    if not file.exists():
+        raise UserError(f"{file}: there is no such model; give a run folder or a .safetensors")
+    return file
+
+
 def default_folder(name: str) -> Path:
     """runs/<name>-<time>, in local time to the second."""
     return Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"

@@ -20,6 +20,7 @@ from inat_ray.data.dataset import Channels, DataSet
 from inat_ray.data.split import SubsetName
 from inat_ray.models.build import build_model
 from inat_ray.storage.place import Place
+from inat_ray.training.device import tune_process
 from inat_ray.training.evaluation import Evaluation, PixelViews, evaluate
 from inat_ray.training.fit import Fit
 
@@ -66,22 +67,30 @@ class LoadedModel:
     classes: list[str]
     mean: Channels
     std: Channels
+    epoch: int
+    """The training's epoch, counted from 1, after which it was saved."""
     model: nn.Module
 
     def evaluate(self, data: DataSet, subset: SubsetName, *, device: torch.device) -> Evaluation:
         """The model on a subset, whose classes must be its own: see `check_classes`."""
         self.check_classes(data)
         recipe = self.experiment.recipe
-        model = self.model.to(device)
-        if recipe.channels_last:
-            model = model.to(memory_format=torch.channels_last)
         views = PixelViews(
             images=subset_images(data, subset, device),
             normalize=Normalize(self.mean, self.std, device),
             size=self.experiment.data.image_size,
             mirrored=recipe.flip_average,
         )
+        model = self.model_on(device)
         return evaluate(model, views, classes=len(self.classes), recipe=recipe)
+
+    def model_on(self, device: torch.device) -> nn.Module:
+        """The network on a device, as fast and in the memory format as it was trained."""
+        tune_process(device)
+        model = self.model.to(device)
+        if self.experiment.recipe.channels_last:
+            model = model.to(memory_format=torch.channels_last)
+        return model
 
     def check_classes(self, data: DataSet) -> None:
         """Raises UserError where the data has other classes than the model."""
@@ -110,5 +119,6 @@ def load_model(path: Path) -> LoadedModel:
         classes=classes,
         mean=tuple(json.loads(about["mean"])),
         std=tuple(json.loads(about["std"])),
+        epoch=int(about["epoch"]),
         model=model,
     )

@@ -58,8 +58,16 @@ class PixelViews:
 
     def take(self, rows: NDArray[np.int64]) -> tuple[list[Tensor], Tensor]:
         pixels, labels = self.images.take(rows)
-        view = plain_view(pixels, size=self.size, normalize=self.normalize)
-        return [view, view.flip(3)] if self.mirrored else [view], labels
+        views = pixel_views(
+            pixels, size=self.size, normalize=self.normalize, mirrored=self.mirrored
+        )
+        return views, labels
+
+
+def pixel_views(pixels: Tensor, *, size: int, normalize: Normalize, mirrored: bool) -> list[Tensor]:
+    """(b, 3, S, S) uint8 to what the model sees: (b, 3, size, size), and perhaps its mirror."""
+    view = plain_view(pixels, size=size, normalize=normalize)
+    return [view, view.flip(3)] if mirrored else [view]
 
 
 @torch.inference_mode()
@@ -78,7 +86,7 @@ def evaluate(
         len(views), batch_size=BATCH_SIZE, rank=ranks.rank, world_size=ranks.world_size
     ):
         seen, labels = views.take(rows)
-        probabilities = _probabilities(model, seen, recipe)
+        probabilities = average_probabilities(model, seen, recipe)
         losses = F.nll_loss(probabilities.clamp(min=LEAST).log(), labels, reduction="none")
         sums.add(losses, probabilities, labels)
         parts.append((probabilities.cpu(), labels.cpu()))
@@ -94,7 +102,7 @@ def lay_out(views: Tensor, recipe: RecipeConfig) -> Tensor:
     return views.contiguous()
 
 
-def _probabilities(model: nn.Module, views: list[Tensor], recipe: RecipeConfig) -> Tensor:
+def average_probabilities(model: nn.Module, views: list[Tensor], recipe: RecipeConfig) -> Tensor:
     """(b, classes), averaged over the views and summing to one; NaN where the model gives NaN."""
     with autocast(recipe, views[0].device):
         logits = [model(lay_out(view, recipe)) for view in views]

@@ -2,16 +2,23 @@
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from inat_ray import evaluate, options, prepare, simulate, sweep, train
+from inat_ray import evaluate, options, predict, prepare, simulate, sweep, train
+from inat_ray.config.load import load_experiment
+from inat_ray.data.dataset import open_dataset
+from inat_ray.storage.place import Place
+from inat_ray.training.checkpoint import save_model
+from inat_ray.training.fit import Fit
 
 COMMANDS = {
     "sweep": sweep,
     "train": train,
     "prepare": prepare,
     "evaluate": evaluate,
+    "predict": predict,
     "simulate": simulate,
 }
 
@@ -31,3 +38,19 @@ def told(monkeypatch, capsys) -> Told:
         return int(caught.value.code or 0), captured.err + captured.out
 
     return told
+
+
+SaveModel = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def save_untrained(data_folder, small_settings) -> SaveModel:
+    """Writes a model of the photographs, trained for no epoch, with settings on top."""
+
+    def save(path: Path, *settings: str) -> Path:
+        lines = [*small_settings, f"data.source={data_folder}", "device=cpu", *settings]
+        experiment = load_experiment(None, settings=lines)
+        save_model(Place.at(path), Fit(experiment, open_dataset(experiment.data)))
+        return path
+
+    return save

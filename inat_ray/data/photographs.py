@@ -1,0 +1,83 @@
+"""Photographs without labels: files and folders that a person names, decoded a batch at a time."""
+
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from inat_ray.config.errors import UserError
+from inat_ray.config.experiment import DataConfig
+from inat_ray.data.decode import Fit, Square, UndecodableError, decode_square
+from inat_ray.data.sources import images_below
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """A file, and its pixels or why it has none."""
+
+    path: Path
+    pixels: Square | None = None
+    reason: str | None = None
+
+
+def photographs_in(places: Sequence[Path]) -> list[Path]:
+    """The files that are named, and those in folders, at any depth, as a data folder is read.
+
+    Of a folder only what is called like a photograph; in the order of `places`, each file once.
+    Raises UserError for a place that is not there, and where there is no photograph.
+    """
+    found: dict[Path, None] = {}
+    for place in places:
+        found |= dict.fromkeys(_in_folder(place) if place.is_dir() else [_file(place)])
+    if not found:
+        raise UserError(f"{', '.join(map(str, places))}: no photographs are in there")
+    return list(found)
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    try:
+        return list(images_below(folder))
+    except OSError as error:
+        raise UserError(f"{error.filename}: cannot be read: {error.strerror}") from None
+
+
+def _file(path: Path) -> Path:
+    if not path.is_file():
+        what = "is neither a file nor a folder" if path.exists() else "there is no such file"
+        raise UserError(f"{path}: {what}; a photograph or a folder of them is needed")
+    return path
+
+
+def decoded_batches(
+    paths: Sequence[Path], *, config: DataConfig, batch_size: int
+) -> Iterator[list[Photograph]]:
+    """The photographs in order, as squares of `config.pack_side` pixels, decoded as for the pack.
+
+    While the caller is at work on one batch the next is decoded, on all cores: two batches are in
+    memory, however many photographs there are.
+    """
+    decode = partial(_decode, side=config.pack_side, fit=config.fit)
+    ahead: deque[list[Future[Photograph]]] = deque()
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        for start in range(0, len(paths), batch_size):
+            ahead.append([pool.submit(decode, p) for p in paths[start : start + batch_size]])
+            if len(ahead) > 1:
+                yield [future.result() for future in ahead.popleft()]
+        for batch in ahead:
+            yield [future.result() for future in batch]
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _decode(path: Path, *, side: int, fit: Fit) -> Photograph:
+    try:
+        pixels = decode_square(path.read_bytes(), side=side, fit=fit)
+    except UndecodableError as error:
+        return Photograph(path, reason=str(error))
+    except OSError as error:
+        return Photograph(path, reason=f"cannot be read: {error.strerror}")
+    return Photograph(path, pixels)

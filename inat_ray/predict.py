@@ -1,0 +1,123 @@
+"""python -m inat_ray.predict: what a saved model sees in photographs."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.progress import track
+
+from inat_ray import options
+from inat_ray.config.errors import RunFailedError, UserError
+from inat_ray.search.run_folder import model_file
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from inat_ray.training.predict import Predicted
+
+
+def main(
+    model: options.Model,
+    images: Annotated[
+        list[Path],
+        typer.Argument(metavar="IMAGE|FOLDER...", help="Photographs, and folders of them."),
+    ],
+    top: Annotated[
+        int, typer.Option("--top", metavar="K", min=1, help="How many classes to show of each.")
+    ] = 5,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Write all probabilities as Parquet."),
+    ] = None,
+    device: options.Device = options.DeviceName.AUTO,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON lines, one a photograph, as they are done.")
+    ] = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Predict the classes of photographs, each prepared exactly as in training and evaluation.
+
+    Folders are read at any depth; hidden files and files that are no photographs are passed over.
+    What cannot be read is named and left out. A line of JSON is
+    {"image": ..., "prediction": ..., "top": [{"class": ..., "probability": ...}, ...]}
+    or {"image": ..., "error": ...}.
+
+    Example: python -m inat_ray.predict runs/mine ~/photos/unknown.jpg
+    """
+    options.set_verbosity(verbose=verbose)
+    path = model_file(model)
+    if out is not None and out.exists():
+        raise UserError(f"--out {out}: is there already")
+    # Imported only now: they take seconds, and a mistake above is answered at once.
+    from inat_ray.data.photographs import photographs_in
+    from inat_ray.inspection.predictions_table import shown_predictions
+    from inat_ray.training.checkpoint import load_model
+    from inat_ray.training.device import resolve_device
+    from inat_ray.training.predict import predict, prediction_file
+
+    paths = photographs_in(images)
+    loaded = load_model(path)
+    console = options.console()
+    good: list[Predicted] = []
+    with prediction_file(out, loaded.classes) as write:
+        batches = predict(loaded, paths, device=resolve_device(device.value))
+        for batch in _tracked(batches, console, total=len(paths)):
+            _tell_unreadable(batch, console, named=images)
+            if as_json:
+                for each in batch:
+                    options.print_json(_line(each, loaded.classes, top=top))
+            write(batch)
+            good += [each for each in batch if each.reason is None]
+        if not good:
+            raise RunFailedError(f"none of {len(paths)} photographs can be read")
+    if not as_json:
+        console.print(shown_predictions(good, loaded.classes, top=top))
+    if out is not None:
+        console.print(f"[bold]written[/]  {escape(str(out))}", soft_wrap=True)
+
+
+def _tracked(
+    batches: "Iterator[list[Predicted]]", console: "Console", *, total: int
+) -> "Iterator[list[Predicted]]":
+    """The batches, with a bar on a terminal that counts photographs."""
+    from inat_ray.training.evaluation import BATCH_SIZE
+
+    return iter(
+        track(
+            batches,
+            "predicting",
+            total=-(-total // BATCH_SIZE),
+            console=console,
+            transient=True,
+            disable=not (console.is_terminal and total > BATCH_SIZE),
+        )
+    )
+
+
+def _tell_unreadable(
+    batch: "Sequence[Predicted]", console: "Console", *, named: list[Path]
+) -> None:
+    """Raises UserError where the one photograph that was asked for is one."""
+    for each in batch:
+        if each.reason is not None and named == [each.path]:
+            raise UserError(f"{each.name}: {each.reason}")
+        if each.reason is not None:
+            text = escape(f"{each.name}: {each.reason}")
+            console.print(f"[yellow]left out[/]  {text}", soft_wrap=True)
+
+
+def _line(predicted: "Predicted", classes: Sequence[str], *, top: int) -> dict[str, Any]:
+    if predicted.reason is not None:
+        return {"image": predicted.name, "error": predicted.reason}
+    best = predicted.top(top, classes)
+    return {
+        "image": predicted.name,
+        "prediction": best[0][0],
+        "top": [{"class": name, "probability": probability} for name, probability in best],
+    }
+
+
+if __name__ == "__main__":
+    options.run(main)
