@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from inat_ray import evaluate, options, predict, prepare, simulate, sweep, train
+from inat_ray import evaluate, export, options, predict, prepare, simulate, sweep, train
 from inat_ray.config.load import load_experiment
 from inat_ray.data.dataset import open_dataset
 from inat_ray.storage.place import Place
@@ -19,6 +19,7 @@ COMMANDS = {
     "prepare": prepare,
     "evaluate": evaluate,
     "predict": predict,
+    "export": export,
     "simulate": simulate,
 }
 

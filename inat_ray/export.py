@@ -1,0 +1,83 @@
+"""python -m inat_ray.export: a saved model as ONNX, or as a program of torch.export."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from inat_ray import options
+from inat_ray.config.errors import UserError
+from inat_ray.search.run_folder import model_file
+
+
+class FormatName(StrEnum):
+    """What to write."""
+
+    ONNX = "onnx"
+    TORCH = "torch"
+
+
+def main(
+    model: options.Model,
+    form: Annotated[
+        FormatName,
+        typer.Option("--format", help="onnx: for onnxruntime and others; torch: a .pt2."),
+    ] = FormatName.ONNX,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Beside the model if not given."),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the file if it is there already.")
+    ] = False,
+    as_json: options.AsJson = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Write a saved model as one file that needs no inat_ray.
+
+    It takes pixels (n, 3, S, S) in 0..1, RGB, and gives probabilities (n, classes): normalisation,
+    softmax and the average over mirror images are inside. Class names, sizes and how a photograph
+    becomes such pixels are in the file as JSON. It is read back and compared before it is kept.
+
+    Load a .pt2 from people whom you trust alone: torch may run code that is in it. ONNX holds none.
+
+    Example: python -m inat_ray.export runs/mine --format onnx
+    """
+    options.set_verbosity(verbose=verbose)
+    path = model_file(model)
+    suffix = ".onnx" if form is FormatName.ONNX else ".pt2"
+    file = out or path.with_suffix(suffix)
+    if file.suffix != suffix:
+        raise UserError(f"--out {file}: the name must end in {suffix}")
+    if file.exists() and not overwrite:
+        raise UserError(f"--out {file}: is there already; --overwrite replaces it")
+    # Imported only now: they take seconds, and a mistake above is answered at once.
+    from inat_ray.training.checkpoint import load_model
+    from inat_ray.training.export import TOLERANCE, check_packages, export
+
+    check_packages(form.value)
+    loaded = load_model(path)
+    difference = export(loaded, file, form=form.value)
+    size = file.stat().st_size
+    console = options.console()
+    console.print(f"[bold]written[/]  {escape(str(file))}, {size / 1e6:.1f} MB", soft_wrap=True)
+    console.print(
+        f"[bold]checked[/]  its probabilities are the model's within {difference:.1g}"
+        f" ({TOLERANCE:g} is allowed)"
+    )
+    if as_json:
+        options.print_json(
+            {
+                "file": str(file),
+                "format": form.value,
+                "bytes": size,
+                "largest_difference": difference,
+                "classes": loaded.classes,
+            }
+        )
+
+
+if __name__ == "__main__":
+    options.run(main)

@@ -1,0 +1,224 @@
+"""A saved model as one file for other programs: ONNX, or a program of torch.export.
+
+What is exported takes pixels (n, 3, S, S) in 0..1, RGB, and gives probabilities (n, classes): the
+normalisation, the softmax and the average over mirror images, where evaluation takes it, are
+inside, so the numbers are those of evaluation in 32 bits. n is free. How a photograph becomes such
+pixels, and the names of the classes, are in the file as JSON: see `about`.
+
+An ONNX file is data, and holds no code. `torch.export.load` may unpickle parts of a .pt2, and so
+run code that somebody put there: load those that you made or whose maker you trust, nothing else.
+"""
+
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from inat_ray.config.errors import RunFailedError, UserError
+from inat_ray.data.augment import Normalize
+from inat_ray.training.checkpoint import LoadedModel
+from inat_ray.training.evaluation import average_probabilities
+
+Format = Literal["onnx", "torch"]
+
+SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "torch": ".pt2"}
+
+ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+
+ONNX_BYTES = 2**31
+"""What protobuf can hold; a larger model would need a second file beside it."""
+
+INPUT, OUTPUT = "images", "probabilities"
+
+KEY = "inat_ray"
+"""Of the JSON in an ONNX file's metadata; in a .pt2 it is the extra file `inat_ray.json`."""
+
+CHECKED_BATCHES = (1, 3)
+
+TOLERANCE = 1e-4
+"""The largest difference of a probability from the model's own."""
+
+CPU = torch.device("cpu")
+
+
+class Classifier(nn.Module):
+    """Pixels (n, 3, S, S) in 0..1 to probabilities (n, classes)."""
+
+    def __init__(self, model: LoadedModel) -> None:
+        super().__init__()
+        self.network = model.model.to(CPU)
+        self.mirrored = model.experiment.recipe.flip_average
+        normalize = Normalize(model.mean, model.std, CPU)
+        self.register_buffer("scale", normalize.scale)
+        self.register_buffer("shift", normalize.shift)
+        self.eval().requires_grad_(requires_grad=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        view = images * self.scale + self.shift
+        views = [view, view.flip(3)] if self.mirrored else [view]
+        return torch.stack([self.network(each).softmax(dim=1) for each in views]).mean(dim=0)
+
+
+def check_packages(form: Format) -> None:
+    """Raises UserError where a package is missing that the format needs."""
+    missing = [name for name in ONNX_PACKAGES if form == "onnx" and find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"--format onnx: needs {', '.join(missing)}, not installed here:"
+            " pip install 'inat_ray[onnx]', or --format torch, which needs nothing more"
+        )
+
+
+def about(model: LoadedModel) -> dict[str, Any]:
+    """What a program needs to know that uses the exported file, as JSON can hold it."""
+    data, recipe = model.experiment.data, model.experiment.recipe
+    size = data.image_size
+    return {
+        "name": model.experiment.name,
+        "epoch": model.epoch,
+        "inat_ray": version("inat_ray"),
+        "torch": torch.__version__,
+        "classes": model.classes,
+        "image_size": size,
+        "mean": list(model.mean),
+        "std": list(model.std),
+        "flip_average": recipe.flip_average,
+        "input": {
+            "name": INPUT,
+            "shape": ["n", 3, size, size],
+            "type": "float32",
+            "range": [0, 1],
+            "channels": "RGB",
+            "normalized_inside": True,
+        },
+        "output": {"name": OUTPUT, "shape": ["n", len(model.classes)], "type": "float32"},
+        "preparation": {
+            "decode": "upright by EXIF orientation, as RGB, transparent parts on white",
+            "square": {"fit": data.fit, "side": data.pack_side, "filter": "Pillow BILINEAR"},
+            "scale": {"side": size, "filter": "bilinear, antialiased"},
+            "divide_by": 255,
+        },
+    }
+
+
+def export(model: LoadedModel, path: Path, *, form: Format) -> float:
+    """Writes the model to `path`, and returns the largest difference from its own probabilities.
+
+    The file is under its name once it was read back and its numbers agree. Raises UserError where
+    the format cannot hold the model, and RunFailedError where the numbers differ.
+    """
+    classifier = Classifier(model)
+    size = sum(tensor.nbytes for tensor in classifier.state_dict().values())
+    if form == "onnx" and size >= ONNX_BYTES:
+        raise UserError(
+            f"--format onnx: {model.path} has {size / 2**30:.1f} GiB of weights, and an ONNX file"
+            " holds 2 GiB; --format torch has no such limit"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.stem}.partial{SUFFIXES[form]}")
+    try:
+        write, load = (_write_onnx, _load_onnx) if form == "onnx" else (_write_torch, _load_torch)
+        write(classifier, partial, model=model)
+        difference = largest_difference(load(partial), model)
+        if not difference <= TOLERANCE:
+            raise RunFailedError(
+                f"{path}: gives other probabilities than the model, by up to {difference:.2g}"
+                f" where {TOLERANCE:g} is allowed; it was not kept"
+            )
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return difference
+
+
+Program = Callable[[Tensor], Tensor]
+"""Pixels (n, 3, S, S) in 0..1 to probabilities (n, classes)."""
+
+
+@torch.inference_mode()
+def largest_difference(program: Program, model: LoadedModel) -> float:
+    """Of any probability from the model's own as evaluation computes them; NaN if either is."""
+    rng = torch.Generator().manual_seed(0)
+    size, recipe = model.experiment.data.image_size, model.experiment.recipe
+    exact = recipe.model_copy(update={"precision": "fp32"})
+    normalize, network = Normalize(model.mean, model.std, CPU), model.model_on(CPU).eval()
+    found = []
+    for count in CHECKED_BATCHES:
+        images = torch.rand(count, 3, size, size, generator=rng)
+        view = normalize(images)
+        views = [view, view.flip(3)] if recipe.flip_average else [view]
+        found.append((program(images) - average_probabilities(network, views, exact)).abs().max())
+    return float(torch.stack(found).max())
+
+
+def _write_onnx(classifier: Classifier, path: Path, *, model: LoadedModel) -> None:
+    with _quiet():
+        program = torch.onnx.export(
+            classifier,
+            (_example(model),),
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_shapes={"images": {0: "n"}},
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    assert program is not None
+    program.model.metadata_props[KEY] = json.dumps(about(model))
+    program.save(path, external_data=False)
+
+
+def _load_onnx(path: Path) -> Program:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+    def run(images: Tensor) -> Tensor:
+        probabilities: NDArray[np.float32]
+        [probabilities] = session.run([OUTPUT], {INPUT: images.numpy()})
+        return torch.from_numpy(probabilities)
+
+    return run
+
+
+def _write_torch(classifier: Classifier, path: Path, *, model: LoadedModel) -> None:
+    count = torch.export.Dim("n", min=1)
+    with _quiet():
+        program = torch.export.export(
+            classifier, (_example(model),), dynamic_shapes={"images": {0: count}}
+        )
+        torch.export.save(program, path, extra_files={f"{KEY}.json": json.dumps(about(model))})
+
+
+def _load_torch(path: Path) -> Program:
+    """Of a file that this process has just written: nobody else's pickle is read."""
+    program: Program = torch.export.load(path).module()
+    return program
+
+
+def _example(model: LoadedModel) -> Tensor:
+    """Two images: of a batch of one torch would take it that all batches are."""
+    size = model.experiment.data.image_size
+    return torch.zeros(2, 3, size, size)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torch says to its own developers while it traces."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(logging.NOTSET)
