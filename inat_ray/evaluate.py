@@ -1,11 +1,13 @@
 """python -m inat_ray.evaluate: how good a saved model is on a split, and how it fails."""
 
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from inat_ray import options
+from inat_ray.config.errors import UserError
 from inat_ray.config.load import override
 from inat_ray.search.run_folder import (
     RunFolder,
@@ -147,15 +149,17 @@ def report(
     path: Path,
 ) -> None:
     """Writes the page."""
+    from inat_ray.inspection.page.explanation import explanation_section
     from inat_ray.inspection.page.model import model_sections
     from inat_ray.inspection.page.page import write_page
 
+    sections = model_sections(predictions, subset=subset.value, data=data, result=result)
     write_page(
         path,
         title=f"{model.experiment.name} on the {subset} images",
         lead=f"The model {model.path}, evaluated on {len(predictions):,} images that were seen"
         " once each, without augmentation.",
-        sections=model_sections(predictions, subset=subset.value, data=data, result=result),
+        sections=[*sections, explanation_section(model, data)],
     )
 
 

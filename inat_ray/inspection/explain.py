@@ -55,6 +55,13 @@ def feature_maps(model: nn.Module, image: Tensor) -> dict[str, Tensor]:
     return {name: output[0] for name, output in outputs.items()}
 
 
+def probabilities(model: nn.Module, image: Tensor) -> Tensor:
+    """(classes,): what the network says of an image (1, 3, s, s), normalised."""
+    with _examined(model), torch.no_grad():
+        logits: Tensor = model(image)
+    return logits.softmax(dim=1)[0]
+
+
 def busiest_neurons(maps: Tensor, count: int) -> list[Neuron]:
     """Of the channels with the highest activation the place of it, highest first.
 

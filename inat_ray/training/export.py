@@ -64,9 +64,10 @@ class Classifier(nn.Module):
         self.eval().requires_grad_(requires_grad=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        view = images * self.scale + self.shift
+        view: Tensor = images * self.scale + self.shift  # type: ignore[operator]
         views = [view, view.flip(3)] if self.mirrored else [view]
-        return torch.stack([self.network(each).softmax(dim=1) for each in views]).mean(dim=0)
+        shares: list[Tensor] = [self.network(each).softmax(dim=1) for each in views]
+        return torch.stack(shares).mean(dim=0)
 
 
 def check_packages(form: Format) -> None:

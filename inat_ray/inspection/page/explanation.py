@@ -36,10 +36,12 @@ def explanation_section(model: LoadedModel, data: DataSet | None) -> Section:
     The photographs are from the validation images, of which one may look at as many as one likes.
     """
     parts = [subheading("First-layer filters"), _filters(model)]
-    if data is None or data.classes != model.classes:
+    if data is None:
         parts.append(missing("The photographs are not at hand: what it makes of them is left out."))
+    elif data.classes != model.classes:
+        parts.append(missing("The photographs are of other classes than the model's."))
     else:
-        model.model.float().cpu()
+        model.model.cpu()
         chosen = _choice(data)
         parts += [
             subheading("Feature maps"),
@@ -128,8 +130,7 @@ def _one_evidence(
     model: LoadedModel, data: DataSet, index: int, *, stage: torch.nn.Module
 ) -> Markup:
     image = _view(model, data, index)
-    with torch.inference_mode():
-        probabilities = model.model.eval()(image).softmax(dim=1)[0]
+    probabilities = explain.probabilities(model.model, image)
     guess = int(probabilities.argmax())
     heat = explain.grad_cam(model.model, image, stage=stage, label=guess)
     shown = overlay(data.pack.images[index], heat)
