@@ -30,6 +30,7 @@ def model(request, data, data_folder, small_settings, tmp_path) -> LoadedModel:
         path=tmp_path / "m",
         experiment=experiment,
         classes=data.classes,
+        epoch=1,
         mean=data.mean,
         std=data.std,
         model=build_model(experiment, classes=len(data.classes), weights=None),
