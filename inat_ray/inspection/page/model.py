@@ -27,6 +27,7 @@ from inat_ray.training.assessment import (
     Assessment,
     assess,
     calibration_error,
+    class_scores,
     confident_mistakes,
     confusion_matrix,
     confusions,
@@ -38,7 +39,7 @@ from inat_ray.training.predictions import Predictions
 from inat_ray.tuning.result import Result
 
 SHOWN_PICTURES, SHOWN_MISTAKES = 30, 12
-PLOTTED_CLASSES, SHOWN_CONFUSIONS = 40, 20
+PLOTTED_CLASSES, MATRIX_CLASSES, SHOWN_CONFUSIONS = 40, 100, 20
 PICTURE_SIDE = 160
 """At most, in pixels."""
 
@@ -196,14 +197,18 @@ def _folded(body: Markup, summary: str) -> Markup:
 
 def _confusions(predictions: Predictions) -> Markup:
     pairs = confusions(predictions)
-    size = len(predictions.classes)
+    hardest = hardest_first(class_scores(predictions))[:MATRIX_CLASSES]
+    names = {scores.name for scores in hardest}
+    shown = [label for label, name in enumerate(predictions.classes) if name in names]
+    cut = len(shown) < len(predictions.classes)
     drawn = plot(
-        confusion_plot(confusion_matrix(predictions), predictions.classes),
+        confusion_plot(confusion_matrix(predictions), predictions.classes, shown=shown),
         label="Confusion matrix: images by truth and prediction; the table below has the most"
         " frequent confusions",
         caption="A row holds the images of a class. Colour: share of the row; what never"
-        " occurred is empty.",
-        height=min(860, 200 + 44 * size),
+        " occurred is empty."
+        + (f" Of all classes the {len(shown)} with the lowest F1." if cut else ""),
+        height=min(860, 200 + 44 * len(shown)) + 5 * min(20, max(map(len, names))),
     )
     if not pairs:
         return joined(drawn, paragraph("No image is taken for another class."))

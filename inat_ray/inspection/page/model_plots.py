@@ -6,6 +6,7 @@ marker of its own; all of them show on white and on black.
 
 from collections.abc import Sequence
 
+import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.colors import sample_colorscale
@@ -66,26 +67,34 @@ def scores_plot(classes: Sequence[ClassScores]) -> go.Figure:
     return figure.update_layout(legend=LEGEND, margin=MARGIN)
 
 
-def confusion_plot(confusion: NDArray, classes: Sequence[str]) -> go.Figure:  # type: ignore[type-arg]
+def confusion_plot(
+    confusion: NDArray[np.int64], classes: Sequence[str], *, shown: Sequence[int] | None = None
+) -> go.Figure:
     """The confusion matrix (C, C): a colour for the share of the truth's images, counts as text.
 
-    What never occurs is left empty, so that what does is seen.
+    What never occurs is left empty, so that what does is seen. `shown` are the labels that get a
+    row and a column; all if not given.
     """
-    counts = confusion.tolist()
-    written = len(classes) <= MOST_WRITTEN
+    labels = list(range(len(classes)) if shown is None else shown)
+    names = [classes[label] for label in labels]
+    totals = confusion.sum(axis=1)[labels].tolist()
+    counts = confusion[np.ix_(labels, labels)].tolist()
+    written = len(labels) <= MOST_WRITTEN
     figure = go.Figure(
         go.Heatmap(
-            x=list(classes),
-            y=list(classes),
-            z=[[count / sum(row) if count else None for count in row] for row in counts],
+            x=names,
+            y=names,
+            z=[
+                [n / of if n else None for n in row] for row, of in zip(counts, totals, strict=True)
+            ],
+            text=[[n or "" for n in row] for row in counts] if written else None,
+            texttemplate="%{text}" if written else None,
             customdata=counts,
             zmin=0,
             zmax=1,
             colorscale=SHARES,
             xgap=1,
             ygap=1,
-            text=[[count or "" for count in row] for row in counts],
-            texttemplate="%{text}" if written else None,
             hoverongaps=False,
             hovertemplate="%{customdata} images of %{y} taken for %{x}<br>"
             "%{z:.1%} of the images of %{y}<extra></extra>",

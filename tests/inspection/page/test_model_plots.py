@@ -18,15 +18,22 @@ def test_scores_are_a_dot_a_class_and_what_is_undefined_has_none():
 
 
 def test_a_cell_has_its_share_of_the_row_and_its_count_and_an_empty_one_nothing():
-    figure = confusion_plot(np.array([[3, 1], [0, 0]]), ["a", "b"])
+    figure = confusion_plot(np.array([[3, 1, 0], [0, 0, 0], [0, 0, 2]]), ["a", "b", "c"])
     [drawn] = figure.data
-    assert [list(row) for row in drawn.z] == [[0.75, 0.25], [None, None]]
-    assert [list(row) for row in drawn.text] == [[3, 1], ["", ""]]
+    assert [list(row) for row in drawn.z] == [[0.75, 0.25, None], [None] * 3, [None, None, 1]]
+    assert [list(row) for row in drawn.text] == [[3, 1, ""], [""] * 3, ["", "", 2]]
     assert (figure.layout.xaxis.title.text, figure.layout.yaxis.title.text) == (
         "prediction",
         "truth",
     )
     assert figure.layout.yaxis.autorange == "reversed"
+
+
+def test_of_some_classes_the_shares_are_still_those_of_all_images():
+    matrix = np.array([[1, 2, 1], [0, 5, 0], [4, 0, 0]])
+    [drawn] = confusion_plot(matrix, ["a", "b", "c"], shown=[0, 2]).data
+    assert list(drawn.x) == ["a", "c"]
+    assert [list(row) for row in drawn.z] == [[0.25, 0.25], [1, None]]
 
 
 @pytest.mark.parametrize(("size", "written"), [(20, True), (21, False)])
