@@ -5,6 +5,7 @@ import pickle
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -15,6 +16,7 @@ from inat_ray.search.run_folder import RunFolder, run_here
 from inat_ray.search.run_log import read_history
 from inat_ray.storage.place import Place
 from inat_ray.training.checkpoint import load_checkpoint
+from inat_ray.training.predictions import read_predictions
 
 
 class Attack:
@@ -78,6 +80,20 @@ def test_a_pack_is_data_whatever_its_columns_say_they_are(tmp_path, trace):
     with pa.OSFile(path, "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
         writer.write_batch(batch)
     assert Pack.open(tmp_path / "p.arrow").names == ["x"]
+    assert not trace.exists()
+
+
+def test_predictions_are_data_whatever_their_columns_say_they_are(tmp_path, trace):
+    extension = {
+        "ARROW:extension:name": b"arrow.py_extension_type",
+        "ARROW:extension:metadata": pickle.dumps(Attack(trace)),
+    }
+    names = [pa.field(n, pa.string(), metadata=extension) for n in ("path", "truth", "prediction")]
+    numbers = pa.field("probabilities", pa.list_(pa.float32()), metadata=extension)
+    schema = pa.schema([*names, numbers], metadata={"classes": "a\nb"})
+    columns = [["a/1.jpg"], ["a"], ["b"], [[0.25, 0.75]]]
+    pq.write_table(pa.table(columns, schema=schema), tmp_path / "p.parquet")
+    assert read_predictions(tmp_path / "p.parquet").paths == ["a/1.jpg"]
     assert not trace.exists()
 
 
