@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from inat_ray.training.checkpoint import LoadedModel
     from inat_ray.training.predictions import Predictions
 
-Evaluated = tuple[dict[str, Any], "Predictions"]
-"""The part of the result that needs the model, and what the rest is a function of."""
-
 
 class Split(StrEnum):
     """The test set's looks are counted; the others may be looked at as often as one likes."""
@@ -72,6 +69,7 @@ def main(
     from inat_ray.inspection.ending import announce
     from inat_ray.training.checkpoint import load_model
     from inat_ray.training.device import resolve_device
+    from inat_ray.training.predictions import read_predictions
     from inat_ray.tuning.result import without_nan, write_result
 
     loaded = load_model(path)
@@ -86,10 +84,12 @@ def main(
     run = create_run(folder, config, overwrite=overwrite)
     announce(options.console(), data=dataset, run=run)
     if subset is Split.TEST:
-        result, predictions = look(loaded, data=dataset, device=device, run=run)
+        result, kept = look(loaded, data=dataset, device=device, run=run)
     else:
-        result, predictions = evaluate(loaded, subset, data=dataset, device=device, run=run)
-    result = without_nan(result | numbers(loaded, predictions, subset=subset))
+        result, kept = evaluate(loaded, subset, data=dataset, device=device, run=run)
+    predictions = read_predictions(kept)
+    result |= numbers(loaded, predictions, subset=subset) | {"predictions": str(kept)}
+    result = without_nan(result)
     write_result(result, run.result)
     report(loaded, predictions, subset=subset, data=dataset, result=result, path=run.report)
     show(predictions, result=result, path=run.report)
@@ -99,22 +99,24 @@ def main(
 
 def evaluate(
     model: "LoadedModel", split: Split, *, data: "DataSet", device: "torch.device", run: RunFolder
-) -> Evaluated:
-    """Accuracy and loss on a split; the predictions go into the run folder."""
+) -> tuple[dict[str, Any], Path]:
+    """Accuracy and loss on a split, and the file of its predictions."""
     from inat_ray.tuning.look import evaluate_split
     from inat_ray.tuning.result import evaluation_result
 
     subset: Literal["train", "validation"] = "train" if split is Split.TRAIN else "validation"
-    metrics, predictions = evaluate_split(model, data=data, subset=subset, device=device, run=run)
-    return evaluation_result(metrics, subset=subset), predictions
+    metrics, path = evaluate_split(model, data=data, subset=subset, device=device, run=run)
+    return evaluation_result(metrics, subset=subset), path
 
 
 def look(
     model: "LoadedModel", *, data: "DataSet", device: "torch.device", run: RunFolder
-) -> Evaluated:
-    """A look at the test set, counted by the run that the model comes from, if it lies in one."""
+) -> tuple[dict[str, Any], Path]:
+    """A look at the test set, counted by the run that the model comes from, if it lies in one.
+
+    That run keeps the predictions, too.
+    """
     from inat_ray.search.run_log import RunLog
-    from inat_ray.training.predictions import read_predictions
     from inat_ray.tuning.look import look_at_test
     from inat_ray.tuning.result import look_result
 
@@ -123,7 +125,7 @@ def look(
     with RunLog(counting.log, storage=counting.storage) as log:
         record = look_at_test(model, data=data, device=device, run=counting, log=log)
         result = look_result(record) | {"test_looks": len(log.history.looks)}
-    return result, read_predictions(counting.path / record.predictions)
+    return result, counting.path / record.predictions
 
 
 def numbers(model: "LoadedModel", predictions: "Predictions", *, subset: Split) -> dict[str, Any]:

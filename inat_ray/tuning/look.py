@@ -1,5 +1,6 @@
 """The one place that reads the test set, and leaves a record of each look."""
 
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -11,7 +12,7 @@ from inat_ray.search.run_log import RunLog
 from inat_ray.training.assessment import calibration_error, reliability
 from inat_ray.training.checkpoint import LoadedModel
 from inat_ray.training.metrics import Metrics
-from inat_ray.training.predictions import Predictions, predictions_of, write_predictions
+from inat_ray.training.predictions import predictions_of, write_predictions
 
 
 def look_at_test(
@@ -45,12 +46,13 @@ def evaluate_split(
     subset: Literal["train", "validation"],
     device: torch.device,
     run: RunFolder,
-) -> tuple[Metrics, Predictions]:
+) -> tuple[Metrics, Path]:
     """A saved model on images that may be looked at as often as one likes.
 
-    The predictions go into the run folder.
+    The predictions go into the run folder; returns their file.
     """
     evaluation = model.evaluate(data, subset, device=device)
     predictions = predictions_of(evaluation, data=data, subset=subset)
-    write_predictions(predictions, run.path / f"{subset}_predictions.parquet")
-    return evaluation.metrics, predictions
+    path = run.path / f"{subset}_predictions.parquet"
+    write_predictions(predictions, path)
+    return evaluation.metrics, path

@@ -22,6 +22,7 @@ def test_a_split_leaves_predictions_numbers_and_a_page(trained, told, tmp_path):
     assert code == 0, text
     result = json.loads(text.splitlines()[-1])
     assert json.loads((tmp_path / "e" / "result.json").read_text()) == result
+    assert result["predictions"] == str(tmp_path / "e" / "train_predictions.parquet")
     found = assess(read_predictions(tmp_path / "e" / "train_predictions.parquet"))
     assert (found.images, result["train_images"]) == (48, 48)
     assert result["train_accuracy"] == pytest.approx(found.accuracy)
@@ -56,6 +57,7 @@ def test_a_look_at_the_test_set_is_counted_however_it_is_asked_for(trained, told
     look = read_history(trained / "log").looks[-1]
     assert result["test_looks"] == before + 1
     assert (result["test_accuracy"], result["test_ece"]) == (look.accuracy, look.ece)
+    assert result["predictions"] == str(trained / look.predictions)
     found = assess(read_predictions(trained / look.predictions))
     assert (look.accuracy, look.ece) == (pytest.approx(found.accuracy), pytest.approx(found.ece))
     assert result["test_accuracy_interval"] == pytest.approx(found.accuracy_interval)
