@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
+from typer.core import TyperGroup
 
 from inat_ray.config.errors import RunFailedError, UserError
 
@@ -121,13 +122,27 @@ def print_json(result: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def run(command: Callable[..., None]) -> None:
+class _First(TyperGroup):
+    """Commands of which the first is meant where none is named."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        first, *_ = self.commands
+        named = bool(args) and args[0] in self.commands
+        return super().parse_args(ctx, args if named else [first, *args])
+
+
+def run(command: Callable[..., None], *, also: Mapping[str, Callable[..., None]] = {}) -> None:
     """Runs a command: 2 and one message for a user's mistake, 1 for a failure, 130 for Ctrl-C.
 
+    With others beside it, the one that is named; `command` is the one where none is.
     A full disk is a failure; any other error of the system is a bug, and shows where it is.
     """
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
-    app.command()(command)
+    app = typer.Typer(
+        cls=_First, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich"
+    )
+    app.command("list" if also else None)(command)
+    for name, other in also.items():
+        app.command(name)(other)
     try:
         app()
     except (UserError, RunFailedError) as error:

@@ -1,6 +1,6 @@
 """Where two experiments differ, setting by setting."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from inat_ray.config.experiment import Experiment
@@ -8,6 +8,8 @@ from inat_ray.config.experiment import Experiment
 OF_THE_MACHINE = ("device", "resources", "data.source", "data.cache")
 """Settings that say where and on what a run goes on; its numbers do not depend on them, since a
 run checks that its images are the same."""
+
+PARAMETERS = "search.parameters."
 
 
 def differences(before: Experiment, now: Experiment) -> list[str]:
@@ -25,10 +27,29 @@ def changes(one: Experiment, other: Experiment) -> list[tuple[str, str, str]]:
     ]
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def differing(experiments: Sequence[Experiment]) -> dict[str, list[Any]]:
+    """Dotted setting -> its value in each experiment, of those that are not the same in all.
+
+    A parameter of a search is one setting; None where an experiment has no such setting. What is
+    about the machine is left out, but not where the images are: others make another study.
+    """
+    trees = [experiment.model_dump(mode="json") for experiment in experiments]
+    flat = [{k: v for k, v in _flat(tree, whole=PARAMETERS) if v != {}} for tree in trees]
+    machine = tuple(key for key in OF_THE_MACHINE if key != "data.source")
+    return {
+        key: [settings.get(key) for settings in flat]
+        for key in sorted({key for settings in flat for key in settings})
+        if len({_shown(settings, key) for settings in flat}) > 1 and not key.startswith(machine)
+    }
+
+
+def _flat(
+    tree: Mapping[str, Any], prefix: str = "", *, whole: str | None = None
+) -> Iterator[tuple[str, Any]]:
+    """The settings by their dotted keys; those below `whole` are not taken apart."""
     for key, value in tree.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{key}.")
+        if isinstance(value, Mapping) and value and prefix != whole:
+            yield from _flat(value, f"{prefix}{key}.", whole=whole)
         else:
             yield f"{prefix}{key}", value
 

@@ -16,11 +16,22 @@ from inat_ray.config.experiment import DataConfig
 ARCHIVE_BYTES = 3_816_687_935
 """Size of nature_12K.zip, whatever mirror it comes from."""
 
+NAME = "inaturalist-12k"
+"""Of the source, and of its folder in the cache."""
+
+IMAGES = "images"
+"""The folder in that one with what the archive holds."""
+
 CHUNK = 1 << 15
 """Bytes read at once; what is read of a chunk when the connection breaks is lost."""
 
 TIMEOUT = 60.0
 """Seconds without a byte after which a download is taken for broken."""
+
+
+def is_fetched(config: DataConfig) -> bool:
+    """Whether the archive was downloaded and unpacked."""
+    return (_folder(config) / IMAGES).exists()
 
 
 def fetch_inaturalist(config: DataConfig, *, size: int = ARCHIVE_BYTES) -> Path:
@@ -29,8 +40,8 @@ def fetch_inaturalist(config: DataConfig, *, size: int = ARCHIVE_BYTES) -> Path:
     Raises UserError where the disk is too small, the address does not answer, or what
     comes from it is not the archive; calling again resumes a download that broke off.
     """
-    folder = Path(config.cache).expanduser() / "inaturalist-12k"
-    images = folder / "images"
+    folder = _folder(config)
+    images = folder / IMAGES
     if not images.exists():
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "lock"):
@@ -39,6 +50,10 @@ def fetch_inaturalist(config: DataConfig, *, size: int = ARCHIVE_BYTES) -> Path:
                 _download(config.inaturalist_url, archive, size=size)
                 _unpack(archive, images)
     return images
+
+
+def _folder(config: DataConfig) -> Path:
+    return Path(config.cache).expanduser() / NAME
 
 
 def _download(url: str, archive: Path, *, size: int) -> None:

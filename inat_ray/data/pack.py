@@ -29,6 +29,7 @@ from rich.progress import track
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import DataConfig
+from inat_ray.data import inaturalist
 from inat_ray.data.decode import Fit, UndecodableError
 from inat_ray.data.sources import Source, open_source
 
@@ -110,7 +111,7 @@ def open_pack(config: DataConfig, *, progress: bool = False) -> Pack:
     Raises UserError where the source, its images or the cache folder are not usable.
     """
     source = open_source(config)
-    path = _folder(config) / f"{_fingerprint(source, config)}.arrow"
+    path = pack_folder(config) / _name(source, config)
     if not path.exists():
         _make_folder(path.parent, config)
         # One lock for all packs: a build takes every core, and so knows what is left over.
@@ -129,7 +130,7 @@ def reopen_pack(config: DataConfig, name: str, supply: Supply | None = None) -> 
     others wait. Raises UserError where this node has neither the pack, nor room for it, nor the
     images that it was made of.
     """
-    path = _folder(config) / name
+    path = pack_folder(config) / name
     if path.exists():
         return Pack.open(path)
     if supply is not None:
@@ -159,9 +160,23 @@ def _take_in(supply: Supply, path: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _folder(config: DataConfig) -> Path:
+def pack_folder(config: DataConfig) -> Path:
     """Of this node's packs."""
     return Path(config.cache).expanduser() / "packs"
+
+
+def pack_name(config: DataConfig) -> str:
+    """The file in `pack_folder` that a run on the images as they are now uses; builds nothing.
+
+    Raises UserError where the images are not here.
+    """
+    if config.source == inaturalist.NAME and not inaturalist.is_fetched(config):
+        raise UserError(f"data.source: {config.source}: is not downloaded")
+    return _name(open_source(config), config)
+
+
+def _name(source: Source, config: DataConfig) -> str:
+    return f"{_fingerprint(source, config)}.arrow"
 
 
 def _fingerprint(source: Source, config: DataConfig) -> str:

@@ -7,9 +7,9 @@ from typing import Protocol
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import DataConfig
+from inat_ray.data import inaturalist
 from inat_ray.data.decode import Fit, Square, UndecodableError, decode_square
 from inat_ray.data.demo import Demo
-from inat_ray.data.inaturalist import fetch_inaturalist
 from inat_ray.data.item import Item, Role
 
 _JPEG = {".jfif", ".jpe", ".jpeg", ".jpg"}
@@ -50,8 +50,8 @@ def open_source(config: DataConfig) -> Source:
     """The source that `data.source` names. Raises UserError where it is not usable."""
     if config.source == "demo":
         return Demo(images_per_class=config.demo_images_per_class)
-    if config.source == "inaturalist-12k":
-        return FolderSource(fetch_inaturalist(config))
+    if config.source == inaturalist.NAME:
+        return FolderSource(inaturalist.fetch_inaturalist(config))
     try:
         return FolderSource(_folder(config))
     except PermissionError as error:
@@ -60,7 +60,7 @@ def open_source(config: DataConfig) -> Source:
 
 def check_source(config: DataConfig) -> None:
     """Raises UserError where the folder cannot be used; fetches and lists nothing."""
-    if config.source not in ("demo", "inaturalist-12k"):
+    if config.source not in ("demo", inaturalist.NAME):
         _folder(config)
 
 

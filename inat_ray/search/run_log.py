@@ -145,6 +145,21 @@ def _read(path: Path) -> Iterator[tuple[bytes, AnyRecord]]:
             yield line, record
 
 
+def is_being_written(folder: Path) -> bool:
+    """Whether a process has the log in `folder` open: asks for its lock, and lets go at once.
+
+    Where the lock cannot be asked for (another user's run), somebody may.
+    """
+    lock = folder / LOCK
+    if not lock.exists():
+        return False
+    try:
+        with FileLock(lock, timeout=0):
+            return False
+    except (Timeout, OSError):
+        return True
+
+
 def read_history(folder: Path) -> History:
     """The history of the run whose log lies in `folder`. Raises UserError as `read_records`."""
     return History.of(read_records(folder / EVENTS))

@@ -54,6 +54,9 @@ CPU = torch.device("cpu")
 class Classifier(nn.Module):
     """Pixels (n, 3, S, S) in 0..1 to probabilities (n, classes)."""
 
+    scale: Tensor
+    shift: Tensor
+
     def __init__(self, model: LoadedModel) -> None:
         super().__init__()
         self.network = model.model.to(CPU)

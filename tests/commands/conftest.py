@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from inat_ray import evaluate, export, options, predict, prepare, simulate, sweep, train
+from inat_ray import evaluate, export, options, predict, prepare, runs, simulate, sweep, train
 from inat_ray.config.load import load_experiment
 from inat_ray.data.dataset import open_dataset
 from inat_ray.storage.place import Place
@@ -20,6 +20,7 @@ COMMANDS = {
     "evaluate": evaluate,
     "predict": predict,
     "export": export,
+    "runs": runs,
     "simulate": simulate,
 }
 
@@ -34,7 +35,7 @@ def told(monkeypatch, capsys) -> Told:
         monkeypatch.setattr(sys, "argv", [name, *map(str, args)])
         capsys.readouterr()
         with pytest.raises(SystemExit) as caught:
-            options.run(COMMANDS[name].main)
+            options.run(COMMANDS[name].main, also=getattr(COMMANDS[name], "ALSO", {}))
         captured = capsys.readouterr()
         return int(caught.value.code or 0), captured.err + captured.out
 

@@ -16,7 +16,7 @@ from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import DataConfig
 from inat_ray.data import pack as pack_module
 from inat_ray.data.decode import decode_square
-from inat_ray.data.pack import Pack, open_pack
+from inat_ray.data.pack import Pack, open_pack, pack_name
 
 from .conftest import WriteImages
 
@@ -289,3 +289,18 @@ def test_the_demo_is_a_pack_like_any_other(config: DataConfig) -> None:
     assert len(pack.classes) == 10
     assert pack.roles.count("test") == 20
     assert open_pack(demo).path == pack.path
+
+
+def test_the_name_of_a_pack_is_known_before_it_is_built(
+    write_images: WriteImages, config: DataConfig
+) -> None:
+    small_folder(write_images)
+    name = pack_name(config)
+    assert not Path(config.cache).exists()
+    assert open_pack(config).path.name == name
+
+
+def test_nothing_is_downloaded_to_name_a_pack(config: DataConfig) -> None:
+    with pytest.raises(UserError, match="is not downloaded"):
+        pack_name(config.model_copy(update={"source": "inaturalist-12k"}))
+    assert not Path(config.cache).exists()

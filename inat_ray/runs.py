@@ -1,0 +1,161 @@
+"""python -m inat_ray.runs: the runs of a folder, compared, and cleaned up."""
+
+import sys
+import time
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from inat_ray import options
+from inat_ray.config.errors import RunFailedError, UserError
+
+if TYPE_CHECKING:
+    from inat_ray.inspection.cleanup import Plan
+
+RUNS = Path("runs")
+
+
+class Keep(StrEnum):
+    """What stays of a run that is over."""
+
+    BEST = "best"
+    ALL = "all"
+
+
+Folder = Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Where runs are, or one run.")]
+
+
+def main(folder: Folder = RUNS, as_json: options.AsJson = False) -> None:
+    """List the runs below a folder, newest first.
+
+    Two more commands: `compare RUN RUN...` and `clean [FOLDER]`; each has a --help of its own.
+
+    Example: python -m inat_ray.runs runs
+    """
+    from inat_ray.inspection.runs_table import run_row, runs_table
+    from inat_ray.search.runs import find_runs
+
+    runs = find_runs(folder)
+    console = options.console()
+    if runs:
+        console.print(runs_table(runs, folder=folder))
+    else:
+        console.print(f"{escape(str(folder))}: holds no run", soft_wrap=True)
+    for run in runs:
+        if run.problem is not None:
+            text = escape(f"{run.path}: {run.problem}")
+            console.print(f"[yellow]damaged[/]  {text}", soft_wrap=True)
+    if as_json:
+        options.print_json({"runs": [run_row(run) for run in runs]})
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Run folders.")],
+    as_json: options.AsJson = False,
+) -> None:
+    """Compare runs: how they ended, what they took, and the settings in which they differ.
+
+    Example: python -m inat_ray.runs compare runs/random runs/bayes
+    """
+    from inat_ray.inspection.runs_table import compared_settings, comparison_table, run_row
+    from inat_ray.search.runs import is_run, read_run
+
+    for path in runs:
+        if not is_run(path):
+            raise UserError(f"{path}: holds no run")
+    if len(runs) < 2:
+        raise UserError(f"compare {runs[0]}: two runs at least are needed")
+    found = [read_run(path) for path in runs]
+    options.console().print(comparison_table(found))
+    if as_json:
+        settings = compared_settings(found)
+        options.print_json({"runs": [run_row(run) for run in found], "settings": settings})
+
+
+def clean(
+    folder: Folder = RUNS,
+    keep: Annotated[
+        Keep,
+        typer.Option(
+            help="best: of runs that are over checkpoints and half-written files go; model, log,"
+            " tables, results and reports stay. all: runs are left as they are."
+        ),
+    ] = Keep.BEST,
+    packs: Annotated[
+        bool,
+        typer.Option(
+            "--packs",
+            help="Also packs in data.cache that no run below FOLDER uses, and what killed builds"
+            " left. A pack that is needed again is made again.",
+        ),
+    ] = False,
+    older_than: Annotated[
+        float | None,
+        typer.Option("--older-than", metavar="DAYS", min=0, help="Only what is older than that."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it without asking.")] = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Free disk space: shows what would be removed, and asks.
+
+    Runs that are being written are never touched, nor are those that can be resumed, unless FOLDER
+    is the run itself. Of a run that is kept in a storage too, only what is here is removed.
+
+    Example: python -m inat_ray.runs clean --packs --older-than 30
+    """
+    from inat_ray.inspection.cleanup import Plan, of_packs, of_runs
+    from inat_ray.search.runs import find_runs, is_run
+
+    runs, now = find_runs(folder), time.time()
+    plan = Plan()
+    if keep is Keep.BEST:
+        plan += of_runs(runs, named=is_run(folder), older_than=older_than, now=now)
+    if packs:
+        plan += of_packs(runs, older_than=older_than, now=now)
+    _show(plan)
+    removed = _carry_out(plan, yes=yes) if plan.removals else Plan()
+    if as_json:
+        paths = [str(removal.path) for removal in removed.removals]
+        options.print_json({"removed": paths, "bytes": removed.size})
+
+
+def _show(plan: "Plan") -> None:
+    from inat_ray.inspection.cleanup import megabytes
+    from inat_ray.inspection.runs_table import removals_table
+
+    console = options.console()
+    for note in plan.notes:
+        console.print(f"[yellow]note[/]  {escape(note)}", soft_wrap=True)
+    if plan.removals:
+        console.print(removals_table(plan))
+        console.print(f"[bold]{megabytes(plan.size)}[/] in all")
+    else:
+        console.print("there is nothing to remove")
+
+
+def _carry_out(plan: "Plan", *, yes: bool) -> "Plan":
+    """What was removed. Raises UserError where nobody can be asked."""
+    from inat_ray.inspection.cleanup import Plan, carry_out, megabytes
+
+    if not yes and not sys.stdin.isatty():
+        raise UserError("nothing was removed: there is no terminal to ask on; --yes removes it")
+    if not yes and not typer.confirm("Remove this?", err=True):
+        options.console().print("nothing was removed")
+        return Plan()
+    gone, problems = carry_out(plan)
+    options.console().print(f"[bold]{megabytes(gone.size)}[/] freed")
+    if problems:
+        raise RunFailedError("not all could be removed: " + "; ".join(problems))
+    return gone
+
+
+ALSO: dict[str, Callable[..., None]] = {"compare": compare, "clean": clean}
+"""Commands besides the one that lists."""
+
+
+if __name__ == "__main__":
+    options.run(main, also=ALSO)
