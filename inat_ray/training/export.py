@@ -67,7 +67,7 @@ class Classifier(nn.Module):
         self.eval().requires_grad_(requires_grad=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        view: Tensor = images * self.scale + self.shift  # type: ignore[operator]
+        view: Tensor = images * self.scale + self.shift
         views = [view, view.flip(3)] if self.mirrored else [view]
         shares: list[Tensor] = [self.network(each).softmax(dim=1) for each in views]
         return torch.stack(shares).mean(dim=0)
