@@ -1,5 +1,6 @@
 import json
 import math
+from datetime import UTC, datetime
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -7,6 +8,11 @@ import pytest
 
 from inat_ray.inspection.tables import write_tables
 from inat_ray.search.history import History
+
+
+def at(seconds: int) -> datetime:
+    """A moment of the made-up sweep, after its beginning."""
+    return datetime.fromtimestamp(1_800_000_000 + seconds, UTC)
 
 
 @pytest.fixture
@@ -29,13 +35,16 @@ def test_a_trial_is_a_row_with_its_state_its_parameters_and_its_scores(sweep, ta
             "state": "finished",
             "error": None,
             "seed": 0,
+            "started": at(1),
             "recipe.lr": 0.003,
             "model.batch_norm": True,
             "model.filters": "[32, 64]",
+            "score": 0.9,
+            "best_epoch": 2,
             "best_val_accuracy": 0.9,
             "last_val_accuracy": 0.8,
-            "best_epoch": 2,
             "epochs": 3,
+            "planned_epochs": 3,
             "seconds": 6.0,
         }
     ]
@@ -109,6 +118,7 @@ def test_an_epoch_is_a_row_counted_from_one(sweep, tables):
         {
             "trial_id": "trial_0000",
             "epoch": 2,
+            "time": at(3),
             "train_loss": 1.0,
             "train_accuracy": 0.5,
             "val_loss": 1.5,
@@ -117,6 +127,7 @@ def test_an_epoch_is_a_row_counted_from_one(sweep, tables):
             "lr": 0.001,
             "seconds": 2.0,
             "images_per_second": 1000.0,
+            "peak_memory": None,
         }
     ]
 
@@ -128,11 +139,28 @@ def test_a_loss_that_is_no_number_stays_nan(sweep, tables):
     assert epochs["train_loss"].null_count == 0
 
 
-def test_the_winners_own_training_is_in_epochs_but_is_no_trial(sweep, tables):
+def test_the_winners_own_training_stands_among_the_trials_by_its_purpose(sweep, tables):
     start = sweep[1].model_copy(update={"trial_id": "winner", "purpose": "final"})
     trials, epochs = tables([*sweep, start, sweep[2].model_copy(update={"trial_id": "winner"})])
-    assert "winner" not in trials["trial_id"].to_pylist()
-    assert epochs["trial_id"].to_pylist()[-1] == "winner"
+    assert trials["purpose"].to_pylist() == ["search"] * 6 + ["final"]
+    assert trials["trial_id"][-1].as_py() == epochs["trial_id"][-1].as_py() == "winner"
+
+
+def test_the_score_is_the_runs_metric_and_so_is_its_epoch(sweep, tables):
+    run = sweep[0].model_copy(update={"metric": "val_loss", "goal": "minimize"})
+    start, first, second = sweep[1:4]
+    lowest = first.model_copy(update={"val_loss": 0.25})
+    trials, _ = tables([run, start, lowest, second])
+    [row] = trials.to_pylist()
+    assert (row["score"], row["best_epoch"]) == (0.25, 1)
+    assert row["best_val_accuracy"] == max(first.val_accuracy, second.val_accuracy)
+
+
+def test_each_column_says_what_it_holds_and_the_table_whose_it_is(sweep, tables):
+    for table in tables(sweep):
+        assert all(field.metadata[b"description"] for field in table.schema)
+        assert table.schema.metadata[b"metric"] == b"val_accuracy"
+        assert table.schema.metadata[b"run"] == b"made_up"
 
 
 def test_a_single_training_is_one_trial_without_parameters(sweep, tables):
