@@ -124,7 +124,7 @@ def _run(plan: Plan, *, address: str | None, overwrite: bool, verbose: bool) -> 
     # Imported only now: they take seconds, and a mistake in the options is answered at once.
     from inat_ray.data.dataset import open_dataset
     from inat_ray.data.sources import check_source
-    from inat_ray.inspection.ending import announce, announce_warm_start, conclude
+    from inat_ray.inspection.ending import announce, announce_warm_start, conclude, report
     from inat_ray.models.build import check_weights
     from inat_ray.tuning.cluster import final_resources, ray_session, trial_resources
     from inat_ray.tuning.resume import check_same_split
@@ -148,6 +148,7 @@ def _run(plan: Plan, *, address: str | None, overwrite: bool, verbose: bool) -> 
         announce(console, run=run, data=dataset)
         winner, result = _search(plan, data=dataset, run=run, known=known)
     conclude(console, run=run, result=result, model=winner)
+    report(console, run=run)
     return result
 
 

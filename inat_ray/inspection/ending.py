@@ -97,6 +97,21 @@ def conclude(console: Console, *, run: RunFolder, result: Result, model: Experim
     )
 
 
+def report(console: Console, *, run: RunFolder) -> None:
+    """Writes the run's report. A page that fails is a note: the run itself is safe by now."""
+    # Imported only now: plots and forests take seconds to load, which no search should wait for.
+    from inat_ray.inspection.report import write_report
+    from inat_ray.inspection.reported_run import open_run
+
+    try:
+        write_report(open_run(run.path), run.report)
+        run.keep(run.report)
+    except Exception as error:  # of whatever kind: it must not look as if the search had failed
+        note(console, f"there is no report ({error!r}); python -m inat_ray.report shows why")
+        return
+    console.print(f"Report:      [bold]{escape(str(run.report))}[/]", soft_wrap=True)
+
+
 def print_result(console: Console, result: Result) -> None:
     """The numbers of a result as a table."""
     console.print(result_table(result))

@@ -5,6 +5,7 @@ import math
 import os
 import socket
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -231,6 +232,20 @@ class Slots:
 def slots_now(resources: TrialResources) -> int:
     """How many trials run at once on the nodes that there are, or can be."""
     return Slots(resources)()
+
+
+def nodes_in_use() -> list[dict[str, Any]]:
+    """The nodes that are up, by kind: how many, and what each has."""
+    kinds = Counter(_node(node["Resources"]) for node in ray.nodes() if node["Alive"])
+    return [
+        {
+            "count": count,
+            "cpus": node.cpus,
+            "gpus": node.gpus,
+            "accelerators": sorted(node.accelerator_types),
+        }
+        for node, count in kinds.items()
+    ]
 
 
 def _may_have_several_nodes() -> bool:

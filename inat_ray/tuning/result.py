@@ -25,6 +25,7 @@ from inat_ray.search.study import (
     winning_trial,
 )
 from inat_ray.training.assessment import Assessment, ClassScores, wilson_interval
+from inat_ray.training.machine import machine
 from inat_ray.training.metrics import Metrics
 
 Result = dict[str, Any]
@@ -66,6 +67,7 @@ def training_result(trial: TrialHistory, *, experiment: Experiment, data: DataSe
         "seed": trial.seed,
         "data": data_result(data),
         "versions": versions(),
+        "machine": machine(),
     }
 
 

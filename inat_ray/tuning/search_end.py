@@ -13,6 +13,7 @@ from inat_ray.search.run_log import RunLog
 from inat_ray.search.study import winning_trial
 from inat_ray.training.checkpoint import load_model
 from inat_ray.tuning.checkpoints import starting_point
+from inat_ray.tuning.cluster import nodes_in_use
 from inat_ray.tuning.look import look_at_test
 from inat_ray.tuning.provision import with_reachable_weights
 from inat_ray.tuning.record import record_training, training_job
@@ -42,6 +43,7 @@ def finish_search(
         trial = _train(winner, best, known=trial, data=data, run=run, log=log)
     result = training_result(trial, experiment=winner, data=data)
     run.fetch_model()
+    result["machine"]["nodes"] = nodes_in_use()
     result["search"] = search_result(log.history, experiment=experiment, data=data)
     look = look_since(log.history, trial)
     if look is None:

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -68,6 +69,16 @@ def test_the_trials_table_has_a_column_a_hyperparameter(swept):
         assert isinstance(row["model.batch_norm"], bool)
         assert json.loads(row["model.filters"]) in ([4, 4, 8, 8, 8], [8] * 5)
         assert row["best_val_accuracy"] >= row["last_val_accuracy"]
+
+
+def test_the_report_lies_in_the_run_and_says_what_it_lacks(swept):
+    folder, done = swept
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    lacking = re.findall(r'<p class="missing">(.*?)</p>', page)
+    assert [text.partition(":")[0] for text in lacking] == ["No importance is estimated"]
+    for heading in ("Leaderboard", "Rungs", "Confusion", "Grad-CAM"):
+        assert heading.lower() in page.lower(), heading
+    assert str(folder / "report.html") in done.stderr
 
 
 def test_the_winners_experiment_alone_trains_it_again(swept):

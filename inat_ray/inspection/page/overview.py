@@ -1,7 +1,7 @@
 """The beginning of a run's report: what came out, what was searched, on what and with what."""
 
-import json
 from datetime import datetime
+from typing import Any
 
 from markupsafe import Markup
 
@@ -41,7 +41,7 @@ def setting_section(run: ReportedRun) -> Section:
     parts = [subheading("Search"), facts(_search_facts(run))]
     if run.result.get("data"):
         parts += [subheading("Data"), facts(_data_facts(run))]
-    if run.result.get("versions"):
+    if "versions" in run.result:
         parts += [subheading("Made with"), facts(_made_with(run))]
     if run.experiment is not None:
         text = run.folder.experiment.read_text(encoding="utf-8")
@@ -167,8 +167,17 @@ def _made_with(run: ReportedRun) -> Facts:
     return found
 
 
-def _machine_text(machine: dict[str, object]) -> str:
-    return ", ".join(
-        f"{name} {value if isinstance(value, str | int) else json.dumps(value)}"
-        for name, value in machine.items()
-    )
+def _machine_text(machine: dict[str, Any]) -> str:
+    """'AMD EPYC, 2 cores, Linux; a cluster of 3 nodes of 4 CPUs, 1 GPUs (A100)'."""
+    parts = [machine["processor"], f"{machine['cores']} cores", machine["system"]]
+    here = ", ".join([*parts, *machine.get("gpus", [])])
+    nodes = machine.get("nodes", [])
+    if sum(node["count"] for node in nodes) < 2:
+        return here
+    return f"{here}; a cluster of " + " and ".join(map(_nodes_text, nodes))
+
+
+def _nodes_text(node: dict[str, Any]) -> str:
+    kinds = f" ({', '.join(node['accelerators'])})" if node["accelerators"] else ""
+    plural = "" if node["count"] == 1 else "s"
+    return f"{node['count']} node{plural} of {node['cpus']:g} CPUs, {node['gpus']:g} GPUs{kinds}"

@@ -47,6 +47,18 @@ def test_data_and_versions_are_those_of_the_result(run):
         assert text in body
 
 
+def test_the_machine_is_named_with_its_cluster_where_there_was_one(run):
+    node = {"count": 1, "cpus": 4.0, "gpus": 0, "accelerators": []}
+    here = {"processor": "Acme One", "cores": 2, "system": "Linux", "nodes": [node]}
+    run.result = {"versions": {}, "machine": here}
+    body = setting_section(run).body
+    assert "Acme One, 2 cores, Linux" in body
+    assert "cluster" not in body
+    here["nodes"].append({"count": 2, "cpus": 8, "gpus": 1.0, "accelerators": ["A100"]})
+    expected = "a cluster of 1 node of 4 CPUs, 0 GPUs and 2 nodes of 8 CPUs, 1 GPUs (A100)"
+    assert expected in setting_section(run).body
+
+
 def test_the_lead_says_what_kind_of_run_it_was(run):
     assert lead_text(run).startswith("Random search for made_up, begun ")
 

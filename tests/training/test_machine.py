@@ -1,0 +1,25 @@
+import os
+
+from inat_ray.training.machine import machine, processor, usable_cores
+
+
+def test_the_processor_is_named_as_its_maker_writes_it(tmp_path):
+    listing = tmp_path / "cpuinfo"
+    listing.write_text("processor\t: 0\nmodel name\t: Acme: One 9000\n\nprocessor\t: 1\n")
+    assert processor(listing) == "Acme: One 9000"
+
+
+def test_a_listing_without_a_name_leaves_it_to_python(tmp_path):
+    listing = tmp_path / "cpuinfo"
+    listing.write_text("Hardware: a board\n")
+    assert processor(listing) == processor(tmp_path / "nothing") != ""
+
+
+def test_cores_are_those_that_the_process_may_use():
+    allowed = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(allowed)})
+        assert usable_cores() == machine()["cores"] == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+    assert usable_cores() == len(allowed)
