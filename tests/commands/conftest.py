@@ -6,7 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from inat_ray import evaluate, export, options, predict, prepare, runs, simulate, sweep, train
+from inat_ray import (
+    evaluate,
+    export,
+    options,
+    predict,
+    prepare,
+    report,
+    runs,
+    simulate,
+    sweep,
+    train,
+)
 from inat_ray.config.load import load_experiment
 from inat_ray.data.dataset import open_dataset
 from inat_ray.storage.place import Place
@@ -20,6 +31,7 @@ COMMANDS = {
     "evaluate": evaluate,
     "predict": predict,
     "export": export,
+    "report": report,
     "runs": runs,
     "simulate": simulate,
 }
@@ -56,3 +68,33 @@ def save_untrained(data_folder, small_settings) -> SaveModel:
         return path
 
     return save
+
+
+EXPERIMENT = """
+search:
+  method: bayes
+  trials: 6
+  parameters:
+    recipe.lr: {distribution: log_uniform_values, min: 1e-4, max: 1e-1}
+    model.filters: {values: [[4, 4, 8, 8, 8], [8, 8, 8, 8, 8]]}
+    model.batch_norm: {values: [true, false]}
+  early_stopping: {kind: asha, min_epochs: 1, reduction_factor: 2}
+"""
+
+
+@pytest.fixture(scope="session")
+def arguments(tmp_path_factory, data_folder, small_settings) -> list[str]:
+    """Of a small sweep on photographs, but for --out."""
+    path = tmp_path_factory.mktemp("experiment") / "small.yaml"
+    path.write_text("name: small" + EXPERIMENT)
+    settings = [arg for line in small_settings for arg in ("--set", line)]
+    return [str(path), "--data", str(data_folder), *settings]
+
+
+@pytest.fixture(scope="session")
+def swept(tmp_path_factory, command, arguments):
+    """A run of that sweep: (folder, completed process)."""
+    folder = tmp_path_factory.mktemp("sweep") / "run"
+    done = command("sweep", *arguments, "--out", folder, "--json")
+    assert done.returncode == 0, done.stderr
+    return folder, done

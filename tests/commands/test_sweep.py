@@ -13,35 +13,6 @@ import pytest
 from inat_ray.config.load import load_experiment
 from inat_ray.search.run_log import read_history
 
-EXPERIMENT = """
-search:
-  method: bayes
-  trials: 6
-  parameters:
-    recipe.lr: {distribution: log_uniform_values, min: 1e-4, max: 1e-1}
-    model.filters: {values: [[4, 4, 8, 8, 8], [8, 8, 8, 8, 8]]}
-    model.batch_norm: {values: [true, false]}
-  early_stopping: {kind: asha, min_epochs: 1, reduction_factor: 2}
-"""
-
-
-@pytest.fixture(scope="module")
-def arguments(tmp_path_factory, data_folder, small_settings) -> list[str]:
-    """Of a small sweep on photographs, but for --out."""
-    path = tmp_path_factory.mktemp("experiment") / "small.yaml"
-    path.write_text("name: small" + EXPERIMENT)
-    settings = [arg for line in small_settings for arg in ("--set", line)]
-    return [str(path), "--data", str(data_folder), *settings]
-
-
-@pytest.fixture(scope="module")
-def swept(tmp_path_factory, command, arguments):
-    """A run of that sweep: (folder, completed process)."""
-    folder = tmp_path_factory.mktemp("sweep") / "run"
-    done = command("sweep", *arguments, "--out", folder, "--json")
-    assert done.returncode == 0, done.stderr
-    return folder, done
-
 
 def test_every_trial_ends_and_some_are_stopped_early(swept):
     history = read_history(swept[0] / "log")

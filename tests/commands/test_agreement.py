@@ -1,0 +1,104 @@
+"""A run tells its numbers in many places: they are the same numbers everywhere."""
+
+import json
+import re
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from inat_ray.inspection.leaderboard import percent
+from inat_ray.search.history import History
+from inat_ray.search.run_log import read_history
+from inat_ray.training.predictions import read_predictions
+
+
+@pytest.fixture(scope="module")
+def history(swept) -> History:
+    return read_history(swept[0] / "log")
+
+
+@pytest.fixture(scope="module")
+def page(swept) -> str:
+    return (swept[0] / "report.html").read_text(encoding="utf-8")
+
+
+def best_of(history: History) -> dict[str, float]:
+    return {
+        name: trial.best("val_accuracy", "maximize").val_accuracy
+        for name, trial in history.trials.items()
+    }
+
+
+def test_the_tables_are_the_log(swept, history):
+    rows = pq.read_table(swept[0] / "trials.parquet").to_pylist()
+    assert {row["trial_id"]: row["best_val_accuracy"] for row in rows} == best_of(history)
+    assert {row["trial_id"]: row["score"] for row in rows} == best_of(history)
+    for row in rows:
+        trial = history.trials[row["trial_id"]]
+        found = (row["state"], row["seed"], row["epochs"], row["recipe.lr"])
+        expected = (trial.state, trial.seed, len(trial.epochs), trial.parameters["recipe.lr"])
+        assert found == expected
+    epochs = pq.read_table(swept[0] / "epochs.parquet").to_pylist()
+    for metric in ("train_loss", "val_loss", "val_accuracy", "val_balanced_accuracy", "lr"):
+        for name, trial in history.trials.items():
+            assert trial.values(metric) == [e[metric] for e in epochs if e["trial_id"] == name]
+
+
+def test_tensorboard_has_each_value_of_the_log_in_its_single_precision(swept, history):
+    for name, trial in history.trials.items():
+        events = EventAccumulator(str(swept[0] / "tensorboard" / name)).Reload()
+        for tag, metric in (("train/loss", "train_loss"), ("val/accuracy", "val_accuracy")):
+            scalars = events.Scalars(tag)
+            assert [scalar.step for scalar in scalars] == [e.epoch for e in trial.epochs]
+            assert [s.value for s in scalars] == pytest.approx(trial.values(metric), rel=1e-6)
+        best = events.Scalars("val/best_accuracy")[-1].value
+        assert best == pytest.approx(best_of(history)[name], rel=1e-6)
+
+
+def test_the_printed_leaderboard_is_the_log_in_its_order(swept, history):
+    line = re.compile(r"^\s*(\d+)\s+(trial_\d+)\s+([\d.]+ %)\s+(\d+)/\d+\s+(\w+)", re.M)
+    expected = [
+        (str(place), t.trial_id, percent(best_of(history)[t.trial_id]), str(len(t.epochs)), t.state)
+        for place, t in enumerate(history.leaderboard(), start=1)
+    ]
+    assert line.findall(swept[1].stderr) == expected
+
+
+def test_the_pages_leaderboard_has_the_logs_exact_values(history, page):
+    row = re.compile(r'data-trial="(\w+)">\1</a></td><td class="number" data-value="([^"]+)"')
+    expected = [(t.trial_id, best_of(history)[t.trial_id]) for t in history.leaderboard()]
+    assert [(name, float(value)) for name, value in row.findall(page)] == expected
+
+
+def test_the_pages_curves_are_the_logs(history, page):
+    figures = [json.loads(text) for text in re.findall(r'json">(.*?)</script>', page, re.S)]
+    drawn = {
+        trace["meta"]: trace["y"]
+        for figure in figures
+        for trace in figure["data"]
+        if trace.get("meta") in history.trials
+    }
+    assert drawn.keys() == history.trials.keys()
+    for name, values in drawn.items():
+        assert values == history.trials[name].values("val_accuracy")
+
+
+def test_the_test_accuracy_is_that_of_the_predictions_everywhere(swept, history, page):
+    folder, done = swept
+    [look] = history.looks
+    predictions = read_predictions(folder / look.predictions)
+    accuracy = float((predictions.probabilities.argmax(axis=1) == predictions.truths).mean())
+    assert accuracy == look.accuracy
+    for result in (read_json(folder / "result.json"), json.loads(done.stdout.splitlines()[-1])):
+        assert (result["test_accuracy"], result["test_loss"]) == (look.accuracy, look.loss)
+        assert result["search"]["val_accuracy"] == max(
+            best_of(history)[trial.trial_id] for trial in history.searched
+        )
+    assert percent(accuracy) in page
+    assert percent(accuracy) in done.stderr
+
+
+def read_json(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
