@@ -1,6 +1,8 @@
 """What the model looks at, in pictures of validation photographs."""
 
 from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -41,7 +43,7 @@ def explanation_section(model: LoadedModel, data: DataSet | None) -> Section:
     elif data.classes != model.classes:
         parts.append(missing("The photographs are of other classes than the model's."))
     else:
-        model.model.cpu()
+        model = replace(model, model=deepcopy(model.model).to(CPU))
         chosen = _choice(data)
         parts += [
             subheading("Feature maps"),
