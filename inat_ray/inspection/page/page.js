@@ -38,17 +38,22 @@ function merged(below, above) {
   return result;
 }
 
+// Between the margins of A4, in CSS pixels: the layout of a page on paper is not known while it is drawn.
+const PAPER = { alone: 670, beside: 325, font: 8 };
+
 function draw({ place, content }) {
   const colors = theme();
+  const printing = document.documentElement.hasAttribute("data-printing");
   const layout = merged(colors.layout, content.layout);
   const axes = Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key));
   for (const key of new Set([...axes, "xaxis", "yaxis"])) {
     layout[key] = merged(colors.axis, layout[key]);
   }
+  if (printing) layout.width = place.closest(".plots") ? PAPER.beside : PAPER.alone;
+  const font = { color: colors.ink, shadow: "none", ...(printing && { size: PAPER.font }) };
   const data = content.data.map((trace) => {
     if (trace.type !== "parcoords") return trace;
-    return { ...trace, labelfont: { color: colors.ink }, tickfont: { color: colors.ink, shadow: "none" },
-      rangefont: { color: colors.ink, shadow: "none" } };
+    return { ...trace, labelfont: font, tickfont: font, rangefont: font };
   });
   return Plotly.react(place, data, layout, { responsive: true, displaylogo: false, displayModeBar: "hover",
     modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"] });
@@ -62,8 +67,23 @@ function drawAll() {
 if (drawings.length) {
   drawAll();
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
-  for (const happening of ["beforeprint", "afterprint"]) addEventListener(happening, drawAll);
 }
+
+// On paper: light, with all that is folded away.
+
+const folded = document.querySelectorAll("details:not([open])");
+
+function dress(forPaper) {
+  document.documentElement.toggleAttribute("data-printing", forPaper);
+  for (const details of folded) details.open = forPaper || details.dataset.opened === "yes";
+  drawAll();
+}
+
+addEventListener("beforeprint", () => {
+  for (const details of folded) details.dataset.opened = details.open ? "yes" : "no";
+  dress(true);
+});
+addEventListener("afterprint", () => dress(false));
 
 // Tables that sort by the column whose head is pressed.
 
