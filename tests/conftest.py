@@ -3,6 +3,7 @@ run a command."""
 
 import logging
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 import requests
 from PIL import Image
+from playwright.sync_api import Browser, sync_playwright
 
 RAY_CPUS = 3
 
@@ -181,3 +183,15 @@ def ray_instance(object_store_address: int) -> Iterator[None]:
     ray.init(num_cpus=RAY_CPUS, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium without a window."""
+    program = shutil.which("chromium")
+    assert program, "this test needs Chromium: apt-get install chromium"
+    with sync_playwright() as playwright:
+        # Its sandbox needs rights that a container does not give.
+        chromium = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()

@@ -1,0 +1,123 @@
+"""A report in a real browser: what a reader sees, and what someone sees who uses no mouse."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.slow
+
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+
+FAINT_TEXTS = """() => {
+  const channels = (color) => color.match(/[\\d.]+/g).map(Number);
+  const light = (color) => channels(color).slice(0, 3).map((value) => value / 255)
+    .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const color = getComputedStyle(at).backgroundColor;
+      if ((channels(color)[3] ?? 1) === 1) return color;
+    }
+    return "rgb(255, 255, 255)";
+  };
+  const faint = [];
+  for (const element of document.querySelectorAll("body *:not(script):not(style)")) {
+    if (element.closest("svg, .drawing")) continue;
+    const own = [...element.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
+    if (!own || !element.checkVisibility()) continue;
+    const [a, b] = [getComputedStyle(element).color, behind(element)].map(light);
+    const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (contrast < 4.5) faint.push([element.tagName, element.textContent.slice(0, 40), contrast]);
+  }
+  return faint;
+}"""
+"""Texts whose contrast is below what WCAG 2.2 wants at least (1.4.3: 4.5)."""
+
+
+@dataclass
+class Opened:
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(
+    params=[(DESKTOP, "light"), (DESKTOP, "dark"), (PHONE, "light"), (PHONE, "dark")],
+    ids=["desktop", "desktop dark", "phone", "phone dark"],
+)
+def opened(request, browser: Browser, swept) -> Iterator[Opened]:
+    """The report of a sweep, as it is when it has been drawn."""
+    size, scheme = request.param
+    context = browser.new_context(viewport=size, color_scheme=scheme)
+    found = Opened(context.new_page())
+    found.page.on("console", lambda message: found.complaints.append(message.text))
+    found.page.on("pageerror", lambda error: found.complaints.append(str(error)))
+    found.page.on("request", lambda asked: found.requests.append(asked.url))
+    found.page.goto((swept[0] / "report.html").as_uri())
+    found.page.wait_for_selector("html[data-drawn]", state="attached")
+    yield found
+    context.close()
+
+
+def test_every_plot_is_drawn_and_nothing_is_asked_of_a_network(opened):
+    page = opened.page
+    places = page.locator("figure.plot .drawing")
+    assert places.count() > 8
+    for place in places.all():
+        place.scroll_into_view_if_needed()
+        page.wait_for_function(
+            "place => place.querySelector('.main-svg')", arg=place.element_handle()
+        )
+        assert place.bounding_box()["height"] > 100
+    fetched = [url for url in opened.requests if not url.startswith(("file:", "data:", "blob:"))]
+    assert fetched == []
+    # Without a GPU Chromium draws WebGL in software, and says that it is slow.
+    assert [text for text in opened.complaints if "GL Driver Message" not in text] == []
+
+
+def test_the_page_is_no_wider_than_the_screen_and_its_text_is_legible(opened):
+    page = opened.page
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    assert page.evaluate(FAINT_TEXTS) == []
+
+
+def test_who_sees_no_picture_is_told_what_it_shows(opened):
+    page = opened.page
+    assert page.locator("img:not([alt])").count() == 0
+    assert page.locator("figure.plot .drawing:not([aria-label])").count() == 0
+    assert page.locator("html[lang]").count() == 1
+    levels = page.evaluate("[...document.querySelectorAll('h1,h2,h3')].map(h => +h.tagName[1])")
+    assert levels[0] == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+
+
+def test_a_table_is_sorted_and_a_curve_found_without_a_mouse(opened):
+    page = opened.page
+    head = page.locator("table.sortable th", has_text="trial").first
+    head.locator("button").focus()
+    page.keyboard.press("Enter")
+    assert head.get_attribute("aria-sort") == "ascending"
+    names = page.locator("table.sortable").first.locator("tbody a").all_inner_texts()
+    assert names == sorted(names)
+    page.locator("a[data-trial]").first.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.activeElement.matches('.drawing')")
+    drawn = "document.activeElement.data.filter(t => t.meta).map(t => [t.meta, t.opacity])"
+    opacity = dict(page.evaluate(drawn))
+    assert [name for name, value in opacity.items() if value == 1] == [names[0]]
+
+
+def test_on_paper_all_is_unfolded_light_and_within_the_margins(opened):
+    page = opened.page
+    before = page.locator("details[open]").count()
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.emulate_media(media="print")
+    assert page.locator("details:not([open])").count() == 0
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    widths = page.evaluate("[...document.querySelectorAll('.main-svg')].map(s => s.clientWidth)")
+    assert max(widths) <= 680
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.locator("details[open]").count() == before
