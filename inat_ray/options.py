@@ -1,6 +1,7 @@
 """What every command shares: its options, its exit codes, its way of ending."""
 
 import errno
+import inspect
 import json
 import logging
 import os
@@ -140,9 +141,9 @@ def run(command: Callable[..., None], *, also: Mapping[str, Callable[..., None]]
     app = typer.Typer(
         cls=_First, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich"
     )
-    app.command("list" if also else None)(command)
+    app.command("list" if also else None, help=_help(command))(command)
     for name, other in also.items():
-        app.command(name)(other)
+        app.command(name, help=_help(other))(other)
     try:
         app()
     except (UserError, RunFailedError) as error:
@@ -159,3 +160,9 @@ def run(command: Callable[..., None], *, also: Mapping[str, Callable[..., None]]
         sys.exit(FAILED)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+def _help(command: Callable[..., None]) -> str:
+    """Its docstring, a line a paragraph: the terminal is not as wide as a file."""
+    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)

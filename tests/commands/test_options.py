@@ -126,3 +126,11 @@ def test_a_run_that_is_in_no_storage_is_told(told, bucket, tmp_path, monkeypatch
     code, text = told("sweep", "--resume", f"{bucket}/runs/gone")
     assert code == 2
     assert "/runs/gone: holds no run" in text.replace("\n", "")
+
+
+def test_the_help_fills_the_terminals_lines_and_not_those_of_the_source(told, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    code, text = told("evaluate", "--help")
+    assert code == 0
+    [paragraph] = (line for line in text.splitlines() if "The run folder gets" in line)
+    assert "unless --data or --set change them." in paragraph
