@@ -22,7 +22,7 @@ $(READY): pyproject.toml requirements.txt
 test: $(READY)  ## the default suite
 	$(BIN)/python -m pytest
 
-test-slow: $(READY)  ## workers that are killed, a page in a real browser; needs chromium
+test-slow: $(READY)  ## workers that are killed, pages in a real browser; needs chromium
 	$(BIN)/python -m pytest -m slow
 
 TOOLS := openssh-server iproute2 rsync nftables nmap
