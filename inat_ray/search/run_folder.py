@@ -21,7 +21,7 @@ STORAGE = "storage"
 """The file with the address of a run's place in the storage."""
 
 MODEL, EXPERIMENT = "best.safetensors", "experiment.yaml"
-CHECKPOINTS, WEIGHTS = "checkpoints", "weights"
+CHECKPOINTS, WEIGHTS, SNAPSHOTS = "checkpoints", "weights", "snapshots"
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,10 @@ class RunFolder:
     @property
     def checkpoints(self) -> Place:
         return self.shared / CHECKPOINTS
+
+    def snapshot(self, trial_id: str) -> Place:
+        """Where a trial leaves what its best epoch looks like."""
+        return snapshot_in(self.shared, trial_id)
 
     @property
     def shared_model(self) -> Place:
@@ -118,6 +122,11 @@ def model_file(path: Path) -> Path:
     if not file.exists():
         raise UserError(f"{file}: there is no such model; give a run folder or a .safetensors")
     return file
+
+
+def snapshot_in(shared: Place, trial_id: str) -> Place:
+    """A trial's snapshot in what the nodes of a run share."""
+    return shared / SNAPSHOTS / f"{trial_id}.safetensors"
 
 
 def default_folder(name: str) -> Path:
@@ -204,7 +213,7 @@ def _fetch(address: str, path: Path | None) -> Path:
     partial = path.with_name(f".{path.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     for name in storage.names():
-        if not name.startswith((CHECKPOINTS, SEGMENTS, WRITER, WEIGHTS)):
+        if not name.startswith((CHECKPOINTS, SEGMENTS, SNAPSHOTS, WRITER, WEIGHTS)):
             _write(partial / name, (storage / name).read())
     _write(partial / RunFolder(path).log.name / EVENTS, b"".join(read_lines(storage)))
     _write(partial / STORAGE, storage.address.encode())

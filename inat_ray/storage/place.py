@@ -100,6 +100,13 @@ class Place:
         """Raises FileNotFoundError; StorageError as every other method."""
         return _patiently(self, self._read)
 
+    def glance(self) -> bytes | None:
+        """What `read` gives, for whom it is not worth an error or a wait: None where it fails."""
+        try:
+            return self._read()
+        except OSError:
+            return None
+
     def write(self, content: bytes | memoryview) -> None:
         """Under the name stands the whole content, or what stood there before.
 

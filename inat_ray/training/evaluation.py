@@ -32,6 +32,8 @@ class Evaluation:
     """(n, classes), on the CPU; of several ranks each has those of its own images."""
     labels: Tensor
     """(n,), on the CPU, likewise."""
+    confusion: Tensor
+    """(classes, classes): counts by truth and prediction, of all ranks; on the CPU."""
 
 
 class Views(Protocol):
@@ -92,7 +94,12 @@ def evaluate(
         parts.append((probabilities.cpu(), labels.cpu()))
     ranks.add_up(sums.loss, sums.confusion)
     probabilities, labels = (torch.cat(column) for column in zip(*parts, strict=True))
-    return Evaluation(metrics=sums.metrics(), probabilities=probabilities, labels=labels)
+    return Evaluation(
+        metrics=sums.metrics(),
+        probabilities=probabilities,
+        labels=labels,
+        confusion=sums.matrix(),
+    )
 
 
 def lay_out(views: Tensor, recipe: RecipeConfig) -> Tensor:

@@ -89,6 +89,8 @@ class Fit:
         self.average = self._average()
         self.epochs_done = 0
         self.diverged = False
+        self.validated: Evaluation | None = None
+        """Of the epoch that has just ended; none while one is under way."""
         self._loss = build_loss(
             recipe, labels=self.inputs.batches.labels, classes=classes, device=self.device
         )
@@ -106,12 +108,14 @@ class Fit:
 
     def epoch(self) -> EpochMetrics:
         """One pass over the training images, then the validation images once."""
+        self.validated = None  # with many classes and images it takes memory
         forget_peak_memory(self.device)
         begin = time.perf_counter()
         trained, lr = self._train_epoch(self.epochs_done)
         seconds = time.perf_counter() - begin
         self.epochs_done += 1
-        validated = self.validate().metrics
+        self.validated = self.validate()
+        validated = self.validated.metrics
         self.diverged = not (math.isfinite(trained.loss) and math.isfinite(validated.loss))
         return EpochMetrics(
             epoch=self.epochs_done,

@@ -32,9 +32,13 @@ class Sums:
         places = labels * self._classes + logits.detach().argmax(dim=1)
         self.confusion.index_add_(0, places, torch.ones_like(places))
 
+    def matrix(self) -> Tensor:
+        """(truth, prediction), counts, on the CPU; waits for the device."""
+        return self.confusion.view(self._classes, self._classes).cpu()
+
     def metrics(self) -> Metrics:
         """Waits for the device."""
-        confusion = self.confusion.view(self._classes, self._classes).cpu()
+        confusion = self.matrix()
         images = int(confusion.sum())
         truths = confusion.sum(dim=1)
         recalls = confusion.diagonal()[truths > 0] / truths[truths > 0]

@@ -59,6 +59,14 @@ class Ranks:
             for tensor in tensors:
                 dist.all_reduce(tensor)
 
+    def gather(self, tensor: Tensor) -> Tensor:
+        """(world_size, ...): each rank's tensor, on all of them; the shapes must be equal."""
+        if self.world_size == 1:
+            return tensor[None]
+        parts = [torch.empty_like(tensor) for _ in range(self.world_size)]
+        dist.all_gather(parts, tensor)
+        return torch.stack(parts)
+
     def average_statistics(self, model: nn.Module) -> None:
         """Gives every rank the mean of the ranks' running statistics of batch norm.
 

@@ -13,6 +13,12 @@ from inat_ray.storage.place import Place
 from inat_ray.training.checkpoint import load_checkpoint, save_checkpoint, save_model
 from inat_ray.training.fit import EpochMetrics, Fit
 from inat_ray.training.ranks import ALONE, Ranks
+from inat_ray.training.snapshot import (
+    Pictures,
+    augmented_pictures,
+    take_snapshot,
+    write_snapshot,
+)
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,8 @@ class Job:
     whoever keeps the log knows which one is still needed."""
     model: Place | None = None
     """Where the model of the best epoch is kept; None: it is not."""
+    snapshot: Place | None = None
+    """Where what the best epoch looks like is kept, for whoever draws it; None: it is not."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,7 @@ class Training:
         self.job, self.ranks = job, ranks
         self.fit = Fit(job.experiment, job.data, device=device, ranks=ranks, progress=progress)
         self.best = float("-inf")
+        self._augmented: Pictures | None = None
         if resume_from is not None:
             state = load_checkpoint(resume_from, device)
             self.fit.load_state_dict(state["fit"])
@@ -75,12 +84,22 @@ class Training:
         improved = score > self.best  # never true of NaN
         if improved:
             self.best = score
+            if self.job.snapshot is not None:
+                self._write_snapshot(self.job.snapshot)
         place = self.job.checkpoints / f"epoch_{metrics.epoch:04d}.pt"
         if self.ranks.is_first:
             if improved and self.job.model is not None:
                 save_model(self.job.model, self.fit)
             save_checkpoint(place, {"fit": self.fit.state_dict(), "best": self.best})
         return TrainedEpoch(metrics, place, diverged=self.fit.diverged, improved=improved)
+
+    def _write_snapshot(self, place: Place) -> None:
+        """All ranks come here together, for their metrics are the same."""
+        if self._augmented is None:
+            self._augmented = augmented_pictures(self.fit)
+        snapshot = take_snapshot(self.fit, augmented=self._augmented)
+        if self.ranks.is_first:
+            write_snapshot(place, snapshot)
 
 
 def score_of(metrics: EpochMetrics, metric: Metric) -> float:

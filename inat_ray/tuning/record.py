@@ -46,6 +46,7 @@ def training_job(experiment: Experiment, *, data: DataSet, run: RunFolder, name:
         data,
         checkpoints=run.checkpoints / name,
         model=run.shared_model,
+        snapshot=run.snapshot(name),
     )
 
 

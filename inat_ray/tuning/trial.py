@@ -10,7 +10,7 @@ from ray import tune
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.space import trial_experiment
 from inat_ray.data.dataset import DataSet
-from inat_ray.search.run_folder import CHECKPOINTS
+from inat_ray.search.run_folder import CHECKPOINTS, snapshot_in
 from inat_ray.storage.place import Place
 from inat_ray.training.distributed import WorkerGroup
 from inat_ray.training.run import Job, TrainedEpoch, Worker
@@ -72,8 +72,13 @@ class Trial(tune.Trainable):
             parameters=json.loads(self.config["parameters"]),
             seed=self.config["seed"],
         )
-        checkpoints = self.context.shared / CHECKPOINTS / self.config["trial_id"]
-        return Job(experiment, self.context.data, checkpoints=checkpoints)
+        shared, trial_id = self.context.shared, self.config["trial_id"]
+        return Job(
+            experiment,
+            self.context.data,
+            checkpoints=shared / CHECKPOINTS / trial_id,
+            snapshot=snapshot_in(shared, trial_id),
+        )
 
 
 def _engine(context: TrialContext) -> Worker | WorkerGroup:
