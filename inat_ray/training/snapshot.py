@@ -183,7 +183,9 @@ def write_snapshot(place: Place, snapshot: Snapshot) -> None:
         "epoch": str(snapshot.epoch),
         "classes": json.dumps(snapshot.classes),
     }
-    place.write(safetensors.numpy.save(arrays, metadata=about))
+    # Written as they lie in memory: a column of a table would bring its neighbours.
+    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    place.write(safetensors.numpy.save(whole, metadata=about))
 
 
 def read_snapshot(place: Place) -> Snapshot | None:

@@ -75,6 +75,7 @@ def test_an_evaluation_gets_the_names_of_its_images(data_folder, small_settings)
         metrics=Metrics(loss=0.0, accuracy=1.0, balanced_accuracy=1.0, images=15),
         probabilities=torch.eye(3)[labels],
         labels=labels,
+        confusion=torch.diag(labels.bincount()),
     )
     found = predictions_of(evaluation, data=data, subset="test")
     folders = [Path(path).parent.name for path in found.paths]

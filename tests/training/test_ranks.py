@@ -14,6 +14,7 @@ from inat_ray.config.load import load_experiment
 from inat_ray.data.dataset import open_dataset
 from inat_ray.training.fit import Fit
 from inat_ray.training.ranks import ALONE, Ranks, synchronizes_batch_norm
+from inat_ray.training.snapshot import augmented_pictures, take_snapshot
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -24,17 +25,21 @@ def train_as_rank(rank: int, world_size: int, experiment: Experiment, folder: Pa
         "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world_size
     )
     torch.save(trained(experiment, Ranks(rank, world_size)), folder / f"rank{rank}.pt")
+    dist.barrier()  # a rank that leaves early takes gloo's threads from under the others
     dist.destroy_process_group()
 
 
 def trained(experiment: Experiment, ranks: Ranks) -> dict[str, object]:
-    """After two epochs: metrics, weights and statistics of batch norm."""
+    """After two epochs: metrics, weights and statistics of batch norm, and a snapshot."""
     fit = Fit(experiment, open_dataset(experiment.data), device=CPU, ranks=ranks)
     metrics = [fit.epoch() for _ in range(2)]
+    snapshot = take_snapshot(fit, augmented=augmented_pictures(fit))
     return {
         "losses": [(m.train_loss, m.val_loss) for m in metrics],
         "accuracies": [(m.train_accuracy, m.val_accuracy) for m in metrics],
         "model": fit.model.state_dict(),
+        "confusion": snapshot.confusion.tolist(),
+        "mistakes": sorted(snapshot.mistakes.indices.tolist()),
     }
 
 
@@ -65,6 +70,8 @@ def test_unequal_shares_of_a_batch_train_as_the_whole_batch(build, tmp_path):
         torch.testing.assert_close(each["losses"], alone["losses"], atol=1e-5, rtol=0)
         assert each["accuracies"] == alone["accuracies"]
         torch.testing.assert_close(each["model"], alone["model"], atol=1e-4, rtol=1e-3)
+        assert each["confusion"] == alone["confusion"]
+        assert each["mistakes"] == alone["mistakes"]
 
 
 def test_ranks_end_an_epoch_with_one_model_whatever_batch_norm_saw(build, tmp_path):
