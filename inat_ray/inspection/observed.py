@@ -14,6 +14,7 @@ from inat_ray.inspection.tensorboard import TensorBoardObserver
 from inat_ray.search.records import AnyRecord, TrialEnded
 from inat_ray.search.run_folder import RunFolder
 from inat_ray.search.run_log import EVENTS, RunLog, read_records
+from inat_ray.training.snapshot import read_snapshot
 from inat_ray.tuning.resume import CONTINUED
 
 
@@ -26,7 +27,9 @@ def observed_log(run: RunFolder, console: Console, *, resumed: bool = False) -> 
     """
     if resumed:
         shutil.rmtree(run.tensorboard, ignore_errors=True)
-    tensorboard = TensorBoardObserver(run.tensorboard)
+    tensorboard = TensorBoardObserver(
+        run.tensorboard, snapshots=lambda trial_id: read_snapshot(run.snapshot(trial_id))
+    )
     progress = RunProgress(console)
     if resumed:
         for record in continued_records(read_records(run.log / EVENTS)):

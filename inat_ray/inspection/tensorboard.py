@@ -1,10 +1,14 @@
-"""TensorBoard's files as a function of the run log: scalars by epoch, and the HParams tab.
+"""TensorBoard's files as a function of the run log: scalars by epoch, the HParams tab, images.
 
 The tab is complete however a trial ends: the experiment, with every hyperparameter and
-metric, is declared before the first trial, and a trial's session starts when the trial does.
+metric, is declared before the first trial, and a trial's session starts when the trial does. Images
+are of a trial's best epoch, drawn from its snapshot once the trial is over. The search's own
+progress is the run at the top level.
 """
 
 import json
+import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from google.protobuf.struct_pb2 import Value
@@ -18,6 +22,13 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (
 )
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from inat_ray.inspection.pictures import Pixels, jpeg, png
+from inat_ray.inspection.snapshot_pictures import (
+    augmented_picture,
+    confusion_picture,
+    first_filters_picture,
+    mistakes_picture,
+)
 from inat_ray.search.history import History
 from inat_ray.search.records import (
     JSON,
@@ -31,6 +42,7 @@ from inat_ray.search.records import (
     TrialStarted,
     TrialState,
 )
+from inat_ray.training.snapshot import Snapshot
 
 SCALARS = {
     "train/loss": "train_loss",
@@ -65,6 +77,10 @@ STATUS: dict[TrialState, int] = {
 }
 
 
+Snapshots = Callable[[str], Snapshot | None]
+"""A trial's, by its id; None where there is none."""
+
+
 class EventFile:
     """An event file: what is written is on its way to disk when `write` returns.
 
@@ -93,9 +109,11 @@ class TensorBoardObserver:
     A log that is replayed into the same folder writes the same files again.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, snapshots: Snapshots = lambda _: None) -> None:
         self.folder = folder
         self.history = History()
+        self._snapshots = snapshots
+        self._search: EventFile | None = None
         self._open: dict[str, EventFile] = {}
         """By trial id; closed when the trial ends or pauses, since a sweep may have thousands."""
         self._cut_off: dict[str, TrialEnded] = {}
@@ -124,6 +142,8 @@ class TensorBoardObserver:
             self._end(record)
         for trial_id in list(self._open):
             self._close(trial_id)
+        if self._search is not None:
+            self._search.close()
 
     def _declare(self, record: RunStarted) -> None:
         kinds = record.parameters | {"seed": "number"}
@@ -140,9 +160,8 @@ class TensorBoardObserver:
                 for tag, title in METRICS.items()
             ],
         )
-        file = EventFile(self.folder, started=record.time)
-        file.write(_hparams(record, metadata.EXPERIMENT_TAG, experiment=experiment))
-        file.close()
+        self._search = EventFile(self.folder, started=record.time)
+        self._search.write(_hparams(record, metadata.EXPERIMENT_TAG, experiment=experiment))
 
     def _start(self, record: TrialStarted) -> None:
         start = SessionStartInfo(group_name=record.trial_id, start_time_secs=record.time)
@@ -158,15 +177,33 @@ class TensorBoardObserver:
         best = self.history.trials[record.trial_id].best("val_accuracy", "maximize")
         if best is not None:
             values[BEST] = best.val_accuracy
-        scalars = Summary(value=[Summary.Value(tag=t, simple_value=v) for t, v in values.items()])
-        event = Event(wall_time=record.time, step=record.epoch, summary=scalars)
-        self._file(record).write(event)
+        self._file(record).write(_scalars(record, values, step=record.epoch))
 
     def _end(self, record: TrialEnded) -> None:
+        if (snapshot := self._snapshots(record.trial_id)) is not None:
+            self._file(record).write(_images(record, snapshot))
         end = SessionEndInfo(status=STATUS[record.state], end_time_secs=record.time)
         ending = _hparams(record, metadata.SESSION_END_INFO_TAG, session_end_info=end)
         self._file(record).write(ending)
         self._close(record.trial_id)
+        self._tell_of_search(record)
+
+    def _tell_of_search(self, record: TrialEnded) -> None:
+        """Accuracy against order of creation, the best so far, what it has cost."""
+        history, trial = self.history, self.history.trials[record.trial_id]
+        if history.run is None or self._search is None or trial.purpose != "search":
+            return
+        if history.run.method == "train":
+            return
+        ended = sum(each.state not in ("running", "paused") for each in history.searched)
+        values = {"search/epochs_spent": float(history.epochs_spent)}
+        if math.isfinite(history.best_score):
+            values["search/best_score"] = history.turned(history.best_score)
+        self._search.write(_scalars(record, values, step=ended))
+        best = trial.best(history.run.metric, history.run.goal)
+        if best is not None:
+            score = {"search/score": getattr(best, history.run.metric)}
+            self._search.write(_scalars(record, score, step=trial.number))
 
     def _file(self, record: EpochEnded | TrialEnded) -> EventFile:
         """The trial's open file; another one beside the first after a pause."""
@@ -182,6 +219,35 @@ class TensorBoardObserver:
     def _kind(self, name: str) -> ParameterKind:
         assert self.history.run is not None
         return self.history.run.parameters[name]
+
+
+def _scalars(record: AnyRecord, values: Mapping[str, float], *, step: int) -> Event:
+    scalars = Summary(value=[Summary.Value(tag=t, simple_value=v) for t, v in values.items()])
+    return Event(wall_time=record.time, step=step, summary=scalars)
+
+
+def _images(record: AnyRecord, snapshot: Snapshot) -> Event:
+    """At the step of the epoch that they show."""
+    pictures = {
+        "training images": _image(augmented_picture(snapshot), _photographs),
+        "confusion": _image(confusion_picture(snapshot), png),
+        "first filters": _image(first_filters_picture(snapshot), png),
+    }
+    if (mistakes := mistakes_picture(snapshot)) is not None:
+        pictures["worst mistakes"] = _image(mistakes, _photographs)
+    values = [Summary.Value(tag=tag, image=image) for tag, image in pictures.items()]
+    return Event(wall_time=record.time, step=snapshot.epoch, summary=Summary(value=values))
+
+
+def _photographs(pixels: Pixels) -> bytes:
+    """In full size."""
+    return jpeg(pixels, most=max(pixels.shape))
+
+
+def _image(pixels: Pixels, encode: Callable[[Pixels], bytes]) -> Summary.Image:
+    height, width, _ = pixels.shape
+    content = encode(pixels)
+    return Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=content)
 
 
 def _hparams(record: AnyRecord, tag: str, **content: object) -> Event:
