@@ -1,12 +1,13 @@
 """A run log with everything that watches it: live progress, TensorBoard, tables at the end."""
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 
 from rich.console import Console
 
+from inat_ray.config.distributions import Parameter
 from inat_ray.inspection.ending import note
 from inat_ray.inspection.progress import RunProgress
 from inat_ray.inspection.tables import write_tables
@@ -19,7 +20,13 @@ from inat_ray.tuning.resume import CONTINUED
 
 
 @contextmanager
-def observed_log(run: RunFolder, console: Console, *, resumed: bool = False) -> Iterator[RunLog]:
+def observed_log(
+    run: RunFolder,
+    console: Console,
+    *,
+    parameters: Mapping[str, Parameter] = {},
+    resumed: bool = False,
+) -> Iterator[RunLog]:
     """The open log of `run`. However the context ends, the tables hold what the log holds.
 
     Of a run that goes on, the observers are told what was; TensorBoard's files are made anew,
@@ -28,7 +35,9 @@ def observed_log(run: RunFolder, console: Console, *, resumed: bool = False) -> 
     if resumed:
         shutil.rmtree(run.tensorboard, ignore_errors=True)
     tensorboard = TensorBoardObserver(
-        run.tensorboard, snapshots=lambda trial_id: read_snapshot(run.snapshot(trial_id))
+        run.tensorboard,
+        parameters=parameters,
+        snapshots=lambda trial_id: read_snapshot(run.snapshot(trial_id)),
     )
     progress = RunProgress(console)
     if resumed:

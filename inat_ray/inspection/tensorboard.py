@@ -6,12 +6,10 @@ are of a trial's best epoch, drawn from its snapshot once the trial is over. The
 progress is the run at the top level.
 """
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from google.protobuf.struct_pb2 import Value
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api_pb2, metadata
@@ -22,6 +20,8 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (
 )
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from inat_ray.config.distributions import Parameter
+from inat_ray.inspection.hparams import hparam_info, set_value
 from inat_ray.inspection.pictures import Pixels, jpeg, png
 from inat_ray.inspection.snapshot_pictures import (
     augmented_picture,
@@ -31,7 +31,6 @@ from inat_ray.inspection.snapshot_pictures import (
 )
 from inat_ray.search.history import History
 from inat_ray.search.records import (
-    JSON,
     AnyRecord,
     EpochEnded,
     ParameterKind,
@@ -60,12 +59,6 @@ BEST = "val/best_accuracy"
 
 METRICS = {"val/accuracy": "final val accuracy", BEST: "best val accuracy"}
 """Tag -> name of its column in the HParams tab, which shows the last value of a tag."""
-
-TYPES: dict[ParameterKind, int] = {
-    "number": api_pb2.DATA_TYPE_FLOAT64,
-    "boolean": api_pb2.DATA_TYPE_BOOL,
-    "string": api_pb2.DATA_TYPE_STRING,
-}
 
 STATUS: dict[TrialState, int] = {
     "finished": api_pb2.STATUS_SUCCESS,
@@ -106,13 +99,20 @@ class EventFile:
 class TensorBoardObserver:
     """Writes a folder a trial below `folder`; told of each record of the log in order.
 
-    A log that is replayed into the same folder writes the same files again.
+    A log that is replayed into the same folder writes the same files again. `parameters`: how each
+    is drawn, for its domain in the HParams tab.
     """
 
-    def __init__(self, folder: Path, *, snapshots: Snapshots = lambda _: None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        parameters: Mapping[str, Parameter] = {},
+        snapshots: Snapshots = lambda _: None,
+    ) -> None:
         self.folder = folder
         self.history = History()
-        self._snapshots = snapshots
+        self._parameters, self._snapshots = parameters, snapshots
         self._search: EventFile | None = None
         self._open: dict[str, EventFile] = {}
         """By trial id; closed when the trial ends or pauses, since a sweep may have thousands."""
@@ -151,9 +151,7 @@ class TensorBoardObserver:
             name=record.name,
             time_created_secs=record.time,
             hparam_infos=[
-                # `differs` puts it among the columns that TensorBoard shows without being asked.
-                api_pb2.HParamInfo(name=name, type=TYPES[kind], differs=True)
-                for name, kind in kinds.items()
+                hparam_info(name, kind, self._parameters.get(name)) for name, kind in kinds.items()
             ],
             metric_infos=[
                 api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag), display_name=title)
@@ -166,8 +164,8 @@ class TensorBoardObserver:
     def _start(self, record: TrialStarted) -> None:
         start = SessionStartInfo(group_name=record.trial_id, start_time_secs=record.time)
         for name, value in record.parameters.items():
-            _set_value(start.hparams[name], value, self._kind(name))
-        _set_value(start.hparams["seed"], record.seed, "number")
+            set_value(start.hparams[name], value, self._kind(name))
+        set_value(start.hparams["seed"], record.seed, "number")
         file = EventFile(self.folder / record.trial_id, started=record.time)
         file.write(_hparams(record, metadata.SESSION_START_INFO_TAG, session_start_info=start))
         self._open[record.trial_id] = file
@@ -255,14 +253,3 @@ def _hparams(record: AnyRecord, tag: str, **content: object) -> Event:
     about = metadata.create_summary_metadata(HParamsPluginData(**content))
     value = Summary.Value(tag=tag, metadata=about, tensor=metadata.NULL_TENSOR)
     return Event(wall_time=record.time, summary=Summary(value=[value]))
-
-
-def _set_value(target: Value, value: JSON, kind: ParameterKind) -> None:
-    """Sets a hyperparameter's value in the type of its column; what is no string as JSON."""
-    match kind:
-        case "number":
-            target.number_value = value
-        case "boolean":
-            target.bool_value = value
-        case "string":
-            target.string_value = value if isinstance(value, str) else json.dumps(value)
