@@ -17,6 +17,7 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from inat_ray.config.errors import RunFailedError, UserError
+from inat_ray.inspection import tensorboard_server
 
 STORAGE, STORAGE_VARIABLE = "resources.storage_path", "INAT_RAY_STORAGE_PATH"
 
@@ -85,6 +86,18 @@ Address = Annotated[
 Device = Annotated[
     DeviceName, typer.Option(help="What to compute on; auto: a GPU if there is one.")
 ]
+TensorBoard = Annotated[
+    bool,
+    typer.Option(
+        "--tensorboard",
+        help="Serve TensorBoard of the run to this machine while it goes on, at port"
+        f" {tensorboard_server.PORT}.",
+    ),
+]
+TensorBoardPort = Annotated[
+    int | None,
+    typer.Option("--tensorboard-port", metavar="P", min=1, max=65535, help="The same at port P."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, as the last line.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Let Ray and libraries talk.")]
 
@@ -103,6 +116,15 @@ def storage_option(storage_path: str | None) -> dict[str, tuple[str, Any]]:
 
 def _given(given: dict[str, tuple[str, Any]]) -> dict[str, tuple[str, Any]]:
     return {key: pair for key, pair in given.items() if pair[1] is not None}
+
+
+def tensorboard_port(*, wanted: bool, port: int | None) -> int | None:
+    """Where TensorBoard is to be served; None: nowhere. Raises UserError where it cannot be."""
+    if port is None and wanted:
+        port = tensorboard_server.PORT
+    if port is not None:
+        tensorboard_server.check_port(port)
+    return port
 
 
 def set_verbosity(*, verbose: bool) -> None:

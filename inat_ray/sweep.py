@@ -50,6 +50,8 @@ def main(
         bool,
         typer.Option("--dry-run", help="Train the largest model for a step, estimate, and end."),
     ] = False,
+    tensorboard: options.TensorBoard = False,
+    tensorboard_port: options.TensorBoardPort = None,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
 ) -> None:
@@ -60,6 +62,7 @@ def main(
     Example: python -m inat_ray.sweep experiments/cnn_bayes.yaml --data ~/inaturalist_12K
     """
     options.set_verbosity(verbose=verbose)
+    port = options.tensorboard_port(wanted=tensorboard, port=tensorboard_port)
     given = options.data_options(data=data, seed=seed)
     if resume is None and extend is None:
         if trials is not None:
@@ -88,7 +91,9 @@ def main(
     if dry_run:
         _rehearse(plan, address=address, verbose=verbose)
         return
-    result = _run(plan, address=address, overwrite=overwrite, verbose=verbose)
+    result = _run(
+        plan, address=address, overwrite=overwrite, tensorboard_port=port, verbose=verbose
+    )
     if as_json:
         options.print_json(result)
 
@@ -118,7 +123,14 @@ def _refuse(given: Mapping[str, object]) -> None:
             raise UserError(f"{option}: has no place beside --resume or --extend")
 
 
-def _run(plan: Plan, *, address: str | None, overwrite: bool, verbose: bool) -> dict[str, Any]:
+def _run(
+    plan: Plan,
+    *,
+    address: str | None,
+    overwrite: bool,
+    tensorboard_port: int | None,
+    verbose: bool,
+) -> dict[str, Any]:
     """Carries the plan out, and returns the run's result."""
     known = [warm_start(path, plan.experiment, plan.space) for path in plan.warm_start]
     # Imported only now: they take seconds, and a mistake in the options is answered at once.
@@ -146,7 +158,9 @@ def _run(plan: Plan, *, address: str | None, overwrite: bool, verbose: bool) -> 
             run = RunFolder(plan.folder)
             check_same_split(run, dataset)
         announce(console, run=run, data=dataset)
-        winner, result = _search(plan, data=dataset, run=run, known=known)
+        winner, result = _search(
+            plan, data=dataset, run=run, known=known, tensorboard_port=tensorboard_port
+        )
     conclude(console, run=run, result=result, model=winner)
     report(console, run=run)
     return result
@@ -176,11 +190,17 @@ def _rehearse(plan: Plan, *, address: str | None, verbose: bool) -> None:
 
 
 def _search(
-    plan: Plan, *, data: "DataSet", run: RunFolder, known: Sequence[WarmStart]
+    plan: Plan,
+    *,
+    data: "DataSet",
+    run: RunFolder,
+    known: Sequence[WarmStart],
+    tensorboard_port: int | None,
 ) -> tuple[Experiment, dict[str, Any]]:
     """The search itself, written into the run's log; the winner's experiment and the result."""
     from inat_ray.inspection.ending import note, told_of_interruption
     from inat_ray.inspection.observed import observed_log
+    from inat_ray.inspection.tensorboard_server import tensorboard_server
     from inat_ray.training.device import resolve_device
     from inat_ray.tuning.provision import provisioned
     from inat_ray.tuning.search_end import finish_search
@@ -193,7 +213,8 @@ def _search(
     with (
         told_of_interruption(console, run=run),
         provisioned(data, run=run, tell=partial(note, console)) as everywhere,
-        observed_log(run, console, resumed=begun) as log,
+        observed_log(run, console, parameters=plan.space.parameters, resumed=begun) as log,
+        tensorboard_server(run.tensorboard, port=tensorboard_port, tell=partial(note, console)),
     ):
         if log.history.run is None:
             trials = [trial for source in known for trial in source.trials]

@@ -69,6 +69,8 @@ def main(
     test: Annotated[
         bool, typer.Option("--test", help="Look at the test set, once, with the best epoch.")
     ] = False,
+    tensorboard: options.TensorBoard = False,
+    tensorboard_port: options.TensorBoardPort = None,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
 ) -> None:
@@ -77,6 +79,7 @@ def main(
     Example: python -m inat_ray.train experiments/cnn_best.yaml --data ~/inaturalist_12K --test
     """
     options.set_verbosity(verbose=verbose)
+    port = options.tensorboard_port(wanted=tensorboard, port=tensorboard_port)
     given = options.data_options(data=data, seed=seed)
     if resume is None:
         given |= options.storage_option(storage_path)
@@ -103,6 +106,7 @@ def main(
         resumed=resume is not None,
         test=test,
         address=address,
+        tensorboard_port=port,
         verbose=verbose,
     )
     if as_json:
@@ -117,6 +121,7 @@ def run_training(
     resumed: bool,
     test: bool,
     address: str | None,
+    tensorboard_port: int | None,
     verbose: bool,
 ) -> dict[str, Any]:
     """Trains, leaves the run in `folder`, and returns its result."""
@@ -134,7 +139,13 @@ def run_training(
         announce(console, run=run, data=dataset)
         announce_training(console, config, classes=len(dataset.classes))
         result = _train(
-            config, data=dataset, run=run, resources=resources, resumed=resumed, test=test
+            config,
+            data=dataset,
+            run=run,
+            resources=resources,
+            resumed=resumed,
+            test=test,
+            tensorboard_port=tensorboard_port,
         )
     conclude(console, run=run, result=result, model=config)
     return result
@@ -148,10 +159,12 @@ def _train(
     resources: "TrialResources | None",
     resumed: bool,
     test: bool,
+    tensorboard_port: int | None,
 ) -> dict[str, Any]:
     """The training itself, written into the run's log, and its result."""
     from inat_ray.inspection.ending import note, told_of_interruption
     from inat_ray.inspection.observed import observed_log
+    from inat_ray.inspection.tensorboard_server import tensorboard_server
     from inat_ray.training.run import train_to_the_end
     from inat_ray.tuning.checkpoints import BEGINNING
     from inat_ray.tuning.engine import engine, spread
@@ -165,6 +178,7 @@ def _train(
         told_of_interruption(console, run=run),
         spread(data, resources, run=run, tell=partial(note, console)) as everywhere,
         observed_log(run, console, resumed=resumed) as log,
+        tensorboard_server(run.tensorboard, port=tensorboard_port, tell=partial(note, console)),
     ):
         if not resumed:
             log.append(single_run_started(config))

@@ -1,3 +1,5 @@
+import socket
+
 import pytest
 
 
@@ -134,3 +136,18 @@ def test_the_help_fills_the_terminals_lines_and_not_those_of_the_source(told, mo
     assert code == 0
     [paragraph] = (line for line in text.splitlines() if "The run folder gets" in line)
     assert "unless --data or --set change them." in paragraph
+
+
+@pytest.mark.parametrize("name", ["sweep", "train"])
+def test_a_port_that_is_taken_ends_with_2_before_anything_is_made(
+    told, name, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        code, text = told(name, "--tensorboard-port", taken.getsockname()[1])
+    assert code == 2
+    assert "--tensorboard-port: " in text
+    assert "address already in use" in " ".join(text.split())
+    assert list(tmp_path.iterdir()) == []

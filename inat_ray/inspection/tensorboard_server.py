@@ -1,0 +1,83 @@
+"""TensorBoard of a run, served to this machine alone for as long as the run goes on.
+
+It is a process of its own, so that it takes no time from the one that trains, and it ends when its
+standard input does: so it does not outlive the run, even one that is killed.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+
+from inat_ray.config.errors import UserError
+
+HOST, PORT = "127.0.0.1", 6006
+
+SECONDS_TO_END = 10
+
+
+def check_port(port: int) -> None:
+    """Raises UserError where nothing can be served at `port`."""
+    with socket.socket() as probe:
+        # As the server will: a port whose last connections are still fading away is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise UserError(
+                f"--tensorboard-port: {port}: {os.strerror(error.errno or 0).lower()};"
+                " choose another one, or end what uses it"
+            ) from None
+
+
+@contextmanager
+def tensorboard_server(
+    folder: Path, *, port: int | None, tell: Callable[[str], None]
+) -> Iterator[None]:
+    """Serves `folder` while the context lasts, and tells where; None: does nothing."""
+    if port is None:
+        yield
+        return
+    line = [sys.executable, "-m", __name__, str(folder.resolve()), str(port)]
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet)
+    tell(f"TensorBoard is at http://{HOST}:{port}/ in some seconds, while this run goes on")
+    try:
+        yield
+        if process.poll() is not None:
+            tell(f"TensorBoard ended early; `tensorboard --logdir {folder}` says why")
+    finally:
+        _end(process)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    assert process.stdin is not None
+    process.stdin.close()
+    try:
+        process.wait(timeout=SECONDS_TO_END)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _serve(folder: str, port: str) -> None:
+    from tensorboard import default, program
+
+    Thread(target=_leave_with_parent, daemon=True).start()
+    board = program.TensorBoard(default.get_plugins())
+    # `load_fast` would start one more process, which does not end with this one.
+    board.configure(logdir=folder, host=HOST, port=int(port), load_fast="false")
+    sys.exit(board.main())
+
+
+def _leave_with_parent() -> None:
+    sys.stdin.read()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    _serve(*sys.argv[1:])
