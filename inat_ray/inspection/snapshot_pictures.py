@@ -26,6 +26,9 @@ MOST_NAMED = 40
 CELL, TINY_CELL = 44, 6
 """Pixels of a cell's side, with a count and without."""
 
+AXES, LEAST_MARGIN = "rows: true\ncolumns:\npredicted", 76
+"""What a matrix shows, in its corner; pixels that this takes, and its classes' names may need."""
+
 PAPER, INK = "white", "black"
 
 FONT = ImageFont.load_default(size=12)
@@ -63,10 +66,11 @@ def confusion_picture(snapshot: Snapshot) -> Pixels:
 def _named_matrix(
     counts: NDArray[np.int64], shares: NDArray[np.float64], classes: Sequence[str]
 ) -> Pixels:
-    margin = 12 + int(max(FONT.getlength(name) for name in classes))
+    margin = max(LEAST_MARGIN, 12 + int(max(FONT.getlength(name) for name in classes)))
     side = margin + CELL * len(classes)
     image = Image.new("RGB", (side, side), PAPER)
     pen = ImageDraw.Draw(image)
+    pen.text((6, 6), AXES, fill=INK, font=FONT, spacing=1)
     colors = heat_colors(shares)
     for row, name in enumerate(classes):
         middle = margin + CELL * row + CELL // 2
@@ -95,9 +99,20 @@ def _captions(mistakes: Mistakes, classes: Sequence[str]) -> list[str]:
     """'roses 98.1 %' above 'is tulips'."""
     rows = zip(mistakes.predictions, mistakes.probabilities, mistakes.truths, strict=True)
     return [
-        f"{classes[guess]} {percent(float(sure))}\nis {classes[truth]}"
+        _fitted(classes[guess], after=f" {percent(float(sure))}")
+        + "\n"
+        + _fitted(f"is {classes[truth]}")
         for guess, sure, truth in rows
     ]
+
+
+def _fitted(text: str, *, after: str = "") -> str:
+    """`text` and what stands after it, with the end of `text` left out where it is too wide."""
+    line, kept = text + after, len(text)
+    while FONT.getlength(line) > SIDE and kept:
+        kept -= 1
+        line = text[:kept].rstrip() + "…" + after
+    return line
 
 
 def _sheet(pictures: Pixels, *, captions: Sequence[str] | None) -> Pixels:

@@ -227,12 +227,12 @@ def _scalars(record: AnyRecord, values: Mapping[str, float], *, step: int) -> Ev
 def _images(record: AnyRecord, snapshot: Snapshot) -> Event:
     """At the step of the epoch that they show."""
     pictures = {
-        "training images": _image(augmented_picture(snapshot), _photographs),
-        "confusion": _image(confusion_picture(snapshot), png),
-        "first filters": _image(first_filters_picture(snapshot), png),
+        "snapshot/training images": _image(augmented_picture(snapshot), _photographs),
+        "snapshot/confusion": _image(confusion_picture(snapshot), png),
+        "snapshot/first filters": _image(first_filters_picture(snapshot), png),
     }
     if (mistakes := mistakes_picture(snapshot)) is not None:
-        pictures["worst mistakes"] = _image(mistakes, _photographs)
+        pictures["snapshot/worst mistakes"] = _image(mistakes, _photographs)
     values = [Summary.Value(tag=tag, image=image) for tag, image in pictures.items()]
     return Event(wall_time=record.time, step=snapshot.epoch, summary=Summary(value=values))
 

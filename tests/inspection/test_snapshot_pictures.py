@@ -20,14 +20,14 @@ from inat_ray.training.snapshot import Mistakes, Snapshot
 
 @pytest.fixture
 def snapshot_of():
-    def build(*, classes: int = 3, mistakes: int = 5) -> Snapshot:
+    def build(*, classes: int = 3, mistakes: int = 5, name: str = "class") -> Snapshot:
         """Each class right 6 times, and taken for the next one twice."""
         cells = [[[k, k, 6], [k, (k + 1) % classes, 2]] for k in range(classes)]
         none = np.zeros(mistakes, dtype=np.int64)
         colors = np.arange(mistakes, dtype=np.uint8)[:, None, None, None] * 20
         return Snapshot(
             epoch=4,
-            classes=[f"class {k}" for k in range(classes)],
+            classes=[f"{name} {k}" for k in range(classes)],
             confusion=np.array(cells).reshape(-1, 3),
             mistakes=Mistakes(
                 indices=none,
@@ -59,6 +59,16 @@ def test_mistakes_stand_in_their_order_with_room_for_what_is_said_of_them(snapsh
     caption = picture[SIDE : SIDE + CAPTION, :SIDE]
     assert caption.min() < 80  # ink
     assert mistakes_picture(snapshot_of(mistakes=0)) is None
+
+
+def test_a_name_that_is_too_long_stays_below_its_picture(snapshot_of):
+    picture = mistakes_picture(snapshot_of(mistakes=1, name="northern red-legged frog of a kind"))
+    assert picture.shape[1] == SIDE
+    caption = picture[SIDE + 2 :]
+    written = np.flatnonzero((caption < 128).any(axis=(0, 2)))
+    assert written.max() < SIDE - 1
+    probability = mistakes_picture(snapshot_of(mistakes=1, name="x"))[SIDE + 2 :]
+    assert not np.array_equal(caption, probability)
 
 
 def test_a_confusion_has_the_colour_of_its_share_of_the_row(snapshot_of):

@@ -1,20 +1,22 @@
 """Checked with TensorBoard's own readers: its HParams backend, its server, its page."""
 
 import gc
-import itertools
+import io
 import json
 import math
-import os
 import re
-import shutil
 import subprocess
 import sys
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from urllib.request import Request, urlopen
 
+import numpy as np
 import pytest
+from PIL import Image
+from playwright.sync_api import expect
 from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
 from tensorboard.backend.event_processing.event_accumulator import TENSORS
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
@@ -24,8 +26,10 @@ from tensorboard.plugins.hparams import api_pb2, get_experiment, list_session_gr
 from tensorboard.plugins.hparams.backend_context import Context
 from tensorboard.util.tensor_util import make_ndarray
 
+from inat_ray.config.distributions import Categorical, Numeric
 from inat_ray.inspection.tensorboard import BEST, TensorBoardObserver
 from inat_ray.search.run_log import RunLog, read_records
+from inat_ray.training.snapshot import Mistakes, Snapshot
 
 ALL_STATUSES = api_pb2.Status.values()
 
@@ -48,8 +52,54 @@ FINAL_AND_BEST = {
 }
 
 
-def written(records, folder: Path) -> Path:
-    observer = TensorBoardObserver(folder)
+SPACE = {
+    "recipe.lr": Numeric("log", low=1e-4, high=1.0),
+    "model.filters": Categorical(([32, 64], [8, 8], None, "auto"), (0.25,) * 4),
+    "recipe.momentum": Numeric("linear", low=0.0, high=1.0),
+}
+
+MOMENTA = {"trial_0000": 0.9, "trial_0004": 0.5}
+"""Values of a parameter that exists under a condition."""
+
+
+def with_momentum(records: list) -> list:
+    """The sweep with one conditional parameter more."""
+    started = records[0].model_copy(
+        update={"parameters": records[0].parameters | {"recipe.momentum": "number"}}
+    )
+    return [started, *map(_with_momentum, records[1:])]
+
+
+def _with_momentum(record):
+    if record.kind != "trial_started" or record.trial_id not in MOMENTA:
+        return record
+    more = {"recipe.momentum": MOMENTA[record.trial_id]}
+    return record.model_copy(update={"parameters": record.parameters | more})
+
+
+def snapshot_of(trial_id: str) -> Snapshot | None:
+    """One of two classes, with a mistake, at epoch 2; trial_0003 failed before it had any."""
+    if trial_id == "trial_0003":
+        return None
+    one = np.ones(1, dtype=np.int64)
+    return Snapshot(
+        epoch=2,
+        classes=["oak", "pine"],
+        confusion=np.array([[0, 0, 3], [1, 0, 1]]),
+        mistakes=Mistakes(
+            indices=one,
+            truths=one,
+            predictions=one * 0,
+            probabilities=one * 0.75,
+            pictures=np.full((1, 8, 8, 3), 200, dtype=np.uint8),
+        ),
+        filters=np.linspace(0, 1, 4 * 27, dtype=np.float32).reshape(4, 3, 3, 3),
+        augmented=np.full((2, 8, 8, 3), 90, dtype=np.uint8),
+    )
+
+
+def written(records, folder: Path, **known) -> Path:
+    observer = TensorBoardObserver(folder, **known)
     for record in records:
         observer(record)
     observer.close()
@@ -188,6 +238,74 @@ def test_scalars_stand_at_their_epochs(sweep, tmp_path):
     }
 
 
+IMAGES = ("training images", "confusion", "first filters", "worst mistakes")
+
+
+def images(folder: Path, run: str) -> dict[str, list[tuple[int, tuple[int, int]]]]:
+    """By tag: (step, size) of each."""
+    loaded = multiplexer(folder)
+    tags = [tag for tag in loaded.Runs()[run][TENSORS] if tag.startswith("snapshot/")]
+    found = {}
+    for tag in tags:
+        events = loaded.Tensors(run, tag)
+        values = [(event.step, make_ndarray(event.tensor_proto)) for event in events]
+        found[tag] = [
+            (step, Image.open(io.BytesIO(value[2])).size)
+            for step, value in values
+            if value[:2].astype(int).tolist() == list(Image.open(io.BytesIO(value[2])).size)
+        ]
+    return found
+
+
+def test_a_trial_that_ended_has_the_images_of_its_snapshot_at_its_epoch(sweep, tmp_path):
+    folder = written(sweep, tmp_path, snapshots=snapshot_of)
+    for trial_id in ("trial_0000", "trial_0001", "trial_0002", "trial_0004"):
+        found = images(folder, trial_id)
+        assert set(found) == {f"snapshot/{name}" for name in IMAGES}
+        assert [len(shown) for shown in found.values()] == [1] * 4
+        assert {step for shown in found.values() for step, _ in shown} == {2}
+
+
+def test_a_trial_without_a_snapshot_or_an_end_has_no_images(sweep, tmp_path):
+    folder = written(sweep, tmp_path, snapshots=snapshot_of)
+    assert images(folder, "trial_0003") == {}
+    assert images(folder, "trial_0005") == {}
+
+
+def test_a_network_without_mistakes_has_no_picture_of_them(sweep, tmp_path):
+    def flawless(trial_id: str) -> Snapshot:
+        snapshot = snapshot_of("trial_0000")
+        none = {name: column[:0] for name, column in vars(snapshot.mistakes).items()}
+        return replace(snapshot, mistakes=Mistakes(**none))
+
+    found = images(written(sweep, tmp_path, snapshots=flawless), "trial_0000")
+    assert set(found) == {f"snapshot/{name}" for name in IMAGES[:-1]}
+
+
+def test_the_same_log_and_snapshots_give_the_same_files(sweep, tmp_path):
+    once = contents(written(sweep, tmp_path / "once", snapshots=snapshot_of))
+    assert contents(written(sweep, tmp_path / "again", snapshots=snapshot_of)) == once
+
+
+def test_the_search_has_a_point_for_each_trial_its_best_so_far_and_what_it_has_cost(
+    sweep, tmp_path
+):
+    folder = written(sweep, tmp_path)
+    score = scalars(folder, ".", "search/score")
+    assert dict(score) == pytest.approx({0: 0.9, 1: 0.25, 2: 0.1, 4: 0.4})
+    best = scalars(folder, ".", "search/best_score")
+    assert dict(best) == pytest.approx(dict.fromkeys(range(1, 6), 0.9))
+    # Trial 4 was cut off, and is told of when the log is closed, after the epoch of trial 5.
+    spent = scalars(folder, ".", "search/epochs_spent")
+    assert spent == [(1, 3), (2, 4), (3, 5), (4, 5), (5, 8)]
+
+
+def test_a_search_that_minimizes_shows_its_metric_as_it_is(sweep, tmp_path):
+    run = sweep[0].model_copy(update={"metric": "val_loss", "goal": "minimize"})
+    folder = written([run, *sweep[1:6]], tmp_path)
+    assert scalars(folder, ".", "search/best_score") == [(1, 1.5)]
+
+
 def test_a_loss_that_is_no_number_is_shown_as_such(sweep, tmp_path):
     ((step, loss),) = scalars(written(sweep, tmp_path), "trial_0002", "train/loss")
     assert step == 1
@@ -243,7 +361,7 @@ def _by_tag(final_and_best: tuple[float, float]) -> dict[str, float]:
 @pytest.fixture
 def served(sweep, tmp_path):
     """The address of a real TensorBoard that shows the made-up sweep."""
-    written(sweep, tmp_path)
+    written(with_momentum(sweep), tmp_path, parameters=SPACE, snapshots=snapshot_of)
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(tmp_path)]
     process = subprocess.Popen(
         [*command, "--host", "127.0.0.1", "--port", "0"], stderr=subprocess.PIPE, text=True
@@ -277,12 +395,9 @@ def loaded(address: str) -> list[dict]:
 
 def test_a_served_tensorboard_shows_every_trial_its_hyperparameters_and_its_scores(served):
     for group in loaded(served):
-        assert set(group["hparams"]) == {
-            "recipe.lr",
-            "model.batch_norm",
-            "model.filters",
-            "seed",
-        }
+        common = {"recipe.lr", "model.batch_norm", "model.filters", "seed"}
+        conditional = {"recipe.momentum"} if group["name"] in MOMENTA else set()
+        assert set(group["hparams"]) == common | conditional
         shown = {m["name"]["tag"]: m["value"] for m in group.get("metricValues", [])}
         expected = FINAL_AND_BEST[group["name"]]
         assert shown == ({} if expected is None else pytest.approx(_by_tag(expected)))
@@ -294,77 +409,80 @@ def test_a_served_tensorboard_shows_every_trial_its_hyperparameters_and_its_scor
     ]
 
 
-CELLS = """(() => {
+CELLS = """() => {
   const within = (root) => [...root.querySelectorAll("*")].flatMap(
     (element) => [element, ...(element.shadowRoot ? within(element.shadowRoot) : [])]);
   return within(document)
     .filter((element) => element.localName === "vaadin-grid-cell-content")
     .map((element) => element.innerText.trim());
-})()"""
+}"""
 """JavaScript: the texts of the HParams table, which lies in shadow trees of shadow trees."""
 
-CHROMIUM_OPTIONS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-    "--remote-debugging-pipe",
-)
+DRAWN, FEW = 5, 2
+"""Trials with a metric, and those of them that have the conditional parameter too."""
 
 
 @pytest.fixture
-def browser(tmp_path_factory):
-    """Sends a command of the Chrome DevTools Protocol to a headless Chromium; gives its result.
-
-    Needs Chromium: `apt-get install chromium` on Debian.
-    """
-    program = shutil.which("chromium")
-    assert program, "this test needs Chromium: apt-get install chromium"
-    to_browser, commands = os.pipe()
-    answers, from_browser = os.pipe()
-    # Chromium reads commands from file descriptor 3 and answers on 4.
-    with_pipes = ["bash", "-c", f'exec "$@" 3<&{to_browser} 4>&{from_browser}', "bash"]
-    profile = tmp_path_factory.mktemp("chromium")
-    process = subprocess.Popen(
-        [*with_pipes, program, *CHROMIUM_OPTIONS, f"--user-data-dir={profile}"],
-        pass_fds=(to_browser, from_browser),
-        stderr=subprocess.DEVNULL,
-    )
-    os.close(to_browser)
-    os.close(from_browser)
-    numbers = itertools.count(1)
-    with os.fdopen(commands, "wb", buffering=0) as out, os.fdopen(answers, "rb") as back:
-
-        def send(method: str, session: str | None = None, **parameters):
-            number = next(numbers)
-            message = {"id": number, "method": method, "params": parameters}
-            if session:
-                message["sessionId"] = session
-            out.write(json.dumps(message).encode() + b"\0")
-            while (answer := json.loads(_until_zero(back))).get("id") != number:
-                pass
-            return answer["result"]
-
-        yield send
-        send("Browser.close")
-    process.wait(timeout=30)
-
-
-def _until_zero(stream) -> bytes:
-    return b"".join(iter(lambda: stream.read(1).rstrip(b"\0"), b""))
+def page(served, browser):
+    """A tab of the browser; an error of the page's own fails the test."""
+    loaded(served)
+    page = browser.new_page(viewport={"width": 1500, "height": 1000})
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page
+    page.close()
+    assert errors == []
 
 
 @pytest.mark.slow
-def test_the_hparams_page_shows_a_row_a_trial_in_a_browser(served, browser):
-    loaded(served)
-    target = browser("Target.createTarget", url=f"{served}#hparams")["targetId"]
-    session = browser("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-    cells: list[str] = []
-    for _ in range(60):
-        answer = browser("Runtime.evaluate", session, expression=CELLS, returnByValue=True)
-        cells = answer["result"]["value"]
-        if set(STATUS) <= set(cells):
-            break
-        time.sleep(0.5)
-    assert {"recipe.lr", "model.batch_norm", "model.filters", "seed"} <= set(cells)
+def test_the_hparams_page_shows_a_row_a_trial_in_a_browser(served, page):
+    page.goto(f"{served}#hparams")
+    page.get_by_text("trial_0005", exact=True).wait_for()
+    cells = page.evaluate(CELLS)
+    assert {"recipe.lr", "model.batch_norm", "model.filters", "recipe.momentum", "seed"} <= set(
+        cells
+    )
     assert {"final val accuracy", "best val accuracy"} <= set(cells)
     assert [cell for cell in sorted(cells) if cell.startswith("trial_")] == list(STATUS)
     assert {"[32, 64]", "null", "auto", "true", "false", "0.80000", "0.90000"} <= set(cells)
+
+
+@pytest.mark.slow
+def test_a_choice_that_is_unticked_takes_its_trials_from_the_table(served, page):
+    page.goto(f"{served}#hparams")
+    page.get_by_text("trial_0005", exact=True).wait_for()
+    page.locator("paper-checkbox", has_text="[8, 8]").click()
+    # The grid keeps cells that it does not need for later, out of sight.
+    rows = page.get_by_text(re.compile(r"^trial_\d+$")).filter(visible=True)
+    expect(rows).to_have_text(["trial_0000", "trial_0002", "trial_0003", "trial_0005"])
+
+
+@pytest.mark.slow
+def test_parallel_coordinates_have_a_line_for_each_trial_that_has_all_that_is_ticked(served, page):
+    page.goto(f"{served}#hparams")
+    page.get_by_text("PARALLEL COORDINATES VIEW").click()
+    lines = page.locator("tf-hparams-parallel-coords-plot .foreground path")
+    expect(lines).to_have_count(FEW)
+    page.locator("paper-checkbox", has_text="recipe.momentum").click()
+    expect(lines).to_have_count(DRAWN)
+
+
+@pytest.mark.slow
+def test_the_scatter_plots_have_a_point_for_each_trial_that_has_both_values(served, page):
+    page.goto(f"{served}#hparams")
+    page.get_by_text("SCATTER PLOT MATRIX VIEW").click()
+    points = page.locator("tf-hparams-scatter-plot-matrix-plot circle.data-marker")
+    columns_of_all, metrics = 6, 2  # four hyperparameters and both metrics
+    expect(points).to_have_count(metrics * (columns_of_all * DRAWN + FEW))
+
+
+@pytest.mark.slow
+def test_time_series_show_the_search_its_trials_and_the_images_of_a_trial(served, page):
+    page.goto(f"{served}#timeseries")
+    page.get_by_role("combobox", name="Filter tags").fill("search/score|val/accuracy|confusion")
+    for tag in ("score", "accuracy", "confusion"):
+        page.locator("card-view", has_text=tag).first.wait_for()
+    image = page.locator("card-view image-card img").first
+    image.wait_for()
+    page.wait_for_function("e => e.naturalWidth > 0", arg=image.element_handle())
+    expect(page.locator("card-view image-card")).to_have_count(4)
