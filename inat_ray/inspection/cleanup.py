@@ -1,10 +1,10 @@
 """What of runs and packs can go, decided apart from doing it.
 
 Of a run that is over go what only its processes needed: checkpoints, weights for the nodes, files
-half written. Model, log, tables, TensorBoard's files (small, and with pictures that no log has),
-result and report stay, and so does whatever this project did not write. Of the cache go packs that
-no run below the folder uses, and what builds left that were killed. Nothing else is touched, no
-link is followed, and of a run that is kept in a storage too only what is here.
+half written. Model, log, snapshots (small, and what TensorBoard's pictures are drawn from), tables,
+TensorBoard's files, result and report stay, and so does whatever this project did not write. Of the
+cache go packs that no run below the folder uses, and what builds left that were killed. Nothing
+else is touched, no link is followed, and of a run that is kept in a storage too only what is here.
 """
 
 import re

@@ -26,7 +26,7 @@ from tests.search.made_up_runs import (
 
 KEPT = {
     "best.safetensors", "trials.parquet", "report.html", "notes.txt", "experiment.yaml",
-    "result.json", "tensorboard", "log",
+    "result.json", "tensorboard", "log", "snapshots",
 }  # fmt: skip
 
 USED, UNUSED = "1" * 24, "2" * 24
