@@ -9,9 +9,9 @@ from rich.markup import escape
 from inat_ray.config.experiment import Experiment, ResnetConfig
 from inat_ray.config.load import dump_experiment
 from inat_ray.data.dataset import DataSet
+from inat_ray.inspection.estimate import duration
 from inat_ray.inspection.freeze_table import freeze_table
 from inat_ray.inspection.leaderboard import leaderboard_table, parameters_text, result_table
-from inat_ray.inspection.progress import duration
 from inat_ray.inspection.study_table import study_table
 from inat_ray.search.run_folder import RunFolder
 from inat_ray.search.run_log import read_history

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from inat_ray.config.difference import differing
 from inat_ray.inspection.cleanup import Plan, megabytes
+from inat_ray.inspection.estimate import duration
 from inat_ray.inspection.leaderboard import LABELS, percent, value_text
-from inat_ray.inspection.progress import duration
 from inat_ray.search.records import JSON
 from inat_ray.search.runs import Run
 

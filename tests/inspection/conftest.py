@@ -134,3 +134,19 @@ def history_of() -> Callable[[list[AnyRecord]], History]:
         return history
 
     return fold
+
+
+def renamed(records, trial_id: str, **updates) -> list:
+    """The records of one trial as those of another; `updates` go to its start."""
+    start, *rest = records
+    return [
+        start.model_copy(update={"trial_id": trial_id, **updates}),
+        *(record.model_copy(update={"trial_id": trial_id}) for record in rest),
+    ]
+
+
+@pytest.fixture
+def training(sweep) -> list:
+    """The records of `train`: one configuration, three epochs."""
+    run = sweep[0].model_copy(update={"method": "train", "parameters": {}, "trials": 1})
+    return [run, *renamed(sweep[1:6], "train", parameters={})]

@@ -7,6 +7,7 @@ from markupsafe import Markup
 
 from inat_ray.config.difference import changes
 from inat_ray.config.experiment import Experiment
+from inat_ray.inspection.estimate import duration
 from inat_ray.inspection.leaderboard import LABELS, metric_text, parameters_text, percent
 from inat_ray.inspection.page.colors import SERIES
 from inat_ray.inspection.page.parts import (
@@ -20,7 +21,6 @@ from inat_ray.inspection.page.parts import (
     table,
 )
 from inat_ray.inspection.page.trials import percent_axis
-from inat_ray.inspection.progress import duration
 from inat_ray.inspection.reported_run import ReportedRun
 from inat_ray.search.history import History
 from inat_ray.search.study import winning_trial

@@ -6,6 +6,7 @@ from typing import Any
 from markupsafe import Markup
 
 from inat_ray.config.experiment import Experiment
+from inat_ray.inspection.estimate import duration
 from inat_ray.inspection.leaderboard import (
     LABELS,
     metric_text,
@@ -14,7 +15,6 @@ from inat_ray.inspection.leaderboard import (
     states_text,
 )
 from inat_ray.inspection.page.parts import Section, facts, joined, key_figures, missing, subheading
-from inat_ray.inspection.progress import duration
 from inat_ray.inspection.reported_run import ReportedRun
 from inat_ray.search.history import History
 from inat_ray.search.study import winning_trial
