@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -116,6 +116,17 @@ def storage_option(storage_path: str | None) -> dict[str, tuple[str, Any]]:
 
 def _given(given: dict[str, tuple[str, Any]]) -> dict[str, tuple[str, Any]]:
     return {key: pair for key, pair in given.items() if pair[1] is not None}
+
+
+def given_beside(context: typer.Context, these: Collection[str]) -> list[str]:
+    """What else the command line holds than these parameters, as a user wrote it."""
+    written = []
+    for parameter in context.command.params:
+        source = context.get_parameter_source(str(parameter.name))
+        if source and source.name == "COMMANDLINE" and parameter.name not in these:
+            is_option = parameter.param_type_name == "option"
+            written.append(parameter.opts[0] if is_option else str(parameter.name).upper())
+    return written
 
 
 def tensorboard_port(*, wanted: bool, port: int | None) -> int | None:

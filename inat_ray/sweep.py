@@ -1,6 +1,6 @@
 """python -m inat_ray.sweep: search, then the winner's model and one look at the test set."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +21,7 @@ QUICKSTART = Path(__file__).parents[1] / "experiments" / "quickstart.yaml"
 
 
 def main(
+    context: typer.Context,
     experiment: options.ExperimentFile = None,
     data: options.Data = None,
     trials: Annotated[int | None, typer.Option(metavar="N", help="How many trials.")] = None,
@@ -52,6 +53,17 @@ def main(
     ] = False,
     tensorboard: options.TensorBoard = False,
     tensorboard_port: options.TensorBoardPort = None,
+    status: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN",
+            help="Show where a sweep or a training is, wherever it runs: its folder, or"
+            " S/<its name>. Changes nothing.",
+        ),
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="With --status: go on showing it until it is over.")
+    ] = False,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
 ) -> None:
@@ -62,6 +74,14 @@ def main(
     Example: python -m inat_ray.sweep experiments/cnn_bayes.yaml --data ~/inaturalist_12K
     """
     options.set_verbosity(verbose=verbose)
+    if status is not None:
+        _refuse(
+            options.given_beside(context, {"status", "watch", "as_json", "verbose"}), "--status"
+        )
+        _show_status(status, watch=watch, as_json=as_json)
+        return
+    if watch:
+        raise UserError("--watch: needs --status RUN")
     port = options.tensorboard_port(wanted=tensorboard, port=tensorboard_port)
     given = options.data_options(data=data, seed=seed)
     if resume is None and extend is None:
@@ -78,7 +98,8 @@ def main(
         )
     else:
         refused = {"--overwrite": overwrite, "--warm-start": warm_start}
-        _refuse(refused | {"--storage-path": storage_path})
+        refused |= {"--storage-path": storage_path}
+        _refuse([option for option, value in refused.items() if value], "--resume or --extend")
         plan = _continued(
             resume=resume,
             extend=extend,
@@ -117,10 +138,22 @@ def _continued(
     return resumed_plan(run_here(resume, out), **given)
 
 
-def _refuse(given: Mapping[str, object]) -> None:
-    for option, value in given.items():
-        if value:
-            raise UserError(f"{option}: has no place beside --resume or --extend")
+def _refuse(options_given: Sequence[str], beside: str) -> None:
+    for option in options_given:
+        raise UserError(f"{option}: has no place beside {beside}")
+
+
+def _show_status(run: str, *, watch: bool, as_json: bool) -> None:
+    """Where a run is, once or until it is over."""
+    from inat_ray.inspection.status import print_status, read_status, status_json, watch_status
+
+    console = options.console()
+    status = read_status(run)
+    if watch:
+        status = watch_status(console, run)
+    print_status(console, status, with_view=not watch)
+    if as_json:
+        options.print_json(status_json(status))
 
 
 def _run(

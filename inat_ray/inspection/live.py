@@ -11,6 +11,7 @@ from rich.text import Text
 
 from inat_ray.inspection.estimate import (
     done_and_total,
+    duration,
     end_text,
     epochs_planned,
     epochs_saved,
@@ -43,13 +44,18 @@ UNKNOWN = "?"
 """In a curve, of a value that is no number."""
 
 
-def live_view(history: History, *, now: float, options: ConsoleOptions) -> Group:
-    """The state of a run at `now` (seconds since 1970), for a console with these options."""
+def live_view(
+    history: History, *, now: float, options: ConsoleOptions, goes_on: bool = True
+) -> Group:
+    """The state of a run at `now` (seconds since 1970), for a console with these options.
+
+    `goes_on`: whether a process is at work on it, so that the time left means something.
+    """
     if history.run is None:
         return Group("starting")
     width, encoding = options.max_width, options.encoding
     parts: list[RenderableType] = [_header(history, width=width, encoding=encoding)]
-    for line, style in _lines(history, now=now, width=width):
+    for line, style in _lines(history, now=now, width=width, goes_on=goes_on):
         parts.append(_one_line(line, options, style=style))
     if running := running_trials(history):
         parts.append(_running_table(history, running[:SHOWN_RUNNING], options=options))
@@ -58,10 +64,12 @@ def live_view(history: History, *, now: float, options: ConsoleOptions) -> Group
     return Group(*parts)
 
 
-def _lines(history: History, *, now: float, width: int) -> Iterator[tuple[str, str]]:
+def _lines(history: History, *, now: float, width: int, goes_on: bool) -> Iterator[tuple[str, str]]:
     """Each with its style."""
-    times = [times_text(history, now=now), end_text(history, now=now)]
-    counts = [states_text(history), epochs_text(history), speed_text(history)]
+    times = [f"{duration(history.seconds_at(now))} gone"]
+    if goes_on:
+        times = [times_text(history, now=now), end_text(history, now=now) or ""]
+    counts = [states_text(history), epochs_text(history), speed_text(history) or ""]
     for parts, separator in ((times, ", "), (counts, "; ")):
         for line in flowed(separator.join(filter(None, parts)), width):
             yield line, ""

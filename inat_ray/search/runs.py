@@ -94,7 +94,7 @@ def read_run(folder: Path) -> Run:
     """A run in a few numbers, whatever of it is there."""
     run, problems = RunFolder(folder), list[str]()
     experiment = _try(lambda: load_experiment(run.experiment), problems)
-    result = _try(lambda: _result(run.result), problems) or {}
+    result = _try(lambda: read_result(run.result), problems) or {}
     is_storage = (folder / SEGMENTS).is_dir() and not (run.log / EVENTS).exists()
     history = _try(lambda: _history(run, is_storage=is_storage), problems) or History()
     found = list(files_below(folder))
@@ -143,6 +143,32 @@ def state_of(history: History, result: dict[str, Any], *, running: bool) -> Stat
     return "over" if result else "cut off"
 
 
+def stored_records(run: Place) -> Iterator[AnyRecord]:
+    """The log of a run that is at this place of a storage.
+
+    Raises UserError where a part of it is missing, ValueError where a line is no record.
+    """
+    return map(_RECORD.validate_json, read_lines(run))
+
+
+def read_result(path: Path) -> dict[str, Any] | None:
+    """A run's result.json; None where there is none. Raises UserError where it is damaged."""
+    if not path.exists():
+        return None
+    return parsed_result(path.read_bytes(), source=str(path))
+
+
+def parsed_result(content: bytes, *, source: str) -> dict[str, Any]:
+    """`source`: what an error names. Raises UserError where the content is no result."""
+    try:
+        result = json.loads(content)
+    except ValueError:
+        result = None
+    if not isinstance(result, dict):
+        raise UserError(f"{source}: is no JSON that a run has written")
+    return result
+
+
 def files_below(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
     """Every file at any depth, links as themselves; what vanishes meanwhile is passed over."""
     for place, _, names in os.walk(folder):
@@ -181,22 +207,10 @@ def _try(read: Callable[[], T], problems: list[str]) -> T | None:
         return None
 
 
-def _result(path: Path) -> dict[str, Any] | None:
-    if not path.exists():
-        return None
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        result = None
-    if not isinstance(result, dict):
-        raise UserError(f"{path}: is no JSON that a run has written")
-    return result
-
-
 def _history(run: RunFolder, *, is_storage: bool) -> History | None:
     """None where the log has not begun."""
     if is_storage:
-        return History.of(map(_RECORD.validate_json, read_lines(Place.at(run.path))))
+        return History.of(stored_records(Place.at(run.path)))
     path = run.log / EVENTS
     if not path.exists():
         return None

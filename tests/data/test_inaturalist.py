@@ -17,7 +17,7 @@ from PIL import Image
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import DataConfig
-from inat_ray.data import sources
+from inat_ray.data import inaturalist
 from inat_ray.data.inaturalist import CHUNK, fetch_inaturalist
 from inat_ray.data.sources import open_source
 
@@ -130,7 +130,7 @@ def test_it_is_downloaded_unpacked_and_the_archive_deleted(
 def test_it_is_a_source_in_inaturalists_layout(
     config: DataConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "fetch_inaturalist", fetch)
+    monkeypatch.setattr(inaturalist, "fetch_inaturalist", fetch)
     source = open_source(config)
     assert source.classes == ["Aves", "Fungi"]
     assert [item.role for item in source.items] == ["train"] * 6 + ["test"] * 6
