@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.progress import track
 
 from inat_ray import options
 from inat_ray.config.errors import RunFailedError, UserError
@@ -81,19 +80,10 @@ def main(
 def _tracked(
     batches: "Iterator[list[Predicted]]", console: "Console", *, total: int
 ) -> "Iterator[list[Predicted]]":
-    """The batches, with a bar on a terminal that counts photographs."""
-    from inat_ray.training.evaluation import BATCH_SIZE
+    """The batches, while the user is told how many photographs are done."""
+    from inat_ray.data.progress import tracked_batches
 
-    return iter(
-        track(
-            batches,
-            "predicting",
-            total=-(-total // BATCH_SIZE),
-            console=console,
-            transient=True,
-            disable=not (console.is_terminal and total > BATCH_SIZE),
-        )
-    )
+    return tracked_batches(batches, "predicting", total=total, unit="photographs", console=console)
 
 
 def _tell_unreadable(

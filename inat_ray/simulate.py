@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich import box
-from rich.progress import track
 from rich.table import Table
 
 from inat_ray import options
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import override
+from inat_ray.data.progress import tracked
 
 if TYPE_CHECKING:
     from inat_ray.search.curves import CurveTable
@@ -104,7 +104,10 @@ def main(
             " for one that is missing, and a curve that was cut short ends there"
         )
     found: dict[Setting, list[Outcome]] = {line: [] for line in lines}
-    for line, seed in track(list(product(lines, range(seeds))), "simulating", console=console):
+    runs = list(product(lines, range(seeds)))
+    for line, seed in tracked(
+        runs, "simulating", total=len(runs), unit="searches", console=console
+    ):
         cluster = Cluster(line.workers, startup_seconds=startup, failure_rate=failures)
         experiment = experiments[line].model_copy(update={"seed": seed})
         found[line].append(simulated(experiment, curves, cluster, within=within))

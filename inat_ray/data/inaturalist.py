@@ -7,11 +7,10 @@ from pathlib import Path, PurePosixPath
 
 import requests
 from filelock import FileLock
-from rich.console import Console
-from rich.progress import DownloadColumn, Progress, TransferSpeedColumn, track
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import DataConfig
+from inat_ray.data.progress import BYTES, advancing, tracked
 
 ARCHIVE_BYTES = 3_816_687_935
 """Size of nature_12K.zip, whatever mirror it comes from."""
@@ -84,16 +83,13 @@ def _append_rest(url: str, archive: Path, *, have: int, size: int) -> None:
         resumed = response.status_code == requests.codes.partial_content
         start = have if resumed else 0
         _check_announced_size(response, start=start, size=size)
-        console = Console(stderr=True)
-        columns = (*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn())
         with (
             archive.open("ab" if resumed else "wb") as file,
-            Progress(*columns, console=console, disable=not console.is_terminal) as progress,
+            advancing("fetching nature_12K.zip", total=size, unit=BYTES, done=start) as advance,
         ):
-            task = progress.add_task("nature_12K.zip", total=size, completed=start)
             for chunk in response.iter_content(CHUNK):
                 file.write(chunk[: size - file.tell()])
-                progress.advance(task, len(chunk))
+                advance(len(chunk))
 
 
 def _check_announced_size(response: requests.Response, *, start: int, size: int) -> None:
@@ -120,9 +116,7 @@ def _unpack(archive: Path, images: Path) -> None:
             _check_members(members)
             unpacked = sum(member.file_size for member in members)
             _check_free_space(archive.parent, needed=unpacked, what="the unpacked images")
-            console = Console(stderr=True)
-            hidden = not console.is_terminal
-            for member in track(members, "unpacking", console=console, disable=hidden):
+            for member in tracked(members, "unpacking", total=len(members), unit="files"):
                 contents.extract(member, scratch)
     except (zipfile.BadZipFile, _UnsafeMemberError) as error:
         archive.unlink()

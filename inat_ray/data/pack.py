@@ -24,13 +24,12 @@ import pyarrow as pa
 from filelock import FileLock
 from numpy.typing import NDArray
 from PIL import Image
-from rich.console import Console
-from rich.progress import track
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import DataConfig
 from inat_ray.data import inaturalist
 from inat_ray.data.decode import Fit, UndecodableError
+from inat_ray.data.progress import tracked
 from inat_ray.data.sources import Source, open_source
 
 LOCK = "build.lock"
@@ -243,19 +242,17 @@ def _decode_all(
 ) -> list[_Decoded]:
     """Every image into its row of `pixels`, on all cores: Pillow works outside the GIL."""
     decode = partial(_decode_one, source, pixels, fit)
-    console = Console(stderr=True)
     pool = ThreadPoolExecutor(os.cpu_count())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, of damaged EXIF in pictures that are whole
         try:
             return list(
-                track(
+                tracked(
                     pool.map(decode, range(len(pixels))),
-                    description="decoding",
+                    "decoding",
                     total=len(pixels),
-                    console=console,
-                    transient=True,
-                    disable=not (progress and console.is_terminal),
+                    unit="images",
+                    shown=progress,
                 )
             )
         finally:

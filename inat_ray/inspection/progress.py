@@ -1,12 +1,12 @@
 """The progress of a run: a live view in a terminal, a line an event elsewhere."""
 
-import os
 import threading
 import time
 
 from rich.console import Console, Group
 from rich.live import Live
 
+from inat_ray.data.progress import can_redraw
 from inat_ray.inspection.estimate import stands_alone, times_text
 from inat_ray.inspection.leaderboard import parameters_text, percent, states_text
 from inat_ray.inspection.live import (
@@ -22,10 +22,6 @@ from inat_ray.search.records import AnyRecord, EpochEnded, TrialEnded, TrialResu
 REFRESHES_PER_SECOND = 2
 SECONDS_BETWEEN_LINES = 10.0
 """Without a terminal: how often a search says where it stands while no trial begins or ends."""
-
-NOTEBOOK = "JPY_PARENT_PID"
-"""Set for a notebook's kernel and what it starts: its cells look like terminals, and cannot redraw
-more than a line."""
 
 
 class RunProgress:
@@ -80,12 +76,6 @@ class RunProgress:
         if line is None and due and isinstance(record, EpochEnded):
             return standing_line(self.history, now=record.time)
         return line
-
-
-def can_redraw(console: Console) -> bool:
-    """Whether what was written can be written over: not in a log file, nor in a notebook."""
-    is_screen = console.is_terminal and not console.is_dumb_terminal
-    return is_screen and not console.is_jupyter and NOTEBOOK not in os.environ
 
 
 def event_line(history: History, record: AnyRecord) -> str | None:

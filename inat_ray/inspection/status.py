@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.markup import escape
 
 from inat_ray.config.errors import UserError
+from inat_ray.data.progress import can_redraw
 from inat_ray.inspection.estimate import (
     duration,
     epochs_planned,
@@ -21,7 +22,6 @@ from inat_ray.inspection.estimate import (
 )
 from inat_ray.inspection.leaderboard import percent
 from inat_ray.inspection.live import best_text, live_view, running_trials
-from inat_ray.inspection.progress import can_redraw
 from inat_ray.search.history import History, TrialHistory
 from inat_ray.search.log_mirror import SEGMENTS
 from inat_ray.search.records import AnyRecord, TrialEnded

@@ -13,6 +13,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,6 @@ import numpy as np
 import torch
 from filelock import FileLock
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
 from inat_ray.config.experiment import AugmentConfig, Experiment, ResnetConfig
@@ -36,6 +35,7 @@ from inat_ray.data.batches import (
     subset_images,
 )
 from inat_ray.data.dataset import DataSet
+from inat_ray.data.progress import advancing
 from inat_ray.models.resnet import HEAD, backbone_features
 from inat_ray.training.device import autocast
 from inat_ray.training.evaluation import lay_out
@@ -191,21 +191,21 @@ class FeatureStore:
         )
         shape = (len(views), len(images), self._model_width())
         values = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-        starts = [
-            (view, start)
-            for view in range(len(views))
+        batches = [
+            np.arange(start, min(start + BATCH_SIZE, len(images)))
             for start in range(0, len(images), BATCH_SIZE)
         ]
-        for view, start in track(
-            starts,
-            description=f"features of {subset} images",
-            console=Console(stderr=True),
-            disable=not progress,
-            transient=True,
-        ):
-            rows = np.arange(start, min(start + BATCH_SIZE, len(images)))
-            pixels = self._pixels(images, rows, plan=views[view], key=(view, start))
-            values[view, rows] = self._features(pixels)
+        with advancing(
+            f"features of {subset}",
+            total=len(views) * len(images),
+            unit="images",
+            shown=progress,
+        ) as advance:
+            for view, rows in product(range(len(views)), batches):
+                key = (view, int(rows[0]))
+                pixels = self._pixels(images, rows, plan=views[view], key=key)
+                values[view, rows] = self._features(pixels)
+                advance(len(rows))
         values.flush()
 
     def _pixels(

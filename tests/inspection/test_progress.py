@@ -3,7 +3,8 @@ import io
 import pytest
 from rich.console import Console
 
-from inat_ray.inspection.progress import NOTEBOOK, RunProgress, standing_line
+from inat_ray.data.progress import NOTEBOOK
+from inat_ray.inspection.progress import RunProgress, standing_line
 from inat_ray.search.records import SearchEnded
 from tests.inspection.conftest import renamed
 
