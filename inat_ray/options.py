@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,6 +31,13 @@ class DeviceName(StrEnum):
     AUTO = "auto"
     CUDA = "cuda"
     CPU = "cpu"
+
+
+class TrackerChoice(StrEnum):
+    """As in an experiment's `tracking.to`."""
+
+    WANDB = "wandb"
+    MLFLOW = "mlflow"
 
 
 ExperimentFile = Annotated[
@@ -98,6 +105,14 @@ TensorBoardPort = Annotated[
     int | None,
     typer.Option("--tensorboard-port", metavar="P", min=1, max=65535, help="The same at port P."),
 ]
+Track = Annotated[
+    list[TrackerChoice] | None,
+    typer.Option(
+        "--track",
+        metavar="T",
+        help="Tell wandb or mlflow of it too, as the experiment's `tracking` says how; repeatable.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, as the last line.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Let Ray and libraries talk.")]
 
@@ -112,6 +127,11 @@ def storage_option(storage_path: str | None) -> dict[str, tuple[str, Any]]:
     if storage_path is not None:
         return {STORAGE: ("--storage-path", storage_path)}
     return _given({STORAGE: (STORAGE_VARIABLE, os.environ.get(STORAGE_VARIABLE))})
+
+
+def tracking_option(track: Sequence[TrackerChoice] | None) -> dict[str, tuple[str, Any]]:
+    """The same of who is told of a run, new or going on."""
+    return {"tracking.to": ("--track", [one.value for one in track])} if track else {}
 
 
 def _given(given: dict[str, tuple[str, Any]]) -> dict[str, tuple[str, Any]]:

@@ -53,6 +53,7 @@ def main(
     ] = False,
     tensorboard: options.TensorBoard = False,
     tensorboard_port: options.TensorBoardPort = None,
+    track: options.Track = None,
     status: Annotated[
         str | None,
         typer.Option(
@@ -83,7 +84,7 @@ def main(
     if watch:
         raise UserError("--watch: needs --status RUN")
     port = options.tensorboard_port(wanted=tensorboard, port=tensorboard_port)
-    given = options.data_options(data=data, seed=seed)
+    given = options.data_options(data=data, seed=seed) | options.tracking_option(track)
     if resume is None and extend is None:
         if trials is not None:
             given["search.trials"] = ("--trials", trials)
@@ -170,6 +171,7 @@ def _run(
     from inat_ray.data.dataset import open_dataset
     from inat_ray.data.sources import check_source
     from inat_ray.inspection.ending import announce, announce_warm_start, conclude, report
+    from inat_ray.inspection.tracking.choice import check_trackers
     from inat_ray.models.build import check_weights
     from inat_ray.tuning.cluster import final_resources, ray_session, trial_resources
     from inat_ray.tuning.resume import check_same_split
@@ -178,6 +180,7 @@ def _run(
     announce_warm_start(console, known)
     check_source(config.data)
     check_weights(config)
+    check_trackers(config)
     if plan.is_new:
         check_storage(plan.folder, config, overwrite=overwrite)
     console.print("[dim]starting the trials' processes[/]")
@@ -246,7 +249,9 @@ def _search(
     with (
         told_of_interruption(console, run=run),
         provisioned(data, run=run, tell=partial(note, console)) as everywhere,
-        observed_log(run, console, parameters=plan.space.parameters, resumed=begun) as log,
+        observed_log(
+            run, console, experiment=config, parameters=plan.space.parameters, resumed=begun
+        ) as log,
         tensorboard_server(run.tensorboard, port=tensorboard_port, tell=partial(note, console)),
     ):
         if log.history.run is None:

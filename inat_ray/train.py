@@ -71,6 +71,7 @@ def main(
     ] = False,
     tensorboard: options.TensorBoard = False,
     tensorboard_port: options.TensorBoardPort = None,
+    track: options.Track = None,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
 ) -> None:
@@ -88,6 +89,7 @@ def main(
         others = [experiment, *given, *(settings or ()), overwrite, scale_batch, storage_path]
         folder = run_here(resume, out)
         experiment = _experiment_of(RunFolder(folder), others=others)
+    given |= options.tracking_option(track)
     if workers is not None:
         given["resources.workers_per_trial"] = ("--workers", workers)
     if gpus_per_worker is not None:
@@ -128,11 +130,13 @@ def run_training(
     # Imported only now: they take seconds, and a mistake in the options is answered at once.
     from inat_ray.data.dataset import open_dataset
     from inat_ray.inspection.ending import announce, announce_training, conclude
+    from inat_ray.inspection.tracking.choice import check_trackers
     from inat_ray.models.build import check_weights
     from inat_ray.tuning.engine import engine_room
 
     console = options.console()
     check_weights(config)
+    check_trackers(config)
     with engine_room(config, address=address, verbose=verbose) as resources:
         dataset = open_dataset(config.data, progress=True)
         run = RunFolder(folder) if resumed else create_run(folder, config, overwrite=overwrite)
@@ -177,7 +181,7 @@ def _train(
     with (
         told_of_interruption(console, run=run),
         spread(data, resources, run=run, tell=partial(note, console)) as everywhere,
-        observed_log(run, console, resumed=resumed) as log,
+        observed_log(run, console, experiment=config, resumed=resumed) as log,
         tensorboard_server(run.tensorboard, port=tensorboard_port, tell=partial(note, console)),
     ):
         if not resumed:

@@ -5,9 +5,9 @@ from typing import Any
 
 from inat_ray.config.experiment import Experiment
 
-OF_THE_MACHINE = ("device", "resources", "data.source", "data.cache")
-"""Settings that say where and on what a run goes on; its numbers do not depend on them, since a
-run checks that its images are the same."""
+OF_THE_MACHINE = ("device", "resources", "tracking", "data.source", "data.cache")
+"""Settings that say where and on what a run goes on, and who is told of it; its numbers do not
+depend on them, since a run checks that its images are the same."""
 
 PARAMETERS = "search.parameters."
 
@@ -19,7 +19,7 @@ def differences(before: Experiment, now: Experiment) -> list[str]:
 
 def changes(one: Experiment, other: Experiment) -> list[tuple[str, str, str]]:
     """(setting, its value in one, in the other) where they differ in what is trained."""
-    ours, theirs = (dict(_flat(e.model_dump(mode="json"))) for e in (one, other))
+    ours, theirs = (dict(flat(e.model_dump(mode="json"))) for e in (one, other))
     return [
         (key, _shown(ours, key), _shown(theirs, key))
         for key in sorted({*ours, *theirs})
@@ -34,7 +34,7 @@ def differing(experiments: Sequence[Experiment]) -> dict[str, list[Any]]:
     about the machine is left out, but not where the images are: others make another study.
     """
     trees = [experiment.model_dump(mode="json") for experiment in experiments]
-    flat = [{k: v for k, v in _flat(tree, whole=PARAMETERS) if v != {}} for tree in trees]
+    flat = [{k: v for k, v in flat(tree, whole=PARAMETERS) if v != {}} for tree in trees]
     machine = tuple(key for key in OF_THE_MACHINE if key != "data.source")
     return {
         key: [settings.get(key) for settings in flat]
@@ -43,13 +43,13 @@ def differing(experiments: Sequence[Experiment]) -> dict[str, list[Any]]:
     }
 
 
-def _flat(
+def flat(
     tree: Mapping[str, Any], prefix: str = "", *, whole: str | None = None
 ) -> Iterator[tuple[str, Any]]:
     """The settings by their dotted keys; those below `whole` are not taken apart."""
     for key, value in tree.items():
         if isinstance(value, Mapping) and value and prefix != whole:
-            yield from _flat(value, f"{prefix}{key}.", whole=whole)
+            yield from flat(value, f"{prefix}{key}.", whole=whole)
         else:
             yield f"{prefix}{key}", value
 

@@ -17,6 +17,7 @@ from pydantic import (
 
 from inat_ray.config.search import SearchConfig
 from inat_ray.config.settings import Settings
+from inat_ray.config.tracking import TrackingConfig
 
 CONV_BLOCKS = 5
 """Convolution blocks of the CNN: fixed, as in the origin's search space."""
@@ -332,6 +333,7 @@ class Experiment(Settings):
     recipe: RecipeConfig = RecipeConfig()
     search: SearchConfig = SearchConfig()
     resources: Resources = Resources()
+    tracking: TrackingConfig = TrackingConfig()
 
     @model_validator(mode="before")
     @classmethod

@@ -1,4 +1,4 @@
-"""A run log with everything that watches it: live progress, TensorBoard, tables at the end."""
+"""A run log with everything that watches it: live progress, TensorBoard, trackers, tables."""
 
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -8,10 +8,13 @@ from functools import partial
 from rich.console import Console
 
 from inat_ray.config.distributions import Parameter
+from inat_ray.config.experiment import Experiment
 from inat_ray.inspection.ending import note
 from inat_ray.inspection.progress import RunProgress
 from inat_ray.inspection.tables import write_tables
 from inat_ray.inspection.tensorboard import TensorBoardObserver
+from inat_ray.inspection.tracking.choice import open_trackers
+from inat_ray.inspection.tracking.observer import TrackingObserver
 from inat_ray.search.records import AnyRecord, TrialEnded
 from inat_ray.search.run_folder import RunFolder
 from inat_ray.search.run_log import EVENTS, RunLog, read_records
@@ -24,6 +27,7 @@ def observed_log(
     run: RunFolder,
     console: Console,
     *,
+    experiment: Experiment,
     parameters: Mapping[str, Parameter] = {},
     resumed: bool = False,
 ) -> Iterator[RunLog]:
@@ -40,22 +44,24 @@ def observed_log(
         snapshots=lambda trial_id: read_snapshot(run.snapshot(trial_id)),
     )
     progress = RunProgress(console)
-    if resumed:
-        for record in continued_records(read_records(run.log / EVENTS)):
-            tensorboard(record)
-            progress.catch_up(record)
-    opened = RunLog(
-        run.log,
-        [tensorboard, progress],
-        storage=run.storage,
-        tell=partial(note, console),
-    )
+    past = list(read_records(run.log / EVENTS)) if resumed else []
+    for record in continued_records(past):
+        tensorboard(record)
+        progress.catch_up(record)
+    tell = partial(note, console)
+    trackers = [
+        TrackingObserver(tracker, experiment, tell=tell, past=past)
+        for tracker in open_trackers(experiment, run)
+    ]
+    opened = RunLog(run.log, [tensorboard, progress, *trackers], storage=run.storage, tell=tell)
     with progress, opened as log:
         try:
             yield log
         finally:
             tensorboard.close()
             write_tables(log.history, run.path)
+            for tracker in trackers:
+                tracker.close()
 
 
 def continued_records(records: Iterable[AnyRecord]) -> Iterator[AnyRecord]:

@@ -74,6 +74,15 @@ Snapshots = Callable[[str], Snapshot | None]
 """A trial's, by its id; None where there is none."""
 
 
+def search_progress(history: History) -> tuple[int, dict[str, float]]:
+    """How many of the search's trials have ended, and what the search has so far, by tag."""
+    ended = sum(each.state not in ("running", "paused") for each in history.searched)
+    values = {"search/epochs_spent": float(history.epochs_spent)}
+    if math.isfinite(history.best_score):
+        values["search/best_score"] = history.turned(history.best_score)
+    return ended, values
+
+
 class EventFile:
     """An event file: what is written is on its way to disk when `write` returns.
 
@@ -193,10 +202,7 @@ class TensorBoardObserver:
             return
         if history.run.method == "train":
             return
-        ended = sum(each.state not in ("running", "paused") for each in history.searched)
-        values = {"search/epochs_spent": float(history.epochs_spent)}
-        if math.isfinite(history.best_score):
-            values["search/best_score"] = history.turned(history.best_score)
+        ended, values = search_progress(history)
         self._search.write(_scalars(record, values, step=ended))
         best = trial.best(history.run.metric, history.run.goal)
         if best is not None:

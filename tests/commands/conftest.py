@@ -93,8 +93,12 @@ def arguments(tmp_path_factory, data_folder, small_settings) -> list[str]:
 
 @pytest.fixture(scope="session")
 def swept(tmp_path_factory, command, arguments):
-    """A run of that sweep: (folder, completed process)."""
+    """A run of that sweep: (folder, completed process). MLflow's file is beside the folder."""
     folder = tmp_path_factory.mktemp("sweep") / "run"
-    done = command("sweep", *arguments, "--out", folder, "--json")
+    tracking = [
+        *("--track", "wandb", "--set", "tracking.wandb.mode=offline"),
+        *("--track", "mlflow", "--set", f"tracking.mlflow.uri=sqlite:///{folder.parent}/mlflow.db"),
+    ]
+    done = command("sweep", *arguments, *tracking, "--out", folder, "--json")
     assert done.returncode == 0, done.stderr
     return folder, done

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from mlflow import MlflowClient
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from inat_ray.inspection.leaderboard import percent
 from inat_ray.search.history import History
 from inat_ray.search.run_log import read_history
 from inat_ray.training.predictions import read_predictions
+from tests.inspection.tracking.offline import offline_runs
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +57,31 @@ def test_tensorboard_has_each_value_of_the_log_in_its_single_precision(swept, hi
             assert [s.value for s in scalars] == pytest.approx(trial.values(metric), rel=1e-6)
         best = events.Scalars("val/best_accuracy")[-1].value
         assert best == pytest.approx(best_of(history)[name], rel=1e-6)
+
+
+def test_mlflow_has_each_value_of_the_log_and_the_test_accuracy(swept, history):
+    client = MlflowClient(f"sqlite:///{swept[0].parent}/mlflow.db")
+    experiment = client.get_experiment_by_name("small")
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    for name, trial in history.trials.items():
+        for tag, metric in (("train/loss", "train_loss"), ("val/accuracy", "val_accuracy")):
+            told = client.get_metric_history(runs[name].info.run_id, tag)
+            assert [m.value for m in sorted(told, key=lambda m: m.step)] == trial.values(metric)
+        assert runs[name].data.metrics["score"] == best_of(history)[name]
+        assert runs[name].data.tags["state"] == trial.state
+    [whole] = [run for name, run in runs.items() if name not in history.trials]
+    assert whole.data.metrics["test/accuracy"] == history.looks[0].accuracy
+    assert whole.info.status == "FINISHED"
+
+
+def test_wandb_has_each_value_of_the_log_and_the_test_accuracy(swept, history):
+    runs = offline_runs(swept[0])
+    for name, trial in history.trials.items():
+        assert [s["val/accuracy"] for s in runs[name].history] == trial.values("val_accuracy")
+        assert runs[name].summary["score"] == best_of(history)[name]
+    [whole] = [run for name, run in runs.items() if name not in history.trials]
+    assert whole.summary["test/accuracy"] == history.looks[0].accuracy
+    assert whole.exit_code == 0
 
 
 def test_the_printed_leaderboard_is_the_log_in_its_order(swept, history):

@@ -4,13 +4,14 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+from inat_ray.config.experiment import Experiment
 from inat_ray.inspection.observed import observed_log
 from inat_ray.search.run_folder import RunFolder
 
 
 def test_a_run_leaves_its_tables_and_its_tensorboard_however_it_ends(sweep, tmp_path):
     def interrupted_run() -> None:
-        with observed_log(run, console) as log:
+        with observed_log(run, console, experiment=Experiment()) as log:
             for record in sweep:
                 log.append(record)
             raise KeyboardInterrupt

@@ -1,0 +1,1 @@
+"""The run log, told to experiment trackers: an observer, and an adapter for each tracker."""
