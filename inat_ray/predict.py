@@ -1,6 +1,6 @@
 """python -m inat_ray.predict: what a saved model sees in photographs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -51,6 +51,7 @@ def main(
         raise UserError(f"--out {out}: is there already")
     # Imported only now: they take seconds, and a mistake above is answered at once.
     from inat_ray.data.photographs import photographs_in
+    from inat_ray.data.progress import tracked
     from inat_ray.inspection.predictions_table import shown_predictions
     from inat_ray.training.checkpoint import load_model
     from inat_ray.training.device import resolve_device
@@ -61,8 +62,15 @@ def main(
     console = options.console()
     good: list[Predicted] = []
     with prediction_file(out, loaded.classes) as write:
-        batches = predict(loaded, paths, device=resolve_device(device.value))
-        for batch in _tracked(batches, console, total=len(paths)):
+        batches = tracked(
+            predict(loaded, paths, device=resolve_device(device.value)),
+            "predicting",
+            total=len(paths),
+            unit="photographs",
+            units=len,
+            console=console,
+        )
+        for batch in batches:
             _tell_unreadable(batch, console, named=images)
             if as_json:
                 for each in batch:
@@ -75,15 +83,6 @@ def main(
         console.print(shown_predictions(good, loaded.classes, top=top))
     if out is not None:
         console.print(f"[bold]written[/]  {escape(str(out))}", soft_wrap=True)
-
-
-def _tracked(
-    batches: "Iterator[list[Predicted]]", console: "Console", *, total: int
-) -> "Iterator[list[Predicted]]":
-    """The batches, while the user is told how many photographs are done."""
-    from inat_ray.data.progress import tracked_batches
-
-    return tracked_batches(batches, "predicting", total=total, unit="photographs", console=console)
 
 
 def _tell_unreadable(

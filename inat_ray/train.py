@@ -23,7 +23,9 @@ from inat_ray.search.run_folder import (
 
 if TYPE_CHECKING:
     from inat_ray.data.dataset import DataSet
+    from inat_ray.search.history import TrialHistory
     from inat_ray.search.run_log import RunLog
+    from inat_ray.tuning.checkpoints import StartingPoint
     from inat_ray.tuning.cluster import TrialResources
 
 TRIAL = "train"
@@ -169,10 +171,9 @@ def _train(
     from inat_ray.inspection.ending import note, told_of_interruption
     from inat_ray.inspection.observed import observed_log
     from inat_ray.inspection.tensorboard_server import tensorboard_server
-    from inat_ray.training.run import train_to_the_end
     from inat_ray.tuning.checkpoints import BEGINNING
-    from inat_ray.tuning.engine import engine, spread
-    from inat_ray.tuning.record import record_training, single_run_started, training_job
+    from inat_ray.tuning.engine import spread
+    from inat_ray.tuning.record import single_run_started
     from inat_ray.tuning.result import training_result
     from inat_ray.tuning.resume import point_to_resume
 
@@ -186,20 +187,9 @@ def _train(
     ):
         if not resumed:
             log.append(single_run_started(config))
-        job = training_job(config, data=everywhere, run=run, name=TRIAL)
-        with engine(config, resources, run=run) as trainer:
-            trial = record_training(
-                train_to_the_end(
-                    job, trainer, epochs_done=start.epochs_done, resume_from=start.checkpoint
-                ),
-                run=run,
-                log=log,
-                trial_id=TRIAL,
-                purpose="search",
-                experiment=config,
-                parameters={},
-                epochs_done=start.epochs_done,
-            )
+        trial = _recorded(
+            config, data=everywhere, run=run, log=log, resources=resources, start=start
+        )
         result = training_result(trial, experiment=config, data=data)
         run.fetch_model()
         result["workers"] = config.resources.workers_per_trial
@@ -207,6 +197,35 @@ def _train(
             result |= _look(run, data=data, log=log)
         log.then(run.checkpoints.remove)
     return result
+
+
+def _recorded(
+    config: Experiment,
+    *,
+    data: "DataSet",
+    run: RunFolder,
+    log: "RunLog",
+    resources: "TrialResources | None",
+    start: "StartingPoint",
+) -> "TrialHistory":
+    """The training from `start` to its end, epoch by epoch in the log."""
+    from inat_ray.training.run import train_to_the_end
+    from inat_ray.tuning.engine import engine
+    from inat_ray.tuning.record import record_training, training_job
+
+    job = training_job(config, data=data, run=run, name=TRIAL)
+    done = start.epochs_done
+    with engine(config, resources, run=run) as trainer:
+        return record_training(
+            train_to_the_end(job, trainer, epochs_done=done, resume_from=start.checkpoint),
+            run=run,
+            log=log,
+            trial_id=TRIAL,
+            purpose="search",
+            experiment=config,
+            parameters={},
+            epochs_done=done,
+        )
 
 
 def _look(run: RunFolder, *, data: "DataSet", log: "RunLog") -> dict[str, Any]:

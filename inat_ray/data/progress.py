@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TypeVar
@@ -22,7 +22,6 @@ BYTES = "bytes"
 """The unit whose counts are told in MB and GB."""
 
 T = TypeVar("T")
-S = TypeVar("S", bound=Sized)
 
 
 def can_redraw(console: Console) -> bool:
@@ -37,30 +36,18 @@ def tracked(
     *,
     total: int,
     unit: str,
+    units: Callable[[T], int] = lambda _: 1,
     shown: bool = True,
     console: Console | None = None,
 ) -> Iterator[T]:
-    """The items, while the user is told how many are done: 'decoding'."""
+    """The items, while the user is told how many units are done: 'decoding'.
+
+    `units`: how many an item is; `len`, where the items are batches.
+    """
     with advancing(what, total=total, unit=unit, shown=shown, console=console) as advance:
         for item in items:
             yield item
-            advance(1)
-
-
-def tracked_batches(
-    batches: Iterable[S],
-    what: str,
-    *,
-    total: int,
-    unit: str,
-    shown: bool = True,
-    console: Console | None = None,
-) -> Iterator[S]:
-    """The same of batches; what is counted is what lies in them."""
-    with advancing(what, total=total, unit=unit, shown=shown, console=console) as advance:
-        for batch in batches:
-            yield batch
-            advance(len(batch))
+            advance(units(item))
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from inat_ray.data.progress import (
     can_redraw,
     progress_text,
     tracked,
-    tracked_batches,
 )
 
 CURSOR_HIDDEN = "\x1b[?25l"
@@ -92,13 +91,13 @@ def test_before_anything_is_done_there_is_no_pace():
 def test_tracked_items_come_as_they_are():
     assert list(tracked("abc", "work", total=3, unit="letters", console=file())) == list("abc")
     batches = [[1, 2], [3]]
-    told = tracked_batches(batches, "work", total=3, unit="numbers", console=file())
+    told = tracked(batches, "work", total=3, unit="numbers", units=len, console=file())
     assert list(told) == batches
 
 
 def test_batches_count_by_what_is_in_them():
     console = terminal()
-    list(tracked_batches([[1, 2], [3]], "work", total=3, unit="numbers", console=console))
+    list(tracked([[1, 2], [3]], "work", total=3, unit="numbers", units=len, console=console))
     assert "3/3 numbers" in console.file.getvalue()
 
 
