@@ -81,10 +81,10 @@ def _key_figures(run: ReportedRun) -> Facts:
     if run.is_search:
         figures.append(("Trials", str(len(history.searched))))
     epochs = sum(len(trial.epochs) for trial in history.trials.values())
-    figures.append(("Epochs trained", str(epochs)))
+    figures.append(("Epochs trained", f"{epochs:,}"))
     figures.append(("Time", duration(history.seconds)))
     if run.result.get("parameters"):
-        figures.append(("Parameters of the model", f"{run.result['parameters']:,}"))
+        figures.append(("Parameters", f"{run.result['parameters']:,}"))
     return figures
 
 
@@ -127,7 +127,7 @@ def _early_stopping(experiment: Experiment | None) -> str:
 def _epochs_text(history: History) -> str:
     over = [trial for trial in history.searched if trial.state not in ("running", "paused")]
     saved = sum(trial.planned_epochs - len(trial.epochs) for trial in over)
-    return f"{history.epochs_spent} spent, {saved} saved by trials that ended early"
+    return f"{history.epochs_spent:,} spent, {saved:,} saved by trials that ended early"
 
 
 def _ending(history: History) -> str:

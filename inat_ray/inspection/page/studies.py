@@ -150,13 +150,14 @@ def _freeze_row(item: _Frozen, *, metric: str) -> list[Cell | Number]:
 
 
 def _accuracy_plot(found: Sequence[_Frozen], *, metric: str) -> Markup:
+    found = sorted(found, key=lambda item: item.frozen_layers)
     figure = go.Figure(
         go.Scatter(
             x=[item.frozen_layers for item in found],
             y=[item.configuration.mean for item in found],
             error_y={"array": [item.configuration.sd or 0.0 for item in found]},
             text=[item.name for item in found],
-            textposition="top center",
+            textposition=[_label_position(place, item) for place, item in enumerate(found)],
             mode="markers+text",
             marker={"color": BLUE, "size": 10},
             hovertemplate="%{text}<br>%{x:.0%} frozen: %{y:.4f}<extra></extra>",
@@ -167,6 +168,11 @@ def _accuracy_plot(found: Sequence[_Frozen], *, metric: str) -> Markup:
     label = f"{LABELS[metric]} against the share of layers that is frozen"
     caption = "The mean over the seeds of each configuration, with its standard deviation."
     return plot(figure, label=label, caption=caption, height=380)
+
+
+def _label_position(place: int, item: _Frozen) -> str:
+    """Beside the error bar, within the plot, and clear of a neighbour's label."""
+    return f"{('top', 'bottom')[place % 2]} {'left' if item.frozen_layers > 0.5 else 'right'}"
 
 
 def _cost_plots(found: Sequence[_Frozen]) -> Markup:
@@ -185,6 +191,7 @@ def _cost_plot(found: Sequence[_Frozen], costs: Sequence[float], *, title: str) 
             y=costs,
             text=[item.name for item in found],
             mode="markers",
+            cliponaxis=False,
             marker={"color": ORANGE, "size": 10},
             hovertemplate="%{text}<br>%{x:.0%} frozen: %{y:.2f}<extra></extra>",
         )

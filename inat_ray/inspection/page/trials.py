@@ -16,6 +16,9 @@ from inat_ray.search.schedulers import at_rung
 MOST_ROWS = 500
 """Of the leaderboard; all trials are in trials.parquet."""
 
+EACH_EPOCH_NAMED = 12
+"""Up to so many epochs the axis names each; plotly would name halves of them."""
+
 MOST_CURVES = 300
 """In one drawing: the best trials'."""
 
@@ -151,11 +154,15 @@ def curves_section(history: History) -> Section:
     others = [t for t in history.trials.values() if t.purpose != "search" and t.epochs]
     figure = go.Figure()
     legend: set[str] = set()
-    for trial in reversed(trials):  # so that the best are on top
-        figure.add_trace(_curve(trial, metric, legend))
+    # The best are on top, and many lines are fainter than a few.
+    opacity = max(0.25, min(0.75, 30 / max(1, len(trials))))
+    for trial in reversed(trials):
+        figure.add_trace(_curve(trial, metric, legend, opacity=opacity))
     for trial in others:
-        figure.add_trace(_curve(trial, metric, legend))
-    figure.update_xaxes(title="epoch", rangemode="tozero")
+        figure.add_trace(_curve(trial, metric, legend, opacity=1.0))
+    longest = max((len(trial.epochs) for trial in [*trials, *others]), default=0)
+    whole = {"dtick": 1} if longest <= EACH_EPOCH_NAMED else {}
+    figure.update_xaxes(title="epoch", rangemode="tozero", **whole)
     figure.update_yaxes(title=LABELS[metric], **percent_axis(metric))
     caption = "Each line is a trial; its last point shows how it ended."
     if len(trials) < len(history.leaderboard()):
@@ -166,7 +173,7 @@ def curves_section(history: History) -> Section:
     )
 
 
-def _curve(trial: TrialHistory, metric: str, legend: set[str]) -> go.Scatter:
+def _curve(trial: TrialHistory, metric: str, legend: set[str], *, opacity: float) -> go.Scatter:
     """One entry of the legend for all trials of a kind."""
     color, symbol = STATES[trial.state]
     kind = (
@@ -192,7 +199,7 @@ def _curve(trial: TrialHistory, metric: str, legend: set[str]) -> go.Scatter:
             "dash": "solid" if trial.purpose != "confirm" else "dot",
         },
         marker={"symbol": symbol, "size": [3] * last + [9]},
-        opacity=0.75,
+        opacity=opacity,
         hovertemplate=f"{trial.trial_id}<br>epoch %{{x}}: %{{y:.4f}}<extra></extra>",
     )
 
