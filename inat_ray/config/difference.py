@@ -34,12 +34,12 @@ def differing(experiments: Sequence[Experiment]) -> dict[str, list[Any]]:
     about the machine is left out, but not where the images are: others make another study.
     """
     trees = [experiment.model_dump(mode="json") for experiment in experiments]
-    flat = [{k: v for k, v in flat(tree, whole=PARAMETERS) if v != {}} for tree in trees]
+    settings = [{k: v for k, v in flat(tree, whole=PARAMETERS) if v != {}} for tree in trees]
     machine = tuple(key for key in OF_THE_MACHINE if key != "data.source")
     return {
-        key: [settings.get(key) for settings in flat]
-        for key in sorted({key for settings in flat for key in settings})
-        if len({_shown(settings, key) for settings in flat}) > 1 and not key.startswith(machine)
+        key: [each.get(key) for each in settings]
+        for key in sorted({key for each in settings for key in each})
+        if len({_shown(each, key) for each in settings}) > 1 and not key.startswith(machine)
     }
 
 
@@ -54,5 +54,5 @@ def flat(
             yield f"{prefix}{key}", value
 
 
-def _shown(flat: Mapping[str, Any], key: str) -> str:
-    return repr(flat[key]) if key in flat else "nothing"
+def _shown(settings: Mapping[str, Any], key: str) -> str:
+    return repr(settings[key]) if key in settings else "nothing"

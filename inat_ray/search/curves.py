@@ -15,6 +15,7 @@ from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
 from inat_ray.config.space import SearchSpace, search_space
+from inat_ray.config.tracking import TrackingConfig
 from inat_ray.search.history import TrialHistory
 from inat_ray.search.records import JSON
 from inat_ray.search.run_folder import RunFolder
@@ -132,17 +133,21 @@ def write_curves(table: CurveTable, path: Path, *, provenance: Mapping[str, Any]
     for name in METRICS:
         values = [curve.metrics[name][epoch] for curve, epoch in rows]
         columns[name] = pa.array(values, pa.float32())
-    about = {"experiment": _without_folders(table.experiment).model_dump_json()}
+    about = {"experiment": _without_addresses(table.experiment).model_dump_json()}
     about |= {key: json.dumps(value) for key, value in provenance.items()}
     pq.write_table(pa.table(columns).replace_schema_metadata(about), path, compression="zstd")
 
 
-def _without_folders(experiment: Experiment) -> Experiment:
+def _without_addresses(experiment: Experiment) -> Experiment:
+    """Without the folders, buckets and trackers of whoever recorded the curves."""
     given = experiment.data
     data = given.model_copy(
         update={"source": Path(given.source).name, "cache": type(given)().cache}
     )
-    return experiment.model_copy(update={"data": data})
+    resources = experiment.resources.model_copy(update={"storage_path": None})
+    return experiment.model_copy(
+        update={"data": data, "resources": resources, "tracking": TrackingConfig()}
+    )
 
 
 def _curves(table: pa.Table) -> list[Curve]:
