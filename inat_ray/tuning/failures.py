@@ -1,5 +1,7 @@
 """What the error of a trial means: for its configuration, for the trial, for the run."""
 
+import re
+
 from inat_ray.search.records import TrialState
 
 OUT_OF_MEMORY = (
@@ -9,8 +11,9 @@ OUT_OF_MEMORY = (
     "not enough memory: you tried to allocate",  # of torch on CPUs
     "can't allocate memory",
 )
-TRACEBACK = "Traceback (most recent call last)"
-"""In the text of every error that code raised; what Ray itself says of a process has none."""
+TRACEBACK = re.compile(r"^Traceback \(|^(\x1b\[\d+m)?ray::.*\(pid=", re.MULTILINE)
+"""In the text of every error that code raised: Python's head of a traceback, or what Ray has in its
+place. What Ray itself says of a process that died has neither."""
 
 LOST = (
     "ActorDiedError",
@@ -35,7 +38,7 @@ def state_after_error(text: str, *, may_go_on: bool) -> tuple[TrialState, str]:
     reason = _reason(text)
     if _is_any(OUT_OF_MEMORY, text):
         return "out_of_memory", reason
-    if is_disk_full(text) or TRACEBACK not in text or _is_any(LOST, text):
+    if is_disk_full(text) or not TRACEBACK.search(text) or _is_any(LOST, text):
         return ("interrupted" if may_go_on else "failed"), reason
     return "failed", reason
 
@@ -53,4 +56,5 @@ def _reason(text: str) -> str:
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
         return "the trial's process died"
-    return lines[-1].strip() if TRACEBACK in text else lines[-1].strip().partition(". ")[0]
+    last = lines[-1].strip()
+    return last if TRACEBACK.search(text) else last.partition(". ")[0]

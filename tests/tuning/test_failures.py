@@ -18,6 +18,19 @@ def test_a_want_of_memory_is_told_from_other_errors(line):
     assert state_after_error(text, may_go_on=True) == ("out_of_memory", line)
 
 
+RAISED = """Failure # 1 (occurred at 2026-11-24_00-08-41)
+\x1b[36mray::ResourceTrainable.train()\x1b[39m (pid=7957, ip=10.77.0.12, actor_id=0c8f4c93)
+  File "trial.py", line 52, in step
+    self.newest = done = self.engine.epoch(
+ValueError: no room. There is none.
+"""
+
+
+def test_an_error_of_code_is_the_trials_own_as_ray_tells_it():
+    expected = ("failed", "ValueError: no room. There is none.")
+    assert state_after_error(RAISED, may_go_on=True) == expected
+
+
 DIED = "ray.exceptions.ActorDiedError: The actor died unexpectedly before finishing this task."
 
 

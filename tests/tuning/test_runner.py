@@ -10,9 +10,9 @@ from inat_ray.config.load import load_experiment
 from inat_ray.config.space import search_space
 from inat_ray.data.dataset import DataSet, open_dataset
 from inat_ray.search.history import History
-from inat_ray.search.records import EpochEnded
+from inat_ray.search.records import EpochEnded, TrialResumed
 from inat_ray.search.run_folder import RunFolder, create_run, run_here
-from inat_ray.search.run_log import RunLog, read_history
+from inat_ray.search.run_log import EVENTS, RunLog, read_history, read_records
 from inat_ray.search.study import configurations
 from inat_ray.tuning.cluster import slots_now, trial_resources
 from inat_ray.tuning.provision import provisioned
@@ -153,7 +153,7 @@ def test_a_trial_that_fails_is_recorded_with_its_error_and_the_others_go_on(
         "search.parameters.recipe.schedule={values: [cosine, warmup_stable_decay]}",
         "search.parameters.recipe.warmup_fraction={values: [0.1, 0.9]}",
     )
-    history, _ = search(experiment, data, tmp_path / "run")
+    history, run = search(experiment, data, tmp_path / "run")
     failed = [t for t in history.searched if t.state == "failed"]
     assert 0 < len(failed) < len(history.searched) == 3
     assert {t.state for t in history.searched} == {"failed", "finished"}
@@ -162,6 +162,8 @@ def test_a_trial_that_fails_is_recorded_with_its_error_and_the_others_go_on(
         assert trial.parameters["recipe.warmup_fraction"] == 0.9
         assert trial.error is not None
         assert "must not exceed 1" in trial.error
+    # The same would fail again: nobody has tried.
+    assert not [r for r in read_records(run.log / EVENTS) if isinstance(r, TrialResumed)]
 
 
 @pytest.mark.slow
