@@ -13,14 +13,21 @@ def state_after_epoch(settings: EarlyStopping, history: History, trial_id: str) 
     `running` means that it goes on.
     """
     trial = history.trials[trial_id]
-    newest = trial.epochs[-1]
-    if not (math.isfinite(newest.train_loss) and math.isfinite(newest.val_loss)):
-        return "diverged"
-    if newest.epoch >= trial.planned_epochs:
-        return "finished"
+    if (over := state_if_over(trial)) is not None:
+        return over
     if trial.purpose != "search":
         return "running"
     return _judged(settings, history, trial)
+
+
+def state_if_over(trial: TrialHistory) -> TrialState | None:
+    """What no other trial has a say in: `diverged`, or `finished`; None while it could go on."""
+    if not trial.epochs:
+        return None
+    newest = trial.epochs[-1]
+    if not (math.isfinite(newest.train_loss) and math.isfinite(newest.val_loss)):
+        return "diverged"
+    return "finished" if newest.epoch >= trial.planned_epochs else None
 
 
 def _judged(settings: EarlyStopping, history: History, trial: TrialHistory) -> TrialState:

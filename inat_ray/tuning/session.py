@@ -11,7 +11,9 @@ from inat_ray.search.records import RunResumed, SearchEnded, TrialEnded, TrialKn
 from inat_ray.search.run_folder import RunFolder
 from inat_ray.search.run_log import RunLog
 from inat_ray.search.run_start import run_started
+from inat_ray.search.schedulers import state_if_over
 from inat_ray.search.study import distinct_configurations
+from inat_ray.tuning.checkpoints import drop_checkpoints
 from inat_ray.tuning.runner import run_agenda
 
 
@@ -37,6 +39,7 @@ def run_search(
 
     Raises as `run_agenda`.
     """
+    _end_what_is_over(run=run, log=log)
     if log.history.ended is None:
         agenda = search_agenda(experiment, space)
         reason = run_agenda(experiment, agenda, data=data, run=run, log=log)
@@ -46,6 +49,14 @@ def run_search(
     if chosen := to_confirm(experiment, log.history):
         agenda = confirm_agenda(experiment, chosen)
         run_agenda(experiment, agenda, data=data, run=run, log=log)
+
+
+def _end_what_is_over(*, run: RunFolder, log: RunLog) -> None:
+    """Trials whose last epoch is in the log, but not their end: the driver died between the two."""
+    for trial in list(log.history.interrupted.values()):
+        if (state := state_if_over(trial)) is not None:
+            log.append(TrialEnded(trial_id=trial.trial_id, state=state))
+            drop_checkpoints(trial.trial_id, run=run, log=log)
 
 
 def to_confirm(experiment: Experiment, history: History) -> list[TrialHistory]:

@@ -136,6 +136,25 @@ def test_a_search_that_was_interrupted_goes_on_on_another_machine_and_can_be_ext
     assert here.checkpoints.names() == []
 
 
+def test_a_trial_whose_end_was_not_noted_before_its_process_died_is_not_trained_on(
+    data_folder, small_settings, data, tmp_path
+):
+    experiment = small_experiment(data_folder, small_settings, *GRID, "search.trials=1")
+    history, run = search(experiment, data, tmp_path / "run")
+    [*_, last_epoch, ended, over] = (run.log / EVENTS).read_bytes().splitlines(keepends=True)
+    assert (b"epoch_ended" in last_epoch, b"trial_ended" in ended) == (True, True)
+    whole = (run.log / EVENTS).read_bytes()
+    (run.log / EVENTS).write_bytes(whole.removesuffix(ended + over))
+    with RunLog(run.log) as log:
+        assert log.history.searched[0].state == "running"
+        carry_on(log=log)
+        space = search_space(experiment)
+        run_search(experiment, space=space, data=data, run=run, log=log)
+        assert log.history.searched[0].state == "finished"
+        assert losses(log.history) == losses(history)
+    assert not [r for r in read_records(run.log / EVENTS) if isinstance(r, TrialResumed)]
+
+
 def losses(history: History) -> dict[str, list[float]]:
     return {trial.trial_id: trial.values("train_loss") for trial in history.searched}
 
