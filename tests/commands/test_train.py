@@ -121,6 +121,7 @@ def lines_of_epochs(folder: Path) -> list[tuple[int, float, float, float]]:
     ]
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_and_ends_as_if_nothing_had_happened(
     start_command, command, told, data_folder, small_settings, tmp_path
 ):

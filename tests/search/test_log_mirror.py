@@ -137,6 +137,7 @@ def test_a_storage_that_is_away_is_told_although_nothing_happens(object_store, m
     writer.close()
 
 
+@pytest.mark.slow
 def test_a_storage_that_stays_away_ends_the_run_which_can_be_resumed(object_store, monkeypatch):
     monkeypatch.setattr(place_module, "PATIENCE", 0.1)
     writer = mirror(Place.at(object_store.bucket()) / "mine")

@@ -94,6 +94,7 @@ def test_a_storage_that_is_away_for_a_moment_is_waited_for(object_store):
     assert file.read() == b"x"
 
 
+@pytest.mark.slow
 def test_a_storage_that_stays_away_is_given_up(object_store, monkeypatch):
     monkeypatch.setattr(place_module, "PATIENCE", 0.1)
     file = Place.at(f"{object_store.bucket()}/a")
