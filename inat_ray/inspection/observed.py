@@ -17,7 +17,7 @@ from inat_ray.inspection.tracking.choice import open_trackers
 from inat_ray.inspection.tracking.observer import TrackingObserver
 from inat_ray.search.records import AnyRecord, TrialEnded
 from inat_ray.search.run_folder import RunFolder
-from inat_ray.search.run_log import EVENTS, RunLog, read_records
+from inat_ray.search.run_log import EVENTS, Observer, RunLog, read_records
 from inat_ray.training.snapshot import read_snapshot
 from inat_ray.tuning.resume import CONTINUED
 
@@ -34,34 +34,38 @@ def observed_log(
     """The open log of `run`. However the context ends, the tables hold what the log holds.
 
     Of a run that goes on, the observers are told what was; TensorBoard's files are made anew,
-    since the HParams tab keeps the first ending that it finds.
+    since the HParams tab keeps the first ending that it finds. Raises as `RunLog`.
     """
-    if resumed:
-        shutil.rmtree(run.tensorboard, ignore_errors=True)
-    tensorboard = TensorBoardObserver(
-        run.tensorboard,
-        parameters=parameters,
-        snapshots=lambda trial_id: read_snapshot(run.snapshot(trial_id)),
-    )
-    progress = RunProgress(console)
-    past = list(read_records(run.log / EVENTS)) if resumed else []
-    for record in continued_records(past):
-        tensorboard(record)
-        progress.catch_up(record)
     tell = partial(note, console)
-    trackers = [
-        TrackingObserver(tracker, experiment, tell=tell, past=past)
-        for tracker in open_trackers(experiment, run)
-    ]
-    opened = RunLog(run.log, [tensorboard, progress, *trackers], storage=run.storage, tell=tell)
-    with progress, opened as log:
-        try:
-            yield log
-        finally:
-            tensorboard.close()
-            write_tables(log.history, run.path)
-            for tracker in trackers:
-                tracker.close()
+    # First of all: it refuses a run that another process is at work on, whose files must stay.
+    with RunLog(run.log, storage=run.storage, tell=tell) as log:
+        if resumed:
+            shutil.rmtree(run.tensorboard, ignore_errors=True)
+        tensorboard = TensorBoardObserver(
+            run.tensorboard,
+            parameters=parameters,
+            snapshots=lambda trial_id: read_snapshot(run.snapshot(trial_id)),
+        )
+        progress = RunProgress(console)
+        past = list(read_records(run.log / EVENTS)) if resumed else []
+        for record in continued_records(past):
+            tensorboard(record)
+            progress.catch_up(record)
+        trackers = [
+            TrackingObserver(tracker, experiment, tell=tell, past=past)
+            for tracker in open_trackers(experiment, run)
+        ]
+        observers: list[Observer] = [tensorboard, progress, *trackers]
+        for observer in observers:
+            log.watch(observer)
+        with progress:
+            try:
+                yield log
+            finally:
+                tensorboard.close()
+                write_tables(log.history, run.path)
+                for tracker in trackers:
+                    tracker.close()
 
 
 def continued_records(records: Iterable[AnyRecord]) -> Iterator[AnyRecord]:

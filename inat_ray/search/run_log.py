@@ -68,6 +68,10 @@ class RunLog:
         if _ends_in_torn_line(self.path):
             self._file.write(b"\n")
 
+    def watch(self, observer: Observer) -> None:
+        """Tells the observer of each record from here on."""
+        self._observers.append(observer)
+
     def append(self, record: AnyRecord) -> None:
         """Raises RunFailedError where the disk takes no more; the records before are safe."""
         line = record.model_dump_json().encode() + b"\n"
