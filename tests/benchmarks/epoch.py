@@ -1,148 +1,279 @@
-"""Images/s of a training epoch, against the bound and against a plain PyTorch script.
+"""Images/s of a training epoch: `Fit`, its bound, and other ways to the same steps.
 
-    python tests/benchmarks/epoch.py --data ~/photos
+    python -m tests.benchmarks.epoch --data ~/photos
 
-Three ways to make the same steps of the same model, in turn, several times in one run:
-`Fit`, as `train` runs it; the same steps on batches that are augmented already and in memory,
-which is the bound for any data path; and torchvision's ImageFolder behind a DataLoader with a
-process a core. Prints a table, and JSON as the last line.
+The same model takes the same number of steps, in turn, several times in one run. `Fit` is what
+`train` runs; the bound is the same on batches that are augmented already and in memory. The
+others are a plain loop over torchvision's ImageFolder and a DataLoader with a process a core,
+Lightning with the same loader, and NVIDIA DALI, the fastest loader of JPEGs known to us that
+installs from PyPI. Each has the optimiser's fused form and a network in channels_last, as `Fit`
+has, so that what differs is the way that the images take.
 """
 
-import json
 import os
-import statistics
-import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 import typer
-from rich.console import Console
-from rich.table import Table
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
+from inat_ray.data.batches import Batch
 from inat_ray.data.dataset import DataSet, open_dataset
 from inat_ray.models.build import build_model
 from inat_ray.models.layers import layers_of
+from inat_ray.training.device import resolve_device
 from inat_ray.training.fit import Fit
 from inat_ray.training.metrics import Sums
 from inat_ray.training.recipe import build_optimizer
+from tests.benchmarks.comparison import (
+    Data,
+    Part,
+    Rounds,
+    Settings,
+    alternate,
+    peak_memory_mb,
+)
+from tests.benchmarks.enlarged import enlarged
 
-Epoch = Callable[[int], int]
-"""Trains one epoch, given its number; returns the images it saw."""
+Epoch = Callable[[int], float]
+"""Trains one epoch, given its number; returns images/s."""
+
+MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
 
 def fit_epoch(experiment: Experiment, data: DataSet) -> Epoch:
+    """An epoch as `train` has it, without the validation after it."""
     fit = Fit(experiment, data)
-    fit.prepare(0)
-
-    def run(epoch: int) -> int:
-        sums = Sums(len(data.pack.classes), fit.device)
-        for batch in fit.inputs.batches.epoch(epoch):
-            fit.step(batch, sums)
-        return sums.metrics().images
-
-    return run
+    return _steps_of(fit, fit.inputs.batches.epoch)
 
 
 def bound_epoch(experiment: Experiment, data: DataSet) -> Epoch:
+    """The steps of one and the same epoch, whose batches are in memory."""
     fit = Fit(experiment, data)
-    fit.prepare(0)
     ready = list(fit.inputs.batches.epoch(0))
+    return _steps_of(fit, lambda _: iter(ready))
 
-    def run(_: int) -> int:
-        sums = Sums(len(data.pack.classes), fit.device)
-        for batch in ready:
+
+def _steps_of(fit: Fit, batches: Callable[[int], Iterator[Batch]]) -> Epoch:
+    fit.prepare(0)
+
+    def run(epoch: int) -> float:
+        begin = time.perf_counter()
+        sums = Sums(len(fit.data.classes), fit.device)
+        for batch in batches(epoch):
             fit.step(batch, sums)
-        return sums.metrics().images
+        return sums.metrics().images / (time.perf_counter() - begin)
 
     return run
 
 
-def plain_epoch(experiment: Experiment, data: DataSet) -> Epoch:
-    """What a hand-written script does, with the same model and optimiser."""
-    model = build_model(experiment, classes=len(data.pack.classes), weights=None)
-    optimizer = build_optimizer(experiment.recipe, layers_of(model))
-    loader = _image_folder_loader(experiment)
+def plain_epoch(experiment: Experiment, folder: Path) -> Epoch:
+    """What a hand-written script does."""
+    return _loop(experiment, image_folder(experiment, folder))
 
-    def run(_: int) -> int:
-        seen = 0
+
+def dali_epoch(experiment: Experiment, folder: Path) -> Epoch:
+    """The same loop on DALI's batches."""
+    return _loop(experiment, DaliLoader(experiment, folder))
+
+
+def _loop(experiment: Experiment, loader: Iterable[tuple[Tensor, Tensor]]) -> Epoch:
+    device = resolve_device(experiment.device)
+    model = _model(experiment).to(device)
+    optimizer = build_optimizer(experiment.recipe, layers_of(model))
+
+    def run(_: int) -> float:
+        begin, seen = time.perf_counter(), 0
         for images, labels in loader:
             optimizer.zero_grad()
-            F.cross_entropy(model(images), labels).backward()
+            _loss(model, images.to(device), labels.to(device)).backward()
             optimizer.step()
             seen += len(images)
-        return seen
+        return seen / (time.perf_counter() - begin)
 
     return run
 
 
-def _image_folder_loader(experiment: Experiment) -> "DataLoader[tuple[torch.Tensor, int]]":
+def lightning_epoch(experiment: Experiment, folder: Path) -> Epoch:
+    """The same loader behind Lightning's Trainer; an epoch is a call of `fit`."""
+    import lightning
+
+    class Module(lightning.LightningModule):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = _model(experiment)
+
+        def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
+            return _loss(self.model, *batch)
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return build_optimizer(experiment.recipe, layers_of(self.model))
+
+    loader, module = image_folder(experiment, folder), Module()
+    trainer = lightning.Trainer(
+        max_epochs=1,
+        accelerator="auto",
+        devices=1,
+        logger=False,
+        barebones=True,
+    )
+
+    def run(epoch: int) -> float:
+        trainer.fit_loop.max_epochs = epoch + 1
+        begin = time.perf_counter()
+        trainer.fit(module, loader)
+        images = len(loader) * experiment.recipe.batch_size
+        return images / (time.perf_counter() - begin)
+
+    return run
+
+
+def _model(experiment: Experiment) -> nn.Module:
+    folders = Path(experiment.data.source).expanduser() / "train"
+    classes = sum(each.is_dir() for each in folders.iterdir())
+    model = build_model(experiment, classes=classes, weights=None)
+    return model.to(memory_format=torch.channels_last)
+
+
+def _loss(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    logits = model(images.contiguous(memory_format=torch.channels_last))
+    return F.cross_entropy(logits, labels, label_smoothing=0.1)
+
+
+def image_folder(experiment: Experiment, folder: Path) -> "DataLoader[tuple[Tensor, Tensor]]":
+    """The documented way: crop, flip, normalise in loader processes that live on."""
     size = experiment.data.image_size
-    view = transforms.Compose(
+    views = transforms.Compose(
         [
             transforms.RandomResizedCrop(size, scale=(0.6, 1.0)),
             transforms.RandomHorizontalFlip(),
             transforms.ToTensor(),
-            transforms.Normalize((0.5,) * 3, (0.25,) * 3),
+            transforms.Normalize(MEAN, STD),
         ]
     )
-    folder = datasets.ImageFolder(Path(experiment.data.source).expanduser() / "train", view)
     return DataLoader(
-        folder,
+        datasets.ImageFolder(folder / "train", views),
         batch_size=experiment.recipe.batch_size,
         shuffle=True,
         drop_last=True,
         num_workers=os.cpu_count() or 1,
         persistent_workers=True,
+        pin_memory=torch.cuda.is_available(),
     )
 
 
-def alternate(ways: dict[str, Epoch], rounds: int) -> Iterator[tuple[str, float]]:
-    """(way, images/s) of each epoch; the first round warms up and is not told."""
-    for number in range(rounds + 1):
-        for name, epoch in ways.items():
-            begin = time.perf_counter()
-            images = epoch(number)
-            if number:
-                yield name, images / (time.perf_counter() - begin)
+class DaliLoader:
+    """Crop while decoding, resize, flip, normalise: on the CPU, a thread a core."""
+
+    def __init__(self, experiment: Experiment, folder: Path) -> None:
+        from nvidia.dali import fn, pipeline_def
+
+        size = experiment.data.image_size
+
+        @pipeline_def(  # type: ignore[untyped-decorator]
+            batch_size=experiment.recipe.batch_size,
+            num_threads=os.cpu_count() or 1,
+            device_id=None,
+            seed=0,
+        )
+        def views() -> object:
+            files, labels = fn.readers.file(
+                file_root=str(folder / "train"), random_shuffle=True, name="files"
+            )
+            images = fn.decoders.image_random_crop(files, random_area=[0.6, 1.0])
+            images = fn.resize(images, resize_x=size, resize_y=size)
+            images = fn.crop_mirror_normalize(
+                images,
+                mirror=fn.random.coin_flip(),
+                mean=[255 * mean for mean in MEAN],
+                std=[255 * std for std in STD],
+            )
+            return images, labels
+
+        self.pipeline = views()
+        self.pipeline.build()
+        self.steps = self.pipeline.epoch_size("files") // experiment.recipe.batch_size
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for _ in range(self.steps):
+            images, labels = self.pipeline.run()
+            yield (
+                torch.from_numpy(images.as_array()),
+                torch.from_numpy(labels.as_array()).flatten().long(),
+            )
+
+
+def first_batch(experiment: Experiment, folder: Path) -> dict[str, list[float]]:
+    """Seconds to the first batch: from an open data set, and from a new loader."""
+
+    def ours(_: int) -> float:
+        begin = time.perf_counter()
+        next(Fit(experiment, open_dataset(experiment.data)).inputs.batches.epoch(0))
+        return time.perf_counter() - begin
+
+    def plain(_: int) -> float:
+        begin = time.perf_counter()
+        next(iter(image_folder(experiment, folder)))
+        return time.perf_counter() - begin
+
+    return alternate({"Fit": ours, "plain": plain}, rounds=3)
 
 
 def main(
-    data: Annotated[str, typer.Option(help="A folder with train/ and val/.")],
-    rounds: int = 5,
-    settings: Annotated[list[str] | None, typer.Option("--set")] = None,
+    data: Data,
+    rounds: Rounds = 5,
+    large_rounds: Annotated[int, typer.Option(help="Of the enlarged photographs.")] = 3,
+    settings: Settings = None,
+    out: Path | None = None,
 ) -> None:
     experiment = load_experiment(
         Path("experiments/cnn_best.yaml"),
         settings=["data.image_size=64", *(settings or [])],
         options={"data.source": ("--data", data)},
     )
+    folder = Path(data).expanduser()
+    part = Part("epoch")
     dataset = open_dataset(experiment.data)
+    fit, bound = fit_epoch(experiment, dataset), bound_epoch(experiment, dataset)
+    memory = peak_memory_mb()
     ways = {
-        "Fit": fit_epoch(experiment, dataset),
-        "bound: batches in memory": bound_epoch(experiment, dataset),
-        "ImageFolder + DataLoader": plain_epoch(experiment, dataset),
+        "Fit": fit,
+        "bound: batches in memory": bound,
+        "plain PyTorch": plain_epoch(experiment, folder),
+        "Lightning": lightning_epoch(experiment, folder),
+        "DALI": dali_epoch(experiment, folder),
     }
-    speeds: dict[str, list[float]] = {name: [] for name in ways}
-    for name, speed in alternate(ways, rounds):
-        speeds[name].append(speed)
-    table = Table("way", "images/s (median)", "min", "max", "Fit / way (median of rounds)")
-    ratios = {
-        name: statistics.median(f / o for f, o in zip(speeds["Fit"], other, strict=True))
-        for name, other in speeds.items()
-    }
+    speeds = alternate(ways, rounds=rounds)
     for name, values in speeds.items():
-        numbers = [statistics.median(values), min(values), max(values)]
-        table.add_row(name, *(f"{n:,.0f}" for n in numbers), f"{ratios[name]:.3f}")
-    Console(stderr=True).print(table)
-    sys.stdout.write(json.dumps({"images_per_second": speeds, "fit_over": ratios}) + "\n")
+        part.add(name, values, unit="images/s")
+    part.compare("epoch_over_bound", speeds["Fit"], speeds["bound: batches in memory"])
+    part.compare("epoch_over_plain", speeds["Fit"], speeds["plain PyTorch"])
+    part.compare("epoch_over_lightning", speeds["Fit"], speeds["Lightning"])
+    part.compare("epoch_over_dali", speeds["Fit"], speeds["DALI"])
+    part.add("peak memory with Fit and bound", [memory], unit="MB")
+    for name, values in first_batch(experiment, folder).items():
+        part.add(f"{name}: first batch", values, unit="s", digits=2)
+    large = enlarged(folder, into=Path(tempfile.gettempdir()) / "inat_ray-800x600" / folder.name)
+    ways = {
+        "Fit": fit,
+        "plain PyTorch, 800 x 600": plain_epoch(experiment, large),
+        "DALI, 800 x 600": dali_epoch(experiment, large),
+    }
+    speeds = alternate(ways, rounds=large_rounds)
+    for name in list(ways)[1:]:
+        part.add(name, speeds[name], unit="images/s")
+    part.compare("epoch_over_plain_800x600", speeds["Fit"], speeds["plain PyTorch, 800 x 600"])
+    part.compare("epoch_over_dali_800x600", speeds["Fit"], speeds["DALI, 800 x 600"])
+    part.tell(out)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,144 @@
+"""What the parts of the benchmark share: ways that take turns, and figures with n and spread."""
+
+import json
+import os
+import platform
+import resource
+import statistics
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+
+Data = Annotated[str, typer.Option(metavar="FOLDER", help="Photographs with train/ and val/.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="As in `train`.")
+]
+Rounds = Annotated[int, typer.Option(metavar="N", help="How often every way takes its turn.")]
+
+ALTERNATIVES = ["ray", "torchvision", "lightning", "nvidia-dali-cuda130", "optuna"]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Measurements of one thing in one run of the benchmark."""
+
+    values: Sequence[float]
+    unit: str = ""
+    digits: int = 0
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.values)
+
+    @property
+    def n(self) -> int:
+        return len(self.values)
+
+    @property
+    def spread(self) -> tuple[float, float]:
+        return min(self.values), max(self.values)
+
+    def __str__(self) -> str:
+        return f"{self.median:,.{self.digits}f}{self.unit and ' '}{self.unit}"
+
+    @property
+    def between(self) -> str:
+        low, high = self.spread
+        return f"{low:,.{self.digits}f} - {high:,.{self.digits}f}"
+
+
+@dataclass
+class Part:
+    """What one part found: ratios and what they are made of."""
+
+    name: str
+    ratios: dict[str, Figure] = field(default_factory=dict)
+    figures: dict[str, Figure] = field(default_factory=dict)
+
+    def add(self, name: str, values: Sequence[float], *, unit: str, digits: int = 0) -> None:
+        self.figures[name] = Figure(list(values), unit, digits)
+
+    def compare(self, name: str, ours: Sequence[float], theirs: Sequence[float]) -> None:
+        """Adds the ratio ours / theirs, round by round."""
+        pairs = zip(ours, theirs, strict=True)
+        self.ratios[name] = Figure([our / their for our, their in pairs], digits=3)
+
+    def tell(self, out: Path | None) -> None:
+        """A table for whoever looks on; JSON into `out`, or as the last line."""
+        Console(stderr=True).print(table_of([self]))
+        text = json.dumps(asdict(self))
+        if out is None:
+            sys.stdout.write(text + "\n")
+        else:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_text(text)
+
+
+def part_from(tree: Mapping[str, Any]) -> Part:
+    """The part that `asdict` made `tree` of."""
+    kinds = {
+        kind: {name: Figure(**figure) for name, figure in tree[kind].items()}
+        for kind in ("ratios", "figures")
+    }
+    return Part(tree["name"], **kinds)
+
+
+def table_of(parts: Sequence[Part]) -> Table:
+    """Figures first, the ratios that they give below them."""
+    table = Table("", "what", "median", "smallest - largest", "n")
+    for part in parts:
+        for number, (name, figure) in enumerate((part.figures | part.ratios).items()):
+            style = "bold" if name in part.ratios else None
+            cells = [name, str(figure), figure.between, str(figure.n)]
+            table.add_row("" if number else part.name, *cells, style=style)
+        table.add_section()
+    return table
+
+
+def alternate(
+    ways: Mapping[str, Callable[[int], float]], *, rounds: int, warm_up: int = 1
+) -> dict[str, list[float]]:
+    """What each way measured, round by round; every way once a round, in turn.
+
+    The rounds of the warm-up come first and are not told. A way gets the number of its round.
+    """
+    measured: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(warm_up + rounds):
+        for name, way in ways.items():
+            value = way(number)
+            if number >= warm_up:
+                measured[name].append(value)
+    return measured
+
+
+def peak_memory_mb() -> float:
+    """Most memory that this process had resident."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if platform.system() == "Darwin" else 2**10)
+
+
+def machine() -> dict[str, Any]:
+    """Where and with what it was measured."""
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "gpus": gpus,
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in ["torch", *ALTERNATIVES]},
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

@@ -1,0 +1,32 @@
+"""The same photographs, enlarged to the size at which iNaturalist-12K has them."""
+
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+from inat_ray.data.sources import images_below
+
+SIZE = (800, 600)
+QUALITY = 90
+
+
+def enlarged(folder: Path, *, into: Path) -> Path:
+    """A copy of `folder` whose photographs are JPEGs of 800 x 600 pixels; made once."""
+    done = into / ".complete"
+    if not done.exists():
+        photographs = list(images_below(folder))
+        with ProcessPoolExecutor() as pool:
+            write = partial(_write, folder=folder, into=into)
+            list(pool.map(write, photographs, chunksize=64))
+        done.touch()
+    return into
+
+
+def _write(photograph: Path, *, folder: Path, into: Path) -> None:
+    target = (into / photograph.relative_to(folder)).with_suffix(".jpg")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with Image.open(photograph) as picture:
+        size = SIZE if picture.width >= picture.height else SIZE[::-1]
+        ImageOps.fit(picture.convert("RGB"), size).save(target, quality=QUALITY)

@@ -1,0 +1,112 @@
+"""How fast a pack is built, what it costs to open, and what a second process pays for it.
+
+    python -m tests.benchmarks.pack --data ~/photos
+
+The limit is Pillow on every core, a process each: photographs that are in memory already are
+decoded at the scale that the square needs and resized, and nothing is kept. The pack is built
+from the files, with all that belongs to it: digests, statistics, the write to the disk.
+"""
+
+import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from inat_ray.config.experiment import DataConfig
+from inat_ray.data.decode import decode_square
+from inat_ray.data.pack import open_pack
+from inat_ray.data.sources import images_below
+from tests.benchmarks.comparison import Data, Part, Rounds, alternate
+
+READ_ALL = """
+import sys, time
+begin = time.perf_counter()
+from inat_ray.config.experiment import DataConfig
+from inat_ray.data.pack import open_pack
+imported = time.perf_counter()
+pack = open_pack(DataConfig.model_validate_json(sys.argv[1]))
+opened = time.perf_counter()
+int(pack.images.max())
+# Pages of its own: those of the pack it shares with every other process.
+own = [line for line in open("/proc/self/smaps_rollup") if line.startswith("Private")]
+print(opened - imported, sum(int(line.split()[1]) for line in own) / 1024)
+"""
+
+
+def build(config: DataConfig) -> float:
+    """Seconds from photographs to a pack on the disk."""
+    shutil.rmtree(Path(config.cache), ignore_errors=True)
+    begin = time.perf_counter()
+    open_pack(config)
+    return time.perf_counter() - begin
+
+
+def decode_alone(pool: ProcessPoolExecutor, config: DataConfig) -> float:
+    """Seconds of decoding and resizing every photograph, a share to each core."""
+    cores = os.cpu_count() or 1
+    # Each process has read its photographs before the clock starts.
+    list(pool.map(partial(_decode_share, config, work=False), _shares(config, cores)))
+    begin = time.perf_counter()
+    list(pool.map(partial(_decode_share, config, work=True), _shares(config, cores)))
+    return time.perf_counter() - begin
+
+
+def _shares(config: DataConfig, cores: int) -> list[list[Path]]:
+    photographs = np.array(list(images_below(Path(config.source).expanduser())), dtype=object)
+    return [list(photographs[core::cores]) for core in range(cores)]
+
+
+def _decode_share(config: DataConfig, photographs: Sequence[Path], *, work: bool) -> None:
+    contents = [photograph.read_bytes() for photograph in photographs]
+    for content in contents if work else []:
+        decode_square(content, side=config.pack_side, fit=config.fit)
+
+
+def second_process(config: DataConfig) -> tuple[float, float]:
+    """(seconds to open the pack, MB of its own after reading all of it) of a new process."""
+    line = [sys.executable, "-c", READ_ALL, config.model_dump_json()]
+    told = subprocess.run(line, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
+    return float(told[0]), float(told[1])
+
+
+def main(
+    data: Data,
+    image_size: Annotated[int, typer.Option(help="In pixels.")] = 64,
+    rounds: Rounds = 3,
+    out: Path | None = None,
+) -> None:
+    cache = tempfile.mkdtemp(prefix="inat_ray-benchmark-")
+    config = DataConfig(source=data, image_size=image_size, cache=cache)
+    part = Part("pack")
+    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("forkserver")) as pool:
+        ways = {
+            "build": lambda _: build(config),
+            "limit": lambda _: decode_alone(pool, config),
+        }
+        seconds = alternate(ways, rounds=rounds)
+    pack = open_pack(config)
+    speeds = {name: [len(pack.names) / each for each in values] for name, values in seconds.items()}
+    part.add("build", speeds["build"], unit="images/s")
+    part.add("limit: decoding on all cores", speeds["limit"], unit="images/s")
+    others = [second_process(config) for _ in range(rounds)]
+    part.add("a second process opens it", [1000 * s for s, _ in others], unit="ms")
+    part.add("memory of its own", [mb for _, mb in others], unit="MB")
+    part.add("size", [pack.path.stat().st_size / 1e6], unit="MB")
+    part.compare("pack_over_decode", speeds["build"], speeds["limit"])
+    shutil.rmtree(cache)
+    part.tell(out)
+
+
+if __name__ == "__main__":
+    typer.run(main)

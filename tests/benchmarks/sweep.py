@@ -1,0 +1,154 @@
+"""Wall clock of a sweep: ours, its bound, and the same trials with other tools.
+
+    python -m tests.benchmarks.sweep --data ~/photos
+
+The bound is what the trials' own epochs take, added up over the trials and divided by those that
+run at once. The others are Ray Tune with function trainables and a DataLoader, a TorchTrainer
+nested in each of Tune's trials, and an Optuna study in one process. What a tool does before its
+first trial is told apart. Seconds a trial are those of the search over its trials, so that a
+nested TorchTrainer, which takes most of a minute for each, need not run as many of them.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from inat_ray.search.records import EpochEnded, SearchEnded, TrialStarted
+from inat_ray.search.run_log import read_records
+from tests.benchmarks.comparison import Data, Part, Rounds, Settings
+from tests.benchmarks.rival_sweeps import DROPOUTS, LEARNING_RATES
+
+SHORT = ["data.share=0.15", "recipe.epochs=1"]
+"""About 3 s a trial on one core, with 3,000 photographs."""
+
+LONG = ["data.share=1", "recipe.epochs=1"]
+"""About 20 s."""
+
+SEARCH = [
+    "search.method=random",
+    "search.early_stopping={kind: none}",
+    "search.parameters={"
+    f"recipe.lr: {{distribution: log_uniform_values, min: {LEARNING_RATES[0]},"
+    f" max: {LEARNING_RATES[1]}}}, model.dropout: {{min: {DROPOUTS[0]}, max: {DROPOUTS[1]}}}}}",
+]
+
+RIVALS = {
+    "stock": "sweep_over_stock_tune",
+    "nested": "sweep_over_nested_trainer",
+    "optuna": "sweep_over_optuna",
+}
+"""Tool -> the name of the ratio: how many times as long it takes for a trial."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Seconds of a sweep."""
+
+    trials: int
+    start: float
+    """Python, imports, Ray."""
+    search: float
+    """From the first trial that is begun to the end of the last."""
+    epochs: float = float("nan")
+    """Of all trials, added up."""
+
+    @property
+    def each(self) -> float:
+        return self.search / self.trials
+
+    @property
+    def bound(self) -> float:
+        """Of the search, where a trial has a core."""
+        return self.epochs / min(self.trials, os.cpu_count() or 1)
+
+
+def our_sweep(data: str, *, trials: int, settings: list[str]) -> Sweep:
+    """`python -m inat_ray.sweep`, by what its log says."""
+    with tempfile.TemporaryDirectory(prefix="inat_ray-benchmark-") as scratch:
+        run = Path(scratch) / "run"
+        begin = time.time()
+        _python(
+            ["inat_ray.sweep", "experiments/cnn_best.yaml", "--data", data, "--out", str(run)],
+            trials=trials,
+            settings=[*settings, *SEARCH],
+        )
+        records = list(read_records(run / "log" / "events.jsonl"))
+    first = next(r.time for r in records if isinstance(r, TrialStarted))
+    last = next(r.time for r in records if isinstance(r, SearchEnded))
+    epochs = [r.seconds for r in records if isinstance(r, EpochEnded) and r.time <= last]
+    return Sweep(trials, start=first - begin, search=last - first, epochs=sum(epochs))
+
+
+def their_sweep(tool: str, data: str, *, trials: int, settings: list[str]) -> Sweep:
+    """A command of `rival_sweeps`, by its own clock."""
+    line = ["tests.benchmarks.rival_sweeps", tool, "--data", data]
+    told = json.loads(_python(line, trials=trials, settings=settings).splitlines()[-1])
+    return Sweep(trials, **told)
+
+
+def _python(line: list[str], *, trials: int, settings: list[str]) -> str:
+    options = [part for each in settings for part in ("--set", each)]
+    done = subprocess.run(
+        [sys.executable, "-m", *line, "--trials", str(trials), *options],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(line)} ended with {done.returncode}: {done.stderr[-2000:]}")
+    return done.stdout
+
+
+def main(
+    data: Data,
+    rounds: Rounds = 3,
+    nested_rounds: Annotated[int, typer.Option(help="Of nested trainers.")] = 2,
+    trials: Annotated[int, typer.Option(help="Short ones of a sweep.")] = 24,
+    nested_trials: Annotated[int, typer.Option(help="Short ones with nested trainers.")] = 4,
+    long_trials: Annotated[int, typer.Option(help="Long ones of a sweep.")] = 8,
+    settings: Settings = None,
+    out: Path | None = None,
+) -> None:
+    given = ["data.image_size=64", *(settings or [])]
+    part = Part("sweep")
+    long = [
+        our_sweep(data, trials=long_trials, settings=[*given, *LONG]) for _ in range(rounds - 1)
+    ]
+    _add_bound(part, long, name="a long trial")
+    part.compare("sweep_over_bound", [s.search for s in long], [s.bound for s in long])
+    short = [*given, *SHORT]
+    told: dict[str, list[Sweep]] = defaultdict(list)
+    for number in range(rounds):
+        told["ours"].append(our_sweep(data, trials=trials, settings=short))
+        for tool in RIVALS:
+            count = nested_trials if tool == "nested" else trials
+            if tool != "nested" or number < nested_rounds:
+                told[tool].append(their_sweep(tool, data, trials=count, settings=short))
+    _add_bound(part, told["ours"], name="a short trial")
+    for tool, sweeps in told.items():
+        part.add(f"{tool}: a short trial", [s.each for s in sweeps], unit="s", digits=2)
+        part.add(f"{tool}: before the first", [s.start for s in sweeps], unit="s", digits=1)
+    for tool, name in RIVALS.items():
+        theirs = told[tool]
+        part.compare(name, [s.each for s in theirs], [s.each for s in told["ours"][: len(theirs)]])
+    part.tell(out)
+
+
+def _add_bound(part: Part, sweeps: list[Sweep], *, name: str) -> None:
+    """How long the epochs of a trial are, and what the search takes for them."""
+    part.add(f"{name}: its epochs", [s.epochs / s.trials for s in sweeps], unit="s", digits=1)
+    part.add(f"{name}: a sweep of {sweeps[0].trials}", [s.search for s in sweeps], unit="s")
+    part.add(f"{name}: the sweep's bound", [s.bound for s in sweeps], unit="s")
+
+
+if __name__ == "__main__":
+    typer.run(main)
