@@ -44,16 +44,14 @@ format: $(READY)
 tensorboard: $(READY)  ## make tensorboard RUN=runs/mine
 	$(BIN)/tensorboard --logdir $(RUN)/tensorboard --host 127.0.0.1
 
-benchmark: $(READY)  ## make benchmark DATA=folder
-	$(BIN)/python tests/benchmarks/epoch.py $(if $(DATA),--data $(DATA))
-	$(BIN)/python tests/benchmarks/freeze.py compare $(if $(DATA),--data $(DATA)) --set data.image_size=64
-	$(BIN)/python tests/benchmarks/workers.py $(if $(DATA),--data $(DATA))
+benchmark: $(READY)  ## make benchmark DATA=folder; half an hour; figures of the README
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[benchmark]'
+	$(BIN)/python -m tests.benchmarks --data $(or $(DATA),$(error photographs are needed: make benchmark DATA=folder))
 
-TABLE ?= experiments/tables/flowers_32px.parquet
 benchmark-search: $(READY)  ## searchers and schedulers, ours and others', on recorded curves
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[benchmark]'
-	$(BIN)/python tests/benchmarks/search.py $(TABLE) --out runs/search.json --plot runs/search.svg
-	$(BIN)/python tests/benchmarks/scale.py --out runs/scale.json
+	$(BIN)/python -m tests.benchmarks.search --seeds 100 --out runs/search.json --plot runs/search.svg
+	$(BIN)/python -m tests.benchmarks.scale --out runs/scale.json
 
 # Exact versions of everything, without the address that they came from.
 requirements: $(READY)

@@ -239,7 +239,8 @@ class AugmentConfig(Settings):
 class RecipeConfig(Settings):
     """How a model is trained."""
 
-    optimizer: Literal["adam", "adamw", "sgd"] = "adamw"
+    optimizer: Literal["adam", "adamw", "sgd", "muon"] = "adamw"
+    """muon: orthogonal steps for all weights but the output layer's, AdamW's for the rest."""
     lr: float = Field(3e-3, gt=0, le=10)
     """Peak learning rate, of the output layer, for the whole batch over all workers."""
     backbone_lr_factor: float = Field(1.0, gt=0, le=10)
@@ -249,7 +250,7 @@ class RecipeConfig(Settings):
     weight_decay: float = Field(0.05, ge=0, le=10)
     """Applied to weights of convolutions and dense layers, never to biases or norms."""
     momentum: float = Field(0.9, ge=0, lt=1)
-    """Nesterov momentum; SGD only."""
+    """Nesterov momentum; SGD and Muon."""
     schedule: Literal["constant", "cosine", "one_cycle", "warmup_stable_decay"] = "one_cycle"
     warmup_fraction: float = Field(0.2, ge=0, lt=1)
     """Share of all steps in which the rate rises (cosine, one_cycle, warmup_stable_decay)."""

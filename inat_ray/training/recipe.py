@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from inat_ray.config.experiment import RecipeConfig
 from inat_ray.data.batches import Batch
 from inat_ray.models.layers import Layer
+from inat_ray.training.muon import Muon
 
 FLOOR = 1e-3
 """One-cycle and warm-up start at this share of the peak; one-cycle ends there too."""
@@ -66,19 +67,23 @@ def build_optimizer(recipe: RecipeConfig, layers: Sequence[Layer | None]) -> tor
             return torch.optim.SGD(
                 groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=nesterov, fused=True
             )
+        case "muon":
+            return Muon(groups, lr=recipe.lr, momentum=recipe.momentum)
 
 
 def parameter_groups(recipe: RecipeConfig, layers: Sequence[Layer | None]) -> list[dict[str, Any]]:
-    """The trained parameters by learning rate and weight decay."""
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    """The trained parameters by learning rate, weight decay and, of Muon, the kind of step."""
+    groups: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
     for place, layer in enumerate(layers):
-        share = lr_share(recipe, place, len(layers))
+        share, is_hidden = lr_share(recipe, place, len(layers)), place < len(layers) - 1
         for parameter in layer.parameters if layer is not None else []:
-            decay = recipe.weight_decay if parameter.ndim > 1 else 0.0
-            groups.setdefault((share, decay), []).append(parameter)
+            is_matrix = parameter.ndim > 1
+            decay = recipe.weight_decay if is_matrix else 0.0
+            orthogonal = recipe.optimizer == "muon" and is_hidden and is_matrix
+            groups.setdefault((share, decay, orthogonal), []).append(parameter)
     return [
-        {"params": parameters, "lr_share": share, "weight_decay": decay}
-        for (share, decay), parameters in groups.items()
+        {"params": parameters, "lr_share": share, "weight_decay": decay, "orthogonal": orthogonal}
+        for (share, decay, orthogonal), parameters in groups.items()
     ]
 
 

@@ -1,21 +1,26 @@
 """What the parts of the benchmark share: ways that take turns, and figures with n and spread."""
 
 import json
-import os
+import multiprocessing
 import platform
 import resource
 import statistics
+import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import torch
 import typer
 from rich.console import Console
 from rich.table import Table
+
+from inat_ray.training.machine import machine
 
 Data = Annotated[str, typer.Option(metavar="FOLDER", help="Photographs with train/ and val/.")]
 Settings = Annotated[
@@ -23,7 +28,9 @@ Settings = Annotated[
 ]
 Rounds = Annotated[int, typer.Option(metavar="N", help="How often every way takes its turn.")]
 
-ALTERNATIVES = ["ray", "torchvision", "lightning", "nvidia-dali-cuda130", "optuna"]
+PACKAGES = ["torch", "torchvision", "ray", "lightning", "nvidia-dali-cuda130", "optuna"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -119,26 +126,29 @@ def alternate(
     return measured
 
 
-def peak_memory_mb() -> float:
-    """Most memory that this process had resident."""
+def in_own_process(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """What a new process returns, so that memory is of this call alone."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *args, **kwargs).result()
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Most memory that this process had: of the GPU, or resident."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if platform.system() == "Darwin" else 2**10)
 
 
-def machine() -> dict[str, Any]:
-    """Where and with what it was measured."""
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+def conditions() -> dict[str, Any]:
+    """When, where and with what it is measured."""
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+    )
     return {
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "gpus": gpus,
+        "date": datetime.now(UTC).date().isoformat(),
+        "commit": commit.stdout.strip(),
+        **machine(),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in ["torch", *ALTERNATIVES]},
+        "versions": {name: version(name) for name in PACKAGES},
     }
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()

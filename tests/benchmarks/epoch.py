@@ -40,13 +40,15 @@ from tests.benchmarks.comparison import (
     Rounds,
     Settings,
     alternate,
-    peak_memory_mb,
+    in_own_process,
 )
 from tests.benchmarks.enlarged import enlarged
+from tests.benchmarks.memory import MemoryPeak
 
 Epoch = Callable[[int], float]
 """Trains one epoch, given its number; returns images/s."""
 
+STUDY = Path("experiments/cnn_best.yaml")
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
 
@@ -172,24 +174,26 @@ def image_folder(experiment: Experiment, folder: Path) -> "DataLoader[tuple[Tens
 
 
 class DaliLoader:
-    """Crop while decoding, resize, flip, normalise: on the CPU, a thread a core."""
+    """Crop while decoding, resize, flip, normalise: on the CPU, a thread a core, or on a GPU."""
 
     def __init__(self, experiment: Experiment, folder: Path) -> None:
         from nvidia.dali import fn, pipeline_def
 
-        size = experiment.data.image_size
+        size, on_gpu = experiment.data.image_size, torch.cuda.is_available()
 
         @pipeline_def(  # type: ignore[untyped-decorator]
             batch_size=experiment.recipe.batch_size,
             num_threads=os.cpu_count() or 1,
-            device_id=None,
+            device_id=0 if on_gpu else None,
             seed=0,
         )
         def views() -> object:
             files, labels = fn.readers.file(
                 file_root=str(folder / "train"), random_shuffle=True, name="files"
             )
-            images = fn.decoders.image_random_crop(files, random_area=[0.6, 1.0])
+            images = fn.decoders.image_random_crop(
+                files, device="mixed" if on_gpu else "cpu", random_area=[0.6, 1.0]
+            )
             images = fn.resize(images, resize_x=size, resize_y=size)
             images = fn.crop_mirror_normalize(
                 images,
@@ -207,8 +211,8 @@ class DaliLoader:
         for _ in range(self.steps):
             images, labels = self.pipeline.run()
             yield (
-                torch.from_numpy(images.as_array()),
-                torch.from_numpy(labels.as_array()).flatten().long(),
+                torch.from_dlpack(images.as_tensor()),
+                torch.from_dlpack(labels.as_tensor()).flatten().long(),
             )
 
 
@@ -228,46 +232,55 @@ def first_batch(experiment: Experiment, folder: Path) -> dict[str, list[float]]:
     return alternate({"Fit": ours, "plain": plain}, rounds=3)
 
 
+def peak_of(way: str, experiment: Experiment, folder: Path) -> float:
+    """MB of an epoch, in a process of its own and the processes that it starts."""
+    if way == "Fit":
+        epoch = fit_epoch(experiment, open_dataset(experiment.data))
+    else:
+        epoch = OTHERS[way](experiment, folder)
+    with MemoryPeak() as peak:
+        epoch(0)
+    return peak.mb
+
+
+OTHERS = {"plain PyTorch": plain_epoch, "Lightning": lightning_epoch, "DALI": dali_epoch}
+
+
 def main(
     data: Data,
     rounds: Rounds = 5,
     large_rounds: Annotated[int, typer.Option(help="Of the enlarged photographs.")] = 3,
+    study: Annotated[Path, typer.Option(help="The model and its recipe.")] = STUDY,
     settings: Settings = None,
     out: Path | None = None,
 ) -> None:
     experiment = load_experiment(
-        Path("experiments/cnn_best.yaml"),
+        study,
         settings=["data.image_size=64", *(settings or [])],
         options={"data.source": ("--data", data)},
     )
     folder = Path(data).expanduser()
     part = Part("epoch")
     dataset = open_dataset(experiment.data)
-    fit, bound = fit_epoch(experiment, dataset), bound_epoch(experiment, dataset)
-    memory = peak_memory_mb()
-    ways = {
-        "Fit": fit,
-        "bound: batches in memory": bound,
-        "plain PyTorch": plain_epoch(experiment, folder),
-        "Lightning": lightning_epoch(experiment, folder),
-        "DALI": dali_epoch(experiment, folder),
-    }
+    fit = fit_epoch(experiment, dataset)
+    ways = {"Fit": fit, "bound": bound_epoch(experiment, dataset)}
+    ways |= {name: make(experiment, folder) for name, make in OTHERS.items()}
     speeds = alternate(ways, rounds=rounds)
     for name, values in speeds.items():
         part.add(name, values, unit="images/s")
-    part.compare("epoch_over_bound", speeds["Fit"], speeds["bound: batches in memory"])
+    part.compare("epoch_over_bound", speeds["Fit"], speeds["bound"])
     part.compare("epoch_over_plain", speeds["Fit"], speeds["plain PyTorch"])
     part.compare("epoch_over_lightning", speeds["Fit"], speeds["Lightning"])
     part.compare("epoch_over_dali", speeds["Fit"], speeds["DALI"])
-    part.add("peak memory with Fit and bound", [memory], unit="MB")
     for name, values in first_batch(experiment, folder).items():
         part.add(f"{name}: first batch", values, unit="s", digits=2)
+    for name in ["Fit", *OTHERS]:
+        peak = in_own_process(peak_of, name, experiment, folder)
+        part.add(f"{name}: peak memory", [peak], unit="MB")
     large = enlarged(folder, into=Path(tempfile.gettempdir()) / "inat_ray-800x600" / folder.name)
-    ways = {
-        "Fit": fit,
-        "plain PyTorch, 800 x 600": plain_epoch(experiment, large),
-        "DALI, 800 x 600": dali_epoch(experiment, large),
-    }
+    ways = {"Fit": fit}
+    for name in ("plain PyTorch", "DALI"):
+        ways[f"{name}, 800 x 600"] = OTHERS[name](experiment, large)
     speeds = alternate(ways, rounds=large_rounds)
     for name in list(ways)[1:]:
         part.add(name, speeds[name], unit="images/s")

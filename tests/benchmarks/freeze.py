@@ -1,137 +1,96 @@
-"""Time and memory of a training step by how much of a ResNet is frozen, and of cached features.
+"""Time and memory of a training step by how much of a ResNet50 is frozen, and of cached features.
 
-    python tests/benchmarks/freeze.py --data ~/photos
+    python -m tests.benchmarks.freeze --data ~/photos
 
 Each strategy in a process of its own, so that its peak memory is its own; the processes take
-turns, a strategy each, `rounds` times. Prints a table, and JSON as the last line.
+turns, a strategy each.
 """
 
-import json
-import resource
 import statistics
-import subprocess
-import sys
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from inat_ray.config.load import load_experiment
+from inat_ray.data.batches import Batch
 from inat_ray.data.dataset import open_dataset
 from inat_ray.training.fit import Fit
 from inat_ray.training.metrics import Sums
+from tests.benchmarks.comparison import (
+    Data,
+    Part,
+    Rounds,
+    Settings,
+    in_own_process,
+    peak_memory_mb,
+)
 
+CACHED = "head_only, on cached features"
 STRATEGIES = {
-    "none": "{strategy: none}",
-    "fraction 0.3": "{strategy: fraction, fraction: 0.3}",
-    "fraction 0.5": "{strategy: fraction, fraction: 0.5}",
-    "fraction 0.8": "{strategy: fraction, fraction: 0.8}",
+    "nothing frozen": "{strategy: none}",
+    "30 % frozen": "{strategy: fraction, fraction: 0.3}",
+    "50 % frozen": "{strategy: fraction, fraction: 0.5}",
+    "80 % frozen": "{strategy: fraction, fraction: 0.8}",
     "freeze_fc": "{strategy: freeze_fc}",
     "head_only": "{strategy: head_only}",
-    "head_only, features cached": "{strategy: head_only}",
+    CACHED: "{strategy: head_only}",
 }
 WARM_UP = 2
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-Settings = Annotated[list[str] | None, typer.Option("--set")]
+
+@dataclass(frozen=True)
+class Measured:
+    """One strategy in one process."""
+
+    step: float
+    """Seconds, the median of the steps."""
+    memory: float
+    """MB, the process's peak."""
+    epoch: float
+    """Seconds of all steps of an epoch, and of its validation."""
 
 
-@app.command()
-def measure(data: str, name: str, steps: int, settings: Settings = None) -> None:
-    """One strategy in this process: JSON of the seconds of each step, and of memory in MB."""
+def measure(data: str, name: str, *, steps: int, settings: list[str]) -> Measured:
     experiment = load_experiment(
         None,
         settings=[
             "model={kind: resnet, backbone: resnet50, weights: none}",
+            "data.image_size=64",
             f"model.freeze={STRATEGIES[name]}",
-            f"model.cache_features={'true' if 'cached' in name else 'false'}",
+            f"model.cache_features={'true' if name == CACHED else 'false'}",
             "recipe.batch_size=32",
-            *(settings or []),
+            *settings,
         ],
         options={"data.source": ("--data", data)},
     )
     fit = Fit(experiment, open_dataset(experiment.data))
     fit.prepare(0)
     sums = Sums(len(fit.data.classes), fit.device)
-    before = _peak_mb(fit.device)
     seconds = []
     for batch in islice(_forever(fit), WARM_UP + steps):
         begin = time.perf_counter()
         fit.step(batch, sums)
         _wait(fit.device)
         seconds.append(time.perf_counter() - begin)
+    step = statistics.median(seconds[WARM_UP:])
+    memory = peak_memory_mb(fit.device)
     begin = time.perf_counter()
     fit.validate()
-    told = {
-        "seconds": seconds[WARM_UP:],
-        "peak_mb": _peak_mb(fit.device),
-        "peak_mb_of_steps": _peak_mb(fit.device) - before,
-        "steps_of_epoch": fit.inputs.batches.steps,
-        "validation_seconds": time.perf_counter() - begin,
-    }
-    sys.stdout.write(json.dumps(told) + "\n")
+    validation = time.perf_counter() - begin
+    return Measured(step, memory, step * fit.inputs.batches.steps + validation)
 
 
-@app.command()
-def compare(
-    data: Annotated[str, typer.Option(help="A folder of labelled photographs.")],
-    rounds: int = 3,
-    steps: int = 10,
-    settings: Settings = None,
-) -> None:
-    """All strategies, in turn."""
-    told: dict[str, list[dict[str, object]]] = {name: [] for name in STRATEGIES}
-    for _ in range(rounds):
-        for name in STRATEGIES:
-            told[name].append(_in_own_process(data, name, steps, settings or []))
-    table = Table(
-        "strategy", "ms a step (median)", "min", "max", "time / none", "peak MB", "epoch, s"
-    )
-    medians = {name: _median_seconds(rows) for name, rows in told.items()}
-    for name, rows in told.items():
-        values = [1000 * s for row in rows for s in row["seconds"]]
-        epoch = medians[name] * rows[0]["steps_of_epoch"] + statistics.median(
-            row["validation_seconds"] for row in rows
-        )
-        table.add_row(
-            name,
-            f"{1000 * medians[name]:,.1f}",
-            f"{min(values):,.1f}",
-            f"{max(values):,.1f}",
-            f"{medians[name] / medians['none']:.3f}",
-            f"{statistics.median(row['peak_mb'] for row in rows):,.0f}",
-            f"{epoch:,.2f}",
-        )
-    Console(stderr=True).print(table)
-    sys.stdout.write(json.dumps(told) + "\n")
-
-
-def _in_own_process(data: str, name: str, steps: int, settings: list[str]) -> dict[str, object]:
-    options = [part for line in settings for part in ("--set", line)]
-    line = [sys.executable, __file__, "measure", data, name, str(steps), *options]
-    done = subprocess.run(line, check=True, stdout=subprocess.PIPE, text=True)
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def _median_seconds(rows: list[dict[str, object]]) -> float:
-    return statistics.median(s for row in rows for s in row["seconds"])
-
-
-def _forever(fit: Fit):
+def _forever(fit: Fit) -> Iterator[Batch]:
     epoch = 0
     while True:
         yield from fit.inputs.batches.epoch(epoch)
         epoch += 1
-
-
-def _peak_mb(device: torch.device) -> float:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _wait(device: torch.device) -> None:
@@ -139,5 +98,28 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+def main(
+    data: Data,
+    rounds: Rounds = 3,
+    steps: Annotated[int, typer.Option(help="Measured in each turn.")] = 8,
+    settings: Settings = None,
+    out: Path | None = None,
+) -> None:
+    told: dict[str, list[Measured]] = {name: [] for name in STRATEGIES}
+    for _ in range(rounds):
+        for name, turns in told.items():
+            turn = in_own_process(measure, data, name, steps=steps, settings=settings or [])
+            turns.append(turn)
+    part = Part("freeze")
+    for name, turns in told.items():
+        part.add(f"{name}: a step", [1000 * turn.step for turn in turns], unit="ms", digits=1)
+        part.add(f"{name}: peak memory", [turn.memory for turn in turns], unit="MB")
+        part.add(f"{name}: an epoch", [turn.epoch for turn in turns], unit="s", digits=2)
+    steps_of = {name: [turn.step for turn in turns] for name, turns in told.items()}
+    part.compare("frozen80_step_ratio", steps_of["80 % frozen"], steps_of["nothing frozen"])
+    part.compare("cached_head_speedup", steps_of["head_only"], steps_of[CACHED])
+    part.tell(out)
+
+
 if __name__ == "__main__":
-    app()
+    typer.run(main)

@@ -32,6 +32,7 @@ DROPOUTS = (0.0, 0.5)
 METRIC = "val_accuracy"
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+Trials = Annotated[int, typer.Option(metavar="N", help="Of the sweep.")]
 Report = Callable[[dict[str, float]], None]
 
 
@@ -85,7 +86,7 @@ def _loaders(experiment: Experiment, folder: Path) -> tuple[DataLoader[Any], Dat
 
 
 @app.command()
-def stock(data: Data, trials: int, settings: Settings = None) -> None:
+def stock(data: Data, trials: Trials, settings: Settings = None) -> None:
     """Ray Tune's function trainables."""
     begin = time.perf_counter()
     from ray import tune
@@ -108,7 +109,7 @@ def stock(data: Data, trials: int, settings: Settings = None) -> None:
 
 
 @app.command()
-def nested(data: Data, trials: int, settings: Settings = None) -> None:
+def nested(data: Data, trials: Trials, settings: Settings = None) -> None:
     """A TorchTrainer of one worker inside each of Ray Tune's functions."""
     begin = time.perf_counter()
     import ray.train
@@ -150,7 +151,7 @@ def nested(data: Data, trials: int, settings: Settings = None) -> None:
 
 
 @app.command()
-def optuna(data: Data, trials: int, settings: Settings = None) -> None:
+def optuna(data: Data, trials: Trials, settings: Settings = None) -> None:
     """An Optuna study in one process, which has all cores."""
     begin = time.perf_counter()
     import optuna as package

@@ -1,6 +1,6 @@
 """What the decisions of a large search cost: 10,000 simulated trials on 1,000 workers.
 
-    python tests/benchmarks/scale.py --out runs/scale.json
+    python -m tests.benchmarks.scale --out runs/scale.json
 
 The space is that of experiments/cnn_bayes.yaml; curves are drawn by a formula, so no training is
 part of any figure. Three questions, each with figures: seconds and memory of a whole search; a

@@ -1,6 +1,6 @@
 """Searchers and schedulers against each other on recorded curves, in virtual time.
 
-    python tests/benchmarks/search.py TABLE --seeds 100 --out runs/search.json --plot search.svg
+    python -m tests.benchmarks.search --seeds 100 --out runs/search.json --plot search.svg
 
 What is counted: epochs of all trials until a configuration whose final validation accuracy is
 within a point of the table's best has been trained to its last epoch. 8 workers; every strategy
@@ -9,7 +9,6 @@ of training everything count. Needs the extra `benchmark`.
 """
 
 import heapq
-import json
 import statistics
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -22,16 +21,19 @@ import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from rivals import FACTOR, METRIC, Optuna, StockRay, Strategy
 
 from inat_ray.config.distributions import canonical
 from inat_ray.config.experiment import Experiment
 from inat_ray.search.curves import CurveTable, read_curves
 from inat_ray.search.history import History
 from inat_ray.search.simulate import Cluster, Simulation
+from tests.benchmarks.comparison import Part
+from tests.benchmarks.rivals import FACTOR, METRIC, Optuna, StockRay, Strategy
 
+TABLE = Path("experiments/tables/flowers_32px.parquet")
 WORKERS = 8
 WITHIN = 0.01
+STOCK_RAY = "Ray: HyperOptSearch + AsyncHyperBand"
 
 Found = dict[str, list[int]]
 """Strategy -> epochs, by seed."""
@@ -112,7 +114,7 @@ STRATEGIES: dict[str, Callable[[str, int], int]] = {
     "TPE": partial(epochs_of_ours, method="bayes", kind="none"),
     "TPE + ASHA stopping": partial(epochs_of_ours, method="bayes", kind="asha"),
     "TPE + ASHA promotion": partial(epochs_of_ours, method="bayes", kind="asha_promotion"),
-    "Ray: HyperOptSearch + AsyncHyperBand": partial(epochs_of_strategy, make=StockRay),
+    STOCK_RAY: partial(epochs_of_strategy, make=StockRay),
     "Optuna: TPE + successive halving": partial(
         epochs_of_strategy, make=partial(Optuna, sampler="tpe")
     ),
@@ -121,8 +123,8 @@ STRATEGIES: dict[str, Callable[[str, int], int]] = {
 
 
 def main(
-    table: Path,
-    seeds: int = 100,
+    table: Annotated[Path, typer.Option(help="Recorded curves.")] = TABLE,
+    seeds: int = 20,
     processes: int = 2,
     only: Annotated[str, typer.Option(help="Strategies whose name has this in it.")] = "",
     out: Path | None = None,
@@ -137,10 +139,14 @@ def main(
                 console.print(f"{name}: median {statistics.median(found[name]):,.0f}")
     good, everything = len(good_points(record)), sum(c.epochs for c in record.configurations)
     console.print(comparison(found, good=good, everything=everything))
-    if out:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        result = {"workers": WORKERS, "good": good, "everything": everything, "epochs": found}
-        out.write_text(json.dumps(result) + "\n")
+    part = Part("search")
+    for name, epochs in found.items():
+        part.add(name, epochs, unit="epochs")
+    if not only:
+        best = found["TPE + ASHA promotion"]
+        part.compare("search_over_random", best, found["random"])
+        part.compare("search_over_stock_ray", best, found[STOCK_RAY])
+    part.tell(out)
     if plot:
         draw(found, everything=everything, path=plot)
 

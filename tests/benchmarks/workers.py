@@ -1,31 +1,32 @@
 """Images/s of data-parallel training on this machine's cores, one thread a worker.
 
-    python tests/benchmarks/workers.py --data ~/photos
+    python -m tests.benchmarks.workers --data ~/photos
 
-A group of one worker and a group of `--workers` train the same epochs in turn, in one run; the
-other group waits meanwhile. Start-up is told apart: until a group's first epoch begins. Prints a
-table, and JSON as the last line.
+A group of one worker, a group of two, and two processes that torchrun starts without Ray train
+the same epochs in turn; a group waits while the others train. Start-up is told apart: until a
+group's first epoch begins.
 """
 
 import json
-import statistics
+import os
+import subprocess
 import sys
 import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
 
 import ray
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from inat_ray.config.load import load_experiment
 from inat_ray.data.dataset import open_dataset
 from inat_ray.storage.place import Place
 from inat_ray.training.distributed import WorkerGroup, WorkerResources, worker_group
 from inat_ray.training.run import Job, TrainedEpoch
+from tests.benchmarks.comparison import Data, Part, Rounds, Settings, alternate
+
+WORKERS = 2
 
 
 class Runner:
@@ -34,9 +35,11 @@ class Runner:
     def __init__(self, group: WorkerGroup, job: Job) -> None:
         self.group, self.job = group, job
         self.newest: TrainedEpoch | None = None
+        self.around: list[float] = []
+        """Seconds of each epoch's call besides its training and validation."""
 
-    def epoch(self) -> tuple[float, float]:
-        """(images/s of the epoch's training part, seconds around the epoch)."""
+    def epoch(self, _: int) -> float:
+        """Images/s of the epoch's training part."""
         begin = time.perf_counter()
         self.newest = self.group.epoch(
             self.job,
@@ -44,58 +47,53 @@ class Runner:
             resume_from=self.newest.checkpoint if self.newest else None,
         )
         metrics = self.newest.metrics
-        return metrics.images_per_second, time.perf_counter() - begin - metrics.seconds
+        self.around.append(time.perf_counter() - begin - metrics.seconds)
+        return metrics.images_per_second
+
+
+def torchrun_epoch(data: str, settings: list[str]) -> float:
+    """Images/s of PyTorch's DistributedDataParallel under torchrun."""
+    options = [part for each in settings for part in ("--set", each)]
+    script = [str(Path(__file__).with_name("plain_ddp.py")), "--data", data, *options]
+    line = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={WORKERS}", *script]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(line, check=True, env=environment, stdout=subprocess.PIPE, text=True)
+    return float(json.loads(done.stdout.splitlines()[-1]))
 
 
 def main(
-    data: Annotated[str, typer.Option(help="A folder of labelled photographs.")],
-    workers: int = 2,
-    rounds: int = 4,
-    settings: Annotated[list[str] | None, typer.Option("--set")] = None,
+    data: Data, rounds: Rounds = 4, settings: Settings = None, out: Path | None = None
 ) -> None:
+    given = ["data.image_size=64", "recipe.batch_size=128", *(settings or [])]
     experiment = load_experiment(
         Path("experiments/cnn_best.yaml"),
-        settings=["data.image_size=64", "recipe.batch_size=128", *(settings or [])],
+        settings=given,
         options={"data.source": ("--data", data)},
     )
     dataset = open_dataset(experiment.data)
-    ray.init(num_cpus=workers + 1, include_dashboard=False, log_to_driver=False)
+    ray.init(num_cpus=WORKERS + 1, include_dashboard=False, log_to_driver=False)
     place = Place.at(tempfile.mkdtemp(prefix="inat_ray-benchmark-"))
-    speeds: dict[int, list[float]] = {1: [], workers: []}
-    around: dict[int, list[float]] = {1: [], workers: []}
+    runners: dict[str, Runner] = {}
     with ExitStack() as stack:
-        runners = {}
-        for count in speeds:
-            group = worker_group(
-                WorkerResources(workers=count, cpus=1, gpus=0), storage=place, max_failures=0
-            )
+        for name, count in {"one worker": 1, "two workers": WORKERS}.items():
+            resources = WorkerResources(workers=count, cpus=1, gpus=0)
+            group = worker_group(resources, storage=place, max_failures=0)
             job = Job(experiment, dataset, checkpoints=place / str(count))
-            runners[count] = Runner(stack.enter_context(group), job)
-        for _ in range(rounds + 1):
-            for count, runner in runners.items():
-                speed, rest = runner.epoch()
-                speeds[count].append(speed)
-                around[count].append(rest)
-    _tell(speeds, around, workers=workers)
-
-
-def _tell(speeds: dict[int, list[float]], around: dict[int, list[float]], *, workers: int) -> None:
-    """The first epoch of each group is its warm-up, and what is around it its start."""
-    table = Table("workers", "images/s (median)", "min", "max", "start-up, s", "around an epoch, s")
-    for count, values in speeds.items():
-        steady = values[1:]
-        table.add_row(
-            str(count),
-            *(f"{n:,.0f}" for n in (statistics.median(steady), min(steady), max(steady))),
-            f"{around[count][0]:.1f}",
-            f"{statistics.median(around[count][1:]):.3f}",
-        )
-    pairs = zip(speeds[workers][1:], speeds[1][1:], strict=True)
-    ratios = [several / one for several, one in pairs]
-    Console(stderr=True).print(table)
-    Console(stderr=True).print(f"ratio {statistics.median(ratios):.3f} (n = {len(ratios)})")
-    told = {"images_per_second": speeds, "around_epochs": around, "ratios": ratios}
-    sys.stdout.write(json.dumps(told) + "\n")
+            runners[name] = Runner(stack.enter_context(group), job)
+        ways = {name: runner.epoch for name, runner in runners.items()}
+        ways["two processes of torchrun"] = lambda _: torchrun_epoch(data, given)
+        speeds = alternate(ways, rounds=rounds)
+    part = Part("workers")
+    for name, values in speeds.items():
+        part.add(name, values, unit="images/s")
+    for name, runner in runners.items():
+        first, *steady = runner.around
+        part.add(f"{name}: start", [first], unit="s", digits=1)
+        part.add(f"{name}: around an epoch", [1000 * s for s in steady], unit="ms")
+    part.compare("two_workers_ratio", speeds["two workers"], speeds["one worker"])
+    theirs = speeds["two processes of torchrun"]
+    part.compare("two_workers_over_torchrun", speeds["two workers"], theirs)
+    part.tell(out)
 
 
 if __name__ == "__main__":

@@ -71,6 +71,17 @@ def test_weight_decay_spares_biases_and_norms(optimizer):
     assert together == len(list(model.parameters()))
 
 
+def test_muon_makes_the_steps_of_hidden_weights_orthogonal_and_of_nothing_else():
+    model = build_cnn(CnnConfig(), classes=3, image_size=32)
+    layers = layers_of(model)
+    built = build_optimizer(RecipeConfig(optimizer="muon", momentum=0.95), layers)
+    orthogonal = {
+        id(p) for group in built.param_groups if group["orthogonal"] for p in group["params"]
+    }
+    assert orthogonal == {id(p) for layer in layers[:-1] for p in layer.parameters if p.ndim > 1}
+    assert built.momentum == 0.95
+
+
 def test_sgd_has_nesterov_momentum():
     model = build_cnn(CnnConfig(), classes=3, image_size=32)
     recipe = RecipeConfig(optimizer="sgd", momentum=0.8)
