@@ -96,7 +96,7 @@ def test_a_restored_optimiser_goes_on_bit_for_bit():
         optimizer.step()
     twin = copy.deepcopy(model)
     restored = optimizer_of(twin)
-    restored.load_state_dict(optimizer.state_dict())
+    restored.load_state_dict(copy.deepcopy(optimizer.state_dict()))
     for each, own in ((model, optimizer), (twin, restored)):
         own.zero_grad()
         lose(each)
