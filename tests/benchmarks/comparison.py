@@ -7,6 +7,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -118,9 +119,12 @@ def alternate(
     The rounds of the warm-up come first and are not told. A way gets the number of its round.
     """
     measured: dict[str, list[float]] = {name: [] for name in ways}
+    console = Console(stderr=True)
     for number in range(warm_up + rounds):
         for name, way in ways.items():
+            begin = time.perf_counter()
             value = way(number)
+            console.out(f"{name}: {value:,.3g}, {time.perf_counter() - begin:.1f} s")
             if number >= warm_up:
                 measured[name].append(value)
     return measured
