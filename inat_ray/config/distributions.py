@@ -54,6 +54,10 @@ class Categorical:
     def contains(self, value: JSON) -> bool:
         return canonical(value) in self._places
 
+    def with_value(self, value: JSON) -> "Categorical":
+        """With one more value, before the others and never drawn."""
+        return Categorical((value, *self.values), (0.0, *self.probabilities))
+
     def code(self, value: JSON) -> float:
         """The value's place: what a searcher's model is told."""
         return float(self.index(value))

@@ -101,6 +101,9 @@ class CnnConfig(Settings):
     dense: int = Field(256, ge=1, le=65_536)
     """Neurons of the dense layer before the output layer."""
     batch_norm: bool = True
+    initialization: Literal["he", "pytorch"] = "he"
+    """he: variances for rectifiers (He et al., 2015), and an output layer that starts small.
+    pytorch: what PyTorch gives its layers."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout after the dense layer, and after each block unless conv_dropout is given."""
     conv_dropout: float | None = Field(None, ge=0, lt=1)

@@ -73,11 +73,13 @@ def _seconds(value: Any) -> Any:
 class SearchConfig(Settings):
     """A sweep over parts of the experiment; the first budget that is spent ends it."""
 
-    method: Literal["random", "bayes", "grid"] = "random"
-    """grid: every point of a finite space once, the parameter listed last varying fastest."""
+    method: Literal["random", "bayes", "grid", "ablation"] = "random"
+    """grid: every point of a finite space once, the parameter listed last varying fastest.
+    ablation: the experiment as it is, and every value of every parameter with all else as it is;
+    each with every `seed`, where that is a parameter."""
     metric: Metric = Metric()
     trials: int | None = Field(None, ge=1, le=MAX_TRIALS)
-    """Budget. None: 10 for random and bayes, every point for grid."""
+    """Budget. None: 10 for random and bayes, every point for grid and ablation."""
     epochs: int | None = Field(None, ge=1)
     """Budget: epochs of all trials together."""
     time: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_seconds)] = None
@@ -91,3 +93,8 @@ class SearchConfig(Settings):
     """Points to try first: dotted name -> value; what is not named is as in the experiment."""
     early_stopping: EarlyStopping = EarlyStopping()
     confirm: Confirm | None = None
+
+    @property
+    def is_exhaustive(self) -> bool:
+        """Whether every point is tried, in an order that is known beforehand."""
+        return self.method in ("grid", "ablation")

@@ -20,7 +20,10 @@ from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import explain, explain_details, key_of
 from inat_ray.config.search import MAX_TRIALS
 
-SEARCHABLE = ("seed", "model", "recipe")
+SEED = "seed"
+"""The parameter in which the trials of one configuration differ."""
+
+SEARCHABLE = (SEED, "model", "recipe")
 """What a sweep may vary: all else (data, split) is the same for every trial."""
 
 Conditions = Mapping[str, Mapping[str, tuple[JSON, ...]]]
@@ -35,6 +38,8 @@ class SearchSpace:
     conditions: Conditions = field(default_factory=dict)
     first: tuple[dict[str, JSON], ...] = ()
     """Points to be tried first."""
+    base: Mapping[str, JSON] | None = None
+    """Of an ablation: the experiment's own values."""
 
     def from_units(self, units: Mapping[str, float]) -> dict[str, JSON]:
         """The point at these quantiles; without the parameters whose condition it fails."""
@@ -65,7 +70,12 @@ class SearchSpace:
 
     @cached_property
     def grid(self) -> list[dict[str, JSON]] | None:
-        """Every point, the parameter listed last varying fastest; None if more than MAX_TRIALS."""
+        """Every point, the parameter listed last varying fastest; None if more than MAX_TRIALS.
+
+        Of an ablation, the points that differ from the experiment in one value at most.
+        """
+        if self.base is not None:
+            return self._changes(self.base)
         points: list[dict[str, JSON]] = [{}]
         for name, parameter in self.parameters.items():
             if parameter.size is None:
@@ -79,6 +89,19 @@ class SearchSpace:
                 for wider in (_widened(point, name, parameter) if exists else [point])
             ]
         return points
+
+    def _changes(self, base: Mapping[str, JSON]) -> list[dict[str, JSON]]:
+        """`base`, then each value of each parameter in its place; each of them with every seed."""
+        changed = [dict(base)]
+        for name, parameter in self.parameters.items():
+            if name != SEED:
+                assert isinstance(parameter, Categorical)
+                changed += [{**base, name: value} for value in parameter.values]
+        seeds = self.parameters.get(SEED)
+        if seeds is not None:
+            changed = [wider for point in changed for wider in _widened(point, SEED, seeds)]
+        existing = [self.existing(point) for point in changed]
+        return list({canonical(point): point for point in existing}.values())
 
     def codes(self, point: Mapping[str, JSON]) -> Codes:
         """A code for each parameter, NaN for one that the point has not."""
@@ -132,7 +155,9 @@ def search_space(experiment: Experiment, *, where: str = "experiment") -> Search
         for value in _extremes(parameters[name]):
             _try_value(experiment, name, value, met=met, place=place)
     space = SearchSpace(parameters, conditions)
-    if experiment.search.method == "grid":
+    if experiment.search.method == "ablation":
+        space = _ablation(experiment, space, f"{where}: search.parameters")
+    if experiment.search.is_exhaustive:
         _check_grid(space, f"{where}: search.parameters")
     first = [
         _first_point(experiment, given, space=space, place=f"{where}: search.first[{number}]")
@@ -156,6 +181,24 @@ def with_parameters(experiment: Experiment, parameters: Mapping[str, JSON]) -> E
                 raise KeyError(name)
         branch[leaf] = value
     return Experiment.model_validate(tree)
+
+
+def _ablation(experiment: Experiment, space: SearchSpace, place: str) -> SearchSpace:
+    """The space with the experiment's own values. Raises UserError for a range."""
+    tree = experiment.model_dump(mode="json")
+    base = {name: value_at(tree, name) for name in space.parameters}
+    parameters = dict(space.parameters)
+    for name, parameter in space.parameters.items():
+        if name == SEED:
+            continue
+        if not isinstance(parameter, Categorical):
+            raise UserError(
+                f"{place}.{name}: an ablation changes a value for another, and this is a range;"
+                " allowed: constant, categorical"
+            )
+        if not parameter.contains(base[name]):
+            parameters[name] = parameter.with_value(base[name])
+    return replace(space, parameters=parameters, base=base)
 
 
 def _check_grid(space: SearchSpace, place: str) -> None:

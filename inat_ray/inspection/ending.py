@@ -9,6 +9,7 @@ from rich.markup import escape
 from inat_ray.config.experiment import Experiment, ResnetConfig
 from inat_ray.config.load import dump_experiment
 from inat_ray.data.dataset import DataSet
+from inat_ray.inspection.ablation_table import ablation_table
 from inat_ray.inspection.estimate import duration
 from inat_ray.inspection.freeze_table import freeze_table
 from inat_ray.inspection.leaderboard import leaderboard_table, parameters_text, result_table
@@ -83,7 +84,9 @@ def conclude(console: Console, *, run: RunFolder, result: Result, model: Experim
     history = read_history(run.log)
     if len(history.searched) > 1:
         console.print(leaderboard_table(history, width=console.width))
-    if seed_is_searched(history):
+    if history.run is not None and history.run.method == "ablation":
+        console.print(ablation_table(history))
+    elif seed_is_searched(history):
         rows = result["search"]["study"]
         trained = {row["trials"][0]: row["trainable_parameters"] for row in rows}
         console.print(study_table(history, width=console.width, trainable=trained))

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from rich import box
 from rich.table import Table
 
+from inat_ray.config.space import SEED
 from inat_ray.inspection.leaderboard import LABELS, cells_text, fits, parameters_text, short_names
 from inat_ray.search.history import History
 from inat_ray.search.records import Purpose
 from inat_ray.search.study import (
-    SEED,
     Configuration,
     configurations,
     standard_error,
@@ -91,10 +91,10 @@ def _numbers(
     first = configuration.trials[0].trial_id
     trained = [] if trainable is None else [f"{trainable[first]:,}"]
     seconds = f"{configuration.seconds_per_epoch:.2f}"
-    return [str(configuration.n), _spread(configuration, metric), *trained, seconds]
+    return [str(configuration.n), spread_text(configuration, metric), *trained, seconds]
 
 
-def _spread(configuration: Configuration, metric: str) -> str:
+def spread_text(configuration: Configuration, metric: str) -> str:
     """'91.2 ± 0.4 %' of an accuracy, '0.312 ± 0.010' of a loss, the mean alone for one trial."""
     in_percent = metric.endswith("accuracy")
     numbers = [n for n in (configuration.mean, configuration.sd) if n is not None]

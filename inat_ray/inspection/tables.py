@@ -12,9 +12,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from inat_ray.config.space import SEED
 from inat_ray.search.history import History, TrialHistory
 from inat_ray.search.records import JSON, EpochEnded, ParameterKind
-from inat_ray.search.study import SEED
 
 MOMENT = pa.timestamp("ms", tz="UTC")
 

@@ -38,7 +38,8 @@ def build_cnn(config: CnnConfig, *, classes: int, image_size: int) -> nn.Sequent
         nn.Sequential(*dense),
         nn.Linear(config.dense, classes),
     )
-    if not next(model.parameters()).is_meta:  # on which torch would import its compiler for 3 s
+    is_meta = next(model.parameters()).is_meta  # on which torch would import its compiler for 3 s
+    if config.initialization == "he" and not is_meta:
         initialize(model)
     return model
 

@@ -52,7 +52,7 @@ class RunStarted(Record):
     """`LOG_VERSION` of the writer; the first logs did not say."""
     name: str
     method: str
-    """`random`, `bayes`, `grid`, or `train` for a single configuration."""
+    """`random`, `bayes`, `grid`, `ablation`, or `train` for a single configuration."""
     metric: str
     goal: Literal["maximize", "minimize"]
     trials: int

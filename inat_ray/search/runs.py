@@ -43,7 +43,7 @@ class Run:
     path: Path
     name: str
     kind: str
-    """train, random, bayes, grid; evaluate or prepare of a run without training."""
+    """train, random, bayes, grid, ablation; evaluate or prepare of a run without training."""
     state: State
     begun: float
     """Seconds since 1970."""

@@ -29,7 +29,7 @@ that were not."""
 
 def searcher(config: SearchConfig, space: SearchSpace) -> Suggest:
     """The suggestion function of a search's method."""
-    if config.method == "grid":
+    if config.is_exhaustive:
         return suggest_grid
     startup = startup_trials(planned_trials(config, space))
 
@@ -53,7 +53,7 @@ def planned_trials(config: SearchConfig, space: SearchSpace) -> int:
     """
     budgets = (config.epochs, config.time, config.target)
     wanted = config.trials
-    if config.method == "grid":
+    if config.is_exhaustive:
         assert space.grid is not None
         return min(wanted or len(space.grid), len(space.grid))
     if wanted is None:

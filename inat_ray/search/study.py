@@ -3,15 +3,13 @@
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from inat_ray.config.distributions import canonical
+from inat_ray.config.space import SEED
 from inat_ray.search.history import History, TrialHistory
 from inat_ray.search.records import JSON, Purpose
-
-SEED = "seed"
-"""The parameter in which the trials of one configuration differ."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +64,24 @@ def configurations(history: History, *, purpose: Purpose = "search") -> list[Con
     return sorted(found, key=lambda c: (c.n == most, sign * c.mean), reverse=True)
 
 
+def unchanged(ranking: Sequence[Configuration], history: History) -> Configuration | None:
+    """Of an ablation, the experiment as it is, with which it begins; None of other searches."""
+    if history.run is None or history.run.method != "ablation" or not history.searched:
+        return None
+    first = _without_seed(history.searched[0].parameters)
+    return next((c for c in ranking if c.parameters == first), None)
+
+
+def changes(configuration: Configuration, base: Configuration | None) -> dict[str, JSON]:
+    """The parameters that differ from `base`; all of them where there is none."""
+    known = {} if base is None else base.parameters
+    return {
+        name: value
+        for name, value in configuration.parameters.items()
+        if base is None or name not in known or canonical(value) != canonical(known[name])
+    }
+
+
 def distinct_configurations(history: History) -> list[TrialHistory]:
     """The search's leaderboard with the best trial of each configuration alone."""
     best: dict[str, TrialHistory] = {}
@@ -99,6 +115,20 @@ def standard_error(a: Configuration, b: Configuration) -> float | None:
     if a.sd is None or b.sd is None:
         return None
     return math.hypot(a.sd / math.sqrt(a.n), b.sd / math.sqrt(b.n))
+
+
+def paired_difference(a: Configuration, b: Configuration) -> tuple[float, float] | None:
+    """(mean of a - b over the seeds that both have, its standard error).
+
+    The error is NaN with a single seed; None where they have no seed in common.
+    """
+    of_b = {trial.seed: score for trial, score in zip(b.trials, b.scores, strict=True)}
+    pairs = zip(a.trials, a.scores, strict=True)
+    gaps = [score - of_b[trial.seed] for trial, score in pairs if trial.seed in of_b]
+    if not gaps:
+        return None
+    error = statistics.stdev(gaps) / math.sqrt(len(gaps)) if len(gaps) > 1 else math.nan
+    return statistics.fmean(gaps), error
 
 
 def told_apart(a: Configuration, b: Configuration) -> bool:

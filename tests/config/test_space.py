@@ -207,6 +207,43 @@ def test_a_grid_of_more_than_100_000_points_is_refused():
         space_of("grid", GRID | {"seed": {"min": 0, "max": 10_000}})
 
 
+ABLATION = {
+    "recipe.schedule": {"values": ["constant", "one_cycle", "cosine"]},
+    "model.dropout": {"value": 0.5},
+    "seed": {"values": [3, 4]},
+}
+
+
+def test_an_ablation_changes_one_value_at_a_time_each_with_every_seed():
+    grid = space_of("ablation", ABLATION).grid
+    assert grid[0] == {"recipe.schedule": "one_cycle", "model.dropout": 0.0, "seed": 3}
+    found = [(p["recipe.schedule"], p["model.dropout"]) for p in grid]
+    changed = [("one_cycle", 0.0), ("constant", 0.0), ("cosine", 0.0), ("one_cycle", 0.5)]
+    assert found == [each for each in changed for _ in range(2)]
+    assert [p["seed"] for p in grid] == [3, 4] * 4
+
+
+def test_without_seeds_an_ablation_tries_each_change_once():
+    space = space_of("ablation", {"model.dropout": {"values": [0.0, 0.1, 0.2]}})
+    assert [p["model.dropout"] for p in space.grid] == [0.0, 0.1, 0.2]
+
+
+def test_an_ablation_tries_no_setting_where_its_condition_is_not_met():
+    momentum = {"values": [0.8], "when": {"recipe.optimizer": "sgd"}}
+    optimizers = {"values": ["sgd", "adam"]}
+    space = space_of("ablation", {"recipe.optimizer": optimizers, "recipe.momentum": momentum})
+    assert space.grid == [
+        {"recipe.optimizer": "adamw"},
+        {"recipe.optimizer": "sgd", "recipe.momentum": 0.9},
+        {"recipe.optimizer": "adam"},
+    ]
+
+
+def test_an_ablation_over_a_range_is_refused():
+    with pytest.raises(UserError, match=r"recipe.lr: an ablation changes a value.*categorical"):
+        space_of("ablation", {"recipe.lr": {"min": 0.1, "max": 1.0}})
+
+
 def test_the_seed_can_be_searched_like_a_setting():
     space = space_of("random", {"seed": {"values": [0, 1, 2]}})
     assert with_parameters(Experiment(), space.from_units({"seed": 0.5})).seed == 1

@@ -99,9 +99,14 @@ def study() -> Callable[..., list[AnyRecord]]:
         kinds = {"model.freeze": "string", "recipe.lr": "number", "seed": "number"}
         told: list[AnyRecord] = [
             RunStarted(
-                **{"name": "study", "metric": "val_accuracy", "goal": "maximize"} | run,
+                **{
+                    "name": "study",
+                    "method": "grid",
+                    "metric": "val_accuracy",
+                    "goal": "maximize",
+                }
+                | run,
                 time=STARTED,
-                method="grid",
                 trials=sum(map(len, accuracies.values())),
                 epochs=1,
                 parameters=kinds,

@@ -65,3 +65,14 @@ def test_signals_neither_die_nor_explode_on_the_way_to_the_dense_layer(batch_nor
     model = small_cnn(image_size=64, batch_norm=batch_norm, activation="relu")
     features = model[:-1](torch.randn(16, 3, 64, 64))
     assert 0.1 < features.std().item() < 10
+
+
+def test_the_initialisation_is_hes_or_pytorchs():
+    kernels = {}
+    for initialization in ("he", "pytorch"):
+        torch.manual_seed(0)
+        model = small_cnn(filters=[64] * 5, initialization=initialization)
+        kernels[initialization] = model[1][0].weight.std().item()
+    fan_in = 64 * 9
+    assert kernels["he"] == pytest.approx((2 / fan_in) ** 0.5, rel=0.02)
+    assert kernels["pytorch"] == pytest.approx((1 / (3 * fan_in)) ** 0.5, rel=0.02)

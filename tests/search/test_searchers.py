@@ -178,6 +178,15 @@ def test_the_grid_method_walks_the_grid_whatever_the_seed(grid):
         assert suggest(grid, history_of([]), seed, 0) == grid.grid[0]
 
 
+def test_an_ablation_begins_with_the_experiment_as_it_is_and_plans_every_change():
+    config = {"method": "ablation", "parameters": {"model.dropout": {"values": [0.1, 0.2]}}}
+    experiment = Experiment.model_validate({"search": config})
+    space = search_space(experiment)
+    points = walk(space, searcher(experiment.search, space))
+    assert points == [{"model.dropout": 0.0}, {"model.dropout": 0.1}, {"model.dropout": 0.2}]
+    assert planned_trials(experiment.search, space) == 3
+
+
 @pytest.mark.parametrize(("trials", "planned"), [(None, 6), (4, 4), (6, 6), (50, 6)])
 def test_a_grid_has_all_its_points_or_the_first_of_them(grid, trials, planned):
     assert planned_trials(SearchConfig(method="grid", trials=trials), grid) == planned

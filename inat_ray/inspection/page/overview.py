@@ -24,6 +24,7 @@ METHODS = {
     "random": "random search",
     "bayes": "Bayesian search (TPE)",
     "grid": "grid search",
+    "ablation": "ablation: one change at a time",
     "train": "one training, no search",
 }
 

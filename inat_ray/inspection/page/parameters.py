@@ -12,7 +12,7 @@ from markupsafe import Markup
 from inat_ray.config.distributions import Numeric, canonical
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
-from inat_ray.config.space import search_space
+from inat_ray.config.space import SEED, search_space
 from inat_ray.inspection.importance import (
     LEAST_TRIALS,
     Importances,
@@ -36,7 +36,6 @@ from inat_ray.inspection.page.parts import (
 from inat_ray.inspection.page.trials import percent_axis
 from inat_ray.search.history import History
 from inat_ray.search.records import JSON
-from inat_ray.search.study import SEED
 
 NOT_SET = "not set"
 """Of a parameter whose condition a trial does not meet."""

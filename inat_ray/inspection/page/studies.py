@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.space import trial_experiment
+from inat_ray.inspection.ablation_table import change_text, difference_text
 from inat_ray.inspection.leaderboard import LABELS, parameters_text, percent, value_text
 from inat_ray.inspection.page.colors import BLUE, ORANGE
 from inat_ray.inspection.page.parts import Cell, Number, Section, joined, paragraph, plot, table
@@ -17,7 +18,7 @@ from inat_ray.inspection.study_table import doubt
 from inat_ray.models.complexity import Complexity, complexity
 from inat_ray.search.history import History
 from inat_ray.search.records import Purpose
-from inat_ray.search.study import Configuration, configurations
+from inat_ray.search.study import Configuration, configurations, unchanged
 
 FREEZE = "model.freeze"
 
@@ -31,8 +32,10 @@ def study_section(history: History, *, purpose: Purpose, title: str) -> Section:
     """Mean, standard deviation and n of each configuration, and whether the best two differ."""
     assert history.run is not None
     metric, ranking = history.run.metric, configurations(history, purpose=purpose)
-    rows = [_study_row(place, c, metric=metric) for place, c in enumerate(ranking, start=1)]
-    columns = ["#", "n", f"{LABELS[metric]}, mean", "sd", "s/epoch", "parameters"]
+    base = unchanged(ranking, history)
+    rows = [_study_row(place, c, base=base, metric=metric) for place, c in enumerate(ranking, 1)]
+    columns = ["#", "n", f"{LABELS[metric]}, mean", "sd", "s/epoch"]
+    columns += ["parameters"] if base is None else ["difference ± se", "what is changed"]
     said = doubt(ranking, metric=metric) or (
         "The best two differ by more than 2 standard errors of their difference."
         if len(ranking) > 1
@@ -46,7 +49,9 @@ def study_section(history: History, *, purpose: Purpose, title: str) -> Section:
     return Section(title, f"{purpose}-study", body)
 
 
-def _study_row(place: int, found: Configuration, *, metric: str) -> list[Cell | Number]:
+def _study_row(
+    place: int, found: Configuration, *, base: Configuration | None, metric: str
+) -> list[Cell | Number]:
     accuracy = metric.endswith("accuracy")
     sd: Cell | Number = None
     if found.sd is not None:
@@ -57,7 +62,8 @@ def _study_row(place: int, found: Configuration, *, metric: str) -> list[Cell | 
         Number(found.mean, percent(found.mean) if accuracy else f"{found.mean:.4f}"),
         sd,
         Number(found.seconds_per_epoch, f"{found.seconds_per_epoch:.2f}"),
-        parameters_text(found.parameters),
+        *([] if base is None else [difference_text(found, base, metric=metric)]),
+        parameters_text(found.parameters) if base is None else change_text(found, base),
     ]
 
 
@@ -142,7 +148,7 @@ def _frozen(found: Configuration, experiment: Experiment, *, classes: int) -> _F
 
 
 def _freeze_row(item: _Frozen, *, metric: str) -> list[Cell | Number]:
-    _, n, mean, sd, seconds, _ = _study_row(0, item.configuration, metric=metric)
+    _, n, mean, sd, seconds, _ = _study_row(0, item.configuration, base=None, metric=metric)
     trained = item.size.trainable_parameters
     memory = None if item.memory is None else Number(item.memory, f"{item.memory:.2f} GiB")
     layers = Number(item.frozen_layers, percent(item.frozen_layers))
