@@ -101,6 +101,14 @@ class CnnConfig(Settings):
     dense: int = Field(256, ge=1, le=65_536)
     """Neurons of the dense layer before the output layer."""
     batch_norm: bool = True
+    residual_blocks: int = Field(0, ge=0, le=8)
+    """After each block's pool: pairs of convolutions that a shortcut passes by. Not in the
+    origin's space, as are the next two."""
+    squeeze_excite: int | None = Field(None, ge=1, le=256)
+    """Each residual block weighs its feature maps by what all of them hold, through this many
+    times fewer neurons; None: it does not."""
+    global_pool: bool = False
+    """The dense layer sees the mean of each feature map instead of its every pixel."""
     initialization: Literal["he", "pytorch"] = "he"
     """he: variances for rectifiers (He et al., 2015), and an output layer that starts small.
     pytorch: what PyTorch gives its layers."""

@@ -1,6 +1,6 @@
 """The 5-block CNN from scratch."""
 
-from torch import nn
+from torch import Tensor, nn
 
 from inat_ray.config.experiment import CONV_BLOCKS, CnnConfig
 
@@ -16,17 +16,17 @@ def build_cnn(config: CnnConfig, *, classes: int, image_size: int) -> nn.Sequent
     """Images (n, 3, image_size, image_size) to logits (n, classes).
 
     Five blocks of convolution, batch norm, activation, max pool and dropout; a dense layer
-    with batch norm, activation and dropout; the output layer. Pools round down.
+    with batch norm, activation and dropout; the output layer. Pools round down. Residual blocks,
+    where there are any, follow the pool.
     """
-    conv_dropout = config.dropout if config.conv_dropout is None else config.conv_dropout
     channels = [3, *config.filters]
     blocks = [
         _block(config, inputs=channels[i], outputs=channels[i + 1], kernel_size=size)
-        + _dropout(conv_dropout, nn.Dropout2d)
         for i, size in enumerate(config.kernel_sizes)
     ]
-    side = image_size >> CONV_BLOCKS
+    side = 1 if config.global_pool else image_size >> CONV_BLOCKS
     dense = [
+        *([nn.AdaptiveAvgPool2d(1)] if config.global_pool else []),
         nn.Flatten(),
         nn.Linear(config.filters[-1] * side * side, config.dense),
         *([nn.BatchNorm1d(config.dense)] if config.batch_norm else []),
@@ -44,10 +44,43 @@ def build_cnn(config: CnnConfig, *, classes: int, image_size: int) -> nn.Sequent
     return model
 
 
+class Residual(nn.Module):
+    """Two convolutions and, where it is asked for, a weighing of the feature maps; their result is
+    added to what came in (He et al., 2016; squeeze and excitation: Hu et al., 2018)."""
+
+    def __init__(self, config: CnnConfig, *, channels: int) -> None:
+        super().__init__()
+        activation = ACTIVATIONS[config.activation]
+        self.branch = nn.Sequential(
+            *_convolution(config, inputs=channels, outputs=channels, kernel_size=3),
+            activation(),
+            *_convolution(config, inputs=channels, outputs=channels, kernel_size=3),
+        )
+        self.weights = None
+        if config.squeeze_excite is not None:
+            squeezed = max(1, channels // config.squeeze_excite)
+            self.weights = nn.Sequential(
+                nn.AdaptiveAvgPool2d(1),
+                nn.Conv2d(channels, squeezed, 1),
+                activation(),
+                nn.Conv2d(squeezed, channels, 1),
+                nn.Sigmoid(),
+            )
+        self.activation = activation()
+
+    def forward(self, maps: Tensor) -> Tensor:
+        branch = self.branch(maps)
+        if self.weights is not None:
+            branch = branch * self.weights(branch)
+        result: Tensor = self.activation(maps + branch)
+        return result
+
+
 def initialize(model: nn.Module) -> None:
     """He et al. (2015) for convolutions and dense layers, zero biases; the output starts small.
 
     With PyTorch's default, a network of five blocks without batch norm hardly starts to learn.
+    Residual blocks with batch norm begin by passing on what comes in (Goyal et al., 2017).
     """
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
@@ -56,17 +89,30 @@ def initialize(model: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
     last = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
     nn.init.normal_(last.weight, std=0.01)
+    for module in model.modules():
+        if isinstance(module, Residual) and isinstance(norm := module.branch[-1], nn.BatchNorm2d):
+            nn.init.zeros_(norm.weight)
 
 
 def _block(config: CnnConfig, *, inputs: int, outputs: int, kernel_size: int) -> list[nn.Module]:
+    dropout = config.dropout if config.conv_dropout is None else config.conv_dropout
     return [
-        # Batch norm subtracts the mean, so a bias before it would do nothing.
-        nn.Conv2d(
-            inputs, outputs, kernel_size, padding=kernel_size // 2, bias=not config.batch_norm
-        ),
-        *([nn.BatchNorm2d(outputs)] if config.batch_norm else []),
+        *_convolution(config, inputs=inputs, outputs=outputs, kernel_size=kernel_size),
         ACTIVATIONS[config.activation](),
         nn.MaxPool2d(2),
+        *(Residual(config, channels=outputs) for _ in range(config.residual_blocks)),
+        *_dropout(dropout, nn.Dropout2d),
+    ]
+
+
+def _convolution(
+    config: CnnConfig, *, inputs: int, outputs: int, kernel_size: int
+) -> list[nn.Module]:
+    """With its batch norm; that subtracts the mean, so a bias before it would do nothing."""
+    bias, padding = not config.batch_norm, kernel_size // 2
+    return [
+        nn.Conv2d(inputs, outputs, kernel_size, padding=padding, bias=bias),
+        *([nn.BatchNorm2d(outputs)] if config.batch_norm else []),
     ]
 
 

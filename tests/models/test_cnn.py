@@ -76,3 +76,28 @@ def test_the_initialisation_is_hes_or_pytorchs():
     fan_in = 64 * 9
     assert kernels["he"] == pytest.approx((2 / fan_in) ** 0.5, rel=0.02)
     assert kernels["pytorch"] == pytest.approx((1 / (3 * fan_in)) ** 0.5, rel=0.02)
+
+
+WIDE = {"filters": [16, 64, 16, 16, 16], "residual_blocks": 1, "squeeze_excite": 4}
+
+
+def test_residual_blocks_begin_by_passing_on_what_comes_in():
+    model = small_cnn(**WIDE | {"residual_blocks": 2}, activation="relu").eval()
+    maps = torch.rand(2, 64, 4, 4)
+    assert len(model[1]) == len(small_cnn()[1]) + 2
+    for block in model[1][-2:]:
+        torch.testing.assert_close(block(maps), maps)
+
+
+def test_squeeze_and_excitation_weighs_whole_feature_maps():
+    block = small_cnn(**WIDE, batch_norm=False)[1][-1].eval()
+    maps = torch.rand(2, 64, 4, 4)
+    branch = block.branch(maps)
+    torch.testing.assert_close(block(maps), block.activation(maps + branch * block.weights(branch)))
+    assert block.weights(branch).shape == (2, 64, 1, 1)
+    assert block.weights[1].out_channels == 16
+
+
+def test_with_a_global_pool_the_dense_layer_is_the_same_for_every_image_size():
+    models = [small_cnn(size, **WIDE, global_pool=True) for size in (32, 96)]
+    assert [model[-2][2].in_features for model in models] == [16, 16]
