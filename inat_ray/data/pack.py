@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -37,6 +38,8 @@ LOCK = "build.lock"
 FORMAT = "2"
 """Part of the fingerprint: packs of another format are built again."""
 
+
+Number = TypeVar("Number", np.int64, np.float64)
 
 Supply = Callable[[Path], None]
 """Brings a pack that another node has built to a path here. Raises NoRoomError."""
@@ -90,7 +93,7 @@ class Pack:
         return cls(
             path=path,
             images=pixels[: batch.num_rows * side * side * 3].reshape(-1, side, side, 3),
-            labels=batch.column("label").to_numpy(),
+            labels=_numbers(batch.column("label"), np.int64),
             names=batch.column("name").to_pylist(),
             roles=batch.column("role").to_pylist(),
             digests=batch.column("digest").to_pylist(),
@@ -313,10 +316,10 @@ def _record_batch(
     items, good = [source.items[i] for i in kept], [decoded[i] for i in kept]
     columns = {
         "image": _image_column(pixels[: len(kept)]),
-        "label": pa.array([item.label for item in items], pa.int64()),
-        "name": pa.array([item.name for item in items], pa.string()),
-        "role": pa.array([item.role for item in items], pa.string()),
-        "digest": pa.array([image.digest for image in good], pa.string()),
+        "label": _number_column([item.label for item in items], np.int64, pa.int64()),
+        "name": _text_column([item.name for item in items]),
+        "role": _text_column([item.role for item in items]),
+        "digest": _text_column([image.digest for image in good]),
         "channel_sums": _channel_column([image.sums for image in good]),
         "channel_square_sums": _channel_column([image.square_sums for image in good]),
     }
@@ -334,13 +337,34 @@ def _image_column(pixels: NDArray[np.uint8]) -> pa.FixedSizeBinaryArray:
     return pa.FixedSizeBinaryArray.from_buffers(kind, len(pixels), [None, pa.py_buffer(pixels)])
 
 
+# Columns are made of buffers and read from them: pa.array and to_numpy import pandas, where there
+# is one, for which every process of a run would wait half a second and more.
+
+
+def _number_column(values: Any, dtype: type[Number], kind: pa.DataType) -> pa.Array:
+    numbers = np.ascontiguousarray(values, dtype=dtype).reshape(-1)
+    return pa.Array.from_buffers(kind, len(numbers), [None, pa.py_buffer(numbers)])
+
+
+def _numbers(column: pa.Array, dtype: type[Number]) -> NDArray[Number]:
+    """The values of a column that is read whole, not copied."""
+    return np.frombuffer(column.buffers()[-1], dtype=dtype)
+
+
+def _text_column(texts: Sequence[str]) -> pa.StringArray:
+    encoded = [text.encode() for text in texts]
+    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    return pa.StringArray.from_buffers(
+        len(texts), pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))
+    )
+
+
 def _channel_column(sums: Sequence[tuple[float, ...]]) -> pa.FixedSizeListArray:
-    return pa.FixedSizeListArray.from_arrays(np.array(sums, dtype=np.float64).reshape(-1), 3)
+    return pa.FixedSizeListArray.from_arrays(_number_column(sums, np.float64, pa.float64()), 3)
 
 
 def _channels(column: pa.FixedSizeListArray) -> NDArray[np.float64]:
-    sums: NDArray[np.float64] = column.flatten().to_numpy().reshape(-1, 3)
-    return sums
+    return _numbers(column, np.float64).reshape(-1, 3)
 
 
 def _write(batch: pa.RecordBatch, path: Path) -> None:

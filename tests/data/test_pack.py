@@ -304,3 +304,19 @@ def test_nothing_is_downloaded_to_name_a_pack(config: DataConfig) -> None:
     with pytest.raises(UserError, match="is not downloaded"):
         pack_name(config.model_copy(update={"source": "inaturalist-12k"}))
     assert not Path(config.cache).exists()
+
+
+def test_neither_building_nor_opening_waits_for_pandas(
+    write_images: WriteImages, config: DataConfig
+) -> None:
+    small_folder(write_images)
+    code = (
+        "import importlib.util, sys\n"
+        "from inat_ray.config.experiment import DataConfig\n"
+        "from inat_ray.data.pack import open_pack\n"
+        "open_pack(DataConfig.model_validate_json(sys.argv[1]))\n"
+        "assert importlib.util.find_spec('pandas')\n"
+        "assert 'pandas' not in sys.modules"
+    )
+    for _ in ("built", "opened"):
+        subprocess.run([sys.executable, "-c", code, config.model_dump_json()], check=True)
