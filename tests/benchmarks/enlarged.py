@@ -1,5 +1,6 @@
 """The same photographs, enlarged to the size at which iNaturalist-12K has them."""
 
+import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -9,11 +10,13 @@ from PIL import Image, ImageOps
 from inat_ray.data.sources import images_below
 
 SIZE = (800, 600)
+LARGE = "800 x 600"
 QUALITY = 90
 
 
-def enlarged(folder: Path, *, into: Path) -> Path:
+def enlarged(folder: Path) -> Path:
     """A copy of `folder` whose photographs are JPEGs of 800 x 600 pixels; made once."""
+    into = Path(tempfile.gettempdir()) / "inat_ray-800x600" / folder.name
     done = into / ".complete"
     if not done.exists():
         photographs = list(images_below(folder))

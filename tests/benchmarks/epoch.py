@@ -11,7 +11,6 @@ memory), so that only the images' way differs; and that on the batches of NVIDIA
 loader of JPEGs known to us that installs from PyPI. All step with AdamW.
 """
 
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,12 +26,10 @@ from inat_ray.training.fit import Fit
 from inat_ray.training.metrics import Sums
 from tests.benchmarks.apart import Apart, Way
 from tests.benchmarks.comparison import Data, Part, Rounds, Settings, alternate
-from tests.benchmarks.enlarged import enlarged
+from tests.benchmarks.enlarged import LARGE, enlarged
 from tests.benchmarks.loops import dali, image_folder, lightning, plain, tuned
 
 STUDY = Path("experiments/cnn_best.yaml")
-
-LARGE = "800 x 600"
 
 
 def fit_epoch(experiment: Experiment) -> Way:
@@ -108,7 +105,7 @@ def main(
     }
     _measure(part, ours | others, rounds=rounds)
     _close(others)
-    large = enlarged(folder, into=Path(tempfile.gettempdir()) / "inat_ray-800x600" / folder.name)
+    large = enlarged(folder)
     others = {
         f"plain PyTorch, {LARGE}": Apart(plain, experiment, large),
         f"plain PyTorch, tuned, {LARGE}": Apart(tuned, experiment, large),

@@ -4,7 +4,8 @@
 
 The limit is Pillow on every core, a process each: photographs that are in memory already are
 decoded at the scale that the square needs and resized, and nothing is kept. The pack is built
-from the files, with all that belongs to it: digests, statistics, the write to the disk.
+from the files, with all that belongs to it: digests, statistics, the write to the disk. Both with
+the photographs as they are and with the same enlarged to iNaturalist's size.
 """
 
 import multiprocessing
@@ -28,6 +29,7 @@ from inat_ray.data.decode import decode_square
 from inat_ray.data.pack import open_pack
 from inat_ray.data.sources import images_below
 from tests.benchmarks.comparison import Data, Part, Rounds, alternate
+from tests.benchmarks.enlarged import LARGE, enlarged
 
 READ_ALL = """
 import sys, time
@@ -86,26 +88,32 @@ def main(
     rounds: Rounds = 3,
     out: Path | None = None,
 ) -> None:
-    cache = tempfile.mkdtemp(prefix="inat_ray-benchmark-")
-    config = DataConfig(source=data, image_size=image_size, cache=cache)
-    part = Part("pack")
+    given, part = Path(data).expanduser(), Part("pack")
+    with tempfile.TemporaryDirectory(prefix="inat_ray-benchmark-") as cache:
+        for size, folder in {"as given": given, LARGE: enlarged(given)}.items():
+            config = DataConfig(source=str(folder), image_size=image_size, cache=cache)
+            _compare_with_decoding(part, config, size=size, rounds=rounds)
+        pack = open_pack(config)
+        others = [second_process(config) for _ in range(rounds)]
+        part.add("a second process opens it", [1000 * s for s, _ in others], unit="ms")
+        part.add("memory of its own", [mb for _, mb in others], unit="MB")
+        part.add("size", [pack.path.stat().st_size / 1e6], unit="MB")
+    part.tell(out)
+
+
+def _compare_with_decoding(part: Part, config: DataConfig, *, size: str, rounds: int) -> None:
     with ProcessPoolExecutor(mp_context=multiprocessing.get_context("forkserver")) as pool:
         ways = {
             "build": lambda _: build(config),
             "limit": lambda _: decode_alone(pool, config),
         }
         seconds = alternate(ways, rounds=rounds)
-    pack = open_pack(config)
-    speeds = {name: [len(pack.names) / each for each in values] for name, values in seconds.items()}
-    part.add("build", speeds["build"], unit="images/s")
-    part.add("limit: decoding on all cores", speeds["limit"], unit="images/s")
-    others = [second_process(config) for _ in range(rounds)]
-    part.add("a second process opens it", [1000 * s for s, _ in others], unit="ms")
-    part.add("memory of its own", [mb for _, mb in others], unit="MB")
-    part.add("size", [pack.path.stat().st_size / 1e6], unit="MB")
-    part.compare("pack_over_decode", speeds["build"], speeds["limit"])
-    shutil.rmtree(cache)
-    part.tell(out)
+    count = len(open_pack(config).names)
+    speeds = {name: [count / each for each in values] for name, values in seconds.items()}
+    part.add(f"build, {size}", speeds["build"], unit="images/s")
+    part.add(f"limit: decoding on all cores, {size}", speeds["limit"], unit="images/s")
+    name = "pack_over_decode" if size == LARGE else "pack_over_decode_as_given"
+    part.compare(name, speeds["build"], speeds["limit"])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,107 @@
+"""The README's performance section, written from what the benchmark found.
+
+    python -m tests.benchmarks.readme runs/benchmark/benchmark.json
+
+The file is kept as tests/benchmarks/measured.json, so that a test can hold the README to it.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from tests.benchmarks.comparison import Figure
+
+README = Path("README.md")
+MEASURED = Path(__file__).with_name("measured.json")
+BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
+
+RATIOS = {
+    "epoch_over_bound": "training, of its bound: the same steps on batches in memory",
+    "epoch_over_plain": "training, over a plain PyTorch script (ImageFolder, DataLoader)",
+    "epoch_over_plain_800x600": "the same, photographs of 800 x 600",
+    "epoch_over_tuned_plain": "over that script with channels_last, fused AdamW, kept memory",
+    "epoch_over_tuned_plain_800x600": "the same, photographs of 800 x 600",
+    "epoch_over_lightning": "training, over Lightning with that loader",
+    "epoch_over_dali": "training, over the tuned script with NVIDIA DALI's loader",
+    "epoch_over_dali_800x600": "the same, photographs of 800 x 600",
+    "sweep_over_bound": "a sweep's wall clock, of its bound: the trials' epochs over the slots",
+    "sweep_over_stock_tune": "a trial of Ray Tune's function trainables, over one of ours",
+    "sweep_over_nested_trainer": "a trial of TorchTrainer nested in Tune, over one of ours",
+    "sweep_over_optuna": "a trial of an Optuna study in one process, over one of ours",
+    "search_over_random": "epochs until a good model: TPE with ASHA promotion, of random search's",
+    "search_over_stock_ray": "the same, of Ray's HyperOptSearch with AsyncHyperBand",
+    "pack_over_decode": "building the pack, of decoding alone on all cores, 800 x 600",
+    "pack_over_decode_as_given": "the same, the photographs as they are",
+    "frozen80_step_ratio": "a step of ResNet50 with 80 % frozen, of one with nothing frozen",
+    "cached_head_speedup": "a step of head_only, over one on cached features",
+    "two_workers_ratio": "training on two workers, over one (a thread each)",
+    "two_workers_over_torchrun": "two workers, over torchrun's DDP with batches in memory",
+}
+"""In the order of the table."""
+
+
+def section(tree: Mapping[str, Any]) -> str:
+    """Markdown: conditions, ratios, and all figures behind them."""
+    return "\n".join([*_conditions(tree), "", *_ratios(tree), "", *_figures(tree)]) + "\n"
+
+
+def _conditions(tree: Mapping[str, Any]) -> Iterator[str]:
+    found = tree["conditions"]
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    gpus = ", ".join(found.get("gpus", [])) or "no GPU"
+    yield (
+        f"Measured by `make benchmark` in {tree['minutes']:.0f} minutes on {found['date']}:"
+        f" {found['processor']}, {found['cores']} cores, {gpus}; Python {found['python']},"
+        f" {versions}. Medians; each comparison took turns in one run."
+    )
+
+
+def _ratios(tree: Mapping[str, Any]) -> Iterator[str]:
+    yield "| ratio | median | smallest - largest | n |"
+    yield "|---|---|---|---|"
+    for name, meaning in RATIOS.items():
+        if name in tree:
+            low, high = tree[f"{name}_spread"]
+            spread, n = f"{_short(low)} - {_short(high)}", tree[f"{name}_n"]
+            yield f"| {meaning} | **{_short(tree[name])}** | {spread} | {n} |"
+
+
+def _short(ratio: float) -> str:
+    return f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.3g}"
+
+
+def _figures(tree: Mapping[str, Any]) -> Iterator[str]:
+    yield "<details><summary>What the ratios are made of</summary>"
+    yield ""
+    yield "| | | median | smallest - largest | n |"
+    yield "|---|---|---|---|---|"
+    for part, figures in tree["parts"].items():
+        shown = {name: figure for name, figure in figures.items() if figure["unit"]}
+        for number, (name, about) in enumerate(shown.items()):
+            figure = Figure(**about)
+            title = "" if number else part
+            yield f"| {title} | {name} | {figure} | {figure.between} | {figure.n} |"
+    yield ""
+    yield "</details>"
+
+
+def replaced(readme: str, new: str) -> str:
+    """The README with the section between its marks replaced."""
+    before, _, rest = readme.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}{new}{END}{after}"
+
+
+def main(measured: Path) -> None:
+    tree = json.loads(measured.read_text())
+    README.write_text(replaced(README.read_text(), section(tree)))
+    if measured.resolve() != MEASURED:
+        shutil.copy(measured, MEASURED)
+
+
+if __name__ == "__main__":
+    typer.run(main)
