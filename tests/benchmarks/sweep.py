@@ -5,8 +5,8 @@
 The bound is what the trials' own epochs take, added up over the trials and divided by those that
 run at once. The others are Ray Tune with function trainables and a DataLoader, a TorchTrainer
 nested in each of Tune's trials, and an Optuna study in one process. What a tool does before its
-first trial is told apart. Seconds a trial are those of the search over its trials, so that a
-nested TorchTrainer, which takes most of a minute for each, need not run as many of them.
+first trial is told apart. Compared are the seconds of a search over its trials, so that the
+others, which take longer for each, need not run as many of them.
 """
 
 import json
@@ -113,6 +113,7 @@ def main(
     rounds: Rounds = 3,
     nested_rounds: Annotated[int, typer.Option(help="Of nested trainers.")] = 2,
     trials: Annotated[int, typer.Option(help="Short ones of a sweep.")] = 24,
+    their_trials: Annotated[int, typer.Option(help="Short ones with other tools.")] = 12,
     nested_trials: Annotated[int, typer.Option(help="Short ones with nested trainers.")] = 4,
     long_trials: Annotated[int, typer.Option(help="Long ones of a sweep.")] = 8,
     settings: Settings = None,
@@ -130,7 +131,7 @@ def main(
     for number in range(rounds):
         told["ours"].append(our_sweep(data, trials=trials, settings=short))
         for tool in RIVALS:
-            count = nested_trials if tool == "nested" else trials
+            count = nested_trials if tool == "nested" else their_trials
             if tool != "nested" or number < nested_rounds:
                 told[tool].append(their_sweep(tool, data, trials=count, settings=short))
     _add_bound(part, told["ours"], name="a short trial")
