@@ -115,7 +115,7 @@ def main(
     trials: Annotated[int, typer.Option(help="Short ones of a sweep.")] = 24,
     their_trials: Annotated[int, typer.Option(help="Short ones with other tools.")] = 12,
     nested_trials: Annotated[int, typer.Option(help="Short ones with nested trainers.")] = 4,
-    long_trials: Annotated[int, typer.Option(help="Long ones of a sweep.")] = 8,
+    long_trials: Annotated[int, typer.Option(help="Long ones of a sweep.")] = 12,
     settings: Settings = None,
     out: Path | None = None,
 ) -> None:
