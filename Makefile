@@ -44,7 +44,7 @@ format: $(READY)
 tensorboard: $(READY)  ## make tensorboard RUN=runs/mine
 	$(BIN)/tensorboard --logdir $(RUN)/tensorboard --host 127.0.0.1
 
-benchmark: $(READY)  ## make benchmark DATA=folder; half an hour; figures of the README
+benchmark: $(READY)  ## make benchmark DATA=folder; the figures of the README
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[benchmark]'
 	$(BIN)/python -m tests.benchmarks --data $(or $(DATA),$(error photographs are needed: make benchmark DATA=folder))
 

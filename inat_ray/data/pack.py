@@ -328,7 +328,7 @@ def _record_batch(
     items, good = [source.items[i] for i in kept], [decoded[i] for i in kept]
     columns = {
         "image": _image_column(pixels[: len(kept)]),
-        "label": _number_column([item.label for item in items], np.int64, pa.int64()),
+        "label": _number_column([item.label for item in items], np.int64),
         "name": _text_column([item.name for item in items]),
         "role": _text_column([item.role for item in items]),
         "digest": _text_column([image.digest for image in good]),
@@ -353,8 +353,9 @@ def _image_column(pixels: NDArray[np.uint8]) -> pa.FixedSizeBinaryArray:
 # is one, for which every process of a run would wait half a second and more.
 
 
-def _number_column(values: Any, dtype: type[Number], kind: pa.DataType) -> pa.Array:
+def _number_column(values: Any, dtype: type[Number]) -> pa.Array:
     numbers = np.ascontiguousarray(values, dtype=dtype).reshape(-1)
+    kind = pa.from_numpy_dtype(dtype)
     return pa.Array.from_buffers(kind, len(numbers), [None, pa.py_buffer(numbers)])
 
 
@@ -372,7 +373,7 @@ def _text_column(texts: Sequence[str]) -> pa.StringArray:
 
 
 def _channel_column(sums: Sequence[tuple[float, ...]]) -> pa.FixedSizeListArray:
-    return pa.FixedSizeListArray.from_arrays(_number_column(sums, np.float64, pa.float64()), 3)
+    return pa.FixedSizeListArray.from_arrays(_number_column(sums, np.float64), 3)
 
 
 def _channels(column: pa.FixedSizeListArray) -> NDArray[np.float64]:

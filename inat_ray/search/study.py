@@ -78,7 +78,7 @@ def changes(configuration: Configuration, base: Configuration | None) -> dict[st
     return {
         name: value
         for name, value in configuration.parameters.items()
-        if base is None or name not in known or canonical(value) != canonical(known[name])
+        if name not in known or canonical(value) != canonical(known[name])
     }
 
 

@@ -62,16 +62,22 @@ def orthogonal(matrix: Tensor) -> Tensor:
     X X^T, so the products are of small square matrices and X itself is multiplied twice, not ten
     times: 1.8 times as fast for (512, 2304).
     """
-    a, b, c = COEFFICIENTS
     tall = matrix.shape[0] > matrix.shape[1]
     x: Tensor = matrix.T if tall else matrix
     x = x / (x.norm() + 1e-7)
     gram = x @ x.T
-    product = torch.eye(len(x), dtype=x.dtype, device=x.device)
-    for _ in range(ITERATIONS):
-        factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
-        factor.diagonal().add_(a)
-        product = factor @ product
+    product = factor = _factor(gram)
+    for _ in range(ITERATIONS - 1):
         gram = factor @ gram @ factor
+        factor = _factor(gram)
+        product = factor @ product
     x = product @ x
     return x.T if tall else x
+
+
+def _factor(gram: Tensor) -> Tensor:
+    """What an iteration multiplies X by, from X X^T: a I + b X X^T + c (X X^T)^2."""
+    a, b, c = COEFFICIENTS
+    factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
+    factor.diagonal().add_(a)
+    return factor

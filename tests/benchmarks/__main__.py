@@ -83,7 +83,7 @@ def summary(parts: Sequence[Part]) -> dict[str, Any]:
     """The ratios of the parts by name, with n and spread; then everything."""
     ratios: dict[str, Any] = {}
     for part in parts:
-        prefix = "" if part.name in PHOTOGRAPHS or part.name == "search" else f"{part.name}: "
+        prefix = f"{part.name}: " if part.name in ON_A_GPU else ""
         for name, figure in part.ratios.items():
             ratios |= flat(prefix + name, figure)
     details = {part.name: details_of(part.ratios | part.figures) for part in parts}

@@ -6,7 +6,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from tests.benchmarks.memory import MemoryPeak
+from tests.benchmarks.sampling import Sampled, memory_mb
 
 Way = Callable[[int], float]
 """Given the number of its round; returns what is measured."""
@@ -56,9 +56,9 @@ def _take_turn(number: int) -> float:
     assert _here.way is not None
     if _here.peak_mb is not None:
         return _here.way(number)
-    with MemoryPeak() as peak:
+    with Sampled(memory_mb, seconds=0.2) as memory:
         measured = _here.way(number)
-    _here.peak_mb = peak.mb
+    _here.peak_mb = max(memory.values, default=float("nan"))
     return measured
 
 

@@ -113,20 +113,23 @@ def _loss(logits: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(logits, labels, label_smoothing=0.1)
 
 
-def image_folder(experiment: Experiment, folder: Path) -> "DataLoader[tuple[Tensor, Tensor]]":
-    """The documented way: crop, flip, normalise in loader processes that live on."""
-    size = experiment.data.image_size
+def augmentation(experiment: Experiment) -> transforms.Compose:
+    """Crop, flip and normalise, as torchvision does it image by image."""
     scale = (experiment.recipe.augmentation.crop_scale, 1.0)
-    views = transforms.Compose(
+    return transforms.Compose(
         [
-            transforms.RandomResizedCrop(size, scale=scale),
+            transforms.RandomResizedCrop(experiment.data.image_size, scale=scale),
             transforms.RandomHorizontalFlip(),
             transforms.ToTensor(),
             transforms.Normalize(MEAN, STD),
         ]
     )
+
+
+def image_folder(experiment: Experiment, folder: Path) -> "DataLoader[tuple[Tensor, Tensor]]":
+    """The documented way: views made in loader processes that live on."""
     return DataLoader(
-        datasets.ImageFolder(folder / "train", views),
+        datasets.ImageFolder(folder / "train", augmentation(experiment)),
         batch_size=experiment.recipe.batch_size,
         shuffle=True,
         drop_last=True,

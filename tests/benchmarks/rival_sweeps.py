@@ -26,6 +26,7 @@ from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
 from inat_ray.models.build import build_model
 from tests.benchmarks.comparison import Data, Settings
+from tests.benchmarks.loops import MEAN, STD, augmentation
 
 LEARNING_RATES = (1e-3, 1e-2)
 DROPOUTS = (0.0, 0.5)
@@ -34,6 +35,7 @@ METRIC = "val_accuracy"
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 Trials = Annotated[int, typer.Option(metavar="N", help="Of the sweep.")]
 Report = Callable[[dict[str, float]], None]
+Trainable = Callable[[dict[str, float]], None]
 
 
 def train(experiment: Experiment, *, lr: float, dropout: float, report: Report) -> float:
@@ -63,11 +65,10 @@ def train(experiment: Experiment, *, lr: float, dropout: float, report: Report) 
 def _loaders(experiment: Experiment, folder: Path) -> tuple[DataLoader[Any], DataLoader[Any]]:
     """80 % and 20 % of the images that `data.share` leaves, read by one process a trial."""
     size = experiment.data.image_size
-    end = [transforms.ToTensor(), transforms.Normalize((0.5,) * 3, (0.25,) * 3)]
-    crops = [transforms.RandomResizedCrop(size, scale=(0.6, 1)), transforms.RandomHorizontalFlip()]
-    whole = [transforms.Resize(size), transforms.CenterCrop(size)]
-    augmented = datasets.ImageFolder(folder, transforms.Compose([*crops, *end]))
-    plain = datasets.ImageFolder(folder, transforms.Compose([*whole, *end]))
+    whole = [transforms.Resize(size), transforms.CenterCrop(size), transforms.ToTensor()]
+    view = transforms.Compose([*whole, transforms.Normalize(MEAN, STD)])
+    augmented = datasets.ImageFolder(folder, augmentation(experiment))
+    plain = datasets.ImageFolder(folder, view)
     order = torch.randperm(len(plain), generator=torch.Generator().manual_seed(0)).tolist()
     kept = order[: round(experiment.data.share * len(order))]
     cut = round(0.8 * len(kept))
@@ -98,13 +99,7 @@ def stock(data: Data, trials: Trials, settings: Settings = None) -> None:
 
     _start_ray()
     ready = time.perf_counter()
-    tuner = tune.Tuner(
-        tune.with_resources(trainable, {"cpu": 1}),
-        param_space=_tune_space(),
-        tune_config=tune.TuneConfig(num_samples=trials, metric=METRIC, mode="max"),
-        run_config=tune.RunConfig(storage_path=tempfile.mkdtemp(), verbose=0),
-    )
-    _check(tuner.fit(), trials)
+    _search(trainable, cpus=1, trials=trials)
     _tell(begin, ready)
 
 
@@ -137,16 +132,8 @@ def nested(data: Data, trials: Trials, settings: Settings = None) -> None:
 
     _start_ray()
     ready = time.perf_counter()
-    tuner = tune.Tuner(
-        # Next to nothing for the driver, which waits: with a core it would take its worker's.
-        tune.with_resources(driver, {"cpu": 0.001}),
-        param_space=_tune_space(),
-        tune_config=tune.TuneConfig(
-            num_samples=trials, max_concurrent_trials=os.cpu_count(), metric=METRIC, mode="max"
-        ),
-        run_config=tune.RunConfig(storage_path=tempfile.mkdtemp(), verbose=0),
-    )
-    _check(tuner.fit(), trials)
+    # Next to nothing for the driver, which waits: with a core it would take its worker's.
+    _search(driver, cpus=0.001, trials=trials, max_concurrent_trials=os.cpu_count())
     _tell(begin, ready)
 
 
@@ -183,12 +170,6 @@ def _experiment(data: str, settings: list[str] | None) -> Experiment:
     )
 
 
-def _tune_space() -> dict[str, Any]:
-    from ray import tune
-
-    return {"lr": tune.loguniform(*LEARNING_RATES), "dropout": tune.uniform(*DROPOUTS)}
-
-
 def _start_ray() -> None:
     import ray
 
@@ -201,7 +182,20 @@ def _start_ray() -> None:
     )
 
 
-def _check(results: Any, trials: int) -> None:
+def _search(function: Trainable, *, cpus: float, trials: int, **config: Any) -> None:
+    """A random search by Ray Tune; raises RuntimeError where a trial fails."""
+    from ray import tune
+
+    tuner = tune.Tuner(
+        tune.with_resources(function, {"cpu": cpus}),
+        param_space={
+            "lr": tune.loguniform(*LEARNING_RATES),
+            "dropout": tune.uniform(*DROPOUTS),
+        },
+        tune_config=tune.TuneConfig(num_samples=trials, metric=METRIC, mode="max", **config),
+        run_config=tune.RunConfig(storage_path=tempfile.mkdtemp(), verbose=0),
+    )
+    results = tuner.fit()
     if results.num_errors or len(results) != trials:
         raise RuntimeError(f"{results.num_errors} of {trials} trials failed: {results.errors}")
 

@@ -119,7 +119,7 @@ def main(
     settings: Settings = None,
     out: Path | None = None,
 ) -> None:
-    given = ["data.image_size=64", *(settings or [])]
+    given = ["data.image_size=64", "recipe.optimizer=adamw", *(settings or [])]
     part = Part("sweep")
     long = [
         our_sweep(data, trials=long_trials, settings=[*given, *LONG]) for _ in range(rounds - 1)

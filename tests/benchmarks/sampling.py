@@ -1,20 +1,17 @@
-"""How much memory this process and those below it take, at most."""
+"""What is looked at again and again while something else runs: memory, a GPU at work."""
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-SECONDS_BETWEEN = 0.2
 
+class Sampled:
+    """The values that `read` gave while the `with` block ran, one every `seconds`."""
 
-class MemoryPeak:
-    """The most that was taken while the `with` block ran; Linux alone tells.
-
-    Counted is the proportional set size: a page that several processes share counts once.
-    """
-
-    def __init__(self) -> None:
-        self.mb = float("nan")
+    def __init__(self, read: Callable[[], float], *, seconds: float) -> None:
+        self.values: list[float] = []
+        self._read, self._seconds = read, seconds
         self._over = threading.Event()
         self._watch = threading.Thread(target=self._look, daemon=True)
 
@@ -27,12 +24,16 @@ class MemoryPeak:
         self._watch.join()
 
     def _look(self) -> None:
-        peak = 0.0
-        while not self._over.wait(SECONDS_BETWEEN):
-            peak = max(
-                peak, sum(_proportional_mb(each) for each in _with_children(Path("/proc/self")))
-            )
-        self.mb = peak
+        while not self._over.wait(self._seconds):
+            self.values.append(self._read())
+
+
+def memory_mb() -> float:
+    """Of this process and those below it; Linux alone tells.
+
+    The proportional set size: a page that several processes share counts once.
+    """
+    return sum(_proportional_mb(process) for process in _with_children(Path("/proc/self")))
 
 
 def _with_children(process: Path) -> list[Path]:
