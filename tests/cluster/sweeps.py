@@ -110,8 +110,15 @@ class Sweep:
         result: dict[str, Any] = json.loads((self.folder / "result.json").read_text())
         return result
 
-    def running(self) -> set[str]:
-        return set(History.of(self.records()).active)
+    def running(self, at: float | None = None) -> set[str]:
+        """The trials that had epochs to go at this time; now, where none is given.
+
+        By the log's own clock: one whose last epoch stood there already does not train again.
+        """
+        moment = time.time() if at is None else at
+        history = History.of([record for record in self.records() if record.time <= moment])
+        trials = history.active.values()
+        return {t.trial_id for t in trials if len(t.epochs) < t.planned_epochs}
 
     def curves(self) -> dict[str, list[tuple[float, float]]]:
         """Of every trial: (training loss, validation accuracy) after each epoch."""
