@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 Fit = Literal["crop", "squash", "pad"]
 Square = NDArray[np.uint8]
@@ -18,6 +18,10 @@ MAX_PIXELS = 178_956_970
 
 LARGE = MAX_PIXELS // 10
 """Pictures of more pixels are decoded one at a time, so that memory does not grow with cores."""
+
+MAX_CHUNK = 1 << 20
+"""Bytes that a decoder is given at once; before each chunk a thread waits for the GIL. With
+Pillow's 64 KB, JPEGs of 150 KB in three chunks, a pack took 4 % longer."""
 
 PAD_GREY = (128, 128, 128)
 
@@ -68,13 +72,14 @@ def to_square(picture: Image.Image, *, side: int, fit: Fit) -> Square:
     return np.asarray(picture, dtype=np.uint8)
 
 
-def _open(content: bytes, side: int) -> Image.Image:
+def _open(content: bytes, side: int) -> ImageFile.ImageFile:
     """The picture, not decoded yet, set to a scale that still has `side` pixels each way."""
-    picture: Image.Image = Image.open(io.BytesIO(content))
+    picture = Image.open(io.BytesIO(content))
     width, height = picture.size
     if width * height > MAX_PIXELS:
         raise UndecodableError(f"{width} x {height} pixels, more than {MAX_PIXELS:,}")
     picture.draft("RGB", (side, side))
+    picture.decodermaxblock = MAX_CHUNK
     return picture
 
 
@@ -82,6 +87,8 @@ def _upright(picture: Image.Image) -> Image.Image:
     """Decoded, and turned as its EXIF orientation says."""
     picture.load()
     try:
+        if picture.getexif().get(ExifTags.Base.Orientation, 1) == 1:
+            return picture  # which exif_transpose would copy, holding the GIL
         return ImageOps.exif_transpose(picture)
     except Exception:
         # Damaged EXIF is common and raises what it likes; the pixels are whole, as stored.

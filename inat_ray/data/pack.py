@@ -8,6 +8,7 @@ evaluation sees the whole square scaled to image_size, random crops are cut from
 """
 
 import hashlib
+import io
 import json
 import os
 import platform
@@ -19,7 +20,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +32,7 @@ from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import DataConfig
 from inat_ray.data import inaturalist
 from inat_ray.data.decode import Fit, UndecodableError
+from inat_ray.data.item import Item
 from inat_ray.data.progress import tracked
 from inat_ray.data.sources import Source, open_source
 
@@ -55,6 +57,8 @@ class NoRoomError(UserError):
 
 LEVELS = np.arange(256) / 255
 """The pixel values that a byte can stand for."""
+
+DIGEST_LENGTH = 64
 
 
 @dataclass(frozen=True)
@@ -203,53 +207,109 @@ def _make_folder(folder: Path, config: DataConfig) -> None:
 
 
 @dataclass(frozen=True)
-class _Decoded:
-    """What is known of one image besides its pixels; `reason` where it has none."""
+class _Columns:
+    """What is found out of each of n images, named as in the file, which may lie under it."""
 
-    digest: str = ""
-    sums: tuple[float, ...] = (0.0, 0.0, 0.0)
-    square_sums: tuple[float, ...] = (0.0, 0.0, 0.0)
-    reason: str | None = None
+    image: NDArray[np.uint8]
+    """(n, S, S, 3)."""
+    digest: NDArray[np.bytes_]
+    """(n,), hexadecimal."""
+    channel_sums: NDArray[np.float64]
+    """(n, 3)."""
+    channel_square_sums: NDArray[np.float64]
+    """(n, 3)."""
+
+    @classmethod
+    def blank(cls, count: int, *, side: int) -> "_Columns":
+        """Takes no memory until it is written to."""
+        return cls(
+            image=np.zeros((count, side, side, 3), dtype=np.uint8),
+            digest=np.full(count, b"0" * DIGEST_LENGTH),
+            channel_sums=np.zeros((count, 3)),
+            channel_square_sums=np.zeros((count, 3)),
+        )
+
+    def first(self, count: int) -> "_Columns":
+        return _Columns(**{name: column[:count] for name, column in vars(self).items()})
+
+    def move(self, row: int, *, to: int) -> None:
+        for column in vars(self).values():
+            column[to] = column[row]
 
 
 def _build(source: Source, *, config: DataConfig, path: Path, progress: bool) -> None:
+    """Lays out the whole file with empty columns and fills these where they are.
+
+    So the pixels are written once, and need their room on the disk once; only where images are
+    left out, which is rare, is what remains written anew.
+    """
     for left_over in path.parent.glob("*.building"):  # by builds that were killed
         shutil.rmtree(left_over)
     scratch = path.with_suffix(".building")
     scratch.mkdir()
     try:
-        pixels = _pixels_on_disk(scratch / "pixels", count=len(source.items), config=config)
-        decoded = _decode_all(source, pixels=pixels, fit=config.fit, progress=progress)
-        batch = _record_batch(source, pixels=pixels, decoded=decoded, config=config)
-        _write(batch, scratch / "pack")
-        (scratch / "pack").replace(path)
+        pack, count = scratch / "pack", len(source.items)
+        _check_room(scratch, count=count, config=config)
+        blank = _Columns.blank(count, side=config.pack_side)
+        with _FileWithHole(pack, hole=blank.image) as file:
+            _write(_record_batch(source.items, blank, source=source, config=config), file)
+        columns = _columns_in(pack, like=blank)
+        reasons = _decode_all(source, columns=columns, fit=config.fit, progress=progress)
+        if any(reasons):
+            pack = scratch / "kept"
+            _write_kept(source, columns=columns, reasons=reasons, config=config, path=pack)
+        _bring_to_disk(pack)
+        pack.replace(path)
     finally:
         shutil.rmtree(scratch)
 
 
-def _pixels_on_disk(path: Path, *, count: int, config: DataConfig) -> NDArray[np.uint8]:
-    """Room for every image, (count, side, side, 3): a file, for 12,000 of 280 px are 2.8 GB."""
-    shape = (count, config.pack_side, config.pack_side, 3)
-    size = int(np.prod(shape))
-    free = shutil.disk_usage(path.parent).free
-    if free < 2 * size:  # these pixels, and the pack that they are copied into
+def _check_room(folder: Path, *, count: int, config: DataConfig) -> None:
+    """Raises UserError where the pixels of that many images have no room."""
+    size, free = count * config.pack_side**2 * 3, shutil.disk_usage(folder).free
+    if free <= size:
         raise UserError(
             f"data.cache: {config.cache}: has {free / 1e9:.1f} GB free, building the pack needs"
-            f" {2 * size / 1e9:.1f} GB; free some, choose another data.cache or a smaller"
+            f" {size / 1e9:.1f} GB; free some, choose another data.cache or a smaller"
             " data.image_size"
         )
-    with path.open("wb") as file:
+
+
+class _FileWithHole(io.FileIO):
+    """A new file, in which there is room for an array instead of the array."""
+
+    def __init__(self, path: Path, *, hole: NDArray[np.uint8]) -> None:
+        super().__init__(path, "w")
+        self._hole = hole.ctypes.data
+
+    def write(self, data: Any) -> int:
+        if not (isinstance(data, pa.Buffer) and data.address == self._hole):
+            return super().write(data)
         if hasattr(os, "posix_fallocate"):  # a disk that fills up is an error here, SIGBUS later
-            os.posix_fallocate(file.fileno(), 0, size)
-    return np.memmap(path, dtype=np.uint8, mode="r+", shape=shape)
+            os.posix_fallocate(self.fileno(), self.tell(), data.size)
+        self.seek(data.size, os.SEEK_CUR)
+        return int(data.size)
 
 
-def _decode_all(
-    source: Source, *, pixels: NDArray[np.uint8], fit: Fit, progress: bool
-) -> list[_Decoded]:
-    """Every image into its row of `pixels`, on all cores: Pillow works outside the GIL."""
-    decode = partial(_decode_some, source, pixels, fit)
-    count = len(pixels)
+def _columns_in(path: Path, *, like: _Columns) -> _Columns:
+    """The columns of a pack's file, mapped: what is written to them is written to the file."""
+    file = pa.memory_map(str(path))
+    begin = file.read_buffer(1).address
+    batch = pa.ipc.open_file(file).get_batch(0)
+    columns = {}
+    for name, column in vars(like).items():
+        values = batch.column(name).buffers()[-1]
+        columns[name] = np.memmap(
+            path, column.dtype, mode="r+", offset=values.address - begin, shape=column.shape
+        )
+    return _Columns(**columns)
+
+
+def _decode_all(source: Source, *, columns: _Columns, fit: Fit, progress: bool) -> list[str | None]:
+    """Fills the columns, on all cores: Pillow works outside the GIL. Returns why an image could
+    not be decoded, None for the others."""
+    decode = partial(_decode_some, source, columns, fit)
+    count = len(columns.image)
     spans = [range(i, min(i + TOGETHER, count)) for i in range(0, count, TOGETHER)]
     pool = ThreadPoolExecutor(os.cpu_count())
     with warnings.catch_warnings():
@@ -268,26 +328,51 @@ def _decode_all(
             pool.shutdown(cancel_futures=True)
 
 
-def _decode_some(
-    source: Source, pixels: NDArray[np.uint8], fit: Fit, indices: range
-) -> list[_Decoded]:
-    return [_decode_one(source, pixels, fit, index) for index in indices]
+def _decode_some(source: Source, columns: _Columns, fit: Fit, rows: range) -> list[str | None]:
+    return [_decode_one(source, columns, fit, row) for row in rows]
 
 
-def _decode_one(source: Source, pixels: NDArray[np.uint8], fit: Fit, index: int) -> _Decoded:
+def _decode_one(source: Source, columns: _Columns, fit: Fit, row: int) -> str | None:
+    """Fills a row; returns the reason where that cannot be."""
     try:
-        content = source.content(index)
-        square = source.square(content, side=pixels.shape[1], fit=fit)
+        content = source.content(row)
+        square = source.square(content, side=columns.image.shape[1], fit=fit)
     except UndecodableError as error:
-        return _Decoded(reason=str(error))
-    pixels[index] = square
+        return str(error)
+    columns.image[row] = square
+    columns.digest[row] = hashlib.sha256(content).hexdigest()
     # All sums are in the histogram: at 160 px 0.06 ms, where adding pixels up took 0.65 ms.
     counts = np.reshape(Image.fromarray(square).histogram(), (3, 256))
-    return _Decoded(
-        digest=hashlib.sha256(content).hexdigest(),
-        sums=tuple(counts @ LEVELS),
-        square_sums=tuple(counts @ LEVELS**2),
+    columns.channel_sums[row] = counts @ LEVELS
+    columns.channel_square_sums[row] = counts @ LEVELS**2
+    return None
+
+
+def _write_kept(
+    source: Source,
+    *,
+    columns: _Columns,
+    reasons: Sequence[str | None],
+    config: DataConfig,
+    path: Path,
+) -> None:
+    """A pack of the images that could be decoded, whose rows of `columns` are moved together."""
+    quarantined = [
+        Quarantined(name=item.name, reason=reason)
+        for item, reason in zip(source.items, reasons, strict=True)
+        if reason is not None
+    ]
+    kept = [row for row, reason in enumerate(reasons) if reason is None]
+    _check_quarantined(quarantined, good=len(kept), config=config)
+    _check_room(path.parent, count=len(kept), config=config)
+    for to, row in enumerate(kept):
+        columns.move(row, to=to)
+    items = [source.items[row] for row in kept]
+    batch = _record_batch(
+        items, columns.first(len(kept)), source=source, config=config, quarantined=quarantined
     )
+    with path.open("wb") as file:
+        _write(batch, file)
 
 
 def _check_quarantined(
@@ -308,39 +393,28 @@ def _check_quarantined(
 
 
 def _record_batch(
-    source: Source,
+    items: Sequence[Item],
+    columns: _Columns,
     *,
-    pixels: NDArray[np.uint8],
-    decoded: Sequence[_Decoded],
+    source: Source,
     config: DataConfig,
+    quarantined: Sequence[Quarantined] = (),
 ) -> pa.RecordBatch:
-    """The images that could be decoded, their rows of `pixels` moved together."""
-    quarantined = [
-        Quarantined(name=item.name, reason=image.reason)
-        for item, image in zip(source.items, decoded, strict=True)
-        if image.reason is not None
-    ]
-    kept = [i for i, image in enumerate(decoded) if image.reason is None]
-    _check_quarantined(quarantined, good=len(kept), config=config)
-    for row, i in enumerate(kept):
-        if row != i:
-            pixels[row] = pixels[i]
-    items, good = [source.items[i] for i in kept], [decoded[i] for i in kept]
-    columns = {
-        "image": _image_column(pixels[: len(kept)]),
+    arrays = {
+        "image": _image_column(columns.image),
         "label": _number_column([item.label for item in items], np.int64),
         "name": _text_column([item.name for item in items]),
         "role": _text_column([item.role for item in items]),
-        "digest": _text_column([image.digest for image in good]),
-        "channel_sums": _channel_column([image.sums for image in good]),
-        "channel_square_sums": _channel_column([image.square_sums for image in good]),
+        "digest": _text_column(columns.digest.astype(str).tolist()),
+        "channel_sums": _channel_column(columns.channel_sums),
+        "channel_square_sums": _channel_column(columns.channel_square_sums),
     }
     about = {
         "side": config.pack_side,
         "classes": list(source.classes),
         "quarantined": [asdict(image) for image in quarantined],
     }
-    return pa.record_batch(columns).replace_schema_metadata({"pack": json.dumps(about)})
+    return pa.record_batch(arrays).replace_schema_metadata({"pack": json.dumps(about)})
 
 
 def _image_column(pixels: NDArray[np.uint8]) -> pa.FixedSizeBinaryArray:
@@ -372,7 +446,7 @@ def _text_column(texts: Sequence[str]) -> pa.StringArray:
     )
 
 
-def _channel_column(sums: Sequence[tuple[float, ...]]) -> pa.FixedSizeListArray:
+def _channel_column(sums: NDArray[np.float64]) -> pa.FixedSizeListArray:
     return pa.FixedSizeListArray.from_arrays(_number_column(sums, np.float64), 3)
 
 
@@ -380,9 +454,12 @@ def _channels(column: pa.FixedSizeListArray) -> NDArray[np.float64]:
     return _numbers(column, np.float64).reshape(-1, 3)
 
 
-def _write(batch: pa.RecordBatch, path: Path) -> None:
-    """Onto the disk itself, so that not even a power cut leaves half a pack under its name."""
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
+def _write(batch: pa.RecordBatch, file: IO[bytes]) -> None:
+    with pa.PythonFile(file, "w") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
         writer.write_batch(batch)
+
+
+def _bring_to_disk(path: Path) -> None:
+    """So that not even a power cut leaves half a pack under its name."""
     with path.open("rb") as written:
         os.fsync(written.fileno())

@@ -238,10 +238,10 @@ from inat_ray.data import pack
 
 decode = pack._decode_one
 
-def dies(source, pixels, fit, index):
-    if index == 5:
+def dies(source, columns, fit, row):
+    if row == 5:
         os.kill(os.getpid(), signal.SIGKILL)
-    return decode(source, pixels, fit, index)
+    return decode(source, columns, fit, row)
 
 pack._decode_one = dies
 pack.open_pack(DataConfig.model_validate_json(sys.argv[1]))
