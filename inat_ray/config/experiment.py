@@ -124,6 +124,12 @@ class CnnConfig(Settings):
             raise ValueError(f"kernel sizes must be odd (padding keeps the size), not {even}")
         return sizes
 
+    @model_validator(mode="after")
+    def _squeezes_something(self) -> "CnnConfig":
+        if self.squeeze_excite is not None and not self.residual_blocks:
+            raise ValueError("squeeze_excite is a part of residual blocks, and residual_blocks is 0")
+        return self
+
 
 FreezeStrategy = Literal["none", "head_only", "first_k", "fraction", "freeze_fc", "gradual"]
 

@@ -37,6 +37,7 @@ def load(*settings: str) -> Experiment:
             ["resources={workers_per_trial: 2, gpus_per_worker: 0.5}"],
             "workers that train together need whole GPUs",
         ),
+        (["model.squeeze_excite=8"], "squeeze_excite is a part of residual blocks"),
         (["resources.workers_per_trial=65"], "recipe.batch_size 64 is split over 65 workers"),
         (["resources.final_workers=65"], "recipe.batch_size 64 is split over 65 workers"),
     ],
