@@ -15,7 +15,7 @@ import typer
 
 from tests.benchmarks.comparison import Figure
 
-README = Path("README.md")
+README = Path(__file__).parents[2] / "README.md"
 MEASURED = Path(__file__).with_name("measured.json")
 BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
 

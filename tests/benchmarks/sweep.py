@@ -11,6 +11,7 @@ others, which take longer for each, need not run as many of them.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,19 +19,19 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import IO, Annotated
 
 import typer
 
-from inat_ray.search.records import EpochEnded, SearchEnded, TrialStarted
+from inat_ray.search.records import AnyRecord, EpochEnded, SearchEnded, TrialStarted
 from inat_ray.search.run_log import read_records
 from tests.benchmarks.comparison import Data, Part, Rounds, Settings
 from tests.benchmarks.rival_sweeps import DROPOUTS, LEARNING_RATES
 
-SHORT = ["data.share=0.15", "recipe.epochs=1"]
+SHORT = ["data.share=0.35", "recipe.epochs=1"]
 """About 3 s a trial on one core, with 3,000 photographs."""
 
-LONG = ["data.share=1", "recipe.epochs=1"]
+LONG = ["data.share=1", "recipe.epochs=2"]
 """About 20 s."""
 
 SEARCH = [
@@ -75,17 +76,33 @@ def our_sweep(data: str, *, trials: int, settings: list[str]) -> Sweep:
     """`python -m inat_ray.sweep`, by what its log says."""
     with tempfile.TemporaryDirectory(prefix="inat_ray-benchmark-") as scratch:
         run = Path(scratch) / "run"
+        line = ["inat_ray.sweep", "experiments/cnn_best.yaml", "--data", data, "--out", str(run)]
         begin = time.time()
-        _python(
-            ["inat_ray.sweep", "experiments/cnn_best.yaml", "--data", data, "--out", str(run)],
-            trials=trials,
-            settings=[*settings, *SEARCH],
-        )
-        records = list(read_records(run / "log" / "events.jsonl"))
+        with (Path(scratch) / "said").open("w+") as said:
+            sweep = subprocess.Popen(
+                _command(line, trials=trials, settings=[*settings, *SEARCH]),
+                stdout=said,
+                stderr=subprocess.STDOUT,
+            )
+            records = _until_searched(sweep, run / "log" / "events.jsonl", said)
     first = next(r.time for r in records if isinstance(r, TrialStarted))
     last = next(r.time for r in records if isinstance(r, SearchEnded))
     epochs = [r.seconds for r in records if isinstance(r, EpochEnded) and r.time <= last]
     return Sweep(trials, start=first - begin, search=last - first, epochs=sum(epochs))
+
+
+def _until_searched(sweep: subprocess.Popen[bytes], log: Path, said: IO[str]) -> list[AnyRecord]:
+    """The log once the search is over; the winner's training after it is ended as by Ctrl-C."""
+    while True:
+        records = list(read_records(log)) if log.exists() else []
+        if any(isinstance(record, SearchEnded) for record in records):
+            sweep.send_signal(signal.SIGINT)
+            sweep.wait(60)
+            return records
+        if sweep.poll() is not None:
+            said.seek(0)
+            raise RuntimeError(f"the sweep ended with {sweep.returncode}: {said.read()[-2000:]}")
+        time.sleep(1)
 
 
 def their_sweep(tool: str, data: str, *, trials: int, settings: list[str]) -> Sweep:
@@ -96,51 +113,45 @@ def their_sweep(tool: str, data: str, *, trials: int, settings: list[str]) -> Sw
 
 
 def _python(line: list[str], *, trials: int, settings: list[str]) -> str:
-    options = [part for each in settings for part in ("--set", each)]
-    done = subprocess.run(
-        [sys.executable, "-m", *line, "--trials", str(trials), *options],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = _command(line, trials=trials, settings=settings)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(line)} ended with {done.returncode}: {done.stderr[-2000:]}")
     return done.stdout
 
 
+def _command(line: list[str], *, trials: int, settings: list[str]) -> list[str]:
+    options = [part for each in settings for part in ("--set", each)]
+    return [sys.executable, "-m", *line, "--trials", str(trials), *options]
+
+
 def main(
     data: Data,
-    rounds: Rounds = 3,
-    nested_rounds: Annotated[int, typer.Option(help="Of nested trainers.")] = 2,
+    rounds: Rounds = 2,
     trials: Annotated[int, typer.Option(help="Short ones of a sweep.")] = 24,
-    their_trials: Annotated[int, typer.Option(help="Short ones with other tools.")] = 12,
-    nested_trials: Annotated[int, typer.Option(help="Short ones with nested trainers.")] = 4,
-    long_trials: Annotated[int, typer.Option(help="Long ones of a sweep.")] = 12,
+    their_trials: Annotated[int, typer.Option(help="Short ones with other tools.")] = 6,
+    nested_trials: Annotated[int, typer.Option(help="Short ones with nested trainers.")] = 2,
+    long_trials: Annotated[int, typer.Option(help="Long ones of a sweep.")] = 10,
     settings: Settings = None,
     out: Path | None = None,
 ) -> None:
     given = ["data.image_size=64", "recipe.optimizer=adamw", *(settings or [])]
-    part = Part("sweep")
-    long = [
-        our_sweep(data, trials=long_trials, settings=[*given, *LONG]) for _ in range(rounds - 1)
-    ]
+    counts = {tool: nested_trials if tool == "nested" else their_trials for tool in RIVALS}
+    told: dict[str, list[Sweep]] = defaultdict(list)
+    for _ in range(rounds):
+        told["long"].append(our_sweep(data, trials=long_trials, settings=[*given, *LONG]))
+        told["ours"].append(our_sweep(data, trials=trials, settings=[*given, *SHORT]))
+        for tool, count in counts.items():
+            told[tool].append(their_sweep(tool, data, trials=count, settings=[*given, *SHORT]))
+    part, long = Part("sweep"), told.pop("long")
     _add_bound(part, long, name="a long trial")
     part.compare("sweep_over_bound", [s.search for s in long], [s.bound for s in long])
-    short = [*given, *SHORT]
-    told: dict[str, list[Sweep]] = defaultdict(list)
-    for number in range(rounds):
-        told["ours"].append(our_sweep(data, trials=trials, settings=short))
-        for tool in RIVALS:
-            count = nested_trials if tool == "nested" else their_trials
-            if tool != "nested" or number < nested_rounds:
-                told[tool].append(their_sweep(tool, data, trials=count, settings=short))
     _add_bound(part, told["ours"], name="a short trial")
     for tool, sweeps in told.items():
         part.add(f"{tool}: a short trial", [s.each for s in sweeps], unit="s", digits=2)
         part.add(f"{tool}: before the first", [s.start for s in sweeps], unit="s", digits=1)
     for tool, name in RIVALS.items():
-        theirs = told[tool]
-        part.compare(name, [s.each for s in theirs], [s.each for s in told["ours"][: len(theirs)]])
+        part.compare(name, [s.each for s in told[tool]], [s.each for s in told["ours"]])
     part.tell(out)
 
 

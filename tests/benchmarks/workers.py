@@ -62,7 +62,7 @@ def torchrun_epoch(data: str, settings: list[str]) -> float:
 
 
 def main(
-    data: Data, rounds: Rounds = 4, settings: Settings = None, out: Path | None = None
+    data: Data, rounds: Rounds = 3, settings: Settings = None, out: Path | None = None
 ) -> None:
     given = ["data.image_size=64", "recipe.batch_size=128", *(settings or [])]
     experiment = load_experiment(

@@ -1,0 +1,26 @@
+"""The README's figures are those that were measured."""
+
+import json
+from pathlib import Path
+
+from tests.benchmarks.readme import MEASURED, RATIOS, README, replaced, section
+
+TREE = json.loads(MEASURED.read_text())
+
+
+def test_the_performance_section_is_written_from_what_the_benchmark_measured():
+    readme = README.read_text()
+    assert section(TREE) in readme
+    assert replaced(readme, section(TREE)) == readme
+
+
+def test_every_ratio_stands_with_its_n_and_spread():
+    for name in RATIOS:
+        low, high = TREE[f"{name}_spread"]
+        assert low <= TREE[name] <= high
+        assert TREE[f"{name}_n"] >= 2
+
+
+def test_a_new_section_takes_the_place_of_the_old_alone():
+    before = "# A\n<!-- measured: begin -->\nold\n<!-- measured: end -->\nrest\n"
+    assert replaced(before, "new\n") == before.replace("old", "new")
