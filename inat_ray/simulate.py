@@ -91,6 +91,11 @@ def main(
     from inat_ray.search.simulate import Cluster, Outcome, simulated
 
     curves = read_all_curves(tables)
+    if curves.experiment.search.method == "ablation":
+        raise UserError(
+            f"{tables[0]}: is an ablation's record: single changes of one experiment, which say"
+            " nothing of a search over all of them; a record of random, bayes or grid is needed"
+        )
     if save is not None:
         _save(curves, save, tables=tables, note=note)
         return

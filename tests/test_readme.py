@@ -1,7 +1,6 @@
 """The README's figures are those that were measured."""
 
 import json
-from pathlib import Path
 
 from tests.benchmarks.readme import MEASURED, RATIOS, README, replaced, section
 

@@ -127,7 +127,9 @@ class CnnConfig(Settings):
     @model_validator(mode="after")
     def _squeezes_something(self) -> "CnnConfig":
         if self.squeeze_excite is not None and not self.residual_blocks:
-            raise ValueError("squeeze_excite is a part of residual blocks, and residual_blocks is 0")
+            raise ValueError(
+                "squeeze_excite is a part of residual blocks, and residual_blocks is 0"
+            )
         return self
 
 

@@ -151,7 +151,7 @@ def search_space(experiment: Experiment, *, where: str = "experiment") -> Search
         if "when" in spec:
             conditions[name] = _condition(spec["when"], above=parameters, place=f"{place}.when")
         parameters[name] = parse_parameter(spec, place)
-        met = {other: values[0] for other, values in conditions.get(name, {}).items()}
+        met = _first_met(conditions.get(name, {}))
         for value in _extremes(parameters[name]):
             _try_value(experiment, name, value, met=met, place=place)
     space = SearchSpace(parameters, conditions)
@@ -196,9 +196,31 @@ def _ablation(experiment: Experiment, space: SearchSpace, place: str) -> SearchS
                 f"{place}.{name}: an ablation changes a value for another, and this is a range;"
                 " allowed: constant, categorical"
             )
-        if not parameter.contains(base[name]):
-            parameters[name] = parameter.with_value(base[name])
+        changes = _as_held(
+            experiment, name, parameter, met=_first_met(space.conditions.get(name, {}))
+        )
+        parameters[name] = (
+            changes if changes.contains(base[name]) else changes.with_value(base[name])
+        )
     return replace(space, parameters=parameters, base=base)
+
+
+def _as_held(
+    experiment: Experiment, name: str, parameter: Categorical, *, met: Mapping[str, JSON]
+) -> Categorical:
+    """The values as the experiment would hold them, each once: 0 is 0.0, a mapping has all keys.
+
+    Else the experiment's own value, written another way, would be tried as a change.
+    """
+    held = {}
+    for value in parameter.values:
+        tree = with_parameters(experiment, {**met, name: value}).model_dump(mode="json")
+        held[canonical(value_at(tree, name))] = value_at(tree, name)
+    return Categorical(tuple(held.values()), (1 / len(held),) * len(held))
+
+
+def _first_met(conditions: Mapping[str, tuple[JSON, ...]]) -> dict[str, JSON]:
+    return {other: values[0] for other, values in conditions.items()}
 
 
 def _check_grid(space: SearchSpace, place: str) -> None:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inat_ray.models.cnn import ACTIVATIONS
+from inat_ray.models.cnn import ACTIVATIONS, Residual
 
 ACTIVATION_TYPES = tuple(ACTIVATIONS.values())
 
@@ -123,6 +123,10 @@ def _gradient(
 
 
 def _activation(block: nn.Module) -> nn.Module:
+    """The block's last: of its residual blocks, where it has any, else behind its convolution."""
+    residuals = [module for module in block.modules() if isinstance(module, Residual)]
+    if residuals:
+        return residuals[-1].activation
     return next(module for module in block.modules() if isinstance(module, ACTIVATION_TYPES))
 
 

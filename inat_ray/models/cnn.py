@@ -80,7 +80,7 @@ def initialize(model: nn.Module) -> None:
     """He et al. (2015) for convolutions and dense layers, zero biases; the output starts small.
 
     With PyTorch's default, a network of five blocks without batch norm hardly starts to learn.
-    Residual blocks with batch norm begin by passing on what comes in (Goyal et al., 2017).
+    Residual blocks with batch norm begin without their branch (Goyal et al., 2017).
     """
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):

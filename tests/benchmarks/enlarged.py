@@ -1,5 +1,6 @@
 """The same photographs, enlarged to the size at which iNaturalist-12K has them."""
 
+import hashlib
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -16,10 +17,12 @@ QUALITY = 90
 
 def enlarged(folder: Path) -> Path:
     """A copy of `folder` whose photographs are JPEGs of 800 x 600 pixels; made once."""
-    into = Path(tempfile.gettempdir()) / "inat_ray-800x600" / folder.name
+    photographs = list(images_below(folder))
+    listing = "".join(f"{path} {path.stat().st_size}\n" for path in photographs)
+    name = hashlib.sha256(listing.encode()).hexdigest()[:16]
+    into = Path(tempfile.gettempdir()) / "inat_ray-800x600" / name
     done = into / ".complete"
     if not done.exists():
-        photographs = list(images_below(folder))
         with ProcessPoolExecutor() as pool:
             write = partial(_write, folder=folder, into=into)
             list(pool.map(write, photographs, chunksize=64))

@@ -28,14 +28,12 @@ RATIOS = {
     "epoch_over_lightning": "training, over Lightning with that loader",
     "epoch_over_dali": "training, over the tuned script with NVIDIA DALI's loader",
     "epoch_over_dali_800x600": "the same, photographs of 800 x 600",
-    "sweep_over_bound": "a sweep's wall clock, of its bound: the trials' epochs over the slots",
-    "sweep_over_stock_tune": "a trial of Ray Tune's function trainables, over one of ours",
-    "sweep_over_nested_trainer": "a trial of TorchTrainer nested in Tune, over one of ours",
-    "sweep_over_optuna": "a trial of an Optuna study in one process, over one of ours",
-    "search_over_random": "epochs until a good model: TPE with ASHA promotion, of random search's",
-    "search_over_stock_ray": "the same, of Ray's HyperOptSearch with AsyncHyperBand",
+    "sweep_over_bound": "a search of 10 trials of two epochs, of its bound: their epochs alone",
+    "sweep_over_stock_tune": "a 3 s trial as Ray Tune's function (of 6), over one of ours (of 24)",
+    "sweep_over_nested_trainer": "the same as a TorchTrainer nested in Tune (of 2)",
+    "sweep_over_optuna": "the same in an Optuna study in one process (of 6)",
     "pack_over_decode": "building the pack, of decoding alone on all cores, 800 x 600",
-    "pack_over_decode_as_given": "the same, the photographs as they are",
+    "pack_over_decode_as_given": "the same, the photographs as they are, 192 px high",
     "frozen80_step_ratio": "a step of ResNet50 with 80 % frozen, of one with nothing frozen",
     "cached_head_speedup": "a step of head_only, over one on cached features",
     "two_workers_ratio": "training on two workers, over one (a thread each)",
@@ -63,11 +61,12 @@ def _conditions(tree: Mapping[str, Any]) -> Iterator[str]:
 def _ratios(tree: Mapping[str, Any]) -> Iterator[str]:
     yield "| ratio | median | smallest - largest | n |"
     yield "|---|---|---|---|"
-    for name, meaning in RATIOS.items():
-        if name in tree:
-            low, high = tree[f"{name}_spread"]
-            spread, n = f"{_short(low)} - {_short(high)}", tree[f"{name}_n"]
-            yield f"| {meaning} | **{_short(tree[name])}** | {spread} | {n} |"
+    measured = [name for name in tree if f"{name}_spread" in tree]
+    for name in sorted(measured, key=[*RATIOS, *measured].index):
+        meaning = RATIOS.get(name, name)  # those of a GPU have names of their own
+        low, high = tree[f"{name}_spread"]
+        spread, n = f"{_short(low)} - {_short(high)}", tree[f"{name}_n"]
+        yield f"| {meaning} | **{_short(tree[name])}** | {spread} | {n} |"
 
 
 def _short(ratio: float) -> str:
@@ -91,6 +90,7 @@ def _figures(tree: Mapping[str, Any]) -> Iterator[str]:
 
 def replaced(readme: str, new: str) -> str:
     """The README with the section between its marks replaced."""
+    assert readme.count(BEGIN) == readme.count(END) == 1
     before, _, rest = readme.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}{new}{END}{after}"

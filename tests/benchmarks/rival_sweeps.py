@@ -2,9 +2,10 @@
 
     python -m tests.benchmarks.rival_sweeps stock --data ~/photos --trials 24
 
-Run by tests/benchmarks/sweep.py. A trial has the model, the images, the epochs and the threads of
-ours; what differs is who starts it and who reads the photographs. Prints the seconds of the start
-(imports, Ray) and of the search as JSON.
+Run by tests/benchmarks/sweep.py. A trial has the model, the number of images, the epochs and the
+threads of ours. What differs is who starts it, and the script in it: a plain loop over a
+DataLoader, without what makes our steps faster (the epoch's benchmark tells that apart). Prints
+the seconds of the start (Ray's, after the imports) and of the search as JSON.
 """
 
 import json
@@ -139,7 +140,7 @@ def nested(data: Data, trials: Trials, settings: Settings = None) -> None:
 
 @app.command()
 def optuna(data: Data, trials: Trials, settings: Settings = None) -> None:
-    """An Optuna study in one process, which has all cores."""
+    """An Optuna study in one process, which has all cores and a process that reads."""
     begin = time.perf_counter()
     import optuna as package
 

@@ -39,14 +39,19 @@ def memory_mb() -> float:
 def _with_children(process: Path) -> list[Path]:
     found = [process]
     for listing in process.glob("task/*/children"):
-        for child in listing.read_text().split():
+        for child in _read(listing).split():
             found += _with_children(Path("/proc") / child)
     return found
 
 
-def _proportional_mb(process: Path) -> float:
+def _read(path: Path) -> str:
+    """Empty where the process has ended since it was listed."""
     try:
-        lines = (process / "smaps_rollup").read_text().splitlines()
+        return path.read_text()
     except (FileNotFoundError, ProcessLookupError):
-        return 0.0  # it has ended since it was listed
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss:"))
+        return ""
+
+
+def _proportional_mb(process: Path) -> float:
+    lines = _read(process / "smaps_rollup").splitlines()
+    return sum(int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss:"))

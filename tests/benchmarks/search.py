@@ -141,11 +141,7 @@ def main(
     console.print(comparison(found, good=good, everything=everything))
     part = Part("search")
     for name, epochs in found.items():
-        part.add(name, epochs, unit="epochs")
-    if not only:
-        best = found["TPE + ASHA promotion"]
-        part.compare("search_over_random", best, found["random"])
-        part.compare("search_over_stock_ray", best, found[STOCK_RAY])
+        part.add(name, epochs, unit=f"epochs ({everything:,}: never)")
     part.tell(out)
     if plot:
         draw(found, everything=everything, path=plot)

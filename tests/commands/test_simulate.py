@@ -63,6 +63,18 @@ def test_a_mistake_ends_with_2_and_its_reason(told, table, options, message):
     assert message in " ".join(text.split())
 
 
+def test_an_ablation_is_no_record_to_search_on(told, tmp_path):
+    experiment = Experiment.model_validate({"search": {"parameters": SPACE, "method": "ablation"}})
+    space = search_space(experiment)
+    curves = [
+        Curve(p, seed=0, metrics={m: [0.5] for m in METRICS}, seconds=[1.0]) for p in space.grid
+    ]
+    write_curves(CurveTable(experiment, space, curves), tmp_path / "a.parquet", provenance={})
+    code, text = told("simulate", tmp_path / "a.parquet")
+    assert code == 2
+    assert "a.parquet: is an ablation's record" in " ".join(text.split())
+
+
 def test_a_table_tells_nothing_of_the_machine_that_made_it(table):
     assert read_curves(table).experiment.data.source == "photographs"
     assert b"/home/ada" not in table.read_bytes()

@@ -239,6 +239,15 @@ def test_an_ablation_tries_no_setting_where_its_condition_is_not_met():
     ]
 
 
+def test_an_ablation_knows_the_experiments_own_value_however_it_is_written():
+    parameters = {
+        "model.dropout": {"values": [0, 0.2]},
+        "recipe.lr": {"values": [0.01, 0.003]},
+    }
+    found = [(p["model.dropout"], p["recipe.lr"]) for p in space_of("ablation", parameters).grid]
+    assert found == [(0.0, 0.003), (0.2, 0.003), (0.0, 0.01)]
+
+
 def test_an_ablation_over_a_range_is_refused():
     with pytest.raises(UserError, match=r"recipe.lr: an ablation changes a value.*categorical"):
         space_of("ablation", {"recipe.lr": {"min": 0.1, "max": 1.0}})

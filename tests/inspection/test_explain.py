@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from inat_ray.config.experiment import Experiment
+from inat_ray.config.experiment import CnnConfig, Experiment
 from inat_ray.inspection.explain import (
     Neuron,
     busiest_neurons,
@@ -16,7 +16,7 @@ from inat_ray.inspection.explain import (
     stages,
 )
 from inat_ray.models.build import build_model
-from inat_ray.models.cnn import ACTIVATIONS
+from inat_ray.models.cnn import ACTIVATIONS, build_cnn
 
 HERE = Neuron(0, 0, 0)
 
@@ -123,6 +123,15 @@ def test_every_stage_of_both_families_has_maps(model):
     sides = [stage.shape[1] for stage in maps.values()]
     assert sides == sorted(sides, reverse=True)
     assert first_layer_filters(model).shape[1] == 3
+
+
+def test_a_block_with_residual_blocks_ends_with_the_last_of_them():
+    given = CnnConfig(filters=[8] * 5, residual_blocks=2, squeeze_excite=4)
+    cnn = build_cnn(given, classes=3, image_size=64)
+    image = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        behind_the_first_block = cnn.eval()[0](image)[0]
+    torch.testing.assert_close(feature_maps(cnn, image)["block 1"], behind_the_first_block)
 
 
 def test_both_families_have_gradients_and_heat_for_their_last_stage(model):
