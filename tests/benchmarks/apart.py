@@ -25,6 +25,7 @@ class Apart:
             initializer=_make_ready,
             initargs=(make, args),
         )
+        self._process.submit(int)  # starts it now, beside the others
 
     def __call__(self, number: int) -> float:
         return self._process.submit(_take_turn, number).result()

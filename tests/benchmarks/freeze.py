@@ -100,7 +100,7 @@ def _wait(device: torch.device) -> None:
 
 def main(
     data: Data,
-    rounds: Rounds = 3,
+    rounds: Rounds = 2,
     steps: Annotated[int, typer.Option(help="Measured in each turn.")] = 8,
     settings: Settings = None,
     out: Path | None = None,

@@ -141,7 +141,7 @@ def main(
     console.print(comparison(found, good=good, everything=everything))
     part = Part("search")
     for name, epochs in found.items():
-        part.add(name, epochs, unit=f"epochs ({everything:,}: never)")
+        part.add(name, epochs, unit="epochs")
     part.tell(out)
     if plot:
         draw(found, everything=everything, path=plot)
