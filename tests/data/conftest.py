@@ -37,3 +37,9 @@ def write_images(folder: Path) -> WriteImages:
 @pytest.fixture
 def config(folder: Path, tmp_path: Path) -> DataConfig:
     return DataConfig(source=str(folder), image_size=32, cache=str(tmp_path / "cache"))
+
+
+def small_folder(write_images: WriteImages) -> None:
+    """Two classes, of four pictures and of three."""
+    write_images("ash", 4)
+    write_images("oak", 3)
