@@ -205,7 +205,8 @@ def _write_kept(
     check_quarantined(quarantined, good=len(kept), config=config)
     _check_room(path.parent, count=len(kept), config=config)
     for to, row in enumerate(kept):
-        columns.move(row, to=to)
+        if to != row:
+            columns.move(row, to=to)
     items = [source.items[row] for row in kept]
     batch = _record_batch(
         items, columns.first(len(kept)), source=source, config=config, quarantined=quarantined
