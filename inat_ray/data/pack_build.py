@@ -17,7 +17,6 @@ from typing import IO, Any, TypeVar
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from PIL import Image
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import DataConfig
@@ -30,9 +29,6 @@ Number = TypeVar("Number", np.int64, np.float64)
 
 TOGETHER = 16
 """Images that a thread decodes before it looks for more: for small ones that is faster."""
-
-LEVELS = np.arange(256) / 255
-"""The pixel values that a byte can stand for."""
 
 DIGEST_LENGTH = 64
 
@@ -168,23 +164,36 @@ def _decode_all(source: Source, *, columns: _Columns, fit: Fit, progress: bool) 
 
 
 def _decode_some(source: Source, columns: _Columns, fit: Fit, rows: range) -> list[str | None]:
-    return [_decode_one(source, columns, fit, row) for row in rows]
+    """Fills the rows; returns for each the reason where that cannot be."""
+    reasons = [_decode_one(source, columns, fit, row) for row in rows]
+    span = slice(rows.start, rows.stop)
+    sums, square_sums = _channel_sums(columns.image[span])
+    columns.channel_sums[span], columns.channel_square_sums[span] = sums, square_sums
+    return reasons
 
 
 def _decode_one(source: Source, columns: _Columns, fit: Fit, row: int) -> str | None:
-    """Fills a row; returns the reason where that cannot be."""
     try:
         content = source.content(row)
-        square = source.square(content, side=columns.image.shape[1], fit=fit)
+        columns.image[row] = source.square(content, side=columns.image.shape[1], fit=fit)
     except UndecodableError as error:
         return str(error)
-    columns.image[row] = square
     columns.digest[row] = hashlib.sha256(content).hexdigest()
-    # All sums are in the histogram: at 160 px 0.06 ms, where adding pixels up took 0.65 ms.
-    counts = np.reshape(Image.fromarray(square).histogram(), (3, 256))
-    columns.channel_sums[row] = counts @ LEVELS
-    columns.channel_square_sums[row] = counts @ LEVELS**2
     return None
+
+
+def _channel_sums(images: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(n, S, S, 3) -> sums and sums of squares of the values 0 to 1 by channel, each (n, 3).
+
+    Added up in integers, first by column: without a copy, and outside the GIL. At 80 px 0.01 ms
+    an image, by Pillow's histogram 0.04 ms and everything else waited.
+    """
+    count, side = images.shape[:2]
+    lines = images.reshape(count, side, side * 3)
+    sums = np.add.reduce(lines, axis=1, dtype=np.uint32)
+    square_sums = np.einsum("nij,nij->nj", lines, lines, dtype=np.uint32)
+    by_channel = [each.reshape(count, side, 3).sum(axis=1) for each in (sums, square_sums)]
+    return by_channel[0] / 255, by_channel[1] / 255**2
 
 
 def _write_kept(
