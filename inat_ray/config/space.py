@@ -141,6 +141,7 @@ def search_space(experiment: Experiment, *, where: str = "experiment") -> Search
     """
     parameters: dict[str, Parameter] = {}
     conditions: dict[str, dict[str, tuple[JSON, ...]]] = {}
+    base = _own_values(experiment) if experiment.search.method == "ablation" else None
     for name, spec in experiment.search.parameters.items():
         place = f"{where}: search.parameters.{name}"
         if name.split(".")[0] not in SEARCHABLE:
@@ -154,9 +155,11 @@ def search_space(experiment: Experiment, *, where: str = "experiment") -> Search
         met = _first_met(conditions.get(name, {}))
         for value in _extremes(parameters[name]):
             _try_value(experiment, name, value, met=met, place=place)
-    space = SearchSpace(parameters, conditions)
-    if experiment.search.method == "ablation":
-        space = _ablation(experiment, space, f"{where}: search.parameters")
+        if base is not None and name != SEED:
+            parameters[name] = _changes_of(
+                experiment, name, parameters[name], own=base[name], met=met, place=place
+            )
+    space = SearchSpace(parameters, conditions, base=base)
     if experiment.search.is_exhaustive:
         _check_grid(space, f"{where}: search.parameters")
     first = [
@@ -183,26 +186,29 @@ def with_parameters(experiment: Experiment, parameters: Mapping[str, JSON]) -> E
     return Experiment.model_validate(tree)
 
 
-def _ablation(experiment: Experiment, space: SearchSpace, place: str) -> SearchSpace:
-    """The space with the experiment's own values. Raises UserError for a range."""
+def _own_values(experiment: Experiment) -> dict[str, JSON]:
+    """The experiment's own value of every parameter that is searched."""
     tree = experiment.model_dump(mode="json")
-    base = {name: value_at(tree, name) for name in space.parameters}
-    parameters = dict(space.parameters)
-    for name, parameter in space.parameters.items():
-        if name == SEED:
-            continue
-        if not isinstance(parameter, Categorical):
-            raise UserError(
-                f"{place}.{name}: an ablation changes a value for another, and this is a range;"
-                " allowed: constant, categorical"
-            )
-        changes = _as_held(
-            experiment, name, parameter, met=_first_met(space.conditions.get(name, {}))
+    return {name: value_at(tree, name) for name in experiment.search.parameters}
+
+
+def _changes_of(
+    experiment: Experiment,
+    name: str,
+    parameter: Parameter,
+    *,
+    own: JSON,
+    met: Mapping[str, JSON],
+    place: str,
+) -> Categorical:
+    """A parameter of an ablation, with its own value. Raises UserError for a range."""
+    if not isinstance(parameter, Categorical):
+        raise UserError(
+            f"{place}: an ablation changes a value for another, and this is a range;"
+            " allowed: constant, categorical"
         )
-        parameters[name] = (
-            changes if changes.contains(base[name]) else changes.with_value(base[name])
-        )
-    return replace(space, parameters=parameters, base=base)
+    changes = _as_held(experiment, name, parameter, met=met)
+    return changes if changes.contains(own) else changes.with_value(own)
 
 
 def _as_held(
@@ -264,10 +270,7 @@ def _first_point(
     for name in given:
         if name not in space.parameters:
             raise UserError(f"{place}: {name}: is no parameter of search.parameters")
-    tree = experiment.model_dump(mode="json")
-    point = space.existing(
-        {name: given.get(name, value_at(tree, name)) for name in space.parameters}
-    )
+    point = space.existing({**_own_values(experiment), **given})
     for name, value in point.items():
         if not space.parameters[name].contains(value):
             origin = "" if name in given else ", which is the experiment's own,"

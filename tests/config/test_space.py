@@ -239,6 +239,17 @@ def test_an_ablation_tries_no_setting_where_its_condition_is_not_met():
     ]
 
 
+def test_a_setting_of_an_ablation_can_depend_on_the_experiments_own_value_unlisted():
+    momentum = {"values": [0.8], "when": {"recipe.optimizer": "adamw"}}
+    optimizers = {"values": ["adam"]}
+    space = space_of("ablation", {"recipe.optimizer": optimizers, "recipe.momentum": momentum})
+    assert space.grid == [
+        {"recipe.optimizer": "adamw", "recipe.momentum": 0.9},
+        {"recipe.optimizer": "adam"},
+        {"recipe.optimizer": "adamw", "recipe.momentum": 0.8},
+    ]
+
+
 def test_an_ablation_knows_the_experiments_own_value_however_it_is_written():
     parameters = {
         "model.dropout": {"values": [0, 0.2]},
