@@ -3,6 +3,8 @@
 import hashlib
 import io
 import json
+import math
+import mmap
 import os
 import shutil
 import warnings
@@ -56,9 +58,8 @@ class _Columns:
 
     @classmethod
     def blank(cls, count: int, *, side: int) -> "_Columns":
-        """Takes no memory until it is written to."""
         return cls(
-            image=np.zeros((count, side, side, 3), dtype=np.uint8),
+            image=_hole((count, side, side, 3)),
             digest=np.full(count, b"0" * DIGEST_LENGTH),
             channel_sums=np.zeros((count, 3)),
             channel_square_sums=np.zeros((count, 3)),
@@ -96,7 +97,8 @@ def build_pack(source: Source, *, config: DataConfig, path: Path, progress: bool
         _bring_to_disk(pack)
         pack.replace(path)
     finally:
-        shutil.rmtree(scratch)
+        # A first pack, of which images were left out, is still mapped: NFS keeps a name for it.
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _check_room(folder: Path, *, count: int, config: DataConfig) -> None:
@@ -124,6 +126,14 @@ class _FileWithHole(io.FileIO):
             os.posix_fallocate(self.fileno(), self.tell(), data.size)
         self.seek(data.size, os.SEEK_CUR)
         return int(data.size)
+
+
+def _hole(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Zeros that cannot be written to. They take no memory, so there may be more of them than
+    the machine has: np.zeros is refused that."""
+    private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    zeros = mmap.mmap(-1, math.prod(shape), flags=private, prot=mmap.PROT_READ)
+    return np.frombuffer(zeros, dtype=np.uint8).reshape(shape)
 
 
 def _columns_in(path: Path, *, like: _Columns) -> _Columns:

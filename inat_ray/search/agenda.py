@@ -133,10 +133,12 @@ def _new_trial(
     parameters = suggestion(space, history, experiment.seed, number)
     if parameters is None:
         return "points"
+    # The changes of an ablation are compared with the same seed, or luck would be compared too.
+    seed = experiment.seed if experiment.search.method == "ablation" else experiment.seed + number
     return Work(
         trial_id=f"trial_{number:04d}",
         purpose="search",
-        seed=int(parameters.get("seed", experiment.seed + number)),
+        seed=int(parameters.get("seed", seed)),
         parameters=parameters,
         planned_epochs=int(parameters.get("recipe.epochs", experiment.recipe.epochs)),
     )

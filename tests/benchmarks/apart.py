@@ -50,6 +50,8 @@ _here = _Here()
 
 
 def _make_ready(make: Callable[..., Way], args: tuple[Any, ...]) -> None:
+    # What is started in a spawned process is spawned too; in a script a loader's processes are not.
+    multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0], force=True)
     _here.way = make(*args)
 
 

@@ -1,8 +1,9 @@
 """Data-parallel training without Ray: started by torchrun, a process a rank.
 
 Run by tests/benchmarks/workers.py. Each rank has its share of an epoch in memory, augmented
-already, so what is measured is PyTorch's DistributedDataParallel and nothing beside it: two
-epochs, the first to warm up. Rank 0 prints the images/s of the second, over all ranks, as JSON.
+already, and what makes our steps fast: so what is measured is PyTorch's DistributedDataParallel
+and nothing beside it. Two epochs, the first to warm up. Rank 0 prints the images/s of the second,
+over all ranks, as JSON.
 """
 
 import json
@@ -20,6 +21,7 @@ from inat_ray.data.augment import Normalize
 from inat_ray.data.dataset import open_dataset
 from inat_ray.models.build import build_model
 from inat_ray.models.layers import layers_of
+from inat_ray.training.device import tune_process
 from inat_ray.training.inputs import training_batches
 from inat_ray.training.ranks import Ranks
 from inat_ray.training.recipe import build_loss, build_optimizer
@@ -33,6 +35,7 @@ def main(data: Data, settings: Settings = None) -> None:
         options={"data.source": ("--data", data)},
     )
     dataset, device = open_dataset(experiment.data), torch.device("cpu")
+    tune_process(device)
     dist.init_process_group("gloo")
     batches = training_batches(
         experiment,
@@ -46,7 +49,7 @@ def main(data: Data, settings: Settings = None) -> None:
     model = model.to(memory_format=torch.channels_last)
     optimizer = build_optimizer(experiment.recipe, layers_of(model))
     loss = build_loss(experiment.recipe, labels=batches.labels, classes=classes, device=device)
-    parallel = DistributedDataParallel(model)
+    parallel = DistributedDataParallel(model, broadcast_buffers=False)
     ready = list(batches.epoch(0))
     speed = 0.0
     for _ in range(2):

@@ -28,16 +28,16 @@ RATIOS = {
     "epoch_over_lightning": "training, over Lightning with that loader",
     "epoch_over_dali": "training, over the tuned script with NVIDIA DALI's loader",
     "epoch_over_dali_800x600": "the same, photographs of 800 x 600",
-    "sweep_over_bound": "a search of 10 trials of two epochs, of its bound: their epochs alone",
-    "sweep_over_stock_tune": "a 3 s trial as Ray Tune's function (of 6), over one of ours (of 24)",
-    "sweep_over_nested_trainer": "the same as a TorchTrainer nested in Tune (of 2)",
-    "sweep_over_optuna": "the same in an Optuna study in one process (of 6)",
+    "sweep_over_bound": "a search of 10 trials of 20 s, of its bound: their epochs alone",
+    "sweep_over_stock_tune": "a 3 s trial as a script in Ray Tune (of 4), over one of ours (of 24)",
+    "sweep_over_nested_trainer": "the same script in a TorchTrainer nested in Tune (of 2)",
+    "sweep_over_optuna": "the same script in an Optuna study in one process (of 4)",
     "pack_over_decode": "building the pack, of decoding alone on all cores, 800 x 600",
     "pack_over_decode_as_given": "the same, the photographs as they are, 192 px high",
     "frozen80_step_ratio": "a step of ResNet50 with 80 % frozen, of one with nothing frozen",
     "cached_head_speedup": "a step of head_only, over one on cached features",
     "two_workers_ratio": "training on two workers, over one (a thread each)",
-    "two_workers_over_torchrun": "two workers, over torchrun's DDP with batches in memory",
+    "two_workers_over_torchrun": "two workers, over these steps under torchrun, batches in memory",
 }
 """In the order of the table."""
 

@@ -1,6 +1,6 @@
 """The same trials as other tools run them, each as its documentation shows.
 
-    python -m tests.benchmarks.rival_sweeps stock --data ~/photos --trials 24
+    python -m tests.benchmarks.rival_sweeps stock --data ~/photos --trials 4
 
 Run by tests/benchmarks/sweep.py. A trial has the model, the number of images, the epochs and the
 threads of ours. What differs is who starts it, and the script in it: a plain loop over a

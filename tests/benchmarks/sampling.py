@@ -1,6 +1,7 @@
 """What is looked at again and again while something else runs: memory, a GPU at work."""
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Self
@@ -11,6 +12,8 @@ class Sampled:
 
     def __init__(self, read: Callable[[], float], *, seconds: float) -> None:
         self.values: list[float] = []
+        self.times: list[float] = []
+        """When each was read, as time.time() tells."""
         self._read, self._seconds = read, seconds
         self._over = threading.Event()
         self._watch = threading.Thread(target=self._look, daemon=True)
@@ -26,6 +29,11 @@ class Sampled:
     def _look(self) -> None:
         while not self._over.wait(self._seconds):
             self.values.append(self._read())
+            self.times.append(time.time())
+
+    def between(self, begin: float, end: float) -> list[float]:
+        timed = zip(self.times, self.values, strict=True)
+        return [value for at, value in timed if begin <= at <= end]
 
 
 def memory_mb() -> float:

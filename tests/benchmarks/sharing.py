@@ -41,7 +41,8 @@ def main(
         with Sampled(utilisation, seconds=1) as at_work:
             sweep = our_sweep(data, trials=trials, settings=given)
         hourly.setdefault(fraction, []).append(3600 / sweep.each)
-        busy.setdefault(fraction, []).append(statistics.mean(at_work.values))
+        searching = at_work.between(sweep.begun, sweep.begun + sweep.search)
+        busy.setdefault(fraction, []).append(statistics.mean(searching))
     for fraction in FRACTIONS:
         part.add(f"{fraction} of a GPU a trial", hourly[fraction], unit="trials/h")
         part.add(f"{fraction} of a GPU a trial: at work", busy[fraction], unit="%")

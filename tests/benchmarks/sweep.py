@@ -7,8 +7,9 @@ by those that run at once. The others are Ray Tune with function trainables and 
 TorchTrainer nested in each of Tune's trials, and an Optuna study in one process. Compared are the
 seconds of a search over its trials, from the first that is begun to the end of the last; what a
 tool does before (our pack is built by then) and after (the winner's training) is not in them. Our
-search starts its processes once, so it has gained from its 24 trials what the others, which take
-longer for each and run 6 or 2, would not gain.
+search starts its processes once, so it has gained from its 12 trials a core what the others, which
+take longer for each and run 2 a core or 1, would not gain. And a trial of ours trains as ours do,
+on the pack; one of theirs is a plain script with a DataLoader, as their documentation has it.
 """
 
 import json
@@ -63,6 +64,8 @@ class Sweep:
     """From there to the end of the last, the start of the trials' processes within."""
     epochs: float = float("nan")
     """Of all trials, added up."""
+    begun: float = float("nan")
+    """When the first trial was, as time.time() tells."""
 
     @property
     def each(self) -> float:
@@ -90,7 +93,7 @@ def our_sweep(data: str, *, trials: int, settings: list[str]) -> Sweep:
     first = next(r.time for r in records if isinstance(r, TrialStarted))
     last = next(r.time for r in records if isinstance(r, SearchEnded))
     epochs = [r.seconds for r in records if isinstance(r, EpochEnded) and r.time <= last]
-    return Sweep(trials, start=first - begin, search=last - first, epochs=sum(epochs))
+    return Sweep(trials, first - begin, search=last - first, epochs=sum(epochs), begun=first)
 
 
 def _until_searched(sweep: subprocess.Popen[bytes], log: Path, said: IO[str]) -> list[AnyRecord]:
@@ -134,10 +137,10 @@ def _command(line: list[str], *, trials: int, settings: list[str]) -> list[str]:
 def main(
     data: Data,
     rounds: Rounds = 2,
-    trials: Annotated[int, typer.Option(help="Short ones of a sweep.")] = 24,
-    their_trials: Annotated[int, typer.Option(help="Short ones with other tools.")] = 6,
-    nested_trials: Annotated[int, typer.Option(help="Short ones with nested trainers.")] = 2,
-    long_trials: Annotated[int, typer.Option(help="Long ones of a sweep.")] = 10,
+    trials: Annotated[int, typer.Option(help="Short ones for a core.")] = 12,
+    their_trials: Annotated[int, typer.Option(help="The same with other tools.")] = 2,
+    nested_trials: Annotated[int, typer.Option(help="The same with nested trainers.")] = 1,
+    long_trials: Annotated[int, typer.Option(help="Long ones for a core.")] = 5,
     settings: Settings = None,
     out: Path | None = None,
 ) -> None:
@@ -145,11 +148,15 @@ def main(
         *("data.image_size=64", "recipe.optimizer=adamw", "resources.gpus_per_worker=0"),
         *(settings or []),
     ]
-    counts = {tool: nested_trials if tool == "nested" else their_trials for tool in RIVALS}
+    cores = os.cpu_count() or 1
+    counts = {
+        tool: cores * (nested_trials if tool == "nested" else their_trials) for tool in RIVALS
+    }
     told: dict[str, list[Sweep]] = defaultdict(list)
     for _ in range(rounds):
-        told["long"].append(our_sweep(data, trials=long_trials, settings=[*given, *LONG]))
-        told["ours"].append(our_sweep(data, trials=trials, settings=[*given, *SHORT]))
+        long_sweep = our_sweep(data, trials=cores * long_trials, settings=[*given, *LONG])
+        told["long"].append(long_sweep)
+        told["ours"].append(our_sweep(data, trials=cores * trials, settings=[*given, *SHORT]))
         for tool, count in counts.items():
             told[tool].append(their_sweep(tool, data, trials=count, settings=[*given, *SHORT]))
     part, long = Part("sweep"), told.pop("long")

@@ -14,6 +14,7 @@ from PIL import Image
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import DataConfig
+from inat_ray.data import pack_build
 from inat_ray.data.decode import decode_square
 from inat_ray.data.pack import open_pack
 
@@ -42,6 +43,12 @@ def test_channel_sums_are_those_of_the_pixels(
     pixels = pack.images.reshape(7, -1, 3) / 255
     np.testing.assert_allclose(pack.channel_sums, pixels.sum(axis=1))
     np.testing.assert_allclose(pack.channel_square_sums, (pixels**2).sum(axis=1))
+
+
+def test_the_pixels_may_be_more_than_memory_holds() -> None:
+    terabytes = pack_build._hole((10**6, 2000, 2000, 3))
+    assert terabytes.nbytes == 12 * 10**12
+    assert not terabytes[-1, -1].any()
 
 
 def test_equal_digests_are_equal_files(

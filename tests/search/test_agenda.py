@@ -34,6 +34,18 @@ def test_trials_are_numbered_and_seeded_in_order():
     assert [w.seed for w in works] == [0, 1, 2]
 
 
+def test_the_trials_of_an_ablation_share_a_seed_where_none_is_searched():
+    agenda, history, _ = agenda_of(
+        method="ablation", parameters={"recipe.lr": {"values": [0.1, 0.2]}}
+    )
+    works = []
+    for _ in range(3):
+        works.append(agenda(history))
+        begin(history, works[-1])
+    assert [w.seed for w in works] == [0, 0, 0]
+    assert len({w.parameters["recipe.lr"] for w in works}) == 3
+
+
 def test_it_waits_for_what_runs_and_ends_when_nothing_does():
     agenda, history, _ = agenda_of(trials=1, early_stopping={"kind": "asha_promotion"})
     trial_id = begin(history, agenda(history))
