@@ -2,9 +2,10 @@
 
     python -m tests.benchmarks --data ~/photos --out runs/benchmark
 
-`make benchmark DATA=...` does it. Each part is a process of its own and can be run by itself. On
-a machine with a GPU the epoch and the frozen ResNet are measured there at the sizes that GPUs
-are for, and trials share the GPU by fractions.
+`make benchmark DATA=...` does it, with 2,000 of the photographs, so that it takes half an hour on
+two cores however many there are. Each part is a process of its own and can be run by itself. On a
+machine with a GPU the epoch and the frozen ResNet are measured there at the sizes that GPUs are
+for, and trials share the GPU by fractions.
 """
 
 import json
@@ -19,7 +20,9 @@ import torch
 import typer
 from rich.console import Console
 
+from inat_ray.data.sources import images_below
 from tests.benchmarks.comparison import Data, Figure, Part, conditions, part_from, table_of
+from tests.benchmarks.selection import selected
 
 RESNET = "experiments/resnet50_freeze.yaml"
 PHOTOGRAPHS = {
@@ -50,13 +53,16 @@ def main(
     data: Data,
     out: Annotated[Path, typer.Option(metavar="FOLDER")] = Path("runs/benchmark"),
     only: Annotated[str, typer.Option(help="Parts whose name has this in it.")] = "",
+    photographs: Annotated[int, typer.Option(help="Of the data, at most.")] = 2_000,
 ) -> None:
     if sys.platform != "linux":
         raise typer.BadParameter("memory is read, and other tools run, on Linux alone")
-    lines = {name: [*line, "--data", data] for name, line in PHOTOGRAPHS.items()}
+    folder = selected(Path(data).expanduser(), most=photographs)
+    given = ["--data", str(folder)]
+    lines = {name: [*line, *given] for name, line in PHOTOGRAPHS.items()}
     lines["search"] = ["search"]
     if torch.cuda.is_available():
-        lines |= {name: [*line, "--data", data] for name, line in ON_A_GPU.items()}
+        lines |= {name: [*line, *given] for name, line in ON_A_GPU.items()}
     chosen = {name: line for name, line in lines.items() if only in name}
     if not chosen:
         raise typer.BadParameter(f"--only {only}: no part; there are {', '.join(lines)}")
@@ -69,7 +75,8 @@ def main(
         except subprocess.CalledProcessError:  # it has said why; the others are worth having
             failed.append(name)
     minutes = (time.perf_counter() - begin) / 60
-    tree = summary(parts) | {"minutes": round(minutes, 1)}
+    count = sum(1 for _ in images_below(folder))
+    tree = summary(parts) | {"minutes": round(minutes, 1), "photographs": count}
     path = out / ("some_parts.json" if only or failed else "benchmark.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(tree, indent=1) + "\n")

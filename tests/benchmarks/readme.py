@@ -28,7 +28,7 @@ RATIOS = {
     "epoch_over_lightning": "training, over Lightning with that loader",
     "epoch_over_dali": "training, over the tuned script with NVIDIA DALI's loader",
     "epoch_over_dali_800x600": "the same, photographs of 800 x 600",
-    "sweep_over_bound": "a search of 10 trials of 20 s, of its bound: their epochs alone",
+    "sweep_over_bound": "a search of 8 trials of four epochs, of its bound: their epochs alone",
     "sweep_over_stock_tune": "a 3 s trial as a script in Ray Tune (of 4), over one of ours (of 24)",
     "sweep_over_nested_trainer": "the same script in a TorchTrainer nested in Tune (of 2)",
     "sweep_over_optuna": "the same script in an Optuna study in one process (of 4)",
@@ -52,9 +52,10 @@ def _conditions(tree: Mapping[str, Any]) -> Iterator[str]:
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     gpus = ", ".join(found.get("gpus", [])) or "no GPU"
     yield (
-        f"Measured by `make benchmark` in {tree['minutes']:.0f} minutes on {found['date']}:"
-        f" {found['processor']}, {found['cores']} cores, {gpus}; Python {found['python']},"
-        f" {versions}. Medians; each comparison took turns in one run."
+        f"Measured by `make benchmark` in {tree['minutes']:.0f} minutes on {found['date']}, with"
+        f" {tree['photographs']:,} of these photographs: {found['processor']}, {found['cores']}"
+        f" cores, {gpus}; Python {found['python']}, {versions}. Medians; each comparison took turns"
+        " in one run."
     )
 
 
