@@ -22,7 +22,7 @@ from rich.console import Console
 
 from inat_ray.data.sources import images_below
 from tests.benchmarks.comparison import Data, Figure, Part, conditions, part_from, table_of
-from tests.benchmarks.selection import selected
+from tests.benchmarks.copies import selected
 
 RESNET = "experiments/resnet50_freeze.yaml"
 PHOTOGRAPHS = {

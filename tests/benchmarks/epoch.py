@@ -27,7 +27,7 @@ from inat_ray.training.fit import Fit
 from inat_ray.training.metrics import Sums
 from tests.benchmarks.apart import Apart, Way
 from tests.benchmarks.comparison import Data, Part, Rounds, Settings, alternate
-from tests.benchmarks.enlarged import LARGE, enlarged
+from tests.benchmarks.copies import LARGE, enlarged
 from tests.benchmarks.loops import dali, image_folder, lightning, plain, tuned
 
 STUDY = Path("experiments/cnn_best.yaml")

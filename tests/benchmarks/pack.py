@@ -28,7 +28,7 @@ from inat_ray.data.decode import decode_square
 from inat_ray.data.pack import open_pack
 from inat_ray.data.sources import images_below
 from tests.benchmarks.comparison import Data, Part, Rounds, alternate
-from tests.benchmarks.enlarged import LARGE, enlarged
+from tests.benchmarks.copies import LARGE, enlarged
 
 READ_ALL = """
 import sys, time

@@ -11,9 +11,8 @@ class Sampled:
     """The values that `read` gave while the `with` block ran, one every `seconds`."""
 
     def __init__(self, read: Callable[[], float], *, seconds: float) -> None:
-        self.values: list[float] = []
-        self.times: list[float] = []
-        """When each was read, as time.time() tells."""
+        self.timed: list[tuple[float, float]] = []
+        """When each value was read, as time.time() tells, and the value."""
         self._read, self._seconds = read, seconds
         self._over = threading.Event()
         self._watch = threading.Thread(target=self._look, daemon=True)
@@ -28,12 +27,14 @@ class Sampled:
 
     def _look(self) -> None:
         while not self._over.wait(self._seconds):
-            self.values.append(self._read())
-            self.times.append(time.time())
+            self.timed.append((time.time(), self._read()))
+
+    @property
+    def values(self) -> list[float]:
+        return [value for _, value in self.timed]
 
     def between(self, begin: float, end: float) -> list[float]:
-        timed = zip(self.times, self.values, strict=True)
-        return [value for at, value in timed if begin <= at <= end]
+        return [value for at, value in self.timed if begin <= at <= end]
 
 
 def memory_mb() -> float:

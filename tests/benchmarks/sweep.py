@@ -8,8 +8,8 @@ TorchTrainer nested in each of Tune's trials, and an Optuna study in one process
 seconds of a search over its trials, from the first that is begun to the end of the last; what a
 tool does before (our pack is built by then) and after (the winner's training) is not in them. Our
 search starts its processes once, so it has gained from its 12 trials a core what the others, which
-take longer for each and run 2 a core or 1, would not gain. And a trial of ours trains as ours do,
-on the pack; one of theirs is a plain script with a DataLoader, as their documentation has it.
+take longer for each and run 2 a core or 1, would not gain. And a trial of ours trains as `Fit`
+does, on the pack; one of theirs is a plain script with a DataLoader, as their documentation has it.
 """
 
 import json
