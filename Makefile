@@ -4,6 +4,10 @@ RUN ?= runs/quickstart
 BIN := .venv/bin
 READY := .venv/.ready
 
+# Images for containers often set it: then each process would compile torch and Ray once more, and
+# whatever starts more processes would look slower than it is.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: quickstart install test test-slow test-cluster check format tensorboard benchmark benchmark-search requirements clean
 
 quickstart: $(READY)  ## a first sweep on pictures that are drawn by code

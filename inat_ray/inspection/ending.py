@@ -12,7 +12,12 @@ from inat_ray.data.dataset import DataSet
 from inat_ray.inspection.ablation_table import ablation_table
 from inat_ray.inspection.estimate import duration
 from inat_ray.inspection.freeze_table import freeze_table
-from inat_ray.inspection.leaderboard import leaderboard_table, parameters_text, result_table
+from inat_ray.inspection.leaderboard import (
+    counted,
+    leaderboard_table,
+    parameters_text,
+    result_table,
+)
 from inat_ray.inspection.study_table import study_table
 from inat_ray.search.run_folder import RunFolder
 from inat_ray.search.run_log import read_history
@@ -135,8 +140,8 @@ def told_of_interruption(console: Console, *, run: RunFolder) -> Iterator[None]:
         epochs = sum(len(trial.epochs) for trial in history.trials.values())
         ended = sum(trial.state not in ("running", "interrupted") for trial in history.searched)
         console.print(
-            f"interrupted: {epochs} epochs of {len(history.trials)} trials ({ended} ended)"
-            f" are kept in {escape(str(run.path))}",
+            f"interrupted: {counted(epochs, 'epoch')} of {counted(len(history.trials), 'trial')}"
+            f" ({ended} ended) are kept in {escape(str(run.path))}",
             soft_wrap=True,
         )
         command = "train" if history.run and history.run.method == "train" else "sweep"

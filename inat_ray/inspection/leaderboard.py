@@ -91,6 +91,11 @@ def states_text(history: History) -> str:
     return text
 
 
+def counted(count: int, noun: str) -> str:
+    """'1 epoch', '3 epochs'."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
 def counts_text(counts: Mapping[str, int]) -> str:
     """'3 finished, 9 stopped'."""
     running, *ended = get_args(TrialState)

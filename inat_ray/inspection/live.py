@@ -21,6 +21,7 @@ from inat_ray.inspection.estimate import (
 )
 from inat_ray.inspection.leaderboard import (
     LABELS,
+    counted,
     metric_text,
     parameters_text,
     percent,
@@ -141,7 +142,7 @@ def score_text(history: History, trial: TrialHistory) -> str | None:
 def epochs_text(history: History) -> str:
     """'96 epochs of 240 planned, 58 saved by stopping early', of the search."""
     saved = epochs_saved(history)
-    text = f"{history.epochs_spent} epochs of {epochs_planned(history)} planned"
+    text = f"{counted(history.epochs_spent, 'epoch')} of {epochs_planned(history)} planned"
     return text + (f", {saved} saved by stopping early" if saved else "")
 
 

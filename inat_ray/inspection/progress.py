@@ -8,7 +8,7 @@ from rich.live import Live
 
 from inat_ray.data.progress import can_redraw
 from inat_ray.inspection.estimate import stands_alone, times_text
-from inat_ray.inspection.leaderboard import parameters_text, percent, states_text
+from inat_ray.inspection.leaderboard import counted, parameters_text, percent, states_text
 from inat_ray.inspection.live import (
     best_text,
     live_view,
@@ -86,7 +86,8 @@ def event_line(history: History, record: AnyRecord) -> str | None:
     match record:
         case TrialStarted():
             shown = parameters_text(record.parameters)
-            return f"{record.trial_id} starts, {record.epochs} epochs  {shown}".rstrip()
+            planned = counted(record.epochs, "epoch")
+            return f"{record.trial_id} starts, {planned}  {shown}".rstrip()
         case TrialResumed():
             return f"{record.trial_id} goes on after epoch {record.epochs}"
         case EpochEnded():
@@ -130,4 +131,4 @@ def standing_line(history: History, *, now: float) -> str:
 
 def _epochs_and_speed(history: History) -> str:
     epochs = sum(len(trial.epochs) for trial in history.trials.values())
-    return ", ".join(filter(None, [f"{epochs} epochs", speed_text(history)]))
+    return ", ".join(filter(None, [counted(epochs, "epoch"), speed_text(history)]))

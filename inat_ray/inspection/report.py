@@ -78,7 +78,9 @@ def _search_sections(run: ReportedRun) -> Iterator[Section]:
     yield leaderboard_section(history)
     yield progress_section(history)
     yield curves_section(history)
-    if seed_is_searched(history):
+    if history.run.method == "ablation":
+        yield study_section(history, purpose="search", title="One change at a time")
+    elif seed_is_searched(history):
         yield study_section(history, purpose="search", title="Over seeds")
     if is_confirmed(history):
         yield study_section(history, purpose="confirm", title="Confirmation")

@@ -34,8 +34,8 @@ from tests.benchmarks.rival_sweeps import DROPOUTS, LEARNING_RATES
 SHORT = ["data.share=0.65", "recipe.epochs=1"]
 """3 to 5 s a trial on one core, with 1,600 photographs to train and validate on."""
 
-LONG = ["data.share=1", "recipe.epochs=4"]
-"""20 to 35 s."""
+LONG = ["data.share=1", "recipe.epochs=3"]
+"""15 to 35 s."""
 
 SEARCH = [
     "search.method=random",

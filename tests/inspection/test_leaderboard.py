@@ -4,6 +4,7 @@ import pytest
 from rich.console import Console
 
 from inat_ray.inspection.leaderboard import (
+    counted,
     counts_text,
     leaderboard_table,
     parameters_text,
@@ -90,6 +91,13 @@ def test_values_are_short(value, text):
 
 def test_parameters_are_one_line():
     assert parameters_text({"recipe.lr": 0.1, "model.filters": [8, 16]}) == "lr=0.1 filters=8-16"
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 epochs"), (1, "1 epoch"), (1_234, "1,234 epochs")]
+)
+def test_one_is_no_plural(count, text):
+    assert counted(count, "epoch") == text
 
 
 def test_states_are_counted_in_a_fixed_order():

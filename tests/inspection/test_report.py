@@ -111,15 +111,28 @@ def test_a_training_without_a_search_has_its_curve_and_its_model(run, experiment
     assert headings(run) == ["Summary", "What was done", "Learning curves", *MODEL]
 
 
-def test_a_study_over_seeds_and_its_freezing_have_sections_of_their_own(run, study):
-    write_log(run, study({"none": [0.8, 0.9], "head_only": [0.5, 0.6]}))
+def make_it_a_resnet(run) -> None:
     run.experiment.write_text(
         run.experiment.read_text().partition("model:")[0]
         + "model: {kind: resnet, backbone: resnet18, weights: none}\n"
     )
+
+
+def test_a_study_over_seeds_and_its_freezing_have_sections_of_their_own(run, study):
+    write_log(run, study({"none": [0.8, 0.9], "head_only": [0.5, 0.6]}))
+    make_it_a_resnet(run)
     found = headings(run)
     assert "Over seeds" in found
     assert "What to freeze" in found
+
+
+def test_an_ablation_without_seeds_has_its_differences_on_the_page(run, study):
+    records = study({"none": [0.8], "head_only": [0.5]}, method="ablation")
+    records[0].parameters.pop("seed")
+    write_log(run, records)
+    make_it_a_resnet(run)
+    assert "One change at a time" in headings(run)
+    assert "<td>-30.0</td>" in run.report.read_text()
 
 
 def test_predictions_that_are_gone_are_said_to_be(run, experiment, sweep):

@@ -9,6 +9,7 @@ from inat_ray.config.experiment import Experiment
 from inat_ray.inspection.estimate import duration
 from inat_ray.inspection.leaderboard import (
     LABELS,
+    counted,
     metric_text,
     parameters_text,
     percent,
@@ -180,5 +181,5 @@ def _machine_text(machine: dict[str, Any]) -> str:
 
 def _nodes_text(node: dict[str, Any]) -> str:
     kinds = f" ({', '.join(node['accelerators'])})" if node["accelerators"] else ""
-    plural = "" if node["count"] == 1 else "s"
-    return f"{node['count']} node{plural} of {node['cpus']:g} CPUs, {node['gpus']:g} GPUs{kinds}"
+    nodes = counted(node["count"], "node")
+    return f"{nodes} of {node['cpus']:g} CPUs, {node['gpus']:g} GPUs{kinds}"

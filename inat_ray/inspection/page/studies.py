@@ -29,7 +29,10 @@ FREEZE_CAPTION = (
 
 
 def study_section(history: History, *, purpose: Purpose, title: str) -> Section:
-    """Mean, standard deviation and n of each configuration, and whether the best two differ."""
+    """Mean, standard deviation and n of each configuration, and whether the best two differ.
+
+    Of an ablation also what each change makes of the experiment as it is.
+    """
     assert history.run is not None
     metric, ranking = history.run.metric, configurations(history, purpose=purpose)
     base = unchanged(ranking, history)
@@ -44,7 +47,7 @@ def study_section(history: History, *, purpose: Purpose, title: str) -> Section:
     body = joined(
         paragraph(said),
         _spread_plot(ranking, metric=metric),
-        table(columns, rows, caption="Configurations over seeds, the best first"),
+        table(columns, rows, caption="Configurations, the best first"),
     )
     return Section(title, f"{purpose}-study", body)
 
