@@ -48,8 +48,9 @@ format: $(READY)
 tensorboard: $(READY)  ## make tensorboard RUN=runs/mine
 	$(BIN)/tensorboard --logdir $(RUN)/tensorboard --host 127.0.0.1
 
+# All modules are compiled before, so that no tool waits for that because it has the first turn.
 benchmark: $(READY)  ## make benchmark DATA=folder; the figures of the README
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[benchmark]'
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --editable '.[benchmark]'
 	$(BIN)/python -m tests.benchmarks --data $(or $(DATA),$(error photographs are needed: make benchmark DATA=folder))
 
 benchmark-search: $(READY)  ## searchers and schedulers, ours and others', on recorded curves

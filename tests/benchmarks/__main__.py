@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks --data ~/photos --out runs/benchmark
 
-`make benchmark DATA=...` does it, with 2,000 of the photographs, so that it takes half an hour on
+`make benchmark DATA=...` does it, with 1,500 of the photographs, so that it takes half an hour on
 two cores however many there are. Each part is a process of its own and can be run by itself. On a
 machine with a GPU the epoch and the frozen ResNet are measured there at the sizes that GPUs are
 for, and trials share the GPU by fractions.
@@ -53,7 +53,7 @@ def main(
     data: Data,
     out: Annotated[Path, typer.Option(metavar="FOLDER")] = Path("runs/benchmark"),
     only: Annotated[str, typer.Option(help="Parts whose name has this in it.")] = "",
-    photographs: Annotated[int, typer.Option(help="Of the data, at most.")] = 2_000,
+    photographs: Annotated[int, typer.Option(help="Of the data, at most.")] = 1_500,
 ) -> None:
     if sys.platform != "linux":
         raise typer.BadParameter("memory is read, and other tools run, on Linux alone")

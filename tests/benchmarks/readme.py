@@ -28,7 +28,7 @@ RATIOS = {
     "epoch_over_lightning": "training, over Lightning with that loader",
     "epoch_over_dali": "training, over the tuned script with NVIDIA DALI's loader",
     "epoch_over_dali_800x600": "the same, photographs of 800 x 600",
-    "sweep_over_bound": "a search of 8 trials of three epochs, of its bound: their epochs alone",
+    "sweep_over_bound": "a search of 8 trials of four epochs, of its bound: their epochs alone",
     "sweep_over_stock_tune": "a trial of an epoch as a script in Ray Tune (of 4), over ours (24)",
     "sweep_over_nested_trainer": "the same script in a TorchTrainer nested in Tune (of 2)",
     "sweep_over_optuna": "the same script in an Optuna study in one process (of 4)",
