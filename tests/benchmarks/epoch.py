@@ -84,8 +84,8 @@ def their_first_batch(experiment: Experiment, folder: Path) -> Way:
 
 def main(
     data: Data,
-    rounds: Rounds = 3,
-    large_rounds: Annotated[int, typer.Option(help="Of the enlarged photographs.")] = 2,
+    rounds: Rounds = 5,
+    large_rounds: Annotated[int, typer.Option(help="Of the enlarged photographs.")] = 3,
     study: Annotated[Path, typer.Option(help="The model and its recipe.")] = STUDY,
     settings: Settings = None,
     out: Path | None = None,
