@@ -32,10 +32,10 @@ from tests.benchmarks.comparison import Data, Part, Rounds, Settings
 from tests.benchmarks.rival_sweeps import DROPOUTS, LEARNING_RATES
 
 SHORT = ["data.share=0.65", "recipe.epochs=1"]
-"""3 to 5 s a trial on one core, with 1,200 photographs to train and validate on."""
+"""About 5 s a trial on one core, with 1,200 photographs to train and validate on."""
 
 LONG = ["data.share=1", "recipe.epochs=4"]
-"""15 to 35 s."""
+"""About 30 s."""
 
 SEARCH = [
     "search.method=random",

@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -78,3 +79,10 @@ def make_photographs(folder: Path) -> None:
                 pixels = rng.integers(0, 160, (60, 80, 3), dtype=np.uint8)
                 pixels[..., label % 3] += 20 + 30 * (label // 3)
                 Image.fromarray(pixels).save(folder / role / name / f"{number:03d}.jpg")
+
+
+def wait_until(condition: Callable[[], bool], *, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)

@@ -5,8 +5,7 @@ import secrets
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from ray.cluster_utils import AutoscalingCluster
 
 from inat_ray.search.history import History
 from inat_ray.search.run_log import read_history
-from tests.cluster.conftest import make_photographs
+from tests.cluster.conftest import make_photographs, wait_until
 from tests.cluster.sweeps import SETTINGS
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
@@ -157,13 +156,6 @@ def test_trials_that_wait_bring_as_many_workers_as_there_is_work_for(
     assert at_once(read_history(tmp_path / "run" / "log")) == workers
     status = ["ray", "status"]
     wait_until(lambda: "(no resource demands)" in subprocess.check_output(status, text=True))
-
-
-def wait_until(condition: Callable[[], bool], *, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.1)
 
 
 def at_once(history: History) -> int:
