@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from inat_ray.training.muon import RMS, Muon, orthogonal
+from inat_ray.training import muon
+from inat_ray.training.muon import RMS, Muon, add_orthogonal
 
 
 def optimizer_of(model: nn.Module, *, lr: float = 0.01, weight_decay: float = 0.0) -> Muon:
@@ -28,6 +29,13 @@ def lose(model: nn.Module) -> torch.Tensor:
     return loss.detach()
 
 
+def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
+    """The nearest orthogonal matrix, at the scale of its singular values."""
+    found = torch.zeros_like(matrix)
+    add_orthogonal([found], [matrix], factor=max(matrix.shape) ** -0.5)
+    return found
+
+
 def network() -> nn.Module:
     torch.manual_seed(0)
     return nn.Sequential(nn.Conv2d(3, 6, 3), nn.GELU(), nn.Flatten(), nn.Linear(216, 4))
@@ -42,6 +50,35 @@ def test_singular_values_come_near_one_and_directions_stay(shape):
     values = found.diagonal()
     assert ((values > 0.6) & (values < 1.3)).all()
     assert (found - torch.diag(values)).abs().max() < 1e-3
+
+
+def test_matrices_of_many_shapes_step_together_as_each_would_alone(monkeypatch):
+    torch.manual_seed(0)
+    matrices = [torch.randn(shape) for shape in [(6, 27), (9, 4), (5, 5), (6, 12), (1, 3)]]
+    alone = [orthogonal(matrix) for matrix in matrices]
+    monkeypatch.setattr(muon, "_together", lambda matrices: [list(range(len(matrices)))])
+    together = [torch.zeros_like(matrix) for matrix in matrices]
+    add_orthogonal(together, matrices, factor=1.0)
+    for one, other in zip(alone, together, strict=True):
+        torch.testing.assert_close(other, one * max(one.shape) ** 0.5)
+
+
+def test_a_weight_in_channels_last_takes_the_step_of_a_contiguous_one():
+    models = [network(), network().to(memory_format=torch.channels_last)]
+    for model in models:
+        lose(model)
+        optimizer_of(model, weight_decay=0.1).step()
+    torch.testing.assert_close(models[0][0].weight, models[1][0].weight)
+
+
+def test_a_learning_rate_may_be_a_tensor():
+    models = [network(), network()]
+    for model, lr in zip(models, (0.01, torch.tensor(0.01)), strict=True):
+        lose(model)
+        optimizer = optimizer_of(model, weight_decay=0.1)
+        optimizer.param_groups[0]["lr"] = lr
+        optimizer.step()
+    torch.testing.assert_close(models[0][0].weight, models[1][0].weight)
 
 
 def test_a_first_step_of_a_convolution_is_its_orthogonal_gradient_at_the_scale_of_adamw():
