@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
 import torch
@@ -11,7 +12,9 @@ from torch import Tensor
 from inat_ray.config.experiment import AugmentConfig
 from inat_ray.data.augment import (
     Draw,
+    Mix,
     Normalize,
+    TensorFields,
     apply_mix,
     augment,
     draw_augmentation,
@@ -39,18 +42,29 @@ class Images:
     device: torch.device
     resident: Tensor | None
     """(n, S, S, 3) uint8 on the device, where it fits there."""
+    targets: Tensor
+    """The labels, (n,), on the device."""
 
     def __len__(self) -> int:
         return len(self.indices)
 
+    @property
+    def rows_on(self) -> torch.device:
+        """Where the rows are wanted that are gathered here."""
+        return torch.device("cpu") if self.resident is None else self.device
+
     def take(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Images (b, 3, S, S) uint8, channels last in memory, and labels (b,), on the device."""
-        labels = torch.from_numpy(self.labels[rows]).to(self.device, non_blocking=True)
+        return self.gather(torch.from_numpy(rows).to(self.rows_on, non_blocking=True))
+
+    def gather(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """The same, of rows that are where they are wanted."""
         if self.resident is None:
-            gathered = torch.from_numpy(np.take(self.pixels, self.indices[rows], axis=0))
+            gathered = torch.from_numpy(np.take(self.pixels, self.indices[rows.numpy()], axis=0))
             images = gathered.to(self.device, non_blocking=True)
         else:
-            images = self.resident[torch.from_numpy(rows).to(self.device, non_blocking=True)]
+            images = self.resident[rows]
+        labels = self.targets[rows.to(self.device, non_blocking=True)]
         return images.permute(0, 3, 1, 2), labels
 
 
@@ -61,12 +75,14 @@ def subset_images(data: DataSet, subset: SubsetName, device: torch.device) -> Im
     resident = None
     if fits_on(device, len(indices) * int(np.prod(pixels.shape[1:]))):
         resident = torch.from_numpy(np.take(pixels, indices, axis=0)).to(device)
+    labels = data.pack.labels[indices]
     return Images(
         indices=indices,
-        labels=data.pack.labels[indices],
+        labels=labels,
         pixels=pixels,
         device=device,
         resident=resident,
+        targets=torch.from_numpy(labels).to(device),
     )
 
 
@@ -93,8 +109,15 @@ def steps_per_epoch(count: int, batch_size: int) -> int:
 
 
 def rank_share(rows: NDArray[np.int64], *, rank: int, world_size: int) -> NDArray[np.int64]:
-    """A rank's contiguous share; shares differ by one row at most and together are all rows."""
-    return np.array_split(rows, world_size)[rank]
+    """A rank's contiguous share of some rows."""
+    return rows[share_of(len(rows), rank=rank, world_size=world_size)]
+
+
+def share_of(count: int, *, rank: int, world_size: int) -> slice:
+    """The places of a rank's share; shares differ by one at most and together are all."""
+    size, larger = divmod(count, world_size)
+    start = rank * size + min(rank, larger)
+    return slice(start, start + size + (rank < larger))
 
 
 def evaluation_batches(
@@ -119,7 +142,18 @@ class Batch:
     """Images of the step over all ranks."""
     partner_labels: Tensor | None = None
     """(b,): mixup or cutmix; the loss weighs them with 1 - share."""
-    share: float = 1.0
+    share: Tensor | float = 1.0
+
+
+@dataclass(frozen=True)
+class Plan(TensorFields):
+    """What is random in the steps of an epoch; with its first axis removed, in one step."""
+
+    rows: Tensor
+    """(steps, b): the images of each global batch, where they are gathered."""
+    draw: Draw | None
+    """Of each of these images; None: they are not augmented."""
+    mix: Mix | None
 
 
 @dataclass(frozen=True)
@@ -149,40 +183,58 @@ class TrainingBatches:
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """This rank's share of each step of an epoch."""
-        order = shuffled_batches(
-            len(self.images), batch_size=self.batch_size, seed=self.seed, epoch=epoch
-        )
-        for step, rows in enumerate(order):
-            yield self._batch(rows, generator(self.seed, epoch, step))
+        for step in self.plans(epoch):
+            yield self.batch(step)
 
-    def _batch(self, rows: NDArray[np.int64], rng: torch.Generator) -> Batch:
-        mine = torch.from_numpy(
-            rank_share(np.arange(len(rows)), rank=self.rank, world_size=self.world_size)
-        )
-        if self.augmentation is None:
-            images, labels = self.images.take(rows[mine.numpy()])
-            view = plain_view(images, size=self.size, normalize=self.normalize)
-            return Batch(view, labels, total=len(rows))
-        draw = draw_augmentation(self.augmentation, len(rows), rng)
-        mix = draw_mix(self.augmentation, len(rows), rng)
-        images, labels = self._augmented(rows, draw, mine)
-        if mix is None:
-            return Batch(images, labels, total=len(rows))
+    def plans(self, epoch: int) -> Iterator[Plan]:
+        """The steps of an epoch: drawn at once and moved to the device at once."""
+        plan = self._plan(epoch)
+        for step in range(self.steps):
+            yield plan.map(itemgetter(step))
+
+    def batch(self, step: Plan) -> Batch:
+        """This rank's share of a step."""
+        total = len(step.rows)
+        mine = share_of(total, rank=self.rank, world_size=self.world_size)
+        images, labels = self._views(step, mine)
+        if step.mix is None:
+            return Batch(images, labels, total=total)
+        theirs = step.mix.partners[mine]
         # A partner may belong to another rank, which augments it in the same way.
-        theirs = mix.partners[mine]
-        partners, partner_labels = self._augmented(rows, draw, theirs)
+        if self.world_size == 1:
+            partners, partner_labels = images[theirs], labels[theirs]
+        else:
+            partners, partner_labels = self._views(step, theirs)
         return Batch(
-            images=apply_mix(images, partners, mix),
+            images=apply_mix(images, partners, step.mix),
             labels=labels,
-            total=len(rows),
+            total=total,
             partner_labels=partner_labels,
-            share=mix.share,
+            share=step.mix.share,
         )
 
-    def _augmented(
-        self, rows: NDArray[np.int64], draw: Draw, places: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """The images at some places of the global batch, augmented as drawn for them."""
-        images, labels = self.images.take(rows[places.numpy()])
-        views = augment(images, draw[places], size=self.size, normalize=self.normalize)
-        return views, labels
+    def _plan(self, epoch: int) -> Plan:
+        order = np.stack(
+            shuffled_batches(
+                len(self.images), batch_size=self.batch_size, seed=self.seed, epoch=epoch
+            )
+        )
+        steps, count = order.shape
+        draw = mix = None
+        if self.augmentation is not None:
+            rng, device = generator(self.seed, epoch), self.images.device
+            draw = draw_augmentation(self.augmentation, order.size, rng)
+            draw = draw.map(lambda each: each.view(steps, count, -1).to(device))
+            mix = draw_mix(self.augmentation, steps=steps, count=count, rng=rng)
+            mix = mix and mix.map(lambda each: each.to(device))
+        return Plan(rows=torch.from_numpy(order).to(self.images.rows_on), draw=draw, mix=mix)
+
+    def _views(self, step: Plan, places: slice | Tensor) -> tuple[Tensor, Tensor]:
+        """The images at some places of the global batch, and their labels."""
+        there = places.to(step.rows.device) if isinstance(places, Tensor) else places
+        rows = step.rows[there]
+        pixels, labels = self.images.gather(rows)
+        if step.draw is None:
+            return plain_view(pixels, size=self.size, normalize=self.normalize), labels
+        draw = step.draw.map(lambda each: each[places])
+        return augment(pixels, draw, size=self.size, normalize=self.normalize), labels

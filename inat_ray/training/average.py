@@ -10,16 +10,16 @@ from torch import Tensor, nn
 class WeightAverage:
     """A model whose trained weights are averages; frozen weights are the model's own.
 
-    State: `module` and `steps`. Batch norm's statistics are the newest. The decay grows from 0.1
-    to its value, min(decay, (1 + n) / (10 + n)) after n steps, so that the first random weights
-    do not linger.
+    State: `module`, and `steps`, () on the device. Batch norm's statistics are the newest. The
+    decay grows from 0.1 to its value, min(decay, (1 + n) / (10 + n)) after n steps, so that the
+    first random weights do not linger.
     """
 
     def __init__(self, model: nn.Module, *, decay: float, trained: list[nn.Parameter]) -> None:
         kept = {id(p) for p in trained}
         shared = {id(p): p for p in model.parameters() if id(p) not in kept}
         self.module = copy.deepcopy(model, memo=shared)
-        self.steps = 0
+        self.steps = torch.zeros((), device=next(model.parameters()).device)
         self._decay = decay
         places = dict(self.module.named_parameters())
         self._averages: list[Tensor] = []
@@ -34,8 +34,10 @@ class WeightAverage:
     @torch.no_grad()
     def update(self) -> None:
         """To be called after each optimiser step."""
-        share = 1 - min(self._decay, (1 + self.steps) / (10 + self.steps))
-        torch._foreach_lerp_(self._averages, self._weights, share)
+        share = 1 - ((1 + self.steps) / (10 + self.steps)).clamp(max=self._decay)
+        change = torch._foreach_sub(self._weights, self._averages)
+        torch._foreach_mul_(change, share)
+        torch._foreach_add_(self._averages, change)
         self.steps += 1
 
     @torch.no_grad()
@@ -45,12 +47,12 @@ class WeightAverage:
             own.copy_(newest)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"steps": self.steps, "averages": list(self._averages)}
+        return {"steps": int(self.steps), "averages": list(self._averages)}
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """To be called after the model itself was restored."""
-        self.steps = state["steps"]
+        self.steps.fill_(state["steps"])
         for average, saved in zip(self._averages, state["averages"], strict=True):
             average.copy_(saved)
         self.take_statistics()

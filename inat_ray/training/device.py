@@ -2,6 +2,7 @@
 
 import ctypes
 import platform
+from functools import cache
 
 import torch
 
@@ -49,9 +50,15 @@ def tune_process(device: torch.device) -> None:
 def autocast(recipe: RecipeConfig, device: torch.device) -> torch.autocast:
     """The context in which the forward pass runs; does nothing in fp32."""
     wanted = recipe.precision == "bf16" or (
-        recipe.precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
+        recipe.precision == "auto" and device.type == "cuda" and _has_bf16()
     )
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=wanted)
+
+
+@cache
+def _has_bf16() -> bool:
+    """Asked once: every step would pay for it."""
+    return bool(torch.cuda.is_bf16_supported())
 
 
 def forget_peak_memory(device: torch.device) -> None:

@@ -19,6 +19,9 @@ from inat_ray.training.ranks import ALONE, Ranks
 BATCH_SIZE = 128
 """Larger ones were no faster on a CPU, and take memory that trials may need."""
 
+GPU_BATCH_SIZE = 512
+"""Smaller ones leave a GPU waiting for the host."""
+
 LEAST = 1e-12
 """Below this a probability counts as this, so that its logarithm is a number."""
 
@@ -83,17 +86,19 @@ def evaluate(
     model.eval()
     device = next(model.parameters()).device
     sums = Sums(classes, device)
-    parts = [(torch.empty(0, classes), torch.empty(0, dtype=torch.int64))]
+    none = torch.empty(0, device=device)
+    parts = [(none.view(0, classes), none.long())]
+    batch_size = GPU_BATCH_SIZE if device.type == "cuda" else BATCH_SIZE
     for rows in evaluation_batches(
-        len(views), batch_size=BATCH_SIZE, rank=ranks.rank, world_size=ranks.world_size
+        len(views), batch_size=batch_size, rank=ranks.rank, world_size=ranks.world_size
     ):
         seen, labels = views.take(rows)
         probabilities = average_probabilities(model, seen, recipe)
         losses = F.nll_loss(probabilities.clamp(min=LEAST).log(), labels, reduction="none")
         sums.add(losses, probabilities, labels)
-        parts.append((probabilities.cpu(), labels.cpu()))
+        parts.append((probabilities, labels))
     ranks.add_up(sums.loss, sums.confusion)
-    probabilities, labels = (torch.cat(column) for column in zip(*parts, strict=True))
+    probabilities, labels = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
     return Evaluation(
         metrics=sums.metrics(),
         probabilities=probabilities,

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from inat_ray.config.experiment import Experiment
 from inat_ray.data.augment import Normalize, generator
-from inat_ray.data.batches import Batch
+from inat_ray.data.batches import Batch, Plan, TrainingBatches
 from inat_ray.data.dataset import DataSet
 from inat_ray.models.build import build_model, pretrained_weights
 from inat_ray.models.freeze import freeze_of, set_trained, trained_layers, training_mode
@@ -24,10 +24,11 @@ from inat_ray.training.device import (
     tune_process,
 )
 from inat_ray.training.evaluation import Evaluation, evaluate, lay_out
+from inat_ray.training.graph import StepGraph
 from inat_ray.training.inputs import open_inputs
 from inat_ray.training.metrics import Metrics, Sums
 from inat_ray.training.ranks import ALONE, Ranks, synchronizes_batch_norm
-from inat_ray.training.recipe import build_loss, build_optimizer, lr_factor
+from inat_ray.training.recipe import build_loss, build_optimizer, lr_factor, portable
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,10 @@ class Fit:
         self._loss = build_loss(
             recipe, labels=self.inputs.batches.labels, classes=classes, device=self.device
         )
+        self._sums = Sums(classes, self.device)
         self._trained: list[bool] = []
         self._forward: nn.Module = self.model
+        self._graph: StepGraph | None = None
 
     @property
     def finished(self) -> bool:
@@ -150,13 +153,14 @@ class Fit:
                 for key, value in self.model.state_dict().items()
                 if any(layer is not None and layer.owns(key) for layer in moving)
             },
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": portable(self.optimizer.state_dict()),
             "average": None if self.average is None else self.average.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues from where `state` was taken, by the same experiment on the same data."""
         self.epochs_done = state["epochs_done"]
+        self._trained = []  # a step is captured anew: the optimizer's state gets other tensors
         _, unexpected = self.model.load_state_dict(state["model"], strict=False)
         assert not unexpected
         self.optimizer.load_state_dict(state["optimizer"])
@@ -168,17 +172,34 @@ class Fit:
         # Dropout draws from the global generator: seeded here, it follows from the epoch alone.
         torch.manual_seed(generator(self.experiment.seed, epoch, self.ranks.rank).initial_seed())
         self.prepare(epoch)
-        sums = Sums(len(self.data.classes), self.device)
-        first = epoch * self.inputs.batches.steps
-        lr = 0.0
-        for step, batch in enumerate(self.inputs.batches.epoch(epoch), start=first):
-            lr = self._set_lr(step)
-            self.step(batch, sums)
+        self._sums.reset()
+        rates = self._learning_rates(epoch)
+        if self._graph is None:
+            for lr, batch in zip(rates, self.inputs.batches.epoch(epoch), strict=True):
+                self._set_lr(lr)
+                self.step(batch, self._sums)
+        else:
+            self._run_graph(self._graph, epoch, rates)
         self.ranks.average_statistics(self.model)
         if self.average is not None:
             self.average.take_statistics()
-        self.ranks.add_up(sums.loss, sums.confusion)
-        return sums.metrics(), lr
+        self.ranks.add_up(self._sums.loss, self._sums.confusion)
+        return self._sums.metrics(), rates[-1]
+
+    def _run_graph(self, graph: StepGraph, epoch: int, rates: list[float]) -> None:
+        batches = self.inputs.batches
+        assert isinstance(batches, TrainingBatches)
+        with graph.epoch():
+            on_device = torch.tensor(rates, device=self.device)
+            for lr, plan in zip(on_device.unbind(), batches.plans(epoch), strict=True):
+                graph.run(self._planned_step, plan, lr)
+
+    def _planned_step(self, plan: Plan, lr: Tensor) -> None:
+        """A step and all that it reads, from what is drawn for it: what a graph captures."""
+        batches = self.inputs.batches
+        assert isinstance(batches, TrainingBatches)
+        self._set_lr(lr)
+        self.step(batches.batch(plan), self._sums)
 
     def prepare(self, epoch: int) -> None:
         """Freezes what does not train in `epoch` (counted from 0); before the epoch's steps."""
@@ -188,6 +209,8 @@ class Fit:
             set_trained(self.layers, trained)
             # Only now: it looks once which parameters have gradients.
             self._forward = self.ranks.parallel(self.inputs.part(self.model))
+            if self._can_be_captured():
+                self._graph = StepGraph(self.optimizer)
         self._forward.train()
         training_mode(self.model, self.layers, trained)
 
@@ -206,12 +229,28 @@ class Fit:
             self.average.update()
         sums.add(losses, logits, batch.labels)
 
-    def _set_lr(self, step: int) -> float:
-        recipe = self.experiment.recipe
-        lr = recipe.lr * lr_factor(recipe, step, recipe.epochs * self.inputs.batches.steps)
+    def _can_be_captured(self) -> bool:
+        """Whether a step touches nothing but the GPU: alone, and with all images there."""
+        batches = self.inputs.batches
+        return (
+            self.experiment.recipe.cuda_graph == "auto"
+            and self.device.type == "cuda"
+            and self.ranks.world_size == 1
+            and isinstance(batches, TrainingBatches)
+            and batches.images.resident is not None
+        )
+
+    def _learning_rates(self, epoch: int) -> list[float]:
+        """Peak times schedule, for each step of an epoch (counted from 0)."""
+        recipe, steps = self.experiment.recipe, self.inputs.batches.steps
+        return [
+            recipe.lr * lr_factor(recipe, step, recipe.epochs * steps)
+            for step in range(epoch * steps, (epoch + 1) * steps)
+        ]
+
+    def _set_lr(self, lr: float | Tensor) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group["lr_share"]
-        return lr
 
     def _trained_in(self, epoch: int) -> list[bool]:
         return trained_layers(

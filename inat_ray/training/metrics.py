@@ -26,6 +26,11 @@ class Sums:
         """(truth x classes + prediction), counts."""
         self._classes = classes
 
+    def reset(self) -> None:
+        """Forgets what was added; the tensors stay where they are, for a captured step."""
+        self.loss.zero_()
+        self.confusion.zero_()
+
     def add(self, losses: Tensor, logits: Tensor, labels: Tensor) -> None:
         """Adds a batch: losses (b,), logits or probabilities (b, classes), labels (b,)."""
         self.loss += losses.detach().sum(dtype=torch.float64)

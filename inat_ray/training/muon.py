@@ -49,7 +49,7 @@ class Muon(AdamW):
     def _orthogonal_steps(
         self, weights: list[Tensor], lr: float | Tensor, weight_decay: float
     ) -> None:
-        gradients = [weight.grad for weight in weights]
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
         momenta = [self._momentum_of(weight) for weight in weights]
         torch._foreach_lerp_(momenta, gradients, 1 - self.momentum)
         directions = torch._foreach_lerp(gradients, momenta, self.momentum)

@@ -71,6 +71,13 @@ def build_optimizer(recipe: RecipeConfig, layers: Sequence[Layer | None]) -> tor
             return Muon(groups, lr=recipe.lr, momentum=recipe.momentum)
 
 
+def portable(state: dict[str, Any]) -> dict[str, Any]:
+    """An optimizer's state without learning rates on a device; each step sets its own."""
+    for group in state["param_groups"]:
+        group["lr"] = float(group["lr"])
+    return state
+
+
 def parameter_groups(recipe: RecipeConfig, layers: Sequence[Layer | None]) -> list[dict[str, Any]]:
     """The trained parameters by learning rate, weight decay and, of Muon, the kind of step."""
     groups: dict[tuple[float, float, bool], list[nn.Parameter]] = {}

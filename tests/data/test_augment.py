@@ -1,9 +1,11 @@
+from dataclasses import replace
+from operator import itemgetter
+
 import pytest
 import torch
 
 from inat_ray.config.experiment import AugmentConfig
 from inat_ray.data.augment import (
-    Draw,
     Mix,
     Normalize,
     apply_mix,
@@ -44,27 +46,26 @@ def test_about_half_of_the_pictures_are_mirrored_and_the_rest_left():
 
 def test_a_crop_keeps_at_least_its_share_of_the_area_and_stays_inside():
     config = STILL.model_copy(update={"crop_scale": 0.4, "crop_ratio": 1.5})
-    matrices = draw_augmentation(config, 1000, generator(0)).matrices
-    width, height = matrices[:, 0, 0], matrices[:, 1, 1]
+    width, height, x, y = draw_augmentation(config, 1000, generator(0)).maps.T
     assert (width * height).min() > 0.39
     assert (width / height).max() < 1.51
-    assert (matrices[:, 0, 2].abs() + width).max() <= 1 + 1e-6
-    assert (matrices[:, 1, 2].abs() + height).max() <= 1 + 1e-6
+    assert (x.abs() + width).max() <= 1 + 1e-6
+    assert (y.abs() + height).max() <= 1 + 1e-6
 
 
 def test_a_crop_shows_the_part_of_the_picture_that_was_drawn():
     """A ramp from left to right: cut to its right half, all values are above the middle."""
     ramp = torch.linspace(0, 255, 40).to(torch.uint8).expand(1, 3, 40, 40).contiguous()
     draw = draw_augmentation(STILL, 1, generator(0))
-    draw.matrices[0] = torch.tensor([[0.5, 0.0, 0.5], [0.0, 1.0, 0.0]])
+    draw.maps[0] = torch.tensor([0.5, 1.0, 0.5, 0.0])
     assert augment(ramp, draw, size=40, normalize=AS_IT_IS).min() > 0.48
 
 
 def test_brightness_scales_and_saturation_moves_from_and_to_grey():
     images = pictures()
     draw = draw_augmentation(STILL, 4, generator(0))
-    dark = Draw(**{**draw.__dict__, "brightness": torch.full((4,), 0.5)})
-    grey = Draw(**{**draw.__dict__, "saturation": torch.zeros(4)})
+    dark = replace(draw, color=torch.tensor([[0.5, 1.0, 1.0]]).expand(4, 3))
+    grey = replace(draw, color=torch.tensor([[1.0, 1.0, 0.0]]).expand(4, 3))
     seen = augment(images, dark, size=40, normalize=AS_IT_IS)
     torch.testing.assert_close(seen, images / 255 / 2)
     seen = augment(images, grey, size=40, normalize=AS_IT_IS)
@@ -74,7 +75,7 @@ def test_brightness_scales_and_saturation_moves_from_and_to_grey():
 def test_contrast_keeps_the_mean_grey():
     images = pictures().clamp(100, 150)
     draw = draw_augmentation(STILL, 4, generator(0))
-    flat = Draw(**{**draw.__dict__, "contrast": torch.zeros(4)})
+    flat = replace(draw, color=torch.tensor([[1.0, 0.0, 1.0]]).expand(4, 3))
     seen = augment(images, flat, size=40, normalize=AS_IT_IS)
     assert seen.std(dim=(1, 2, 3)).max() < 1e-5
     luma = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
@@ -104,30 +105,52 @@ def test_the_plain_view_is_the_whole_picture_scaled():
 def test_the_share_of_a_mix_is_the_share_of_its_pixels(mixup, cutmix):
     config = AugmentConfig(mixup=mixup, cutmix=cutmix)
     ones, zeros = torch.ones(4, 3, 64, 64), torch.zeros(4, 3, 64, 64)
-    for seed in range(20):
-        mix = draw_mix(config, 4, generator(seed))
-        assert mix is not None
+    mixes = draw_mix(config, steps=20, count=4, rng=generator(0))
+    assert mixes is not None
+    for step in range(20):
+        mix = mixes.map(itemgetter(step))
         mixed = apply_mix(ones, zeros, mix)
-        assert mixed.mean().item() == pytest.approx(mix.share, abs=0.04)
+        assert mixed.mean().item() == pytest.approx(float(mix.share), abs=0.04)
+        assert sorted(mix.partners.tolist()) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("mixup", "cutmix", "expected"), [(0.4, 0.0, {False}), (0.0, 1.0, {True}), (0.4, 1.0, None)]
+)
+def test_steps_are_cut_or_mixed_as_the_configuration_says(mixup, cutmix, expected):
+    config = AugmentConfig(mixup=mixup, cutmix=cutmix)
+    mixes = draw_mix(config, steps=40, count=4, rng=generator(0))
+    assert mixes is not None
+    assert set((mixes.outside == 1).tolist()) == (expected or {True, False})
 
 
 def test_mixup_weighs_and_cutmix_cuts():
     ones, zeros = torch.ones(1, 3, 8, 8), torch.zeros(1, 3, 8, 8)
-    row = torch.tensor([0])
-    mixed = apply_mix(ones, zeros, Mix(partners=row, share=0.25, box=None))
+    row, share = torch.tensor([0]), torch.tensor(0.25)
+    mixed = apply_mix(ones, zeros, Mix(row, share, box=torch.zeros(4), outside=share))
     assert mixed.unique().tolist() == [0.25]
-    cut = apply_mix(ones, zeros, Mix(partners=row, share=0.75, box=(0.0, 0.0, 0.5, 0.5)))
+    quarter = torch.tensor([0.0, 0.0, 0.5, 0.5])
+    cut = apply_mix(ones, zeros, Mix(row, torch.tensor(0.75), box=quarter, outside=torch.ones(())))
     assert cut[0, 0, :4, :4].max() == 0
     assert cut.mean().item() == 0.75
 
 
 def test_without_mixup_and_cutmix_nothing_is_mixed():
-    assert draw_mix(AugmentConfig(), 4, generator(0)) is None
+    assert draw_mix(AugmentConfig(), steps=4, count=4, rng=generator(0)) is None
 
 
 def test_the_same_key_gives_the_same_draw_and_another_key_another():
     config = AugmentConfig(brightness=0.2, erase=0.5)
     first, again, other = (draw_augmentation(config, 8, generator(0, e, 5)) for e in (1, 1, 2))
-    assert torch.equal(first.matrices, again.matrices)
-    assert torch.equal(first.erased, again.erased)
-    assert not torch.equal(first.matrices, other.matrices)
+    for one, same in zip(first.tensors(), again.tensors(), strict=True):
+        assert torch.equal(one, same)
+    assert not torch.equal(first.maps, other.maps)
+
+
+def test_a_part_that_is_off_is_not_drawn_and_changes_no_other_part():
+    plain = draw_augmentation(AugmentConfig(), 8, generator(0))
+    erasing = draw_augmentation(AugmentConfig(erase=0.5), 8, generator(0))
+    assert plain.color is None
+    assert plain.erased is None
+    assert erasing.erased is not None
+    assert torch.equal(plain.maps, erasing.maps)
