@@ -285,8 +285,8 @@ class RecipeConfig(Settings):
     """Evaluate an exponential moving average of the weights; None: the weights themselves."""
     precision: Literal["fp32", "bf16", "auto"] = "auto"
     """auto: bf16 on GPUs that support it, otherwise fp32."""
-    cuda_graph: Literal["auto", "off"] = "auto"
-    """auto: on one GPU that holds the images, a step is captured once and launched as a whole."""
+    cuda_graph: bool = True
+    """On one GPU that holds the images, capture a step once and launch it as a whole."""
     channels_last: bool = True
     sync_batch_norm: bool | None = None
     """Several workers: batch statistics over all of them, which works on GPUs. None: where a

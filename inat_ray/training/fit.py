@@ -233,7 +233,7 @@ class Fit:
         """Whether a step touches nothing but the GPU: alone, and with all images there."""
         batches = self.inputs.batches
         return (
-            self.experiment.recipe.cuda_graph == "auto"
+            self.experiment.recipe.cuda_graph
             and self.device.type == "cuda"
             and self.ranks.world_size == 1
             and isinstance(batches, TrainingBatches)
