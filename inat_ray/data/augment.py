@@ -140,7 +140,7 @@ def plain_view(images: Tensor, *, size: int, normalize: "Normalize") -> Tensor:
 def apply_mix(images: Tensor, partners: Tensor, mix: Mix) -> Tensor:
     """Mixes augmented images (b, 3, s, s) with those of their partners, row by row; one step's."""
     inside = _inside(mix.box[None], images.shape[-1])
-    return torch.lerp(partners, images, torch.where(inside, 0.0, mix.outside))
+    return torch.lerp(partners, images, mix.outside * ~inside)
 
 
 class Normalize:

@@ -10,6 +10,8 @@ from inat_ray.storage.place import Place
 from inat_ray.training.checkpoint import load_checkpoint, save_checkpoint
 from inat_ray.training.fit import Fit
 
+EAGER = "recipe.cuda_graph=false"
+
 on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="captures a step on a GPU")
 
 EVERYTHING = (
@@ -64,7 +66,7 @@ def test_on_a_cpu_nothing_is_captured(build, data):
 @on_gpu
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda settings: " ".join(settings) or "default")
 def test_a_captured_step_trains_as_an_eager_one(build, data, recipe):
-    captured, eager = Fit(build(*recipe), data), Fit(build(*recipe, "recipe.cuda_graph=false"), data)
+    captured, eager = Fit(build(*recipe), data), Fit(build(*recipe, EAGER), data)
     assert losses(captured, 4) == pytest.approx(losses(eager, 4), rel=1e-4)
     assert is_captured(captured)
     assert not is_captured(eager)
@@ -95,7 +97,7 @@ def test_a_captured_training_goes_on_from_its_checkpoint_on_a_gpu_and_on_a_cpu(
 def test_a_step_is_captured_anew_when_a_layer_thaws(build, data):
     resnet = "model={kind: resnet, backbone: resnet18, weights: none, cache_features: false, "
     gradual = resnet + "freeze: {strategy: gradual, every: 2}}"
-    captured, eager = Fit(build(gradual), data), Fit(build(gradual, "recipe.cuda_graph=false"), data)
+    captured, eager = Fit(build(gradual), data), Fit(build(gradual, EAGER), data)
     assert losses(captured, 4) == pytest.approx(losses(eager, 4), rel=1e-3)
 
 
