@@ -52,6 +52,10 @@ class TrialHistory:
     epochs: list[EpochEnded] = field(default_factory=list)
     """In order of epoch, the last record of each."""
 
+    @property
+    def is_over(self) -> bool:
+        return self.state not in OPEN
+
     def values(self, metric: str) -> list[float]:
         """The metric after each epoch."""
         return [getattr(record, metric) for record in self.epochs]
