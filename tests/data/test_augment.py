@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -131,3 +133,27 @@ def test_the_same_key_gives_the_same_draw_and_another_key_another():
     assert torch.equal(first.matrices, again.matrices)
     assert torch.equal(first.erased, again.erased)
     assert not torch.equal(first.matrices, other.matrices)
+
+
+@pytest.mark.parametrize("ratio", [1, 4 / 3, 4])
+@pytest.mark.parametrize("scale", [0.3, 0.76, 0.9, 0.99, 1])
+def test_a_crop_never_keeps_less_than_its_scale_and_a_scale_of_one_crops_nothing(scale, ratio):
+    config = STILL.model_copy(update={"crop_scale": scale, "crop_ratio": ratio})
+    matrices = draw_augmentation(config, 2000, generator(0)).matrices
+    width, height = matrices[:, 0, 0], matrices[:, 1, 1]
+    assert (width * height).min() >= scale - 1e-5
+    assert max(width.max(), height.max()) <= 1
+    if scale == 1:
+        whole = torch.tensor([[1.0, 0, 0], [0, 1, 0]]).expand(2000, 2, 3)
+        assert torch.equal(matrices, whole)
+
+
+def test_the_crops_of_a_scale_that_leaves_room_for_every_ratio_are_what_they_were():
+    """Figures that were recorded with them stay valid."""
+    config = STILL.model_copy(update={"crop_scale": 0.6, "crop_ratio": 4 / 3})
+    matrices = draw_augmentation(config, 400, generator(3)).matrices
+    rng = generator(3)
+    area, ratio = 0.6 + 0.4 * torch.rand(400, generator=rng), torch.rand(400, generator=rng)
+    ratio = torch.exp(math.log(4 / 3) * (2 * ratio - 1))
+    torch.testing.assert_close(matrices[:, 0, 0], (area * ratio).sqrt().clamp(max=1))
+    torch.testing.assert_close(matrices[:, 1, 1], (area / ratio).sqrt().clamp(max=1))
