@@ -163,6 +163,9 @@ def _crops_and_flips(config: AugmentConfig, count: int, rng: torch.Generator) ->
     area = _uniform(config.crop_scale, 1.0, count, rng)
     log_ratio = math.log(config.crop_ratio)
     ratio = torch.exp(_uniform(-log_ratio, log_ratio, count, rng))
+    if config.crop_scale * config.crop_ratio > 1:
+        # Made to fit below, a crop could keep less than crop_scale: only ratios that fit, then.
+        ratio = ratio.clamp(area, 1 / area)
     # Half sizes, as a share of the image's; a crop that would leave it is made to fit.
     width = (area * ratio).sqrt().clamp(max=1.0)
     height = (area / ratio).sqrt().clamp(max=1.0)

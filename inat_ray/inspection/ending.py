@@ -83,8 +83,8 @@ def announce_dry_run(console: Console, found: DryRun, *, slots: int) -> None:
 
 def conclude(console: Console, *, run: RunFolder, result: Result, model: Experiment) -> None:
     """Writes result.json and the model's experiment; prints tables, result and next steps."""
-    write_result(result, run.result)
     run.model_experiment.write_text(dump_experiment(model), encoding="utf-8")
+    write_result(result, run.result)  # the last: with it the run has come to its end
     run.keep_all()
     history = read_history(run.log)
     if len(history.searched) > 1:
@@ -137,11 +137,10 @@ def told_of_interruption(console: Console, *, run: RunFolder) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         history = read_history(run.log)
-        epochs = sum(len(trial.epochs) for trial in history.trials.values())
-        ended = sum(trial.state not in ("running", "interrupted") for trial in history.searched)
+        epochs, trials = counted(history.epochs_trained, "epoch"), len(history.trials)
         console.print(
-            f"interrupted: {counted(epochs, 'epoch')} of {counted(len(history.trials), 'trial')}"
-            f" ({ended} ended) are kept in {escape(str(run.path))}",
+            f"interrupted: {epochs} of {counted(trials, 'trial')}"
+            f" ({history.trials_over} ended) are kept in {escape(str(run.path))}",
             soft_wrap=True,
         )
         command = "train" if history.run and history.run.method == "train" else "sweep"

@@ -5,8 +5,8 @@ import time
 from typing import Literal
 
 from inat_ray.search.history import History, TrialHistory
+from inat_ray.search.study import final_training, look_since
 
-UNDER_WAY = ("running", "paused", "interrupted")
 DAY = 86_400
 
 Phase = Literal["search", "confirmation", "winner's training", "test", "training", "over"]
@@ -17,17 +17,17 @@ def phase_of(history: History) -> Phase:
     """What the run is at, by its last records."""
     assert history.run is not None
     if history.run.method == "train":
-        is_open = any(trial.state in UNDER_WAY for trial in history.searched)
-        return "training" if is_open or not history.searched else "over"
+        return "over" if history.trials_over else "training"
     if history.ended is None:
         return "search"
-    final = next((t for t in history.trials.values() if t.purpose == "final"), None)
-    looked = history.looks[-1].time if history.looks else None
-    if final is None:
-        return "confirmation" if looked is None else "over"
-    if final.state in UNDER_WAY:
+    if not all(trial.is_over for trial in history.confirming):
+        return "confirmation"
+    if history.final is not None and not history.final.is_over:
         return "winner's training"
-    return "over" if looked is not None and looked >= final.started else "test"
+    final = final_training(history)
+    if final is None:
+        return "over" if history.looks and history.final is None else "confirmation"
+    return "over" if look_since(history, final) else "test"
 
 
 def stands_alone(history: History, trial: TrialHistory) -> bool:
@@ -38,8 +38,9 @@ def stands_alone(history: History, trial: TrialHistory) -> bool:
 
 def training_alone(history: History) -> TrialHistory | None:
     """The training by itself that the run is at, if it is at one."""
-    trials = [trial for trial in history.trials.values() if trial.state == "running"]
-    return next((trial for trial in trials if stands_alone(history, trial)), None)
+    candidates = [*history.active.values(), *([history.final] if history.final else [])]
+    running = (trial for trial in candidates if trial.state == "running")
+    return next((trial for trial in running if stands_alone(history, trial)), None)
 
 
 def done_and_total(history: History) -> tuple[float, float]:
@@ -52,10 +53,8 @@ def done_and_total(history: History) -> tuple[float, float]:
 
 def trials_done(history: History) -> float:
     """One under way counts by the share of its epochs that is done."""
-    return sum(
-        len(trial.epochs) / trial.planned_epochs if trial.state in UNDER_WAY else 1.0
-        for trial in history.searched
-    )
+    shares = (len(trial.epochs) / trial.planned_epochs for trial in history.open.values())
+    return history.trials_over + sum(shares)
 
 
 def epochs_planned(history: History) -> int:
@@ -63,12 +62,6 @@ def epochs_planned(history: History) -> int:
     assert history.run is not None
     started = sum(trial.planned_epochs for trial in history.searched)
     return started + history.run.epochs * max(0, history.planned_trials - len(history.searched))
-
-
-def epochs_saved(history: History) -> int:
-    """Epochs that trials of the search did not train because they were stopped."""
-    stopped = (trial for trial in history.searched if trial.state == "stopped")
-    return sum(trial.planned_epochs - len(trial.epochs) for trial in stopped)
 
 
 def seconds_left(history: History, *, now: float) -> float | None:

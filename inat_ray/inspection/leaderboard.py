@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import get_args
 
 from rich import box
@@ -81,11 +81,10 @@ def cells_text(parameters: Mapping[str, JSON], names: Iterable[str]) -> list[str
 def states_text(history: History) -> str:
     """'12 of 20 trials: 3 finished, 9 stopped; 4 confirming: 2 finished, 2 running'."""
     assert history.run is not None
-    counts = counts_text(Counter(trial.state for trial in history.searched))
+    counts = counts_text(history.states)
     text = f"{len(history.searched)} of {history.planned_trials} trials"
     text += f": {counts}" if counts else ""
-    confirming = [t for t in history.trials.values() if t.purpose == "confirm"]
-    if confirming:
+    if confirming := history.confirming:
         counts = counts_text(Counter(trial.state for trial in confirming))
         text += f"; {len(confirming)} confirming: {counts}"
     return text
@@ -96,7 +95,7 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
-def counts_text(counts: Mapping[str, int]) -> str:
+def counts_text(counts: Mapping[TrialState, int]) -> str:
     """'3 finished, 9 stopped'."""
     running, *ended = get_args(TrialState)
     return ", ".join(f"{counts[s]} {s}" for s in (*ended, running) if counts.get(s))
@@ -150,19 +149,21 @@ def _scores(history: History, trial: TrialHistory, metrics: Sequence[str]) -> li
 def _result_rows(result: Result) -> Iterator[tuple[str, str]]:
     for key, value in result.items():
         if key == "search":
-            yield from ((f"search: {name}", text) for name, text in _search_rows(value))
+            yield from _search_rows(value)
         elif key.endswith("_interval"):
             yield key, interval_text(value)
         elif not isinstance(value, dict | list):
-            yield key, _shown(key, value)
+            kept = "search" in result and key.startswith("val_")
+            yield f"kept model: {key}" if kept else key, _shown(key, value)
 
 
 def _search_rows(search: Result) -> Iterator[tuple[str, str]]:
-    texts = {"parameters": parameters_text, "trials": counts_text}
+    texts: dict[str, Callable[..., str]] = {"parameters": parameters_text, "trials": counts_text}
     for key, value in search.items():
         if isinstance(value, list):
             continue  # the study has a table of its own
-        yield key, texts[key](value) if key in texts else _shown(key, value)
+        whose = "best trial" if key.startswith("val_") else "search"
+        yield f"{whose}: {key}", texts[key](value) if key in texts else _shown(key, value)
 
 
 def _shown(key: str, value: JSON) -> str:

@@ -14,7 +14,6 @@ from inat_ray.inspection.estimate import (
     duration,
     end_text,
     epochs_planned,
-    epochs_saved,
     phase_of,
     times_text,
     training_alone,
@@ -28,6 +27,7 @@ from inat_ray.inspection.leaderboard import (
     states_text,
 )
 from inat_ray.search.history import History, TrialHistory
+from inat_ray.search.study import final_training, winning_trial
 
 SHOWN_RUNNING = 8
 BAR_WIDTH = (8, 40)
@@ -74,9 +74,9 @@ def _lines(history: History, *, now: float, width: int, goes_on: bool) -> Iterat
     for parts, separator in ((times, ", "), (counts, "; ")):
         for line in flowed(separator.join(filter(None, parts)), width):
             yield line, ""
-    best = best_text(history)
-    if best is not None:
-        shown = parameters_text(history.leaderboard()[0].parameters)
+    best, trial = best_text(history), winning_trial(history)
+    if best is not None and trial is not None:
+        shown = parameters_text(trial.parameters)
         line = f"{best}  {shown}".rstrip()
         for each in [line] if len(line) <= width else [best, shown]:
             yield each, "green"
@@ -124,11 +124,19 @@ def thinned(values: Sequence[float], most: int) -> list[float]:
 
 
 def best_text(history: History) -> str | None:
-    """'best val acc 91.2 % (trial_0004)'; None before there is a result."""
-    ranking = history.leaderboard()
-    if not ranking:
-        return None
-    return f"best {score_text(history, ranking[0])} ({ranking[0].trial_id})"
+    """'best val acc 91.2 % (trial_0004)'; None before there is a result.
+
+    Of the trial that would be the winner if the search ended now.
+    """
+    best = winning_trial(history)
+    return None if best is None else f"best {score_text(history, best)} ({best.trial_id})"
+
+
+def kept_model_text(history: History) -> str | None:
+    """'kept model val acc 90.7 % (winner)', of its own training; None where there is none."""
+    final = final_training(history)
+    score = None if final is None else score_text(history, final)
+    return None if final is None or score is None else f"kept model {score} ({final.trial_id})"
 
 
 def score_text(history: History, trial: TrialHistory) -> str | None:
@@ -141,7 +149,7 @@ def score_text(history: History, trial: TrialHistory) -> str | None:
 
 def epochs_text(history: History) -> str:
     """'96 epochs of 240 planned, 58 saved by stopping early', of the search."""
-    saved = epochs_saved(history)
+    saved = history.epochs_saved
     text = f"{counted(history.epochs_spent, 'epoch')} of {epochs_planned(history)} planned"
     return text + (f", {saved} saved by stopping early" if saved else "")
 
@@ -225,7 +233,7 @@ def _columns(
     accuracies = [trial.values("val_accuracy") for trial in shown]
     known = [value for values in accuracies for value in values if math.isfinite(value)]
     low, high = min(known, default=0.0), max(known, default=1.0)
-    ranks = {t.trial_id: rank for rank, t in enumerate(history.leaderboard(), start=1)}
+    ranks = [history.ranking.rank(trial.number) for trial in shown]
     newest = [trial.epochs[-1] if trial.epochs else None for trial in shown]
     return [
         ("running", [trial.trial_id for trial in shown]),
@@ -235,7 +243,7 @@ def _columns(
             "curve",
             [sparkline(each, low=low, high=high, ascii_only=ascii_only) for each in accuracies],
         ),
-        ("rank", [f"{ranks[t.trial_id]}" if t.trial_id in ranks else "" for t in shown]),
+        ("rank", ["" if rank is None else f"{rank}" for rank in ranks]),
         ("images/s", [f"{epoch.images_per_second:,.0f}" if epoch else "" for epoch in newest]),
         ("parameters", [parameters_text(trial.parameters) for trial in shown]),
     ]

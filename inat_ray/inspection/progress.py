@@ -118,9 +118,9 @@ def ending_line(history: History, trial: TrialHistory) -> str:
     if stands_alone(history, trial):
         return line
     assert history.run is not None
-    ended = sum(t.state != "running" for t in history.searched)
     best = best_text(history)
-    return f"[{ended}/{history.planned_trials}] {line}" + (f"; {best}" if best else "")
+    place = f"[{history.trials_over}/{history.planned_trials}]"
+    return f"{place} {line}" + (f"; {best}" if best else "")
 
 
 def standing_line(history: History, *, now: float) -> str:
@@ -130,5 +130,5 @@ def standing_line(history: History, *, now: float) -> str:
 
 
 def _epochs_and_speed(history: History) -> str:
-    epochs = sum(len(trial.epochs) for trial in history.trials.values())
-    return ", ".join(filter(None, [counted(epochs, "epoch"), speed_text(history)]))
+    epochs = counted(history.epochs_trained, "epoch")
+    return ", ".join(filter(None, [epochs, speed_text(history)]))

@@ -1,7 +1,6 @@
 """Where a run is that another process, or another machine, is at work on. Nothing is written."""
 
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,12 +15,11 @@ from inat_ray.data.progress import can_redraw
 from inat_ray.inspection.estimate import (
     duration,
     epochs_planned,
-    epochs_saved,
     phase_of,
     seconds_left,
 )
 from inat_ray.inspection.leaderboard import percent
-from inat_ray.inspection.live import best_text, live_view, running_trials
+from inat_ray.inspection.live import best_text, kept_model_text, live_view, running_trials
 from inat_ray.search.history import History, TrialHistory
 from inat_ray.search.log_mirror import SEGMENTS
 from inat_ray.search.records import AnyRecord, TrialEnded
@@ -35,6 +33,7 @@ from inat_ray.search.runs import (
     state_of,
     stored_records,
 )
+from inat_ray.search.study import final_training, winning_trial
 from inat_ray.storage.place import Place, is_address
 
 SECONDS_BETWEEN_LOOKS = 2.0
@@ -159,31 +158,30 @@ def history_json(history: History, *, now: float) -> dict[str, Any]:
     """What a run has come to; nothing of one that has not begun."""
     if history.run is None:
         return {}
-    ranking = history.leaderboard()
-    ranks = {trial.trial_id: rank for rank, trial in enumerate(ranking, start=1)}
-    running = running_trials(history)
+    best, kept = winning_trial(history), final_training(history)
     return {
         "name": history.run.name,
         "method": history.run.method,
         "metric": history.run.metric,
         "phase": phase_of(history),
-        "trials": dict(Counter(trial.state for trial in history.searched)),
+        "trials": dict(+history.states),
         "planned_trials": history.planned_trials,
         "epochs": history.epochs_spent,
         "planned_epochs": epochs_planned(history),
-        "saved_epochs": epochs_saved(history),
+        "saved_epochs": history.epochs_saved,
         "seconds": history.seconds_at(now),
-        "best": _trial_json(history, ranking[0], rank=1) if ranking else None,
-        "running": [_trial_json(history, t, rank=ranks.get(t.trial_id)) for t in running],
+        "best": None if best is None else _trial_json(history, best),
+        "kept_model": None if kept is None else _trial_json(history, kept),
+        "running": [_trial_json(history, trial) for trial in running_trials(history)],
     }
 
 
-def _trial_json(history: History, trial: TrialHistory, *, rank: int | None) -> dict[str, Any]:
+def _trial_json(history: History, trial: TrialHistory) -> dict[str, Any]:
     assert history.run is not None
     best = trial.best(history.run.metric, history.run.goal)
     return {
         "trial": trial.trial_id,
-        "rank": rank,
+        "rank": history.ranking.rank(trial.number),
         "best": None if best is None else getattr(best, history.run.metric),
         "epochs": len(trial.epochs),
         "planned_epochs": trial.planned_epochs,
@@ -257,8 +255,8 @@ def _details(status: Status) -> str:
     parts: list[str] = []
     if status.goes_on and status.changed is not None:
         parts.append(f"last record {duration(time.time() - status.changed)} ago")
-    if status.state == "over" and (best := best_text(status.history)):
-        parts.append(best)
+    if status.state == "over":
+        parts += filter(None, [best_text(status.history), kept_model_text(status.history)])
     if status.test_accuracy is not None:
         parts.append(f"test accuracy {percent(status.test_accuracy)}")
     if status.state == "over" and status.report is not None:

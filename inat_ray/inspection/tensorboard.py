@@ -75,12 +75,11 @@ Snapshots = Callable[[str], Snapshot | None]
 
 
 def search_progress(history: History) -> tuple[int, dict[str, float]]:
-    """How many of the search's trials have ended, and what the search has so far, by tag."""
-    ended = sum(each.state not in ("running", "paused") for each in history.searched)
+    """How many of the search's trials are over, and what the search has so far, by tag."""
     values = {"search/epochs_spent": float(history.epochs_spent)}
     if math.isfinite(history.best_score):
         values["search/best_score"] = history.turned(history.best_score)
-    return ended, values
+    return history.trials_over, values
 
 
 class EventFile:
@@ -202,8 +201,9 @@ class TensorBoardObserver:
             return
         if history.run.method == "train":
             return
-        ended, values = search_progress(history)
-        self._search.write(_scalars(record, values, step=ended))
+        if trial.is_over:  # one that was cut off may go on, and be told of again
+            over, values = search_progress(history)
+            self._search.write(_scalars(record, values, step=over))
         best = trial.best(history.run.metric, history.run.goal)
         if best is not None:
             score = {"search/score": getattr(best, history.run.metric)}

@@ -1,5 +1,6 @@
 """A network as a list of layers in forward order: what freezing and learning rates go by."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -43,7 +44,20 @@ def layers_of(model: nn.Module) -> list[Layer]:
         elif isinstance(module, BatchNorm):
             before = layers[-1]
             layers[-1] = Layer((*before.names, name), (*before.modules, module))
+    _check_owners(model, layers)
     return layers
+
+
+def _check_owners(model: nn.Module, layers: Sequence[Layer]) -> None:
+    """Every parameter belongs to exactly one layer, and so does every entry of the state dict.
+
+    One without a layer would neither train nor be saved; one with two would be stepped twice.
+    """
+    orphans = [key for key in model.state_dict() if not any(layer.owns(key) for layer in layers)]
+    assert not orphans, f"no layer owns {', '.join(orphans)}: they would not be trained or saved"
+    owned = Counter(parameter for layer in layers for parameter in layer.parameters)
+    shared = [name for name, parameter in model.named_parameters() if owned[parameter] != 1]
+    assert not shared, f"several layers own {', '.join(shared)}"
 
 
 def stages_of(layers: Sequence[Layer]) -> list[int]:

@@ -24,10 +24,13 @@ from inat_ray.search.records import (
     TrialStarted,
     TrialState,
 )
-from inat_ray.search.standings import Standings
+from inat_ray.search.standings import Ranking, Standings
 
 BAD: tuple[TrialState, ...] = ("failed", "diverged", "out_of_memory")
 """How a trial ends whose configuration does not train."""
+
+OPEN: tuple[TrialState, ...] = ("running", "paused", "interrupted")
+"""States of a trial that may go on; in every other one it is over."""
 
 
 @dataclass
@@ -48,6 +51,10 @@ class TrialHistory:
     """How often its process died since its last new epoch."""
     epochs: list[EpochEnded] = field(default_factory=list)
     """In order of epoch, the last record of each."""
+
+    @property
+    def is_over(self) -> bool:
+        return self.state not in OPEN
 
     def values(self, metric: str) -> list[float]:
         """The metric after each epoch."""
@@ -71,6 +78,10 @@ class History:
     """The same as a list: `numbered[trial.number] is trial`."""
     searched: list[TrialHistory] = field(default_factory=list)
     """The trials of the search, in order of start."""
+    confirming: list[TrialHistory] = field(default_factory=list)
+    """Those of its confirmation, in order of start."""
+    final: TrialHistory | None = None
+    """The training for the kept model that was begun or resumed last."""
     known: list[TrialKnown] = field(default_factory=list)
     """Trials of other runs that the searcher was told of."""
     looks: list[LookAtTest] = field(default_factory=list)
@@ -80,10 +91,16 @@ class History:
     extended: bool = False
     epochs_spent: int = 0
     """By the search's trials."""
-    best_score: float = -math.inf
-    """The best that any trial of the search had after any epoch; higher is better."""
+    epochs_trained: int = 0
+    """By all trials: the confirmation's and the kept model's training are among them."""
+    ranking: Ranking = field(default_factory=Ranking)
+    """Of the search's trials, by their number."""
     standings: Standings = field(default_factory=Standings)
     """Of the search's trials, by their number."""
+    states: Counter[TrialState] = field(default_factory=Counter)
+    """Trials of the search by state."""
+    open: dict[str, TrialHistory] = field(default_factory=dict)
+    """Trials of the search that are not over."""
     active: dict[str, TrialHistory] = field(default_factory=dict)
     """Those trials of the search and its confirmation that are running."""
     interrupted: dict[str, TrialHistory] = field(default_factory=dict)
@@ -134,11 +151,34 @@ class History:
     @property
     def unfinished(self) -> bool:
         """Whether the search, a confirmation or the winner's training has not come to its end."""
-        cut_off = any(
-            trial.purpose == "final" and trial.state in ("running", "interrupted", "failed")
-            for trial in self.trials.values()
-        )
-        return self.ended is None or bool(self.active or self.interrupted) or cut_off
+        final = self.final is not None and self.final.state in ("running", "interrupted", "failed")
+        return self.ended is None or bool(self.active or self.interrupted) or final
+
+    @property
+    def trials_over(self) -> int:
+        """Trials of the search that do not go on."""
+        return len(self.searched) - len(self.open)
+
+    @property
+    def waiting(self) -> list[TrialHistory]:
+        """Trials of the search that are to go on, and do not run: paused or interrupted."""
+        return [trial for trial in self.open.values() if trial.state != "running"]
+
+    @property
+    def epochs_saved(self) -> int:
+        """Epochs that the search did not train, because early stopping or a budget ended trials."""
+        stopped = (trial for trial in self.searched if trial.state == "stopped")
+        return sum(trial.planned_epochs - len(trial.epochs) for trial in stopped)
+
+    @property
+    def best_score(self) -> float:
+        """The best that a trial of the search had after an epoch that counts; higher is better."""
+        return -math.inf if self.leader is None else self.ranking.score(self.leader.number)
+
+    @property
+    def leader(self) -> TrialHistory | None:
+        """The trial of the search with the best score."""
+        return next((self.numbered[number] for number in self.ranking), None)
 
     @property
     def seconds(self) -> float:
@@ -162,15 +202,7 @@ class History:
 
     def leaderboard(self) -> list[TrialHistory]:
         """The search's trials that have a result, best first; equals in order of start."""
-        assert self.run is not None
-        metric, goal = self.run.metric, self.run.goal
-        scored = [
-            (getattr(best, metric), trial)
-            for trial in self.searched
-            if (best := trial.best(metric, goal)) is not None
-        ]
-        scored.sort(key=lambda pair: pair[0], reverse=goal == "maximize")
-        return [trial for _, trial in scored]
+        return [self.numbered[number] for number in self.ranking]
 
     def _start(self, record: TrialStarted) -> None:
         trial = TrialHistory(
@@ -187,29 +219,39 @@ class History:
         if trial.purpose == "search":
             self.searched.append(trial)
             self.points[canonical(trial.parameters)] += 1
-        if trial.purpose != "final":
-            self.active[trial.trial_id] = trial
+            self.states["running"] += 1
+            self.open[trial.trial_id] = trial
+        if trial.purpose == "confirm":
+            self.confirming.append(trial)
+        self._run(trial)
 
     def _add_epoch(self, record: EpochEnded) -> None:
         trial = self.trials[record.trial_id]
         self._forget_epochs(trial, after=record.epoch - 1)
         trial.epochs.append(record)
         trial.losses = 0
+        self.epochs_trained += 1
         if trial.purpose != "search":
             return
         self.epochs_spent += 1
         score = self.score(record)
         if math.isfinite(score):
             self.standings.add(trial.number, record.epoch, score)
-            self.best_score = max(self.best_score, score)
+            self.ranking.put(trial.number, max(score, self.ranking.score(trial.number)))
 
     def _forget_epochs(self, trial: TrialHistory, *, after: int) -> None:
         """Of a trial that went back: epochs after `after` are trained again."""
+        if not trial.epochs or trial.epochs[-1].epoch <= after:
+            return
         while trial.epochs and trial.epochs[-1].epoch > after:
             void = trial.epochs.pop()
+            self.epochs_trained -= 1
             if trial.purpose == "search":
                 self.epochs_spent -= 1
                 self.standings.remove(trial.number, void.epoch)
+        if trial.purpose == "search":
+            scores = filter(math.isfinite, map(self.score, trial.epochs))
+            self.ranking.put(trial.number, max(scores, default=None))
 
     def _pause(self, trial_id: str) -> None:
         self._leave(trial_id, "paused")
@@ -221,13 +263,20 @@ class History:
         self._leave(trial.trial_id, "running")
         trial.error = None
         self._forget_epochs(trial, after=record.epochs)
-        if trial.purpose != "final":
+        self._run(trial)
+
+    def _run(self, trial: TrialHistory) -> None:
+        if trial.purpose == "final":
+            self.final = trial
+        else:
             self.active[trial.trial_id] = trial
 
     def _leave(self, trial_id: str, state: TrialState) -> None:
         trial = self.trials[trial_id]
         if trial.state == "paused":
             self.standings.unpause(trial.number, trial.epochs[-1].epoch)
+        if trial.purpose == "search":
+            self._count(trial, state)
         trial.state = state
         self.active.pop(trial_id, None)
         self.interrupted.pop(trial_id, None)
@@ -235,6 +284,13 @@ class History:
             self.bad[trial_id] = trial
         if trial.purpose != "final" and state == "interrupted":
             self.interrupted[trial_id] = trial
+
+    def _count(self, trial: TrialHistory, state: TrialState) -> None:
+        self.states[trial.state] -= 1
+        self.states[state] += 1
+        self.open.pop(trial.trial_id, None)
+        if state in OPEN:
+            self.open[trial.trial_id] = trial
 
     def _carry_on(self, record: RunResumed) -> None:
         self._session = (record.time, self.seconds)

@@ -21,7 +21,8 @@ TrialState = Literal[
     "failed",
     "interrupted",
 ]
-"""`paused`: at a rung, until it is promoted; `stopped`: by early stopping or a spent budget;
+"""`paused`: at a rung, until it is promoted; `stopped`: by early stopping or a spent budget, also
+while it was paused or cut off;
 `diverged`: the loss was no longer a number; `interrupted`: cut off, to go on when resumed."""
 
 ParameterKind = Literal["number", "boolean", "string"]

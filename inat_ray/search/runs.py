@@ -110,7 +110,7 @@ def read_run(folder: Path) -> Run:
         size=sum(status.st_size for _, status in found),
         trials=len(history.searched),
         planned_trials=history.planned_trials if history.run else None,
-        epochs=sum(len(trial.epochs) for trial in history.trials.values()),
+        epochs=history.epochs_trained,
         seconds=history.seconds if history.run else None,
         metric=history.run.metric if history.run else None,
         best=_best(history),
@@ -140,7 +140,14 @@ def state_of(history: History, result: dict[str, Any], *, running: bool) -> Stat
         return "cut off"
     if winning_trial(history) is None:
         return "failed"
-    return "over" if result else "cut off"
+    return "over" if result and _is_newest(result, history) else "cut off"
+
+
+def _is_newest(result: dict[str, Any], history: History) -> bool:
+    """Whether it tells of the trials that extended a search too, if any did."""
+    search = result.get("search")
+    told = search.get("trials") if isinstance(search, dict) else None
+    return not history.extended or told == dict(+history.states)
 
 
 def stored_records(run: Place) -> Iterator[AnyRecord]:

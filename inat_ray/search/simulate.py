@@ -75,7 +75,7 @@ class Simulation:
                 return self.history
             reason = self._hand_out()
         assert reason is not None
-        for trial in [t for t in self.history.searched if t.state == "paused"]:
+        for trial in self.history.waiting:
             self._end(trial.trial_id, "stopped")
         self.history.add(SearchEnded(time=self.clock, reason=reason))
         return self.history

@@ -3,11 +3,43 @@
 Each update and each question costs a logarithm of the number of trials.
 """
 
+import math
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
 from sortedcontainers import SortedList
+
+
+@dataclass
+class Ranking:
+    """Trials by their best score, best first; of equal scores the earlier trial's comes first."""
+
+    _sorted: SortedList = field(default_factory=SortedList)
+    """(minus the score, trial)."""
+    _scores: dict[int, float] = field(default_factory=dict)
+
+    def put(self, trial: int, score: float | None) -> None:
+        """Moves a trial to where its score belongs; None takes it out."""
+        if (before := self._scores.pop(trial, None)) is not None:
+            self._sorted.remove((-before, trial))
+        if score is not None:
+            self._scores[trial] = score
+            self._sorted.add((-score, trial))
+
+    def score(self, trial: int) -> float:
+        """The trial's best score; minus infinity where it has none."""
+        return self._scores.get(trial, -math.inf)
+
+    def rank(self, trial: int) -> int | None:
+        """Counted from 1; None of a trial without a score."""
+        known = trial in self._scores
+        return 1 + int(self._sorted.index((-self._scores[trial], trial))) if known else None
+
+    def __iter__(self) -> Iterator[int]:
+        return (trial for _, trial in self._sorted)
+
 
 Place = tuple[float, int]
 """(score, minus the trial's place in order of start): of equal scores the earlier trial's wins."""

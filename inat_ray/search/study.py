@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from inat_ray.config.distributions import canonical
 from inat_ray.config.space import SEED
 from inat_ray.search.history import History, TrialHistory
-from inat_ray.search.records import JSON, Purpose
+from inat_ray.search.records import JSON, LookAtTest, Purpose
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def distinct_configurations(history: History) -> list[TrialHistory]:
 
 
 def is_confirmed(history: History) -> bool:
-    return any(trial.purpose == "confirm" for trial in history.trials.values())
+    return bool(history.confirming)
 
 
 def winning_trial(history: History) -> TrialHistory | None:
@@ -104,7 +104,28 @@ def winning_trial(history: History) -> TrialHistory | None:
         return confirmed[0].trials[0]
     if seed_is_searched(history):
         return next((c.trials[0] for c in configurations(history)), None)
-    return next(iter(history.leaderboard()), None)
+    return history.leader
+
+
+def final_training(history: History) -> TrialHistory | None:
+    """The winner's training for the model that is kept; None where it has not begun.
+
+    Nor where another winner was trained since, as in a search that was extended: the model is that
+    one's now.
+    """
+    best, final = winning_trial(history), history.final
+    same = best is not None and final is not None and is_training_of(final, best)
+    return final if same else None
+
+
+def is_training_of(final: TrialHistory, best: TrialHistory) -> bool:
+    return final.parameters == best.parameters and final.seed == best.seed
+
+
+def look_since(history: History, trial: TrialHistory) -> LookAtTest | None:
+    """The look at the test set with the model of this training; None if there was none."""
+    done = trial.epochs[-1].time if trial.epochs else trial.started
+    return next((look for look in history.looks if look.time >= done), None)
 
 
 def standard_error(a: Configuration, b: Configuration) -> float | None:

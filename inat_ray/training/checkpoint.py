@@ -42,14 +42,18 @@ def load_checkpoint(place: Place, device: torch.device) -> dict[str, Any]:
     return state
 
 
-def save_model(place: Place, fit: Fit) -> None:
-    """The evaluated model and all that its use needs, in one safetensors file."""
+def save_model(place: Place, fit: Fit, *, training: str = "train") -> None:
+    """The evaluated model and all that its use needs, in one safetensors file.
+
+    `training`: what the run's log calls the training that the model is from.
+    """
     about = {
         "experiment": fit.experiment.model_dump_json(),
         "classes": json.dumps(fit.data.classes),
         "mean": json.dumps(fit.mean),
         "std": json.dumps(fit.std),
         "epoch": str(fit.epochs_done),
+        "training": training,
     }
     weights = {
         name: tensor.detach().cpu().contiguous()

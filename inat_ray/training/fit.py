@@ -30,6 +30,10 @@ from inat_ray.training.metrics import Metrics, Sums
 from inat_ray.training.ranks import ALONE, Ranks, synchronizes_batch_norm
 from inat_ray.training.recipe import build_loss, build_optimizer, lr_factor, portable
 
+DROPOUT = 1
+"""Keeps the numbers of (seed, epoch, rank) apart from augmentation's of (seed, epoch). Not 0: a key
+that ends in zeros gives the numbers of the shorter one."""
+
 
 @dataclass(frozen=True)
 class EpochMetrics:
@@ -170,7 +174,8 @@ class Fit:
     def _train_epoch(self, epoch: int) -> tuple[Metrics, float]:
         """Returns the training metrics and the last step's learning rate."""
         # Dropout draws from the global generator: seeded here, it follows from the epoch alone.
-        torch.manual_seed(generator(self.experiment.seed, epoch, self.ranks.rank).initial_seed())
+        key = (self.experiment.seed, epoch, self.ranks.rank, DROPOUT)
+        torch.manual_seed(generator(*key).initial_seed())
         self.prepare(epoch)
         self._sums.reset()
         rates = self._learning_rates(epoch)

@@ -30,10 +30,19 @@ class Job:
     checkpoints: Place
     """A folder of the job's own. A checkpoint is added after every epoch, and none is removed here:
     whoever keeps the log knows which one is still needed."""
-    model: Place | None = None
-    """Where the model of the best epoch is kept; None: it is not."""
+    keeps_model: bool = False
+    """Whether an epoch that is the best so far leaves its model too."""
     snapshot: Place | None = None
     """Where what the best epoch looks like is kept, for whoever draws it; None: it is not."""
+
+    def model(self, epoch: int) -> Place:
+        """Where `epoch` leaves its model. Each has a name of its own, so that an epoch which is
+        lost before its record leaves the weights that the log knows as they are."""
+        return model_in(self.checkpoints, epoch)
+
+
+def model_in(checkpoints: Place, epoch: int) -> Place:
+    return checkpoints / f"model_{epoch:04d}.safetensors"
 
 
 @dataclass(frozen=True)
@@ -44,7 +53,7 @@ class TrainedEpoch:
     checkpoint: Place
     diverged: bool
     improved: bool
-    """Whether it is the best so far, and `Job.model` holds its model."""
+    """Whether it is the best so far."""
 
 
 class Training:
@@ -88,8 +97,9 @@ class Training:
                 self._write_snapshot(self.job.snapshot)
         place = self.job.checkpoints / f"epoch_{metrics.epoch:04d}.pt"
         if self.ranks.is_first:
-            if improved and self.job.model is not None:
-                save_model(self.job.model, self.fit)
+            if improved and self.job.keeps_model:
+                name = self.job.checkpoints.last_name
+                save_model(self.job.model(metrics.epoch), self.fit, training=name)
             save_checkpoint(place, {"fit": self.fit.state_dict(), "best": self.best})
         return TrainedEpoch(metrics, place, diverged=self.fit.diverged, improved=improved)
 

@@ -1,4 +1,5 @@
 """Which checkpoints are kept: of each trial the one of its last epoch in the log, until it is over.
+A training whose model is kept has that of its best epoch beside it.
 
 A checkpoint goes only once the record that makes it superfluous is safe, so whatever a log names,
 also the one in a storage that lags behind, is there to go on from.
@@ -11,6 +12,7 @@ from inat_ray.search.records import EpochEnded
 from inat_ray.search.run_folder import RunFolder
 from inat_ray.search.run_log import RunLog
 from inat_ray.storage.place import Place
+from inat_ray.training.run import model_in
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,31 @@ def record_epoch(epoch: EpochEnded, *, run: RunFolder, log: RunLog) -> None:
     log.append(epoch)
     if before is not None and before.checkpoint not in (None, epoch.checkpoint):
         log.then((run.shared / str(before.checkpoint)).remove)
+
+
+def drop_model(epoch: EpochEnded, *, run: RunFolder, log: RunLog) -> None:
+    """The model of an epoch that is no longer its training's best."""
+    log.then(_model(epoch, run=run).remove)
+
+
+def keep_model(trial: TrialHistory, *, run: RunFolder, log: RunLog) -> None:
+    """Makes the model of the training's best epoch in the log the run's.
+
+    A result.json that tells of the model before it goes first, so the two always belong together.
+    """
+    assert log.history.run is not None
+    best = trial.best(log.history.run.metric, log.history.run.goal)
+    if best is None or not (model := _model(best, run=run)).exists():
+        return
+    for file in (run.result, run.model_experiment):
+        file.unlink(missing_ok=True)
+        if run.storage is not None:
+            (run.storage / file.name).remove()
+    model.copy_to(run.shared_model)
+
+
+def _model(epoch: EpochEnded, *, run: RunFolder) -> Place:
+    return model_in(run.checkpoints / epoch.trial_id, epoch.epoch)
 
 
 def drop_checkpoints(trial_id: str, *, run: RunFolder, log: RunLog) -> None:

@@ -21,7 +21,7 @@ from inat_ray.search.records import (
 from inat_ray.search.run_folder import RunFolder
 from inat_ray.search.run_log import RunLog
 from inat_ray.training.run import Job, TrainedEpoch
-from inat_ray.tuning.checkpoints import record_epoch
+from inat_ray.tuning.checkpoints import drop_model, keep_model, record_epoch
 
 
 def single_run_started(experiment: Experiment) -> RunStarted:
@@ -40,12 +40,12 @@ def single_run_started(experiment: Experiment) -> RunStarted:
 
 
 def training_job(experiment: Experiment, *, data: DataSet, run: RunFolder, name: str) -> Job:
-    """A training that keeps its best model in the run folder."""
+    """A training whose best model is to be kept."""
     return Job(
         experiment,
         data,
         checkpoints=run.checkpoints / name,
-        model=run.shared_model,
+        keeps_model=True,
         snapshot=run.snapshot(name),
     )
 
@@ -63,8 +63,9 @@ def record_training(
 ) -> TrialHistory:
     """Consumes a training's epochs into the log, its start and its ending too.
 
-    A training that the log knows already goes on after `epochs_done`. An interruption or an error
-    is recorded and raised again.
+    A training that the log knows already goes on after `epochs_done`. The run's model is the one of
+    the best epoch in the log: of a winner once its training is over, for there may be another
+    winner's until then. An interruption or an error is recorded and raised again.
     """
     if trial_id in log.history.trials:
         log.append(TrialResumed(trial_id=trial_id, epochs=epochs_done))
@@ -80,7 +81,7 @@ def record_training(
         )
     try:
         for done in epochs:
-            record_epoch(_epoch_record(done, trial_id=trial_id, run=run), run=run, log=log)
+            _take_in(done, trial=log.history.trials[trial_id], run=run, log=log)
     except KeyboardInterrupt:
         log.append(TrialEnded(trial_id=trial_id, state="interrupted"))
         raise
@@ -88,8 +89,19 @@ def record_training(
         log.append(TrialEnded(trial_id=trial_id, state="failed", error=str(error)))
         raise
     trial = log.history.trials[trial_id]
+    keep_model(trial, run=run, log=log)
     log.append(TrialEnded(trial_id=trial_id, state=_ending(trial)))
     return trial
+
+
+def _take_in(done: TrainedEpoch, *, trial: TrialHistory, run: RunFolder, log: RunLog) -> None:
+    assert log.history.run is not None
+    before = trial.best(log.history.run.metric, log.history.run.goal)
+    record_epoch(_epoch_record(done, trial_id=trial.trial_id, run=run), run=run, log=log)
+    if done.improved and trial.purpose != "final":
+        keep_model(trial, run=run, log=log)
+    if done.improved and before is not None and before.epoch != done.metrics.epoch:
+        drop_model(before, run=run, log=log)
 
 
 def _epoch_record(done: TrainedEpoch, *, trial_id: str, run: RunFolder) -> EpochEnded:

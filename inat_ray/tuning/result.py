@@ -4,7 +4,6 @@ import json
 import math
 import platform
 import statistics
-from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -53,6 +52,7 @@ def training_result(trial: TrialHistory, *, experiment: Experiment, data: DataSe
     size = complexity(experiment, classes=len(data.classes))
     return {
         "name": experiment.name,
+        "training": trial.trial_id,
         "state": trial.state,
         "val_accuracy": best.val_accuracy,
         "val_balanced_accuracy": best.val_balanced_accuracy,
@@ -140,19 +140,17 @@ def search_result(history: History, *, experiment: Experiment, data: DataSet) ->
     Where seeds are searched, its configurations too, best first.
     """
     assert history.run is not None
-    trials = history.searched
     winner = winning_trial(history)
     assert winner is not None
     best = winner.best(history.run.metric, history.run.goal)
-    spent = sum(len(trial.epochs) for trial in trials)
     result: Result = {
         "ended": history.ended,
         "winner": winner.trial_id,
         "parameters": winner.parameters,
         history.run.metric: getattr(best, history.run.metric),
-        "trials": dict(Counter(trial.state for trial in trials)),
-        "epochs": spent,
-        "epochs_saved": sum(trial.planned_epochs for trial in trials) - spent,
+        "trials": dict(+history.states),
+        "epochs": history.epochs_spent,
+        "epochs_saved": history.epochs_saved,
     }
     if seed_is_searched(history):
         result["study"] = _study(configurations(history), experiment, data)

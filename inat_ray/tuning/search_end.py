@@ -6,11 +6,10 @@ from inat_ray.config.errors import RunFailedError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.space import trial_experiment
 from inat_ray.data.dataset import DataSet
-from inat_ray.search.history import History, TrialHistory
-from inat_ray.search.records import LookAtTest
+from inat_ray.search.history import TrialHistory
 from inat_ray.search.run_folder import RunFolder
 from inat_ray.search.run_log import RunLog
-from inat_ray.search.study import winning_trial
+from inat_ray.search.study import final_training, is_training_of, look_since, winning_trial
 from inat_ray.training.checkpoint import load_model
 from inat_ray.tuning.checkpoints import starting_point
 from inat_ray.tuning.cluster import nodes_in_use
@@ -29,7 +28,8 @@ def finish_search(
     """Trains the winning trial's configuration again, keeps its best epoch, tests it once.
 
     What of that the log has already is not done again: a search that was extended and has the same
-    winner keeps model and test result. Returns the winner's resolved experiment and the run's
+    winner keeps model and test result. One whose winner was the winner before the last is trained
+    anew, for the model is another's by then. Returns the winner's resolved experiment and the run's
     result; needs Ray to be up. Raises RunFailedError where no trial has a result, with the errors
     that were seen.
     """
@@ -38,9 +38,9 @@ def finish_search(
         errors = sorted({trial.error or trial.state for trial in log.history.searched})
         raise RunFailedError("no trial gave a result: " + "; ".join(errors))
     winner = trial_experiment(experiment, parameters=best.parameters, seed=best.seed)
-    trial = final_training(log.history, best)
+    trial = final_training(log.history)
     if trial is None or trial.state not in OVER:
-        trial = _train(winner, best, known=trial, data=data, run=run, log=log)
+        trial = _train(winner, best, data=data, run=run, log=log)
     result = training_result(trial, experiment=winner, data=data)
     run.fetch_model()
     result["machine"]["nodes"] = nodes_in_use()
@@ -54,31 +54,17 @@ def finish_search(
     return winner, result
 
 
-def final_training(history: History, best: TrialHistory) -> TrialHistory | None:
-    """The training of this winner for the model that is kept, if it was begun."""
-    for trial in history.trials.values():
-        same = trial.parameters == best.parameters and trial.seed == best.seed
-        if trial.purpose == "final" and same:
-            return trial
-    return None
-
-
-def look_since(history: History, trial: TrialHistory) -> LookAtTest | None:
-    """The look at the test set with the model of this training; None if there was none."""
-    done = trial.epochs[-1].time if trial.epochs else trial.started
-    return next((look for look in history.looks if look.time >= done), None)
-
-
 def _train(
     winner: Experiment,
     best: TrialHistory,
     *,
-    known: TrialHistory | None,
     data: DataSet,
     run: RunFolder,
     log: RunLog,
 ) -> TrialHistory:
-    trial_id = known.trial_id if known else _new_name(log.history)
+    finals = [trial for trial in log.history.numbered if trial.purpose == "final"]
+    known = next((trial for trial in finals if is_training_of(trial, best)), None)
+    trial_id = known.trial_id if known else _new_name(len(finals))
     reachable = with_reachable_weights(winner, run=run)
     job = training_job(reachable, data=data, run=run, name=trial_id)
     start = starting_point(known, run=run)
@@ -94,7 +80,6 @@ def _train(
     )
 
 
-def _new_name(history: History) -> str:
+def _new_name(others: int) -> str:
     """`winner`; of an extended search with another winner `winner_2`, and so on."""
-    number = 1 + sum(trial.purpose == "final" for trial in history.trials.values())
-    return "winner" if number == 1 else f"winner_{number}"
+    return f"winner_{others + 1}" if others else "winner"

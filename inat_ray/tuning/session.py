@@ -7,7 +7,7 @@ from inat_ray.config.space import SearchSpace
 from inat_ray.data.dataset import DataSet
 from inat_ray.search.agenda import confirm_agenda, search_agenda
 from inat_ray.search.history import History, TrialHistory
-from inat_ray.search.records import RunResumed, SearchEnded, TrialEnded, TrialKnown
+from inat_ray.search.records import RunResumed, SearchEnded, TrialEnded, TrialKnown, TrialState
 from inat_ray.search.run_folder import RunFolder
 from inat_ray.search.run_log import RunLog
 from inat_ray.search.run_start import run_started
@@ -43,8 +43,7 @@ def run_search(
     if log.history.ended is None:
         agenda = search_agenda(experiment, space)
         reason = run_agenda(experiment, agenda, data=data, run=run, log=log)
-        for trial in [t for t in log.history.searched if t.state == "paused"]:
-            log.append(TrialEnded(trial_id=trial.trial_id, state="stopped"))
+        _end_what_waits(run=run, log=log)
         log.append(SearchEnded(reason=reason))
     if chosen := to_confirm(experiment, log.history):
         agenda = confirm_agenda(experiment, chosen)
@@ -55,8 +54,20 @@ def _end_what_is_over(*, run: RunFolder, log: RunLog) -> None:
     """Trials whose last epoch is in the log, but not their end: the driver died between the two."""
     for trial in list(log.history.interrupted.values()):
         if (state := state_if_over(trial)) is not None:
-            log.append(TrialEnded(trial_id=trial.trial_id, state=state))
-            drop_checkpoints(trial.trial_id, run=run, log=log)
+            _end(trial, state, run=run, log=log)
+    if log.history.ended is not None:  # earlier versions left some to go on for ever
+        _end_what_waits(run=run, log=log)
+
+
+def _end_what_waits(*, run: RunFolder, log: RunLog) -> None:
+    """Trials of a search that is over: paused ones, and those cut off as its budget was spent."""
+    for trial in log.history.waiting:
+        _end(trial, "stopped", run=run, log=log)
+
+
+def _end(trial: TrialHistory, state: TrialState, *, run: RunFolder, log: RunLog) -> None:
+    log.append(TrialEnded(trial_id=trial.trial_id, state=state))
+    drop_checkpoints(trial.trial_id, run=run, log=log)
 
 
 def to_confirm(experiment: Experiment, history: History) -> list[TrialHistory]:

@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 from operator import itemgetter
 
@@ -154,3 +155,26 @@ def test_a_part_that_is_off_is_not_drawn_and_changes_no_other_part():
     assert plain.erased is None
     assert erasing.erased is not None
     assert torch.equal(plain.maps, erasing.maps)
+
+
+@pytest.mark.parametrize("ratio", [1, 4 / 3, 4])
+@pytest.mark.parametrize("scale", [0.3, 0.76, 0.9, 0.99, 1])
+def test_a_crop_never_keeps_less_than_its_scale_and_a_scale_of_one_crops_nothing(scale, ratio):
+    config = STILL.model_copy(update={"crop_scale": scale, "crop_ratio": ratio})
+    maps = draw_augmentation(config, 2000, generator(0)).maps
+    width, height, *_ = maps.T
+    assert (width * height).min() >= scale - 1e-5
+    assert max(width.max(), height.max()) <= 1
+    if scale == 1:
+        assert torch.equal(maps, torch.tensor([1.0, 1, 0, 0]).expand(2000, 4))
+
+
+def test_the_crops_of_a_scale_that_leaves_room_for_every_ratio_are_what_they_were():
+    """Figures that were recorded with them stay valid."""
+    config = STILL.model_copy(update={"crop_scale": 0.6, "crop_ratio": 4 / 3})
+    width, height, *_ = draw_augmentation(config, 400, generator(3)).maps.T
+    rng = generator(3)
+    area, ratio = 0.6 + 0.4 * torch.rand(400, generator=rng), torch.rand(400, generator=rng)
+    ratio = torch.exp(math.log(4 / 3) * (2 * ratio - 1))
+    torch.testing.assert_close(width, (area * ratio).sqrt().clamp(max=1))
+    torch.testing.assert_close(height, (area / ratio).sqrt().clamp(max=1))

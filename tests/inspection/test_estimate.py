@@ -6,7 +6,6 @@ from inat_ray.inspection.estimate import (
     duration,
     end_text,
     epochs_planned,
-    epochs_saved,
     phase_of,
     seconds_left,
     times_text,
@@ -81,7 +80,7 @@ def test_the_clock_time_of_the_end_has_its_day_where_that_is_far(sweep, history_
 def test_what_early_stopping_saved_is_counted_against_what_was_planned(sweep, history_of):
     history = history_of(sweep)
     assert epochs_planned(history) == 8 * 3
-    assert epochs_saved(history) == 2  # of trial_0001
+    assert history.epochs_saved == 2  # of trial_0001
 
 
 def test_a_search_goes_through_its_phases(sweep, history_of):
@@ -97,9 +96,31 @@ def test_a_search_goes_through_its_phases(sweep, history_of):
 def test_an_earlier_look_at_the_test_set_does_not_end_an_extended_search(sweep, history_of):
     at = sweep[-1].time
     look = LookAtTest(time=at, model="m", accuracy=0.5, loss=1.0, images=2, predictions="p")
-    winner = renamed(sweep[1:6], "winner", purpose="final", time=at + 1)
-    history = history_of([*sweep, look, SearchEnded(time=at, reason="trials"), *winner])
+    ended = SearchEnded(time=at, reason="trials")
+    winner = later(renamed(sweep[1:6], "winner", purpose="final"), at + 1)
+    history = history_of([*sweep, look, ended, *winner])
     assert phase_of(history) == "test"
+
+
+def later(records, time: float) -> list:
+    """The records from this time on, a second apart."""
+    return [
+        record.model_copy(update={"time": time + number}) for number, record in enumerate(records)
+    ]
+
+
+def test_an_extended_search_is_not_over_while_its_second_winner_is_trained(sweep, history_of):
+    at = sweep[-1].time
+    ended = SearchEnded(time=at, reason="trials")
+    look = LookAtTest(time=at + 9, model="m", accuracy=0.5, loss=1.0, images=2, predictions="p")
+    first = later(renamed(sweep[1:6], "winner", purpose="final"), at + 1)
+    better = later(renamed(sweep[1:6], "better", parameters={"recipe.lr": 0.5}), at + 20)
+    better[1] = better[1].model_copy(update={"val_accuracy": 0.99})
+    second = later(renamed(better, "winner_2", purpose="final"), at + 40)
+    told = [*sweep, ended, *first, look, RunResumed(time=at + 15, trials=9, extended=True)]
+    told += [*better, ended, *second, look.model_copy(update={"time": at + 60})]
+    phases = [phase_of(history_of(told[:n])) for n in range(len(told) - 7, len(told) + 1)]
+    assert phases == ["search", "confirmation", *["winner's training"] * 4, "test", "over"]
 
 
 def test_a_single_training_is_training_until_it_ends(training, history_of):

@@ -116,6 +116,7 @@ def test_a_result_is_shown_with_the_searchs_part_and_without_other_nested_ones()
         "search": {
             "winner": "trial_0001",
             "parameters": {"recipe.lr": 0.1},
+            "val_accuracy": 0.93,
             "trials": {"stopped": 1, "finished": 3},
             "epochs_saved": 13,
             "study": [{"parameters": {"recipe.lr": 0.1}, "n": 3, "mean": 0.9, "sd": 0.01}],
@@ -131,11 +132,12 @@ def test_a_result_is_shown_with_the_searchs_part_and_without_other_nested_ones()
     ]
     assert cells == [
         ("name", "a"),
-        ("val_accuracy", "91.2 %"),
+        ("kept model: val_accuracy", "91.2 %"),
         ("seconds", "1,234.6"),
         ("macs", "3,704,064"),
         ("search: winner", "trial_0001"),
         ("search: parameters", "lr=0.1"),
+        ("best trial: val_accuracy", "93.0 %"),
         ("search: trials", "3 finished, 1 stopped"),
         ("search: epochs_saved", "13"),
         ("test_accuracy", "90.0 %"),

@@ -3,6 +3,7 @@ from typing import get_args
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations
 
 from inat_ray.config.experiment import RESNET_LAYERS, CnnConfig, ResnetConfig
 from inat_ray.models.cnn import build_cnn
@@ -59,3 +60,33 @@ def test_a_resnets_stages_are_its_stem_its_groups_of_blocks_and_its_head():
     stages = stages_of(layers_of(resnet("resnet50")))
     assert stages == sorted(stages)
     assert [stages.count(stage) for stage in range(6)] == [1, 10, 13, 19, 10, 1]
+
+
+class WithParameter(nn.Module):
+    """A network with a parameter that stands in no layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+        self.dense = nn.Linear(2, 2)
+
+
+def tied() -> nn.Module:
+    first, second = nn.Linear(2, 2), nn.Linear(2, 2)
+    second.weight = first.weight
+    return nn.Sequential(first, second)
+
+
+@pytest.mark.parametrize(
+    ("model", "complaint"),
+    [
+        (WithParameter(), "no layer owns scale:"),
+        (nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2)), r"no layer owns 1\.weight, 1\.bias:"),
+        (nn.Sequential(nn.Embedding(3, 2), nn.Linear(2, 2)), r"no layer owns 0\.weight:"),
+        (parametrizations.weight_norm(nn.Linear(2, 2)), r"no layer owns parametrizations\.weight"),
+        (tied(), r"several layers own 0\.weight"),
+    ],
+)
+def test_a_parameter_without_a_layer_or_with_two_is_refused(model, complaint):
+    with pytest.raises(AssertionError, match=complaint):
+        layers_of(model)

@@ -2,7 +2,7 @@ import pytest
 
 from inat_ray.search.budget import spent_budget
 from inat_ray.search.history import History
-from inat_ray.search.records import RunResumed, TrialStarted
+from inat_ray.search.records import RunResumed, TrialResumed, TrialStarted
 from tests.search.histories import begun, epoch_of, experiment_of
 
 
@@ -59,3 +59,9 @@ def test_an_extension_is_counted_in_trials_alone():
 
 def test_before_anything_ran_nothing_is_spent():
     assert spent_budget(experiment_of(target=0.5).search, History()) is None
+
+
+def test_a_target_that_a_voided_epoch_had_reached_is_not_reached():
+    search, history = trained(target=0.2)
+    history.add(TrialResumed(trial_id="a", epochs=1))
+    assert spent_budget(search, history) is None

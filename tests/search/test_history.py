@@ -1,3 +1,5 @@
+import math
+
 from inat_ray.search.history import History
 from inat_ray.search.records import RunResumed, TrialEnded, TrialPaused, TrialResumed, TrialStarted
 from tests.search.histories import begun, epoch_of, experiment_of
@@ -67,3 +69,44 @@ def test_the_final_training_is_no_part_of_the_search():
     assert history.epochs_spent == 1
     assert [trial.trial_id for trial in history.leaderboard()] == ["a"]
     assert list(history.active) == ["a"]
+
+
+def test_the_best_score_is_forgotten_with_the_epoch_that_had_it():
+    history = running(0.1, 0.9)
+    other = TrialStarted(trial_id="b", seed=1, parameters={"x": 2}, epochs=9)
+    for record in (other, epoch_of("b", 1, 0.3)):
+        history.add(record)
+    history.add(TrialEnded(trial_id="a", state="interrupted"))
+    history.add(TrialResumed(trial_id="a", epochs=1))
+    assert history.best_score == 0.3
+    assert [trial.trial_id for trial in history.leaderboard()] == ["b", "a"]
+    history.add(TrialEnded(trial_id="b", state="interrupted"))
+    history.add(TrialResumed(trial_id="b", epochs=0))
+    assert history.best_score == 0.1
+    assert [trial.trial_id for trial in history.leaderboard()] == ["a"]
+
+
+def test_an_epoch_that_is_trained_again_and_is_worse_counts_as_it_is_now():
+    history = running(0.1, 0.9)
+    history.add(epoch_of("a", 2, 0.2))
+    assert history.best_score == 0.2
+
+
+def test_the_leaderboard_is_in_the_order_of_the_metrics_goal():
+    experiment = experiment_of(metric={"name": "val_loss", "goal": "minimize"})
+    history = begun(experiment)
+    for name, accuracy in (("a", 0.3), ("b", 0.5), ("c", 0.5), ("d", math.nan)):
+        history.add(TrialStarted(trial_id=name, seed=0, parameters={}, epochs=9))
+        history.add(epoch_of(name, 1, accuracy))
+    assert [trial.trial_id for trial in history.leaderboard()] == ["b", "c", "a"]
+    assert [history.ranking.rank(number) for number in range(4)] == [3, 1, 2, None]
+
+
+def test_the_states_of_the_search_are_counted_as_they_change():
+    history = running(0.1)
+    history.add(TrialPaused(trial_id="a"))
+    assert (dict(+history.states), history.trials_over) == ({"paused": 1}, 0)
+    history.add(TrialResumed(trial_id="a", epochs=1))
+    history.add(TrialEnded(trial_id="a", state="stopped"))
+    assert (dict(+history.states), history.trials_over) == ({"stopped": 1}, 1)
+    assert history.epochs_saved == 8

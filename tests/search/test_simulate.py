@@ -153,3 +153,14 @@ def test_a_curve_that_was_cut_short_ends_there(kind, epochs):
     history = simulation(CurveTable(table.experiment, table.space, short)).run()
     assert {trial.state for trial in history.searched} == {"stopped"}
     assert max(len(trial.epochs) for trial in history.searched) == epochs
+
+
+def test_no_trial_is_left_to_go_on_after_the_search_is_over():
+    """Also none whose process died as the budget was spent."""
+    for seed in range(20):
+        table = table_of(early_stopping={"kind": "asha_promotion"}, epochs=20)
+        experiment = table.experiment.model_copy(update={"seed": seed})
+        simulated = Simulation(experiment, table.space, table, Cluster(4, failure_rate=0.5))
+        history = simulated.run()
+        assert not history.waiting
+        assert not history.unfinished

@@ -63,7 +63,7 @@ def resources_of(workers: int) -> WorkerResources:
 def job_of(experiment: Experiment, folder: Path) -> Job:
     data = open_dataset(experiment.data)
     place = Place.at(folder)
-    return Job(experiment, data, checkpoints=place / "c", model=place / "m.safetensors")
+    return Job(experiment, data, checkpoints=place / "c", keeps_model=True)
 
 
 def curve(engine: Engine, job: Job) -> list[tuple[float, float]]:

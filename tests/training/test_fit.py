@@ -6,6 +6,7 @@ import torch
 
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
+from inat_ray.data.augment import generator
 from inat_ray.data.dataset import DataSet, open_dataset
 from inat_ray.storage.place import Place
 from inat_ray.training.checkpoint import load_checkpoint, load_model, save_checkpoint, save_model
@@ -77,6 +78,14 @@ def test_saved_and_restored_it_continues_bit_for_bit(build, data, recipe, tmp_pa
     assert numbers(resumed, 2) == expected[2:]
     for name, tensor in resumed.evaluated_model.state_dict().items():
         assert torch.equal(tensor, whole.evaluated_model.state_dict()[name]), name
+
+
+def test_dropout_draws_from_a_stream_that_no_augmentation_has(build, data):
+    fit = Fit(build("model.dropout=0.3"), data)
+    fit.epoch()
+    seed = fit.experiment.seed
+    steps = {generator(seed, 0, step).initial_seed() for step in range(1000)}
+    assert torch.initial_seed() not in steps
 
 
 def test_the_same_seed_repeats_and_another_does_not(build, data):

@@ -77,12 +77,15 @@ def test_a_training_without_any_number_is_a_failure_with_its_remedy(experiment, 
 
 
 def test_a_search_tells_its_winner_and_the_epochs_that_it_saved(experiment, data):
-    history = history_of({"a": [0.5], "b": [0.6, 0.8, 0.7]})
+    """By stopping trials: one that failed saves nothing."""
+    history = history_of({"a": [0.5], "b": [0.6, 0.8, 0.7], "c": []})
+    history.add(TrialEnded(trial_id="a", state="stopped"))
+    history.add(TrialEnded(trial_id="c", state="failed"))
     result = search_result(history, experiment=experiment, data=data)
     assert result["winner"] == "b"
     assert result["val_accuracy"] == 0.8
     assert result["epochs"] == 4
-    assert result["epochs_saved"] == 8
+    assert result["epochs_saved"] == 5
 
 
 def test_a_search_over_seeds_tells_its_configurations_and_wins_with_the_first_seed(

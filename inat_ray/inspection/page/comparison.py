@@ -62,7 +62,6 @@ def _row(run: ReportedRun) -> list[Cell | Number]:
     history, look = run.history, run.look
     if history.run is None:
         return [run.name, *[None] * 7]
-    epochs = sum(len(trial.epochs) for trial in history.trials.values())
     winner = winning_trial(history)
     best = winner.best(history.run.metric, history.run.goal) if winner else None
     metric = history.run.metric
@@ -70,7 +69,7 @@ def _row(run: ReportedRun) -> list[Cell | Number]:
     return [
         run.name,
         len(history.searched),
-        epochs,
+        history.epochs_trained,
         Number(history.seconds, duration(history.seconds)),
         Number(getattr(best, metric), f"{LABELS[metric]} {metric_text(metric, best)}")
         if best

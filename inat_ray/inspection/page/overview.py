@@ -1,5 +1,6 @@
 """The beginning of a run's report: what came out, what was searched, on what and with what."""
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +19,7 @@ from inat_ray.inspection.leaderboard import (
 from inat_ray.inspection.page.parts import Section, facts, joined, key_figures, missing, subheading
 from inat_ray.inspection.reported_run import ReportedRun
 from inat_ray.search.history import History
-from inat_ray.search.study import winning_trial
+from inat_ray.search.study import final_training, winning_trial
 from inat_ray.training.assessment import wilson_interval
 
 METHODS = {
@@ -68,12 +69,7 @@ def lead_text(run: ReportedRun) -> str:
 
 def _key_figures(run: ReportedRun) -> Facts:
     history = run.history
-    figures: Facts = []
-    if history.run is not None and (best := winning_trial(history)) is not None:
-        record = best.best(history.run.metric, history.run.goal)
-        assert record is not None
-        metric = history.run.metric
-        figures.append((f"Best {LABELS[metric]}", metric_text(metric, record)))
+    figures: Facts = [*_best_figures(run)]
     if run.look is not None:
         right = round(run.look.accuracy * run.look.images)
         low, high = wilson_interval(right, run.look.images)
@@ -82,12 +78,22 @@ def _key_figures(run: ReportedRun) -> Facts:
         )
     if run.is_search:
         figures.append(("Trials", str(len(history.searched))))
-    epochs = sum(len(trial.epochs) for trial in history.trials.values())
-    figures.append(("Epochs trained", f"{epochs:,}"))
+    figures.append(("Epochs trained", f"{history.epochs_trained:,}"))
     figures.append(("Time", duration(history.seconds)))
     if run.result.get("parameters"):
         figures.append(("Parameters", f"{run.result['parameters']:,}"))
     return figures
+
+
+def _best_figures(run: ReportedRun) -> Iterator[tuple[str, str]]:
+    """Of the best trial, and of the kept model, which a training of its own has made."""
+    if (started := run.history.run) is None:
+        return
+    title = "Best trial's" if run.is_search else "Best"
+    found = {title: winning_trial(run.history), "Kept model's": final_training(run.history)}
+    for whose, trial in found.items():
+        if trial is not None and (best := trial.best(started.metric, started.goal)) is not None:
+            yield f"{whose} {LABELS[started.metric]}", metric_text(started.metric, best)
 
 
 def _search_facts(run: ReportedRun) -> Facts:
@@ -127,9 +133,7 @@ def _early_stopping(experiment: Experiment | None) -> str:
 
 
 def _epochs_text(history: History) -> str:
-    over = [trial for trial in history.searched if trial.state not in ("running", "paused")]
-    saved = sum(trial.planned_epochs - len(trial.epochs) for trial in over)
-    return f"{history.epochs_spent:,} spent, {saved:,} saved by trials that ended early"
+    return f"{history.epochs_spent:,} spent, {history.epochs_saved:,} saved by stopping early"
 
 
 def _ending(history: History) -> str:

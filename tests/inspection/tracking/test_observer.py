@@ -125,7 +125,7 @@ def test_the_sweep_has_its_progress_and_the_test_result(notebook, observe, sweep
     )
     observe([*sweep[:-2], SearchEnded(reason="trials"), look])
     assert notebook.steps["sweep"][1] == {"search/epochs_spent": 3, "search/best_score": 0.9}
-    assert notebook.steps["sweep"][5]["search/epochs_spent"] == 7
+    assert notebook.steps["sweep"][4]["search/epochs_spent"] == 5
     expected = {"test/accuracy": 0.7, "test/loss": 1.1, "test/ece": 0.05}
     assert notebook.summaries["sweep"] == expected
 

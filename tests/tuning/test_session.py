@@ -1,0 +1,81 @@
+from pathlib import Path
+
+import pytest
+
+from inat_ray.config.experiment import Experiment
+from inat_ray.config.space import search_space
+from inat_ray.search.agenda import Work
+from inat_ray.search.history import History
+from inat_ray.search.records import RunResumed, SearchEnded, TrialEnded, TrialPaused, TrialStarted
+from inat_ray.search.run_folder import RunFolder, create_run
+from inat_ray.search.run_log import RunLog
+from inat_ray.tuning import session
+from inat_ray.tuning.session import begin, run_search
+from tests.search.histories import epoch_of, experiment_of
+
+
+def cut_off_search(folder: Path, experiment: Experiment, *records) -> RunFolder:
+    """A search of `a` (two epochs), `b` (one) and `c` (none), whose process died at `records`."""
+    run = create_run(folder, experiment, overwrite=False)
+    with RunLog(run.log) as log:
+        begin(experiment, space=search_space(experiment), log=log)
+        for seed, name in enumerate("abc"):
+            log.append(TrialStarted(trial_id=name, seed=seed, parameters={"x": seed}, epochs=9))
+        for record in (epoch_of("a", 1, 0.1), epoch_of("a", 2, 0.2), epoch_of("b", 1, 0.5)):
+            log.append(record)
+        for record in records:
+            log.append(record)
+    (run.checkpoints / "a/epoch_0002.pt").write(b"x")
+    return run
+
+
+@pytest.fixture
+def resumed(monkeypatch):
+    """Carries a search on without Ray; returns its history and the trials that went on."""
+
+    def resumed(experiment: Experiment, run: RunFolder) -> tuple[History, list[str]]:
+        went_on = []
+
+        def run_agenda(experiment, agenda, *, log, **_):
+            while isinstance(work := agenda(log.history), Work):
+                went_on.append(work.trial_id)
+                log.append(work.record())
+                log.append(epoch_of(work.trial_id, 9, 0.3))
+                log.append(TrialEnded(trial_id=work.trial_id, state="finished"))
+            return work
+
+        monkeypatch.setattr(session, "run_agenda", run_agenda)
+        with RunLog(run.log) as log:
+            log.append(RunResumed(trials=9))
+            run_search(experiment, space=search_space(experiment), data=None, run=run, log=log)
+            return log.history, went_on
+
+    return resumed
+
+
+@pytest.mark.parametrize("confirm", [None, {"top": 1, "seeds": 2}])
+def test_a_trial_that_was_cut_off_when_the_budget_was_spent_is_ended(tmp_path, resumed, confirm):
+    experiment = experiment_of(epochs=3, confirm=confirm)
+    run = cut_off_search(tmp_path / "run", experiment)
+    history, went_on = resumed(experiment, run)
+    assert [trial.state for trial in history.searched] == ["stopped"] * 3
+    assert not history.unfinished
+    assert [name.partition("_")[0] for name in went_on] == (["b", "b"] if confirm else [])
+    assert run.checkpoints.names() == []
+
+
+def test_so_is_one_that_a_log_of_an_earlier_version_left_behind_at_the_search_s_end(
+    tmp_path, resumed
+):
+    experiment = experiment_of(trials=3, confirm={"top": 1, "seeds": 2})
+    ends = [
+        TrialEnded(trial_id="a", state="interrupted", error="the process died"),
+        TrialPaused(trial_id="b"),
+        TrialEnded(trial_id="c", state="failed"),
+        SearchEnded(reason="epochs"),
+    ]
+    run = cut_off_search(tmp_path / "run", experiment, *ends)
+    history, went_on = resumed(experiment, run)
+    assert [trial.state for trial in history.searched] == ["stopped", "stopped", "failed"]
+    assert [name.partition("_")[0] for name in went_on] == ["b", "b"]
+    assert not history.unfinished
