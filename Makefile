@@ -8,7 +8,7 @@ READY := .venv/.ready
 # whatever starts more processes would look slower than it is.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: quickstart install test test-slow test-cluster check format tensorboard benchmark benchmark-search requirements clean
+.PHONY: quickstart install test test-slow test-cluster gpu-check check format tensorboard benchmark benchmark-search requirements clean
 
 quickstart: $(READY)  ## a first sweep on pictures that are drawn by code
 	$(BIN)/python -m inat_ray.sweep experiments/quickstart.yaml --out runs/quickstart --overwrite
@@ -28,6 +28,10 @@ test: $(READY)  ## the default suite
 
 test-slow: $(READY)  ## workers that are killed, pages in a real browser; needs chromium
 	$(BIN)/python -m pytest -m slow
+
+gpu-check: $(READY)  ## captured steps against eager ones; needs a GPU
+	$(BIN)/python -c 'import torch, sys; sys.exit(not torch.cuda.is_available() and "PyTorch sees no GPU here")'
+	$(BIN)/python -m pytest tests/training/test_graph.py tests/training/test_muon.py
 
 TOOLS := openssh-server iproute2 rsync nftables nmap
 test-cluster: $(READY)  ## hosts of its own, `ray up`, faults, doors; root on Debian or Ubuntu; 25 minutes
