@@ -1,7 +1,7 @@
 """A run log with everything that watches it: live progress, TensorBoard, trackers, tables."""
 
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -10,16 +10,17 @@ from rich.console import Console
 from inat_ray.config.distributions import Parameter
 from inat_ray.config.experiment import Experiment
 from inat_ray.inspection.ending import note
+from inat_ray.inspection.estimate import stands_alone
 from inat_ray.inspection.progress import RunProgress
 from inat_ray.inspection.tables import write_tables
 from inat_ray.inspection.tensorboard import TensorBoardObserver
 from inat_ray.inspection.tracking.choice import open_trackers
 from inat_ray.inspection.tracking.observer import TrackingObserver
-from inat_ray.search.records import AnyRecord, TrialEnded
+from inat_ray.search.history import History
+from inat_ray.search.records import AnyRecord, TrialEnded, TrialResumed
 from inat_ray.search.run_folder import RunFolder
 from inat_ray.search.run_log import EVENTS, Observer, RunLog, read_records
 from inat_ray.training.snapshot import read_snapshot
-from inat_ray.tuning.resume import CONTINUED
 
 
 @contextmanager
@@ -48,9 +49,10 @@ def observed_log(
         )
         progress = RunProgress(console)
         past = list(read_records(run.log / EVENTS)) if resumed else []
-        for record in continued_records(past):
-            tensorboard(record)
+        for record in past:
             progress.catch_up(record)
+        for record in without_passing_ends(past):
+            tensorboard(record)
         trackers = [
             TrackingObserver(tracker, experiment, tell=tell, past=past)
             for tracker in open_trackers(experiment, run)
@@ -68,8 +70,18 @@ def observed_log(
                     tracker.close()
 
 
-def continued_records(records: Iterable[AnyRecord]) -> Iterator[AnyRecord]:
-    """The records without the endings of trials that are to go on."""
+def without_passing_ends(records: Sequence[AnyRecord]) -> Iterator[AnyRecord]:
+    """The records without the endings after which a trial went on, or is to go on now.
+
+    A training by itself goes on after an error too; a trial of a search that failed has failed.
+    """
+    history = History.of(records)
+    ends = {r.trial_id: r for r in records if isinstance(r, TrialEnded | TrialResumed)}
     for record in records:
-        if not (isinstance(record, TrialEnded) and record.state in CONTINUED):
+        if not isinstance(record, TrialEnded):
+            yield record
+            continue
+        trial = history.trials[record.trial_id]
+        goes_on = record.state == "failed" and stands_alone(history, trial)
+        if record is ends[trial.trial_id] and not goes_on:
             yield record

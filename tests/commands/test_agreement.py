@@ -7,11 +7,15 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from mlflow import MlflowClient
+from safetensors import safe_open
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from inat_ray.inspection.leaderboard import percent
-from inat_ray.search.history import History
+from inat_ray.inspection.live import epochs_text
+from inat_ray.inspection.status import read_status, status_json
+from inat_ray.search.history import OPEN, History
 from inat_ray.search.run_log import read_history
+from inat_ray.search.runs import read_run
 from inat_ray.training.predictions import read_predictions
 from tests.inspection.tracking.offline import offline_runs
 
@@ -129,3 +133,52 @@ def test_the_test_accuracy_is_that_of_the_predictions_everywhere(swept, history,
 
 def read_json(path: Path) -> dict:
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_the_best_trial_and_the_kept_model_are_told_apart_and_are_the_same_everywhere(
+    swept, history, page
+):
+    folder, done = swept
+    best, kept = max(best_of(history)[t.trial_id] for t in history.searched), history.final
+    of_kept = best_of(history)[kept.trial_id]
+    result = read_json(folder / "result.json")
+    assert (result["search"]["val_accuracy"], result["val_accuracy"]) == (best, of_kept)
+    with safe_open(folder / "best.safetensors", framework="pt") as file:
+        about = file.metadata()
+    named = (about["training"], int(about["epoch"]))
+    assert named == (result["training"], result["best_epoch"]) == (kept.trial_id, named[1])
+    told = dict(re.findall(r"(best trial|kept model): val_accuracy +([\d.]+ %)", done.stderr))
+    assert told == {"best trial": percent(best), "kept model": percent(of_kept)}
+    figures = dict(re.findall(r"<dt>(.*?)</dt>\s*<dd>(.*?)</dd>", page, re.S))
+    assert figures["Best trial&#39;s val acc"] == percent(best)
+    assert figures["Kept model&#39;s val acc"] == percent(of_kept)
+    status = status_json(read_status(str(folder)))
+    assert (status["best"]["best"], status["kept_model"]["best"]) == (best, of_kept)
+    assert read_run(folder).best == best
+
+
+def test_epochs_spent_and_saved_are_the_same_numbers_everywhere(swept, history, page):
+    folder, _ = swept
+    rows = [
+        row
+        for row in pq.read_table(folder / "trials.parquet").to_pylist()
+        if row["purpose"] == "search"
+    ]
+    spent = sum(row["epochs"] for row in rows)
+    saved = sum(r["planned_epochs"] - r["epochs"] for r in rows if r["state"] == "stopped")
+    found = read_json(folder / "result.json")["search"]
+    status = status_json(read_status(str(folder)))
+    assert (found["epochs"], found["epochs_saved"]) == (spent, saved)
+    assert (status["epochs"], status["saved_epochs"]) == (spent, saved)
+    assert f"{spent:,} spent, {saved:,} saved by stopping early" in page
+    assert epochs_text(history).startswith(f"{spent} epochs of")
+    assert (f"{saved} saved by stopping early" in epochs_text(history)) == (saved > 0)
+
+
+def test_a_trial_is_over_in_the_same_number_of_cases_everywhere(swept, history):
+    folder, _ = swept
+    rows = pq.read_table(folder / "trials.parquet").to_pylist()
+    over = [r for r in rows if r["purpose"] == "search" and r["state"] not in OPEN]
+    status = status_json(read_status(str(folder)))
+    assert len(over) == history.trials_over == sum(status["trials"].values())
+    assert read_json(folder / "result.json")["search"]["trials"] == status["trials"]

@@ -4,7 +4,8 @@ import pytest
 from rich.console import Console
 
 from inat_ray.data.progress import NOTEBOOK
-from inat_ray.inspection.progress import RunProgress, standing_line
+from inat_ray.inspection.progress import RunProgress, ending_line, standing_line
+from inat_ray.search.history import TrialHistory
 from inat_ray.search.records import SearchEnded
 from tests.inspection.conftest import renamed
 
@@ -139,3 +140,20 @@ def test_a_cell_of_a_notebook_gets_lines_although_it_looks_like_a_terminal(sweep
     output = shown(sweep, terminal())
     assert CURSOR_HIDDEN not in output
     assert len(output.splitlines()) == 11
+
+
+def test_a_line_at_a_trials_end_looks_at_that_trial_and_not_at_all_of_them(
+    sweep, history_of, monkeypatch
+):
+    """A search of thousands writes thousands of such lines."""
+    history = history_of(sweep[:6])
+    for number in range(1, 500):
+        one = renamed(sweep[1:6], f"more_{number:04d}")
+        for record in one:
+            history.add(record)
+    asked = []
+    best = TrialHistory.best
+    monkeypatch.setattr(TrialHistory, "best", lambda *args: asked.append(args[0]) or best(*args))
+    line = ending_line(history, history.trials["more_0400"])
+    assert "[500/8] more_0400 finished after 3/3 epochs" in line
+    assert len(asked) <= 3
