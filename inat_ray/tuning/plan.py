@@ -34,6 +34,8 @@ class Plan:
     """That an extension adds."""
     warm_start: tuple[Path, ...] = ()
     """Runs whose trials the searcher is told of."""
+    notes: tuple[str, ...] = ()
+    """What the person should know before it begins."""
 
 
 def new_plan(
@@ -46,7 +48,8 @@ def new_plan(
     warm_start: Sequence[Path] = (),
 ) -> Plan:
     """A run of the experiment in `path`. Raises UserError where something does not fit."""
-    experiment = load_experiment(path, settings=settings, options=options)
+    notes: list[str] = []
+    experiment = load_experiment(path, settings=settings, options=options, tell=notes.append)
     space = search_space(experiment, where=str(path))
     if not space.parameters:
         raise UserError(f"{path}: search.parameters: is empty; name at least one to vary")
@@ -57,7 +60,7 @@ def new_plan(
         )
     folder = out or default_folder(experiment.name)
     check_free(folder, overwrite=overwrite)
-    return Plan(experiment, space, folder, warm_start=tuple(warm_start))
+    return Plan(experiment, space, folder, warm_start=tuple(warm_start), notes=tuple(notes))
 
 
 def resumed_plan(
