@@ -189,7 +189,9 @@ def explain_details(details: ErrorDetails, key: str) -> str:
         return f"{key}: is empty; {message}, or leave it out"
     if isinstance(value, dict) and kind.endswith("_type"):
         return f"{key}: a mapping: {message}; a range to search stands below search.parameters"
-    return f"{key}: {message}" if isinstance(value, dict) else f"{key}: {shown(value)}: {message}"
+    # What is about several parts of an experiment has no key.
+    place = f"{key}: " if key else ""
+    return f"{place}{message}" if isinstance(value, dict) else f"{place}{shown(value)}: {message}"
 
 
 def shown(value: Any) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
+from inat_ray.config.inside import check_inside
 from inat_ray.config.load import load_experiment, override
 from inat_ray.config.space import SearchSpace, search_space
 from inat_ray.search.run_folder import RunFolder, check_free, default_folder
@@ -53,6 +54,7 @@ def new_plan(
     space = search_space(experiment, where=str(path))
     if not space.parameters:
         raise UserError(f"{path}: search.parameters: is empty; name at least one to vary")
+    check_inside(experiment, space, where=str(path))
     if warm_start and experiment.search.method != "bayes":
         raise UserError(
             f"--warm-start: only search.method bayes learns from other runs;"

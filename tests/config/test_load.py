@@ -194,3 +194,8 @@ def test_of_many_faults_the_first_are_told(write):
 def test_a_long_value_is_not_told_whole(write):
     assert len(error_of(write("a.yaml", f"name: '{'? ' * 10_000}'"))) < 600
     assert len(error_of(write("b.yaml", f"{'x' * 900}: 1"))) < 1000
+
+
+def test_what_is_about_several_parts_has_no_empty_key(write):
+    path = write("a.yaml", "device: cuda\nresources: {gpus_per_worker: 0}")
+    assert error_of(path).startswith("experiment: device is cuda")
