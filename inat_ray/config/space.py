@@ -213,10 +213,10 @@ def _fitting(experiment: Experiment, name: str, value: JSON, *, parameter: Param
     if parameter.contains(value):
         return value
     try:
-        tree = with_parameters(experiment, {name: value}).model_dump(mode="json")
+        tried = with_parameters(experiment, {name: value})
     except (ValidationError, KeyError):
         return value
-    return _as_written(value_at(tree, name), value)
+    return _as_written(_held(tried, name), value)
 
 
 def with_parameters(experiment: Experiment, parameters: Mapping[str, JSON]) -> Experiment:
@@ -224,7 +224,8 @@ def with_parameters(experiment: Experiment, parameters: Mapping[str, JSON]) -> E
 
     Raises pydantic's ValidationError where they do not go together.
     """
-    tree = experiment.model_dump()
+    # Without the search, which may be large and stays as it is.
+    tree = experiment.model_dump(exclude={"search"})
     for name, value in parameters.items():
         branch = tree
         *path, leaf = name.split(".")
@@ -233,7 +234,7 @@ def with_parameters(experiment: Experiment, parameters: Mapping[str, JSON]) -> E
             if not isinstance(branch, dict):
                 raise KeyError(name)
         branch[leaf] = value
-    return Experiment.model_validate(tree)
+    return Experiment.model_validate(tree).model_copy(update={"search": experiment.search})
 
 
 def _own_values(experiment: Experiment) -> dict[str, JSON]:
@@ -370,4 +371,8 @@ def _try_value(
         raise UserError(
             f"{place}: {explanation}" if about else f"{place}: {shown(value)}: {explanation}"
         ) from None
-    return value_at(tried.model_dump(mode="json"), name)
+    return _held(tried, name)
+
+
+def _held(tried: Experiment, name: str) -> JSON:
+    return value_at(tried.model_dump(mode="json", exclude={"search"}), name)

@@ -54,7 +54,7 @@ class CategoricalDensity:
 
     def log(self, codes: Codes) -> Codes:
         chances = self.probabilities[codes.astype(int)]
-        logs = np.full_like(chances, -np.inf)
+        logs: Codes = np.full_like(chances, -np.inf)
         np.log(chances, out=logs, where=chances > 0)
         return logs
 
