@@ -170,7 +170,7 @@ def _run(
     # Imported only now: they take seconds, and a mistake in the options is answered at once.
     from inat_ray.data.dataset import open_dataset
     from inat_ray.data.sources import check_source
-    from inat_ray.inspection.ending import announce, announce_warm_start, conclude, report
+    from inat_ray.inspection.ending import announce, announce_warm_start, conclude, note, report
     from inat_ray.inspection.tracking.choice import check_trackers
     from inat_ray.models.build import check_weights
     from inat_ray.tuning.cluster import final_resources, ray_session, trial_resources
@@ -178,6 +178,8 @@ def _run(
 
     config, console = plan.experiment, options.console()
     announce_warm_start(console, known)
+    for text in plan.notes:
+        note(console, text)
     check_source(config.data)
     check_weights(config)
     check_trackers(config)
@@ -206,12 +208,14 @@ def _rehearse(plan: Plan, *, address: str | None, verbose: bool) -> None:
     """Says what the plan amounts to; leaves no run."""
     from inat_ray.data.dataset import open_dataset
     from inat_ray.data.sources import check_source
-    from inat_ray.inspection.ending import announce, announce_dry_run
+    from inat_ray.inspection.ending import announce, announce_dry_run, note
     from inat_ray.models.build import check_weights
     from inat_ray.tuning.cluster import final_resources, ray_session, slots_now, trial_resources
     from inat_ray.tuning.dry_run import dry_run
 
     config, console = plan.experiment, options.console()
+    for text in plan.notes:
+        note(console, text)
     check_source(config.data)
     check_weights(config)
     with ray_session(address=address, verbose=verbose):

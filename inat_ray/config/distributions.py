@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import NormalDist
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.load import explain_details, key_of
@@ -27,6 +27,15 @@ Codes = NDArray[np.float64]
 
 Number = int | float
 
+MOST_NUMBER = 1e300
+"""So that differences of numbers are numbers too."""
+
+MOST_STEPS = 2**53
+"""Beyond which a float cannot tell one step from the next."""
+
+SettingKind = Literal["whole", "fractional", "other"]
+"""What a setting holds: a whole number, any number, or none."""
+
 
 @dataclass(frozen=True)
 class Categorical:
@@ -37,12 +46,12 @@ class Categorical:
 
     @property
     def size(self) -> int:
-        """How many values there are."""
-        return len(self.values)
+        """How many values can be drawn."""
+        return len(self._drawn)
 
     def at(self, place: int) -> JSON:
-        """The value at `place`, counted from 0, in the order of writing."""
-        return self.values[place]
+        """The value at `place`, counted from 0, of those that can be drawn, as written."""
+        return self._drawn[place][0]
 
     def index(self, value: JSON) -> int:
         """The place of a value. Raises ValueError where it is none of them."""
@@ -69,13 +78,18 @@ class Categorical:
     def _places(self) -> dict[str, int]:
         return {canonical(value): place for place, value in enumerate(self.values)}
 
+    @cached_property
+    def _drawn(self) -> list[tuple[JSON, float]]:
+        both = zip(self.values, self.probabilities, strict=True)
+        return [(value, probability) for value, probability in both if probability > 0]
+
     def from_unit(self, u: float) -> JSON:
         total = 0.0
-        for value, probability in zip(self.values, self.probabilities, strict=True):
+        for value, probability in self._drawn:
             total += probability
             if u < total:
                 return value
-        return self.values[-1]  # the probabilities' sum may fall short of 1 by a rounding
+        return value  # the probabilities' sum may fall short of 1 by a rounding
 
 
 @dataclass(frozen=True)
@@ -169,6 +183,25 @@ class Numeric:
 Parameter = Categorical | Numeric
 
 
+def _finite(value: Any) -> Any:
+    """A number, also one in quotes, as a setting takes it. Raises ValueError where it is none."""
+    for kind in (int, float) if isinstance(value, str) else ():
+        try:
+            value = kind(value)
+            break
+        except ValueError:
+            continue
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (number and abs(value) < MOST_NUMBER):
+        raise ValueError("should be a finite number")
+    return value
+
+
+Finite = Annotated[int | float, BeforeValidator(_finite)]
+
+Bound = Annotated[int | float | None, BeforeValidator(_finite)]
+
+
 class ParameterSpec(BaseModel):
     """A parameter as it is written: the union of what the distributions take."""
 
@@ -188,12 +221,12 @@ class ParameterSpec(BaseModel):
     ) = None
     value: JSON = None
     values: list[JSON] | None = None
-    probabilities: list[Number] | None = None
-    min: Number | None = None
-    max: Number | None = None
-    mu: Number | None = None
-    sigma: float | None = Field(None, gt=0)
-    q: Number | None = Field(None, gt=0)
+    probabilities: list[Finite] | None = None
+    min: Bound = None
+    max: Bound = None
+    mu: Bound = None
+    sigma: Bound = Field(None, gt=0)
+    q: Bound = Field(None, gt=0)
     when: dict[str, JSON] | None = None
     """Name of a parameter above -> the value, or list of values, for which this one exists."""
 
@@ -211,10 +244,30 @@ _TAKES: dict[str, tuple[set[str], set[str]]] = {
 }
 
 
-def parse_parameter(spec: Mapping[str, JSON], place: str) -> Parameter:
-    """One parameter from its notation. Raises UserError that begins with `place`."""
+def parse_parameter(
+    spec: Mapping[str, JSON], place: str, *, kind: SettingKind | None = None
+) -> Parameter:
+    """One parameter from its notation. Raises UserError that begins with `place`.
+
+    `kind` of its setting: two whole bounds are a continuous range where it is `fractional`.
+    """
+    read = _read(spec, place)
+    distribution = read.distribution or _implied_distribution(read, place, kind=kind)
+    _check_keys(distribution, set(spec) - {"distribution", "when"}, place)
+    if distribution == "constant":
+        return Categorical(values=(read.value,), probabilities=(1.0,))
+    if distribution == "categorical":
+        return _categorical(read, place)
+    if kind == "other":
+        raise UserError(f"{place}: this setting is no number and has no range; list its `values`")
+    if kind == "whole":
+        read = _whole(distribution, read, place)
+    return _numeric(distribution, read, place)
+
+
+def _read(spec: Mapping[str, JSON], place: str) -> ParameterSpec:
     try:
-        read = ParameterSpec.model_validate(dict(spec))
+        return ParameterSpec.model_validate(dict(spec))
     except ValidationError as error:
         details = error.errors()[0]
         key = key_of(details)
@@ -222,24 +275,37 @@ def parse_parameter(spec: Mapping[str, JSON], place: str) -> Parameter:
             allowed = ", ".join(ParameterSpec.model_fields)
             raise UserError(f"{place}: no such key '{key}'; allowed: {allowed}") from None
         raise UserError(f"{place}.{explain_details(details, key)}") from None
-    distribution = read.distribution or _implied_distribution(read, place)
-    _check_keys(distribution, set(spec) - {"distribution", "when"}, place)
-    if distribution == "constant":
-        return Categorical(values=(read.value,), probabilities=(1.0,))
-    if distribution == "categorical":
-        return _categorical(read, place)
-    return _numeric(distribution, read, place)
 
 
-def _implied_distribution(spec: ParameterSpec, place: str) -> str:
+def _implied_distribution(spec: ParameterSpec, place: str, *, kind: SettingKind | None) -> str:
     if "value" in spec.model_fields_set:
         return "constant"
     if spec.values is not None:
         return "categorical"
     if spec.min is not None and spec.max is not None:
-        both_whole = isinstance(spec.min, int) and isinstance(spec.max, int)
+        bounds = (spec.min, spec.max)
+        if kind == "whole":
+            both_whole = all(float(bound).is_integer() for bound in bounds)
+        else:
+            both_whole = kind is None and all(isinstance(bound, int) for bound in bounds)
         return "int_uniform" if both_whole else "uniform"
     raise UserError(f"{place}: give `value`, `values`, `min` and `max`, or a `distribution`")
+
+
+def _whole(distribution: str, spec: ParameterSpec, place: str) -> ParameterSpec:
+    """Of a whole-number setting. Raises UserError where not every draw is one."""
+    numbers = {"int_uniform": ("min", "max")}.get(distribution, ("q",))
+    given = {name: getattr(spec, name) for name in numbers}
+    if distribution in ("uniform", "log_uniform_values", "normal") or not all(
+        float(number).is_integer() for number in given.values()
+    ):
+        raise UserError(
+            f"{place}: this setting is a whole number, and {distribution}"
+            f"{''.join(f', {name} {number},' for name, number in given.items() if number)} draws"
+            " fractions; allowed: int_uniform with whole bounds, q_uniform or q_log_uniform_values"
+            " with a whole q, values"
+        )
+    return spec.model_copy(update={name: int(number) for name, number in given.items()})
 
 
 def _check_keys(distribution: str, given: set[str], place: str) -> None:
@@ -255,10 +321,6 @@ def _categorical(spec: ParameterSpec, place: str) -> Categorical:
     values = spec.values
     if not values:
         raise UserError(f"{place}.values: the list is empty; at least one value is needed")
-    names = [canonical(value) for value in values]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise UserError(f"{place}.values: {twice} stands twice; use `probabilities` to weigh")
     probabilities = spec.probabilities or [1 / len(values)] * len(values)
     if len(probabilities) != len(values):
         raise UserError(
@@ -280,7 +342,10 @@ def _numeric(distribution: str, spec: ParameterSpec, place: str) -> Numeric:
         assert spec.mu is not None
         assert spec.sigma is not None
         return Numeric("normal", low=low, high=high, mu=spec.mu, sigma=spec.sigma)
-    if distribution == "int_uniform":
+    whole = distribution == "int_uniform"
+    if (high - low) / (spec.q or 1) > MOST_STEPS and (whole or spec.q):
+        raise UserError(f"{place}: more than {MOST_STEPS:,} steps from {low} to {high}")
+    if whole:
         if not (isinstance(low, int) and isinstance(high, int)):
             raise UserError(f"{place}: int_uniform needs whole numbers, not {low} and {high}")
         return Numeric("linear", low=low, high=high, integer=True)

@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from inat_ray.config.resources import Resources
 from inat_ray.config.search import SearchConfig
 from inat_ray.config.settings import Settings
 from inat_ray.config.tracking import TrackingConfig
@@ -308,41 +309,6 @@ class RecipeConfig(Settings):
         return self
 
 
-class Resources(Settings):
-    """What one training takes."""
-
-    workers_per_trial: int = Field(1, ge=1, le=4096)
-    """Processes that train one model together, data-parallel; `train --workers` sets it."""
-    gpus_per_worker: float | None = Field(None, ge=0)
-    """None: one GPU where the cluster has any, else none. Fractions let trials share a GPU."""
-    accelerator_type: str | None = None
-    """Take GPUs of this kind alone, as Ray calls it (L4, A100, H100), of several in a cluster."""
-    cpus_per_worker: int = Field(1, ge=1)
-    """CPU cores, and on CPUs the threads, of a worker."""
-    max_concurrent: int | None = Field(None, ge=1)
-    """None: as many trials at once as the resources allow."""
-    final_workers: int | None = Field(None, ge=1, le=4096)
-    """Workers of the winner's training. None: a worker a GPU where there are two or more."""
-    storage_path: str | None = None
-    """Where runs are kept besides their folder, so that every node sees their checkpoints and
-    another machine can go on: s3://BUCKET/PREFIX, gs://..., or a folder that all nodes share.
-    `--storage-path` sets it, or INAT_RAY_STORAGE_PATH. A cluster of several nodes needs it."""
-    max_failures: int = Field(3, ge=0)
-    """How often a data-parallel epoch is tried again after one of its workers died."""
-
-    @model_validator(mode="after")
-    def _workers_have_devices(self) -> "Resources":
-        gpus = self.gpus_per_worker
-        if self.workers_per_trial > 1 and gpus is not None and gpus != int(gpus):
-            raise ValueError(
-                f"gpus_per_worker {gpus}: workers that train together need whole GPUs;"
-                " fractions are for workers_per_trial 1"
-            )
-        if self.accelerator_type is not None and gpus == 0:
-            raise ValueError("accelerator_type is of GPUs, and gpus_per_worker is 0")
-        return self
-
-
 class Experiment(Settings):
     """One study: data, model, recipe, and optionally a search over them."""
 
@@ -370,6 +336,22 @@ class Experiment(Settings):
         if untrained or "image_size" in data:
             return tree
         return {**tree, "data": {**data, "image_size": PRETRAINED_SIZE}}
+
+    @model_validator(mode="after")
+    def _device_suits_the_resources(self) -> "Experiment":
+        gpus, kind = self.resources.gpus_per_worker, self.resources.accelerator_type
+        if self.device == "cuda" and gpus == 0:
+            raise ValueError(
+                "device is cuda, and resources.gpus_per_worker is 0: a worker would have no GPU;"
+                " device cpu or auto is allowed, or more GPUs"
+            )
+        if self.device == "cpu" and (gpus or kind is not None):
+            wanted = f"gpus_per_worker is {gpus}" if gpus else f"accelerator_type is {kind}"
+            raise ValueError(
+                f"device is cpu, and resources.{wanted}: no GPU would be used; device cuda or auto"
+                " is allowed, or no GPUs"
+            )
+        return self
 
     @model_validator(mode="after")
     def _workers_have_images(self) -> "Experiment":

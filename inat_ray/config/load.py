@@ -1,7 +1,7 @@
 """From YAML files and `--set` to a validated `Experiment`, with errors that a person can act on."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ from pydantic_core import ErrorDetails
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import MODEL_KINDS, Experiment
+from inat_ray.config.fix import fix_parameters
+from inat_ray.config.yaml_reader import parse_yaml, read_yaml
 
 Tree = dict[str, Any]
 Loc = tuple[int | str, ...]
@@ -20,39 +22,36 @@ Loc = tuple[int | str, ...]
 _PARAMETERS = "search.parameters."
 """Below this key, names are dotted themselves, and a parameter is replaced as a whole."""
 
+MOST_FILES = 16
+"""In a row, each of which extends the next."""
 
-class _Loader(yaml.SafeLoader):
-    """YAML as people write it: `1e-3` is a number, and a key that stands twice is an error."""
+MOST_FAULTS = 10
+"""That are told at once."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        if twice := [key for key in keys if isinstance(key, str) and keys.count(key) > 1]:
-            mark = node.start_mark
-            raise yaml.MarkedYAMLError(problem=f"key '{twice[0]}' stands twice", problem_mark=mark)
-        return super().construct_mapping(node, deep=deep)
+MOST_SHOWN = 200
+"""Characters of a value or a name in a message."""
 
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    # PyYAML follows YAML 1.1, in which an exponent needs a dot and a sign.
-    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-    list("-+.0123456789"),
-)
+Tell = Callable[[str], None]
 
 
 def load_experiment(
-    path: Path | None, *, settings: Iterable[str] = (), options: Mapping[str, Any] | None = None
+    path: Path | None,
+    *,
+    settings: Iterable[str] = (),
+    options: Mapping[str, Any] | None = None,
+    tell: Tell = lambda _: None,
 ) -> Experiment:
     """The experiment in `path` (None: all defaults), then `--set` lines, then options.
 
     `settings` are lines `KEY=VALUE` with a dotted key and a YAML value. `options` maps a
-    dotted key to (name of the command-line option, value).
+    dotted key to (name of the command-line option, value). Either fixes a parameter of the search,
+    which `tell` is told.
 
     Raises UserError that names the file or option, the key, the value and what is allowed.
     """
     origins: dict[str, str] = {}
     tree = _read_with_ancestors(path, origins, ()) if path else {}
-    return _settle(tree, origins=origins, settings=settings, options=options or {})
+    return _settle(tree, origins=origins, settings=settings, options=options or {}, tell=tell)
 
 
 def override(
@@ -60,31 +59,27 @@ def override(
 ) -> Experiment:
     """The experiment with `--set` lines and options on top, as in `load_experiment`."""
     tree = experiment.model_dump(mode="json")
-    return _settle(tree, origins={}, settings=settings, options=options)
+    return _settle(tree, origins={}, settings=settings, options=options, tell=lambda _: None)
 
 
 def _settle(
-    tree: Tree, *, origins: dict[str, str], settings: Iterable[str], options: Mapping[str, Any]
+    tree: Tree,
+    *,
+    origins: dict[str, str],
+    settings: Iterable[str],
+    options: Mapping[str, Any],
+    tell: Tell,
 ) -> Experiment:
-    for line in settings:
-        key, value = _parse_setting(line)
-        _put(tree, key, value)
-        origins[key] = "--set"
-    for key, (option, value) in options.items():
+    given = [(*_parse_setting(line), "--set") for line in settings]
+    for key, value, option in [*given, *((k, v, o) for k, (o, v) in options.items())]:
         _put(tree, key, value)
         origins[key] = option
+        for note in fix_parameters(tree, key, value, option=option):
+            tell(note)
     try:
         return Experiment.model_validate(tree)
     except ValidationError as error:
         raise UserError(explain(error, origins)) from None
-
-
-def parse_yaml(text: str, *, where: str) -> Any:
-    """The value that `text` stands for; `where` names its place in an error."""
-    try:
-        return yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise UserError(f"{where}: not valid YAML: {_one_line(error)}") from None
 
 
 def dump_experiment(experiment: Experiment) -> str:
@@ -95,30 +90,34 @@ def dump_experiment(experiment: Experiment) -> str:
 
 
 def _read_with_ancestors(path: Path, origins: dict[str, str], below: tuple[Path, ...]) -> Tree:
+    tree = _read(path, inherited=bool(below))
     if path.resolve() in below:
         raise UserError(f"{path}: extends itself, by way of {' -> '.join(map(str, below))}")
-    tree = _read(path)
+    if len(below) == MOST_FILES:
+        raise UserError(f"{below[0]}: extends: more than {MOST_FILES} files in a row")
     parent = tree.pop("extends", None)
     inherited: Tree = {}
     if parent is not None:
         if not isinstance(parent, str):
-            raise UserError(f"{path}: extends: {parent!r}: the name of one YAML file is allowed")
+            raise UserError(
+                f"{path}: extends: {shown(parent)}: the name of one YAML file is allowed"
+            )
         inherited = _read_with_ancestors(path.parent / parent, origins, (*below, path.resolve()))
     return _merge(inherited, tree, origins=origins, origin=str(path))
 
 
-def _read(path: Path) -> Tree:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such experiment file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
-    tree = parse_yaml(text, where=str(path))
+def _read(path: Path, *, inherited: bool) -> Tree:
+    """`inherited`: of a file that another one names, which need not be the user's own."""
+    tree = read_yaml(path, secret=inherited)
     if tree is None:
         return {}
     if not isinstance(tree, dict):
         raise UserError(f"{path}: holds a {type(tree).__name__}; a mapping of settings is allowed")
+    settings = ["extends", *Experiment.model_fields]
+    if inherited and any(not get_close_matches(str(key), settings, n=1) for key in tree):
+        raise UserError(
+            f"{path}: is no experiment, which has these settings: {', '.join(settings)}"
+        )
     return tree
 
 
@@ -172,33 +171,57 @@ def _put(tree: Tree, key: str, value: Any) -> None:
             tree[part] = {}
         tree = tree[part]
     tree[path[-1]] = value
+    if value is None and key.startswith(_PARAMETERS):
+        del tree[path[-1]]  # as in a file that extends another
 
 
 def explain_details(details: ErrorDetails, key: str) -> str:
     """One of pydantic's findings as a sentence: value, and what is allowed at `key`."""
-    if details["type"] == "extra_forbidden":
+    value, kind = details["input"], details["type"]
+    if kind == "extra_forbidden":
         return _unknown_key(key, details["loc"])
-    value = details["input"]
-    shown = "" if isinstance(value, dict) else f" {value!r}:"
     message = details["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    return f"{key}:{shown} {message}"
+    if kind == "unknown_kind" and not isinstance(value, dict):
+        kind = "model_type"
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        message = "should be a mapping of settings"
+    if value is None:
+        return f"{key}: is empty; {message}, or leave it out"
+    if isinstance(value, dict) and kind.endswith("_type"):
+        return f"{key}: a mapping: {message}; a range to search stands below search.parameters"
+    # What is about several parts of an experiment has no key.
+    place = f"{key}: " if key else ""
+    return f"{place}{message}" if isinstance(value, dict) else f"{place}{shown(value)}: {message}"
+
+
+def shown(value: Any) -> str:
+    """A value in a message: its beginning will do."""
+    text = repr(value)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
 def key_of(details: ErrorDetails) -> str:
     """The dotted key that a finding is about; places in lists are in brackets."""
     parts = [
-        f"[{part}]" if isinstance(part, int) else f".{part}" for part in _written(details["loc"])
+        f"[{part}]" if isinstance(part, int) else f".{_printable(part)}"
+        for part in _written(details["loc"])
     ]
     return "".join(parts).removeprefix(".")
 
 
+def _printable(name: str) -> str:
+    return name if name.isprintable() and len(name) <= MOST_SHOWN else shown(name)
+
+
 def explain(error: ValidationError, origins: Mapping[str, str] | None = None) -> str:
-    """All of pydantic's findings, a line each, with where each key was set if that is known."""
+    """Pydantic's findings, a line each, with where each key was set if that is known."""
     lines = []
-    for details in error.errors():
+    for details in error.errors()[:MOST_FAULTS]:
         key = key_of(details)
         place = "" if origins is None else f"{_origin(key, origins)}: "
         lines.append(f"{place}{explain_details(details, key)}")
+    if (more := error.error_count() - MOST_FAULTS) > 0:
+        lines.append(f"and {more:,} more")
     return "\n".join(lines)
 
 
@@ -235,10 +258,3 @@ def _written(loc: Loc) -> Loc:
     """A place as a person writes it: without the kind of model that pydantic chose."""
     chosen = len(loc) > 1 and loc[0] == "model" and loc[1] in MODEL_KINDS
     return (loc[0], *loc[2:]) if chosen else loc
-
-
-def _one_line(error: yaml.YAMLError) -> str:
-    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
-        return " ".join(str(error).split())
-    mark = error.problem_mark
-    return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"

@@ -94,6 +94,15 @@ class SearchConfig(Settings):
     early_stopping: EarlyStopping = EarlyStopping()
     confirm: Confirm | None = None
 
+    @model_validator(mode="after")
+    def _target_can_be_met(self) -> "SearchConfig":
+        target, name = self.target, self.metric.name
+        if target is not None and name == "val_loss" and target < 0:
+            raise ValueError(f"target {target}: no loss is below 0")
+        if target is not None and name != "val_loss" and not 0 < target <= 1:
+            raise ValueError(f"target {target}: {name} is a share: above 0, and 1 at most")
+        return self
+
     @property
     def is_exhaustive(self) -> bool:
         """Whether every point is tried, in an order that is known beforehand."""

@@ -1,5 +1,6 @@
 """The search space: what a sweep may vary, and which points it has."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,7 +18,8 @@ from inat_ray.config.distributions import (
 )
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
-from inat_ray.config.load import explain, explain_details, key_of
+from inat_ray.config.kinds import kind_of
+from inat_ray.config.load import explain, explain_details, key_of, shown
 from inat_ray.config.search import MAX_TRIALS
 
 SEED = "seed"
@@ -144,17 +146,13 @@ def search_space(experiment: Experiment, *, where: str = "experiment") -> Search
     base = _own_values(experiment) if experiment.search.method == "ablation" else None
     for name, spec in experiment.search.parameters.items():
         place = f"{where}: search.parameters.{name}"
-        if name.split(".")[0] not in SEARCHABLE:
-            raise UserError(
-                f"{place}: a sweep varies seed, and settings below model and recipe;"
-                " data and split are the same for every trial"
-            )
+        _check_searchable(name, place)
         if "when" in spec:
-            conditions[name] = _condition(spec["when"], above=parameters, place=f"{place}.when")
-        parameters[name] = parse_parameter(spec, place)
+            conditions[name] = _condition(
+                spec["when"], experiment=experiment, above=parameters, place=f"{place}.when"
+            )
         met = _first_met(conditions.get(name, {}))
-        for value in _extremes(parameters[name]):
-            _try_value(experiment, name, value, met=met, place=place)
+        parameters[name] = _parameter(experiment, name, spec, met=met, place=place)
         if base is not None and name != SEED:
             parameters[name] = _changes_of(
                 experiment, name, parameters[name], own=base[name], met=met, place=place
@@ -169,12 +167,65 @@ def search_space(experiment: Experiment, *, where: str = "experiment") -> Search
     return replace(space, first=tuple(first))
 
 
+def _check_searchable(name: str, place: str) -> None:
+    if name.split(".", maxsplit=1)[0] not in SEARCHABLE:
+        raise UserError(
+            f"{place}: a sweep varies seed, and settings below model and recipe;"
+            " data and split are the same for every trial"
+        )
+    if name == "model.kind":
+        raise UserError(
+            f"{place}: each kind has settings of its own; list whole models, as in"
+            " model: {values: [{kind: cnn}, {kind: resnet}]}"
+        )
+
+
+def _parameter(
+    experiment: Experiment, name: str, spec: JSON, *, met: Mapping[str, JSON], place: str
+) -> Parameter:
+    """A parameter whose ends are tried on the experiment, and its values as the setting's type."""
+    parameter = parse_parameter(spec, place, kind=kind_of(experiment, name))
+    held = [
+        _try_value(experiment, name, value, met=met, place=place) for value in _extremes(parameter)
+    ]
+    if not isinstance(parameter, Categorical):
+        return parameter
+    twice = [value for value, count in Counter(map(canonical, held)).items() if count > 1]
+    if twice:
+        raise UserError(f"{place}.values: {twice[0]} stands twice; use `probabilities` to weigh")
+    values = map(_as_written, held, parameter.values)
+    return Categorical(tuple(values), parameter.probabilities)
+
+
+def _as_written(held: JSON, written: JSON) -> JSON:
+    """The value of the setting's type, of a mapping only what was written.
+
+    A 0 stays 0 where the setting would have 0.0: they are equal, and earlier logs say so.
+    """
+    if isinstance(held, Mapping) and isinstance(written, Mapping):
+        return {key: _as_written(held.get(key), value) for key, value in written.items()}
+    same = isinstance(held, float) and type(written) is int and held == written
+    return written if same else held
+
+
+def _fitting(experiment: Experiment, name: str, value: JSON, *, parameter: Parameter) -> JSON:
+    """The value as the parameter has it; as it is where it is no value of the setting."""
+    if parameter.contains(value):
+        return value
+    try:
+        tried = with_parameters(experiment, {name: value})
+    except (ValidationError, KeyError):
+        return value
+    return _as_written(_held(tried, name), value)
+
+
 def with_parameters(experiment: Experiment, parameters: Mapping[str, JSON]) -> Experiment:
     """The experiment with the dotted settings replaced.
 
     Raises pydantic's ValidationError where they do not go together.
     """
-    tree = experiment.model_dump()
+    # Without the search, which may be large and stays as it is.
+    tree = experiment.model_dump(exclude={"search"})
     for name, value in parameters.items():
         branch = tree
         *path, leaf = name.split(".")
@@ -183,7 +234,7 @@ def with_parameters(experiment: Experiment, parameters: Mapping[str, JSON]) -> E
             if not isinstance(branch, dict):
                 raise KeyError(name)
         branch[leaf] = value
-    return Experiment.model_validate(tree)
+    return Experiment.model_validate(tree).model_copy(update={"search": experiment.search})
 
 
 def _own_values(experiment: Experiment) -> dict[str, JSON]:
@@ -207,22 +258,10 @@ def _changes_of(
             f"{place}: an ablation changes a value for another, and this is a range;"
             " allowed: constant, categorical"
         )
-    changes = _as_held(experiment, name, parameter, met=met)
+    # As the experiment would hold them, or its own value, written another way, would be a change.
+    held = [_try_value(experiment, name, v, met=met, place=place) for v in parameter.values]
+    changes = replace(parameter, values=tuple(held))
     return changes if changes.contains(own) else changes.with_value(own)
-
-
-def _as_held(
-    experiment: Experiment, name: str, parameter: Categorical, *, met: Mapping[str, JSON]
-) -> Categorical:
-    """The values as the experiment would hold them, each once: 0 is 0.0, a mapping has all keys.
-
-    Else the experiment's own value, written another way, would be tried as a change.
-    """
-    held = {}
-    for value in parameter.values:
-        tree = with_parameters(experiment, {**met, name: value}).model_dump(mode="json")
-        held[canonical(value_at(tree, name))] = value_at(tree, name)
-    return Categorical(tuple(held.values()), (1 / len(held),) * len(held))
 
 
 def _first_met(conditions: Mapping[str, tuple[JSON, ...]]) -> dict[str, JSON]:
@@ -241,7 +280,7 @@ def _check_grid(space: SearchSpace, place: str) -> None:
 
 
 def _condition(
-    when: JSON, *, above: Mapping[str, Parameter], place: str
+    when: JSON, *, experiment: Experiment, above: Mapping[str, Parameter], place: str
 ) -> dict[str, tuple[JSON, ...]]:
     """`when` as {parameter: values}. Raises UserError where it names what is not above."""
     if not isinstance(when, Mapping) or not when:
@@ -253,7 +292,10 @@ def _condition(
             raise UserError(f"{place}: {name}: is no parameter above this one; those are: {known}")
         # A list is several values, unless the parameter's own values are lists and it is one.
         several = isinstance(wanted, list) and not above[name].contains(wanted)
-        values = tuple(wanted) if several else (wanted,)
+        values = tuple(
+            _fitting(experiment, name, value, parameter=above[name])
+            for value in (wanted if several else [wanted])
+        )
         for value in values:
             if not above[name].contains(value):
                 raise UserError(f"{place}.{name}: {value}: is no value of that parameter")
@@ -270,7 +312,11 @@ def _first_point(
     for name in given:
         if name not in space.parameters:
             raise UserError(f"{place}: {name}: is no parameter of search.parameters")
-    point = space.existing({**_own_values(experiment), **given})
+    fitting = {
+        name: _fitting(experiment, name, value, parameter=space.parameters[name])
+        for name, value in given.items()
+    }
+    point = space.existing({**_own_values(experiment), **fitting})
     for name, value in point.items():
         if not space.parameters[name].contains(value):
             origin = "" if name in given else ", which is the experiment's own,"
@@ -309,13 +355,24 @@ def _extremes(parameter: Parameter) -> list[JSON]:
 
 def _try_value(
     experiment: Experiment, name: str, value: JSON, *, met: Mapping[str, JSON], place: str
-) -> None:
-    """`met`: values of other parameters under which this one exists."""
+) -> JSON:
+    """The value as the experiment holds it, with all keys of a mapping. Raises UserError.
+
+    `met`: values of other parameters under which this one exists.
+    """
     try:
-        with_parameters(experiment, {**met, name: value})
+        tried = with_parameters(experiment, {**met, name: value})
     except KeyError:
         raise UserError(f"{place}: there is no setting of that name") from None
     except ValidationError as error:
-        found = [d for d in error.errors() if key_of(d).startswith(name)] or error.errors()
-        explanation = explain_details(found[0], key_of(found[0]))
-        raise UserError(f"{place}: {explanation.removeprefix(f'{name}: ')}") from None
+        about = [d for d in error.errors() if key_of(d).startswith(name)]
+        found = (about or error.errors())[0]
+        explanation = explain_details(found, key_of(found)).removeprefix(f"{name}: ")
+        raise UserError(
+            f"{place}: {explanation}" if about else f"{place}: {shown(value)}: {explanation}"
+        ) from None
+    return _held(tried, name)
+
+
+def _held(tried: Experiment, name: str) -> JSON:
+    return value_at(tried.model_dump(mode="json", exclude={"search"}), name)

@@ -111,4 +111,4 @@ def _is_below_median(settings: EarlyStopping, history: History, trial: TrialHist
     if epoch < settings.min_epochs or history.standings.count(epoch) <= settings.min_trials:
         return False
     best = max(s for record in trial.epochs if math.isfinite(s := history.score(record)))
-    return best < history.standings.median_of_means(epoch)
+    return best < history.standings.median_of_means(epoch, without=trial.number)

@@ -59,7 +59,8 @@ def planned_trials(config: SearchConfig, space: SearchSpace) -> int:
     if wanted is None:
         wanted = DEFAULT_TRIALS if budgets == (None, None, None) else 100_000
     if space.grid is not None:
-        return min(wanted, len(space.grid))
+        # A first point may have a value that is never drawn.
+        return min(wanted, len({*space.grid_names, *map(canonical, space.first)}))
     return wanted
 
 

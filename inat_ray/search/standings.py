@@ -96,11 +96,15 @@ class Standings:
         """The trials with the highest scores after `epoch`, best first."""
         return [-place[1] for place in islice(reversed(self._sorted.get(epoch, ())), most)]
 
-    def median_of_means(self, epoch: int) -> float:
-        """The median, over trials, of the mean of all scores up to `epoch`."""
-        means = self._means[epoch]
-        middle = len(means) // 2
-        return float(means[middle] if len(means) % 2 else (means[middle - 1] + means[middle]) / 2)
+    def median_of_means(self, epoch: int, *, without: int | None = None) -> float:
+        """The median, over trials but one, of the mean of all scores up to `epoch`."""
+        means, own = self._means[epoch], None
+        if without is not None and (without, epoch) in self._mean_of:
+            own = means.index(self._mean_of[without, epoch])
+        count = len(means) - (own is not None)
+        # Places among the others: those from its own on lie one further.
+        middle = [k + (own is not None and k >= own) for k in ((count - 1) // 2, count // 2)]
+        return float((means[middle[0]] + means[middle[1]]) / 2)
 
     def best_paused(self, epoch: int) -> tuple[int, int]:
         """(trial, rank among all with a score there, from 0) of the best paused after `epoch`.

@@ -53,7 +53,10 @@ class CategoricalDensity:
         return rng.choice(len(self.probabilities), size=count, p=self.probabilities).astype(float)
 
     def log(self, codes: Codes) -> Codes:
-        return np.asarray(np.log(self.probabilities[codes.astype(int)]))
+        chances = self.probabilities[codes.astype(int)]
+        logs: Codes = np.full_like(chances, -np.inf)
+        np.log(chances, out=logs, where=chances > 0)
+        return logs
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,10 @@ class Model:
         return int(np.argmax(scores))
 
     def _score(self, place: int, codes: Codes) -> Codes:
-        return self.good[place].log(codes) - self.others[place].log(codes)
+        """What is never drawn has the lowest score, not the NaN of a difference of infinities."""
+        good = self.good[place].log(codes)
+        np.subtract(good, self.others[place].log(codes), out=good, where=np.isfinite(good))
+        return good
 
 
 def good_ones(observations: int) -> int:
@@ -136,6 +142,8 @@ def _categorical(parameter: Categorical, codes: Codes) -> CategoricalDensity:
     weights = tpe.linear_forgetting_weights(len(codes), LINEAR_FORGETTING)
     prior = np.array(parameter.probabilities)
     counts = np.bincount(codes.astype(int), weights=weights, minlength=len(prior))
-    # A category that never occurs must not get a logarithm of zero.
+    # A category that may be drawn must not get a logarithm of zero. One that may not can have been
+    # observed all the same, as a first point or in another run.
+    counts = np.where(prior > 0, counts, 0.0)
     pseudocounts: Any = tpe.tpe_cat_pseudocounts(counts, PRIOR_WEIGHT, prior, ())
     return CategoricalDensity(np.asarray(pseudocounts))

@@ -49,8 +49,14 @@ def dry_run(
     resources: TrialResources,
     slots: int,
 ) -> DryRun:
-    """`slots`: trials at once. Raises RunFailedError where the largest model does not train."""
+    """`slots`: trials at once. Raises RunFailedError where the largest model does not train.
+
+    Raises UserError where one of the first trials is no experiment.
+    """
     classes = len(data.classes)
+    first = first_suggestions(experiment, space)
+    for work in first:
+        trial_experiment(experiment, parameters=work.parameters, seed=work.seed)
     largest = largest_point(experiment, space, classes=classes)
     tried = _experiment_at(experiment, largest)
     assert tried is not None
@@ -61,7 +67,7 @@ def dry_run(
     costs = Costs(experiment, classes=classes, unit=epoch / _work(tried, classes=classes))
     trials, seconds = estimated(experiment, space, costs, slots=slots)
     return DryRun(
-        suggestions=first_suggestions(experiment, space),
+        suggestions=first,
         largest=largest,
         complexity=complexity(tried, classes=classes),
         rehearsal=rehearsal,
@@ -84,18 +90,20 @@ def first_suggestions(experiment: Experiment, space: SearchSpace) -> list[Work]:
 def largest_point(experiment: Experiment, space: SearchSpace, *, classes: int) -> dict[str, JSON]:
     """The point of the most multiply-accumulates in a step, parameter by parameter.
 
-    Work grows with each of the parameters that matter, whatever the others are, so one pass finds
-    it; where two values do not go together, the pass keeps to what does.
+    It begins at the costliest of the first trials, so that none of them takes more. Work grows with
+    each of the parameters that matter, whatever the others are, so one pass finds it; where two
+    values do not go together, the pass keeps to what does.
     """
-    point = first_suggestions(experiment, space)[0].parameters
+    first = [work.parameters for work in first_suggestions(experiment, space)]
+    point = max(first, key=lambda point: _work_at(experiment, point, classes=classes))
     most = _work_at(experiment, point, classes=classes)
     for name, parameter in space.parameters.items():
-        for code in (
-            range(len(parameter.values))
+        for value in (
+            [parameter.at(place) for place in range(parameter.size)]
             if isinstance(parameter, Categorical)
-            else np.linspace(0, 1, TRIED_VALUES)
+            else [parameter.from_code(code) for code in np.linspace(0, 1, TRIED_VALUES)]
         ):
-            there = space.existing({**_middle(space), **point, name: parameter.from_code(code)})
+            there = space.existing({**_middle(space), **point, name: value})
             work = _work_at(experiment, there, classes=classes)
             if work > most:
                 point, most = there, work

@@ -7,6 +7,7 @@ from typing import Any
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
+from inat_ray.config.inside import check_inside
 from inat_ray.config.load import load_experiment, override
 from inat_ray.config.space import SearchSpace, search_space
 from inat_ray.search.run_folder import RunFolder, check_free, default_folder
@@ -34,6 +35,8 @@ class Plan:
     """That an extension adds."""
     warm_start: tuple[Path, ...] = ()
     """Runs whose trials the searcher is told of."""
+    notes: tuple[str, ...] = ()
+    """What the person should know before it begins."""
 
 
 def new_plan(
@@ -46,10 +49,12 @@ def new_plan(
     warm_start: Sequence[Path] = (),
 ) -> Plan:
     """A run of the experiment in `path`. Raises UserError where something does not fit."""
-    experiment = load_experiment(path, settings=settings, options=options)
+    notes: list[str] = []
+    experiment = load_experiment(path, settings=settings, options=options, tell=notes.append)
     space = search_space(experiment, where=str(path))
     if not space.parameters:
         raise UserError(f"{path}: search.parameters: is empty; name at least one to vary")
+    check_inside(experiment, space, where=str(path))
     if warm_start and experiment.search.method != "bayes":
         raise UserError(
             f"--warm-start: only search.method bayes learns from other runs;"
@@ -57,7 +62,7 @@ def new_plan(
         )
     folder = out or default_folder(experiment.name)
     check_free(folder, overwrite=overwrite)
-    return Plan(experiment, space, folder, warm_start=tuple(warm_start))
+    return Plan(experiment, space, folder, warm_start=tuple(warm_start), notes=tuple(notes))
 
 
 def resumed_plan(

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import CnnConfig, Experiment, ResnetConfig
@@ -96,3 +97,51 @@ def test_every_experiment_of_the_project_is_valid():
     folder = Path(__file__).parents[2] / "experiments"
     for path in sorted(folder.glob("*.yaml")):
         assert load_experiment(path).name == path.stem
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        {"target": 90},
+        {"target": 0},
+        {"target": -0.5, "metric": {"name": "val_balanced_accuracy"}},
+        {"target": -1, "metric": {"name": "val_loss", "goal": "minimize"}},
+    ],
+)
+def test_a_target_that_can_never_be_met_or_is_met_at_once_is_refused(search):
+    with pytest.raises(ValidationError, match=f"target {search['target']}"):
+        Experiment.model_validate({"search": search})
+
+
+def test_a_loss_may_have_a_target_above_one():
+    metric = {"name": "val_loss", "goal": "minimize"}
+    search = {"target": 1.5, "metric": metric}
+    assert Experiment.model_validate({"search": search}).search.target == 1.5
+    assert Experiment.model_validate({"search": {"target": 1}}).search.target == 1
+
+
+@pytest.mark.parametrize(
+    ("device", "resources"),
+    [
+        ("cuda", {"gpus_per_worker": 0}),
+        ("cpu", {"gpus_per_worker": 1}),
+        ("cpu", {"accelerator_type": "L4"}),
+    ],
+)
+def test_a_device_that_the_resources_rule_out_is_refused(device, resources):
+    with pytest.raises(ValidationError, match=f"device is {device}, and resources"):
+        Experiment.model_validate({"device": device, "resources": resources})
+
+
+@pytest.mark.parametrize("resources", [{"gpus_per_worker": 0}, {"gpus_per_worker": 0.5}, {}])
+def test_an_automatic_device_suits_all_resources(resources):
+    assert Experiment.model_validate({"resources": resources}).device == "auto"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_more_than_a_gpu_is_whole_gpus(workers):
+    resources = {"gpus_per_worker": 1.5, "workers_per_trial": workers}
+    with pytest.raises(
+        ValidationError, match=r"gpus_per_worker 1\.5: .* takes whole GPUs or a part of one"
+    ):
+        Experiment.model_validate({"resources": resources})

@@ -139,3 +139,63 @@ def test_what_cannot_work_is_refused_with_its_reason(write, text, reason):
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
 def test_the_projects_own_experiments_are_valid(path):
     assert load_experiment(path).name == path.stem
+
+
+def test_a_setting_drops_a_search_parameter_with_null(write):
+    path = write("a.yaml", "search: {parameters: {recipe.lr: {min: 0.1, max: 0.2}}}")
+    assert not load_experiment(path, settings=["search.parameters.recipe.lr="]).search.parameters
+
+
+def test_a_long_chain_of_heirs_is_refused(write):
+    for number in range(20):
+        write(f"{number}.yaml", f"extends: {number + 1}.yaml")
+    assert "more than 16 files in a row" in error_of(write("20.yaml", "extends: 0.yaml"))
+
+
+@pytest.mark.parametrize(
+    "content", ["apiVersion: v1\nname: hunter2\n", "token: hunter2", "hunter2", "a: !hunter2 x"]
+)
+def test_what_is_extended_and_no_experiment_is_not_shown(write, content):
+    other = write("other", content)
+    message = error_of(write("a.yaml", "extends: other"))
+    assert message.startswith(f"{other}: ")
+    assert "hunter2" not in message
+
+
+def test_a_misspelt_key_of_what_is_extended_is_told_with_the_right_one(write):
+    write("base.yaml", "recipee: {lr: 1}")
+    assert "did you mean 'recipe'" in error_of(write("a.yaml", "extends: base.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("recipe:", "recipe: is empty; should be a mapping of settings, or leave it out"),
+        ("model:", "model: is empty; should be a mapping of settings, or leave it out"),
+        ("search: {parameters: }", "search.parameters: is empty; should be a mapping of settings"),
+        ("recipe: {lr: }", "recipe.lr: is empty; should be a valid number"),
+        ("recipe: 3", "recipe: 3: should be a mapping of settings"),
+        ("model: 3", "model: 3: should be a mapping of settings"),
+        ("recipe: {lr: {min: 0, max: 1}}", "recipe.lr: a mapping: should be a valid number; a"),
+        ("recipe: {gradient_clip: .inf}", "recipe.gradient_clip: inf: should be a finite number"),
+    ],
+)
+def test_a_message_speaks_of_what_was_written(write, text, message):
+    path = write("a.yaml", text)
+    assert error_of(path).startswith(f"{path}: {message}")
+
+
+def test_of_many_faults_the_first_are_told(write):
+    path = write("a.yaml", "\n".join(f"k{n}: {'x' * 10}" for n in range(1000)))
+    assert len(error_of(path).splitlines()) == 11
+    assert "and 990 more" in error_of(path)
+
+
+def test_a_long_value_is_not_told_whole(write):
+    assert len(error_of(write("a.yaml", f"name: '{'? ' * 10_000}'"))) < 600
+    assert len(error_of(write("b.yaml", f"{'x' * 900}: 1"))) < 1000
+
+
+def test_what_is_about_several_parts_has_no_empty_key(write):
+    path = write("a.yaml", "device: cuda\nresources: {gpus_per_worker: 0}")
+    assert error_of(path).startswith("experiment: device is cuda")

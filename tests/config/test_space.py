@@ -362,3 +362,145 @@ def test_a_first_point_takes_what_it_does_not_name_from_the_experiment():
 def test_a_first_point_outside_the_space_is_refused(point, message):
     with pytest.raises(UserError, match=message):
         first_of(point)
+
+
+def of(name: str, spec: dict):
+    experiment = Experiment.model_validate({"search": {"parameters": {name: spec}}})
+    return search_space(experiment, where="a.yaml").parameters[name]
+
+
+def drawn(name: str, spec: dict) -> list:
+    parameter = of(name, spec)
+    return [parameter.from_unit(u) for u in np.random.default_rng(0).random(200)]
+
+
+@pytest.mark.parametrize("distribution", ["uniform", "log_uniform_values"])
+def test_a_continuous_range_of_a_whole_setting_is_refused_though_its_ends_are_whole(distribution):
+    message = error_of(recipe__batch_size={"distribution": distribution, "min": 8, "max": 32})
+    assert message.startswith("a.yaml: search.parameters.recipe.batch_size: this setting is a")
+    assert f"{distribution} draws fractions" in message
+    assert "int_uniform" in message
+    assert "q_uniform" in message
+
+
+def test_a_step_that_is_not_whole_is_refused_for_a_whole_setting():
+    spec = {"distribution": "q_uniform", "min": 8, "max": 32, "q": 2.5}
+    assert "q 2.5, draws fractions" in error_of(recipe__batch_size=spec)
+    spec = {"distribution": "normal", "mu": 20, "sigma": 1, "min": 8, "max": 32}
+    assert "normal draws fractions" in error_of(recipe__batch_size=spec)
+    spec = {"distribution": "int_uniform", "min": 8.5, "max": 32}
+    assert "whole bounds" in error_of(recipe__batch_size=spec)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"min": 8.0, "max": 10.0},
+        {"min": "8", "max": "10"},
+        {"distribution": "int_uniform", "min": 8.0, "max": 10},
+        {"distribution": "q_uniform", "min": 7.5, "max": 10.5, "q": 1.0},
+    ],
+)
+def test_a_whole_setting_is_drawn_as_a_whole_number_however_it_is_written(spec):
+    assert {json.dumps(value) for value in drawn("recipe.batch_size", spec)} == {"8", "9", "10"}
+
+
+@pytest.mark.parametrize(
+    "name", ["model.dropout", "recipe.augmentation.erase", "model.conv_dropout"]
+)
+def test_two_whole_bounds_of_a_continuous_setting_are_a_continuous_range(name):
+    assert len(set(drawn(name, {"min": 0, "max": "0.5"}))) == 200
+
+
+def test_a_range_of_what_is_no_number_is_refused():
+    for name in ("model__batch_norm", "model__activation", "model__filters"):
+        assert "no number and has no range" in error_of(**{name: {"min": 0, "max": 1}})
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "held"),
+    [
+        ("recipe.batch_size", ["16", 32.0], [16, 32]),
+        ("model.batch_norm", ["true", 0], [True, False]),
+        ("recipe.lr", ["1e-3", 1], [0.001, 1]),
+        ("model.filters", [["8"] * 5, [4.0] * 5], [[8] * 5, [4] * 5]),
+        ("recipe.augmentation", [{"flip": "no", "erase": 0}], [{"flip": False, "erase": 0}]),
+        ("recipe.gradient_clip", [None, "1"], [None, 1.0]),
+    ],
+)
+def test_values_are_of_their_settings_type(name, values, held):
+    assert json.dumps(of(name, {"values": values}).values) == json.dumps(held)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("recipe.batch_size", [16, "16"]),
+        ("recipe.batch_size", [16.0, 16]),
+        ("model.batch_norm", [True, "true"]),
+        ("model.batch_norm", [1, True]),
+        ("recipe.lr", [1, 1.0]),
+        ("recipe.augmentation", [{}, {"flip": True}]),
+    ],
+)
+def test_a_value_written_in_two_ways_stands_twice(name, values):
+    assert "stands twice" in error_of(**{name.replace(".", "__"): {"values": values}})
+
+
+def test_conditions_and_first_points_are_of_their_settings_type():
+    search = {
+        "parameters": {
+            "recipe.batch_size": {"values": ["16", 32]},
+            "recipe.lr": {"min": 0.1, "max": 0.2, "when": {"recipe.batch_size": "16"}},
+        },
+        "first": [{"recipe.batch_size": "16", "recipe.lr": "0.1"}],
+    }
+    space = search_space(Experiment.model_validate({"search": search}), where="a.yaml")
+    assert space.conditions["recipe.lr"] == {"recipe.batch_size": (16,)}
+    assert space.first == ({"recipe.batch_size": 16, "recipe.lr": 0.1},)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"min": "low", "max": 1}, "recipe.lr.min: 'low': should be a finite number"),
+        ({"min": True, "max": 1}, "recipe.lr.min: True: should be a finite number"),
+        ({"min": 0.1, "max": math.nan}, "recipe.lr.max: nan: should be a finite number"),
+        ({"min": 0.1, "max": 10**400}, "should be a finite number"),
+        ({"min": None, "max": 1}, "recipe.lr.min: is empty; should be a finite number"),
+        ({"values": [0.1], "probabilities": [math.nan]}, "should be a finite number"),
+        ({"values": [math.inf]}, "should be a finite number"),
+        ({"distribution": "q_uniform", "min": 0, "max": 1, "q": 1e-299}, "steps from 0 to 1"),
+        ({"distribution": "q_uniform", "min": 0, "max": 1, "q": 0}, "lr.q: 0: should be greater"),
+    ],
+)
+def test_a_number_that_is_none_is_told_with_the_key_that_was_written(spec, message):
+    assert message in error_of(recipe__lr=spec)
+
+
+def test_whole_numbers_without_end_are_refused():
+    assert "steps from 1 to" in error_of(recipe__epochs={"min": 1, "max": 10**30})
+
+
+def test_the_family_of_models_is_no_parameter():
+    assert "model.kind: each kind has settings of its own" in error_of(
+        model__kind={"values": ["cnn", "resnet"]}
+    )
+    assert of("model", {"values": [{"kind": "cnn"}, {"kind": "resnet"}]}).size == 2
+
+
+def test_a_fault_elsewhere_names_the_value_that_was_tried():
+    message = error_of(model__squeeze_excite={"values": [4]})
+    assert "search.parameters.model.squeeze_excite: 4: model: squeeze_excite is a part" in message
+
+
+def test_a_value_of_probability_0_is_no_point_of_the_space():
+    parameters = {
+        "recipe.batch_size": {"values": [8, 16, 32], "probabilities": [0, 1, 0]},
+        "seed": {"values": [0, 1]},
+    }
+    space = space_of("random", parameters)
+    assert [point["recipe.batch_size"] for point in space.grid] == [16, 16]
+    batch = space.parameters["recipe.batch_size"]
+    assert {batch.from_unit(u) for u in (0.0, 0.5, math.nextafter(1.0, 0.0))} == {16}
+    assert batch.contains(8)

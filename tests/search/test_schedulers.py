@@ -162,6 +162,15 @@ def test_below_the_median_of_the_others_means_a_trial_is_stopped():
     assert state_after_epoch(MEDIAN, history_of({**curves, "d": [0.65, 0.1]}), "d") == "running"
 
 
+def test_a_trial_does_not_count_among_the_others_whose_median_it_is_held_to():
+    """0.57 is below the others' median of 0.6, and above the 0.55 of all four."""
+    curves = {"a": [0.5] * 4, "b": [0.6] * 4, "c": [0.7] * 4}
+    assert state_after_epoch(MEDIAN, history_of({**curves, "d": [0.1, 0.57]}), "d") == "stopped"
+    even = {**curves, "e": [0.8] * 4}
+    assert state_after_epoch(MEDIAN, history_of({**even, "d": [0.1, 0.64]}), "d") == "stopped"
+    assert state_after_epoch(MEDIAN, history_of({**even, "d": [0.1, 0.66]}), "d") == "running"
+
+
 def test_the_median_stops_none_before_min_epochs_or_with_few_rivals():
     curves = {"a": [0.5] * 4, "b": [0.6] * 4, "c": [0.7] * 4}
     assert state_after_epoch(MEDIAN, history_of({**curves, "d": [0.1]}), "d") == "running"

@@ -32,6 +32,16 @@ def test_it_says_what_counting_all_scores_says(curves, epoch):
         assert abs(standings.median_of_means(epoch) - statistics.median(means)) < 1e-9
 
 
+@given(SCORES, st.integers(1, 4), st.data())
+def test_the_median_of_the_others_is_that_without_a_trial(curves, epoch, data):
+    there = [trial for trial, curve in enumerate(curves) if len(curve) >= epoch]
+    if len(there) > 1:
+        trial = data.draw(st.sampled_from(there))
+        others = [statistics.fmean(curves[other][:epoch]) for other in there if other != trial]
+        found = standings_of(curves).median_of_means(epoch, without=trial)
+        assert abs(found - statistics.median(others)) < 1e-9
+
+
 @given(SCORES, st.data())
 def test_what_is_removed_was_never_there(curves, data):
     trial = data.draw(st.integers(0, len(curves) - 1))

@@ -70,6 +70,18 @@ def test_the_best_of_some_points_is_where_the_good_ones_are():
     assert model.best_of(np.array([SPACE.codes(p) for p in points])) == 1
 
 
+def test_a_category_of_probability_0_is_never_chosen_whatever_was_observed_of_it():
+    never = Categorical(("x", "y", "z"), (0.0, 0.5, 0.5))
+    space = SearchSpace({"b": never})
+    told = [Observation({"b": b}, loss) for b, loss in (("x", -9.0), ("y", 0.0), ("z", 1.0))]
+    for observations in (told, told[1:], []):
+        model = fitted(space, observations)
+        proposed = [model.propose(np.random.default_rng(seed))["b"] for seed in range(50)]
+        assert "x" not in proposed
+        codes = np.array([space.codes({"b": b}) for b in "xyz"])
+        assert model.best_of(codes) != 0
+
+
 def test_observations_need_not_have_every_parameter():
     told = [*observed(10), Observation({"b": "z"}, -5.0)]
     assert set(fitted(SPACE, told).propose(np.random.default_rng(0))) == {"a", "b"}

@@ -1,8 +1,11 @@
+import json
+
 import pytest
 
-from inat_ray.config.errors import RunFailedError
-from inat_ray.config.load import load_experiment
-from inat_ray.config.space import search_space
+from inat_ray.config.distributions import Numeric
+from inat_ray.config.errors import RunFailedError, UserError
+from inat_ray.config.load import load_experiment, override
+from inat_ray.config.space import SearchSpace, search_space
 from inat_ray.data.dataset import open_dataset
 from inat_ray.tuning.cluster import TrialResources
 from inat_ray.tuning.dry_run import Costs, dry_run, estimated, first_suggestions, largest_point
@@ -22,6 +25,24 @@ def test_the_largest_point_has_the_most_filters_and_the_largest_batch(experiment
     largest = largest_point(experiment, search_space(experiment), classes=3)
     assert largest["model.filters"] == [8] * 5
     assert largest["recipe.batch_size"] == 16
+
+
+def test_no_first_trial_takes_more_than_the_largest_point(experiment):
+    """Not even a first point that is never drawn."""
+    batches = {"values": [4, 64], "probabilities": [1, 0]}
+    parameters = {"recipe.batch_size": batches, "recipe.lr": {"value": 0.01}}
+    first = [{"recipe.batch_size": size, "recipe.lr": 0.01} for size in (4, 64)]
+    settings = [f"search.parameters={json.dumps(parameters)}", f"search.first={json.dumps(first)}"]
+    tried = override(experiment, settings=settings, options={})
+    assert largest_point(tried, search_space(tried), classes=3)["recipe.batch_size"] == 64
+
+
+def test_a_first_trial_that_is_no_experiment_ends_a_dry_run(experiment):
+    parameters = {"recipe.batch_size": Numeric("linear", low=2, high=3)}
+    space = SearchSpace(parameters)
+    data = open_dataset(experiment.data)
+    with pytest.raises(UserError, match=r"recipe.batch_size: 2\.\d+: should be a valid integer"):
+        dry_run(experiment, space, data=data, resources=CPU, slots=2)
 
 
 def test_the_first_suggestions_are_those_of_the_search(experiment):

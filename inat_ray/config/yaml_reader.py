@@ -1,0 +1,174 @@
+"""YAML from anybody: values as JSON has them, and bounds on what a small text can cost."""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from stat import S_ISREG
+from typing import Any
+
+import yaml
+
+from inat_ray.config.errors import UserError
+
+MOST_BYTES = 2**20
+"""Of a file. The largest experiments take some kilobytes."""
+
+MOST_NODES = 20_000
+"""Values in a text, those of aliases counted wherever they stand, and long ones by their length.
+Reading and checking so many takes a second."""
+
+NODE_LENGTH = 50
+"""Characters that count as one value."""
+
+MOST_DEPTH = 50
+
+JSON_TAGS = ("null", "bool", "int", "float", "str", "seq", "map")
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """YAML as people write it: `1e-3` is a number, a date is text, and all else is as in JSON."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep=deep)
+        except (ArithmeticError, AttributeError, LookupError, ValueError):
+            # What PyYAML's constructors raise at `!!int x`, `!!bool x` or `!!int ""`.
+            kind = node.tag.rpartition(":")[2]
+            raise _mistake(f"'{_brief(str(node.value))}' is no {kind}", node) from None
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[str, Any]:
+        mapping: dict[str, Any] = super().construct_mapping(node, deep=deep)
+        for key in mapping:
+            if not isinstance(key, str):
+                raise _mistake(f"key '{key}' is no text; write it in quotes", node)
+        return mapping
+
+
+_Loader.yaml_constructors = {
+    tag: yaml.SafeLoader.yaml_constructors[tag]
+    for tag in (None, *(f"tag:yaml.org,2002:{name}" for name in JSON_TAGS))
+}
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    # PyYAML follows YAML 1.1, in which an exponent needs a dot and a sign.
+    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
+
+
+def read_yaml(path: Path, *, secret: bool = False) -> Any:
+    """The value in a file. Raises UserError that names it; see `parse_yaml`."""
+    return parse_yaml(_read(path), where=str(path), secret=secret)
+
+
+def parse_yaml(text: str, *, where: str, secret: bool = False) -> Any:
+    """The value that `text` stands for; `where` names its place in an error.
+
+    Raises UserError where it is not valid, or costs more than it may. `secret`: without anything
+    that stands in the text.
+    """
+    try:
+        weight = _Weight()
+        for event in yaml.parse(text, Loader=_Loader):
+            weight.add(event)
+        return yaml.load(text, Loader=_Loader)
+    except UnicodeEncodeError:
+        raise UserError(f"{where}: is no UTF-8 text") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{where}: not valid YAML: {_one_line(error, secret=secret)}") from None
+
+
+def _read(path: Path) -> str:
+    try:
+        # Asked before it is opened: a pipe would wait for its writer.
+        if not S_ISREG(path.stat().st_mode):
+            raise UserError(f"{path}: is no regular file; a YAML file is allowed")
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise UserError(f"{path}: is larger than {MOST_BYTES:,} bytes, which is the most")
+        return content.decode()
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such experiment file") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError:  # of the text, or of a path that holds a zero
+        raise UserError(f"{path}: cannot be read: is no UTF-8 text") from None
+
+
+@dataclass
+class _Open:
+    """A list or mapping whose end was not seen yet."""
+
+    start: yaml.NodeEvent
+    nodes: int = 1
+    children: int = 0
+    keys: dict[str, int] = field(default_factory=dict)
+    """Of a mapping: each key and its line."""
+
+
+class _Weight:
+    """What a text amounts to, told of its events: those cost the same whatever their text does."""
+
+    def __init__(self) -> None:
+        self._open = [_Open(yaml.NodeEvent(None))]
+        self._known: dict[str | None, int] = {}
+        """Values below each anchor."""
+
+    def add(self, event: yaml.Event) -> None:
+        """Raises MarkedYAMLError where it is too much, too deep, or a key that stands twice."""
+        if isinstance(event, yaml.CollectionStartEvent):
+            self._open.append(_Open(event))
+            if len(self._open) > MOST_DEPTH:
+                raise _mistake(f"nested more than {MOST_DEPTH} deep", event)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            done = self._open.pop()
+            self._complete(done.start, done.nodes)
+        elif isinstance(event, yaml.ScalarEvent):
+            self._complete(event, 1 + len(event.value) // NODE_LENGTH)
+        elif isinstance(event, yaml.AliasEvent):
+            if any(each.start.anchor == event.anchor for each in self._open):
+                raise _mistake(f"'*{event.anchor}' holds itself", event)
+            self._complete(event, self._known.get(event.anchor, 1))
+
+    def _complete(self, event: yaml.NodeEvent, nodes: int) -> None:
+        """A value, with those in it, is a part of the one around it."""
+        if event.anchor is not None:
+            self._known[event.anchor] = nodes
+        parent = self._open[-1]
+        is_key = isinstance(parent.start, yaml.MappingStartEvent) and parent.children % 2 == 0
+        if is_key and isinstance(event, yaml.ScalarEvent):
+            _check_once(event, parent.keys)
+        parent.children += 1
+        parent.nodes += nodes
+        if parent.nodes > MOST_NODES:
+            raise _mistake(f"more than {MOST_NODES:,} values, aliases counted in full", event)
+
+
+def _check_once(key: yaml.ScalarEvent, keys: dict[str, int]) -> None:
+    if key.value in keys:
+        first = keys[key.value]
+        raise _mistake(f"key '{_brief(key.value)}' stands twice, first in line {first}", key)
+    assert key.start_mark is not None
+    keys[key.value] = key.start_mark.line + 1
+
+
+def _mistake(problem: str, at: Any) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=at.start_mark)
+
+
+def _brief(text: str) -> str:
+    return text if len(text) <= NODE_LENGTH else f"{text[:NODE_LENGTH]}..."
+
+
+def _one_line(error: yaml.YAMLError, *, secret: bool) -> str:
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return "a character that is not allowed" if secret else " ".join(str(error).split())
+    mark = error.problem_mark
+    place = f"line {mark.line + 1}, column {mark.column + 1}"
+    # What is in quotes was found in the text.
+    return place if secret and "'" in str(error.problem) else f"{place}: {error.problem}"

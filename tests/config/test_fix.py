@@ -1,0 +1,75 @@
+import pytest
+
+from inat_ray.config.errors import UserError
+from inat_ray.config.load import load_experiment
+
+SEARCH = """
+search:
+  method: grid
+  parameters:
+    recipe.optimizer: {values: [adamw, sgd, muon]}
+    recipe.momentum: {values: [0.8, 0.9], when: {recipe.optimizer: [sgd, muon]}}
+    recipe.lr: {values: [0.1, 0.2], when: {recipe.momentum: 0.9}}
+    model.freeze: {values: [{strategy: none}, {strategy: head_only}]}
+    seed: {values: [0, 1]}
+  first: [{recipe.optimizer: sgd, recipe.momentum: 0.9}]
+"""
+
+
+@pytest.fixture
+def loaded(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text(SEARCH)
+
+    def loaded(*settings, **options):
+        told: list[str] = []
+        experiment = load_experiment(path, settings=settings, options=options, tell=told.append)
+        return experiment, told
+
+    return loaded
+
+
+def test_a_setting_fixes_its_parameter_and_says_so(loaded):
+    experiment, told = loaded("recipe.momentum=0.9")
+    assert told == ["recipe.momentum: fixed at 0.9, no longer searched"]
+    assert experiment.recipe.momentum == 0.9
+    assert "recipe.momentum" not in experiment.search.parameters
+    assert experiment.search.first == [{"recipe.optimizer": "sgd"}]
+
+
+def test_a_condition_on_a_fixed_parameter_is_met_or_not(loaded):
+    experiment, told = loaded("recipe.optimizer=muon")
+    assert experiment.search.parameters["recipe.momentum"] == {"values": [0.8, 0.9]}
+    experiment, told = loaded("recipe.optimizer=adamw")
+    assert told == [
+        "recipe.optimizer: fixed at adamw, no longer searched",
+        "recipe.momentum: no longer searched: it has a condition on recipe.optimizer",
+        "recipe.lr: no longer searched: it has a condition on recipe.momentum",
+    ]
+    assert list(experiment.search.parameters) == ["model.freeze", "seed"]
+
+
+def test_a_mapping_fixes_the_parameters_in_it(loaded):
+    experiment, told = loaded("recipe={optimizer: sgd, momentum: 0.7}")
+    assert [line.split(":")[0] for line in told] == [
+        "recipe.optimizer",
+        "recipe.momentum",
+        "recipe.lr",
+    ]
+    assert experiment.recipe.momentum == 0.7
+
+
+def test_a_fixed_seed_is_that_of_every_trial(loaded):
+    for experiment, told in (loaded("seed=7"), loaded(seed=("--seed", 7))):
+        assert told == ["seed: fixed at 7, no longer searched"]
+        assert experiment.search.parameters["seed"] == {"value": 7}
+
+
+def test_a_part_of_what_is_searched_as_a_whole_is_refused(loaded):
+    with pytest.raises(UserError, match=r"--set model.freeze.strategy: is a part of model.freeze"):
+        loaded("model.freeze.strategy=first_k")
+
+
+def test_a_parameter_that_is_given_after_its_setting_is_searched(loaded):
+    experiment, _ = loaded("recipe.lr=0.1", "search.parameters.recipe.lr={values: [1, 2]}")
+    assert experiment.search.parameters["recipe.lr"] == {"values": [1, 2]}
