@@ -3,11 +3,12 @@
 import io
 import threading
 from contextlib import nullcontext
+from importlib.util import find_spec
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError, features
 
 Fit = Literal["crop", "squash", "pad"]
 Square = NDArray[np.uint8]
@@ -24,6 +25,17 @@ MAX_CHUNK = 1 << 20
 Pillow's 64 KB a JPEG of 800 x 600 took 4 % longer."""
 
 PAD_GREY = (128, 128, 128)
+
+HEIC = find_spec("pillow_heif") is not None
+"""Whether phones' own format can be read: by the extra `heic`."""
+
+AVIF = features.check("avif")
+"""Pillow reads it itself from 11.3 on."""
+
+if HEIC:
+    from pillow_heif import register_heif_opener
+
+    register_heif_opener()
 
 # Pillow would warn at half of the limit; `_open` checks the header itself, before any pixel.
 Image.MAX_IMAGE_PIXELS = None

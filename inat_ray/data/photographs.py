@@ -11,7 +11,7 @@ from pathlib import Path
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import DataConfig
 from inat_ray.data.decode import Fit, Square, UndecodableError, decode_square
-from inat_ray.data.sources import images_below
+from inat_ray.data.walk import images_below
 
 
 @dataclass(frozen=True)

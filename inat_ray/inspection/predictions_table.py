@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from inat_ray.data.sources import as_text
+from inat_ray.data.names import as_text
 from inat_ray.inspection.leaderboard import percent
 from inat_ray.training.predict import Predicted
 

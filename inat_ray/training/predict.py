@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from inat_ray.data.augment import Normalize
+from inat_ray.data.names import as_text
 from inat_ray.data.photographs import Photograph, decoded_batches
-from inat_ray.data.sources import as_text
 from inat_ray.training.checkpoint import LoadedModel
 from inat_ray.training.evaluation import BATCH_SIZE, average_probabilities, pixel_views
 
