@@ -90,9 +90,8 @@ class FolderSource:
 
     def __init__(self, parts: Parts, *, folder: Path) -> None:
         self.passed_over: PassedOver = Counter()
-        self.parts: dict[Role, str] = {
-            role: _place(part, folder) for role, part in parts.folders.items() if role
-        }
+        places = {role: _place(part, folder) for role, part in parts.folders.items()}
+        self.parts: Mapping[Role, str] = {r: place for r, place in places.items() if r}
         found = {role: self._of_classes(part, parts) for role, part in parts.folders.items()}
         self.classes = _common_classes(folder, parts, found)
         self.items: list[Item] = []

@@ -202,7 +202,7 @@ def test_a_class_folder_without_images_is_named(
     write_images("ash", 1)
     write_images("oak", 1)
     (folder / "elm").mkdir()
-    (folder / "elm" / "photo.heic").write_text("")
+    (folder / "elm" / "photo.psd").write_text("")
     assert "no images in elm" in refusal(config)
 
 
