@@ -186,7 +186,9 @@ def pack_name(config: DataConfig) -> str:
     Raises UserError where the images are not here.
     """
     if config.source == inaturalist.NAME and not inaturalist.is_fetched(config):
-        raise UserError(f"data.source: {config.source}: is not downloaded")
+        raise UserError(
+            f"data.source: {config.source}: is not downloaded; --data {config.source} downloads it"
+        )
     return _name(open_source(config), config)
 
 
