@@ -64,7 +64,7 @@ def folders_in(folder: Path) -> list[Path]:
 def strays_in(folder: Path) -> PassedOver:
     """What lies beside the class folders, counted by why it is passed over."""
     beside = (entry for entry in _entries(folder) if _is_litter(entry) or not entry.is_dir())
-    return Counter(_why_not(entry) or "beside the class folders" for entry in beside)
+    return Counter(_why_not(entry) or "photographs beside the class folders" for entry in beside)
 
 
 def told(passed_over: PassedOver) -> str:
