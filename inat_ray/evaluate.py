@@ -79,7 +79,7 @@ def main(
         options=options.data_options(data=data, seed=seed),
     )
     device = resolve_device(config.device)
-    dataset = open_dataset(config.data, progress=True)
+    dataset = open_dataset(config.data, progress=True, build=data is not None)
     loaded.check_classes(dataset)
     run = create_run(folder, config, overwrite=overwrite)
     announce(options.console(), data=dataset, run=run)

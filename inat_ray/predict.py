@@ -38,7 +38,7 @@ def main(
 ) -> None:
     """Predict the classes of photographs, each prepared exactly as in training and evaluation.
 
-    Folders are read at any depth; hidden files and files that are no photographs are passed over.
+    Folders are read at any depth; what is no photograph is passed over and counted.
     What cannot be read is named and left out. A line of JSON is
     {"image": ..., "prediction": ..., "top": [{"class": ..., "probability": ...}, ...]}
     or {"image": ..., "error": ...}.
@@ -52,14 +52,17 @@ def main(
     # Imported only now: they take seconds, and a mistake above is answered at once.
     from inat_ray.data.photographs import photographs_in
     from inat_ray.data.progress import tracked
+    from inat_ray.data.walk import PassedOver, told
     from inat_ray.inspection.predictions_table import shown_predictions
     from inat_ray.training.checkpoint import load_model
     from inat_ray.training.device import resolve_device
     from inat_ray.training.predict import predict, prediction_file
 
-    paths = photographs_in(images)
+    console, passed_over = options.console(), PassedOver()
+    paths = photographs_in(images, passed_over)
+    if passed_over:
+        console.print(f"[bold]passed over[/]  {escape(told(passed_over))}", soft_wrap=True)
     loaded = load_model(path)
-    console = options.console()
     good: list[Predicted] = []
     with prediction_file(out, loaded.classes) as write:
         batches = tracked(

@@ -38,6 +38,9 @@ RESNET_LAYERS = {
 PRETRAINED_SIZE = 224
 """Side of the images that torchvision's ImageNet weights are evaluated on, in pixels."""
 
+PARTS = ("train", "validation", "test")
+"""Settings of `data` that name a folder each."""
+
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -52,6 +55,14 @@ class DataConfig(Settings):
 
     source: str = "demo"
     """A folder, `inaturalist-12k` (downloaded) or `demo` (drawn by code); `--data` sets it."""
+    train: str | None = None
+    """The folder with the class folders of the training images, in the source or by its whole path,
+    where names do not tell; `.`: each folder of the source is a class. With it nothing is guessed:
+    what `validation` and `test` do not name is split off from it."""
+    validation: str | None = None
+    """The folder of the validation images, likewise; it takes the place of validation_fraction."""
+    test: str | None = None
+    """The folder of the test images, likewise."""
     image_size: int = Field(64, ge=MIN_IMAGE_SIZE, le=1024)
     """Side of the square that the model sees, in pixels; 224 for a pre-trained model unless set."""
     pack_size: int | None = Field(None, ge=MIN_IMAGE_SIZE, le=2048)
@@ -80,6 +91,13 @@ class DataConfig(Settings):
     def _pack_holds_the_image(self) -> "DataConfig":
         if self.pack_size is not None and self.pack_size < self.image_size:
             raise ValueError(f"pack_size {self.pack_size} is below image_size {self.image_size}")
+        return self
+
+    @model_validator(mode="after")
+    def _parts_are_of_a_folder(self) -> "DataConfig":
+        given = [name for name in PARTS if getattr(self, name) is not None]
+        if given and self.source == "demo":
+            raise ValueError(f"{given[0]} names a folder of photographs, and source is demo")
         return self
 
     @property

@@ -46,12 +46,12 @@ class DataSet:
         return _reopen, (self.config, name, self.split, self.mean, self.std, self.supply)
 
 
-def open_dataset(config: DataConfig, *, progress: bool = False) -> DataSet:
+def open_dataset(config: DataConfig, *, progress: bool = False, build: bool = True) -> DataSet:
     """The data of an experiment; decodes it first where the node has no pack of it.
 
-    Raises UserError where the data cannot be used.
+    Raises UserError where the data cannot be used, or (without `build`) there is no pack of it.
     """
-    pack = open_pack(config, progress=progress)
+    pack = open_pack(config, progress=progress, build=build)
     split = split_pack(pack, config)
     mean, std = channel_statistics(pack, split.train)
     return DataSet(config=config, pack=pack, split=split, mean=mean, std=std)

@@ -3,11 +3,12 @@
 import io
 import threading
 from contextlib import nullcontext
-from typing import Literal
+from importlib.util import find_spec
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError, features
 
 Fit = Literal["crop", "squash", "pad"]
 Square = NDArray[np.uint8]
@@ -24,6 +25,17 @@ MAX_CHUNK = 1 << 20
 Pillow's 64 KB a JPEG of 800 x 600 took 4 % longer."""
 
 PAD_GREY = (128, 128, 128)
+
+HEIC = find_spec("pillow_heif") is not None
+"""Whether phones' own format can be read: by the extra `heic`."""
+
+AVIF = features.check("avif")
+"""Pillow reads it itself from 11.3 on."""
+
+if HEIC:
+    from pillow_heif import register_heif_opener
+
+    register_heif_opener()
 
 # Pillow would warn at half of the limit; `_open` checks the header itself, before any pixel.
 Image.MAX_IMAGE_PIXELS = None
@@ -47,8 +59,12 @@ def decode_square(content: bytes, *, side: int, fit: Fit) -> Square:
     try:
         picture = _open(content, side)
         large = picture.width * picture.height > LARGE
+        deep = ";16" in str(picture.tile) and not picture.mode.startswith("I")
         with _one_large_picture if large else nullcontext():
-            return to_square(_as_rgb(_upright(picture)), side=side, fit=fit)
+            rgb = _as_rgb(_upright(picture))
+            if deep:
+                _check_upper_bits(rgb)
+            return to_square(rgb, side=side, fit=fit)
     except UndecodableError:
         raise
     except UnidentifiedImageError:
@@ -98,10 +114,35 @@ def _upright(picture: Image.Image) -> Image.Image:
 def _as_rgb(picture: Image.Image) -> Image.Image:
     if picture.mode == "F":
         raise UndecodableError("has floating-point pixels, whose range is not known")
-    if picture.mode.startswith("I"):  # 16 bits a pixel, whatever Pillow calls it
-        deep = np.asarray(picture).astype(np.int64)
-        picture = Image.fromarray((deep.clip(0, 65_535) >> 8).astype(np.uint8))
+    if picture.mode.startswith("I"):  # 12 to 32 bits a pixel, whatever Pillow calls it
+        picture = Image.fromarray(_eight_bits(np.asarray(picture)))
     if picture.has_transparency_data:
         opaque = Image.new("RGBA", picture.size, "white")
         return Image.alpha_composite(opaque, picture.convert("RGBA")).convert("RGB")
     return picture if picture.mode == "RGB" else picture.convert("RGB")
+
+
+def _eight_bits(values: NDArray[Any]) -> Square:
+    """Whole numbers as 8 bits: taken for 8, 12 or 16 bits deep, the least that holds them all.
+
+    A file of 16 or 32 bits seldom says how many of them its camera or its writer has filled.
+    """
+    low, high = int(values.min()), int(values.max())
+    depth = next((bits for bits in (8, 12, 16) if high < 2**bits), None)
+    if low < 0 or depth is None:
+        raise UndecodableError(
+            f"has whole-number pixels from {low:,} to {high:,}, whose range is not known;"
+            " 0 to 65,535 is allowed"
+        )
+    return (values >> (depth - 8)).astype(np.uint8)
+
+
+def _check_upper_bits(picture: Image.Image) -> None:
+    """Raises UndecodableError where colours of 16 bits fill 12 at most.
+
+    Pillow keeps the upper eight alone, so nothing or next to nothing would be left.
+    """
+    if np.asarray(picture).max() < 16:
+        raise UndecodableError(
+            "has 16 bits a channel and values below 4,096, which leaves it black"
+        )

@@ -8,6 +8,7 @@ seed each; 1 standard error is 0.01 to 0.025).
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -16,7 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from inat_ray.data.decode import Fit, Square
-from inat_ray.data.item import Item
+from inat_ray.data.item import Item, Role
+from inat_ray.data.walk import PassedOver
 
 VERSION = 2
 """Part of the identity: a change in the drawing is another data set."""
@@ -78,6 +80,8 @@ class Demo:
 
     def __init__(self, *, images_per_class: int) -> None:
         self.classes = sorted(SHAPES)
+        self.parts: dict[Role, str] = {}
+        self.passed_over: PassedOver = Counter()
         self.items = [
             Item(
                 name=f"{name}/{number:05d}",

@@ -8,11 +8,12 @@ evaluation sees the whole square scaled to image_size, random crops are cut from
 """
 
 import hashlib
-import json
 import os
 import platform
-from collections.abc import Callable
-from dataclasses import dataclass
+import shlex
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +24,15 @@ from numpy.typing import NDArray
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import DataConfig
 from inat_ray.data import inaturalist
+from inat_ray.data.item import Role
 from inat_ray.data.pack_build import Number, Quarantined, build_pack, check_quarantined
+from inat_ray.data.pack_seal import DamagedPackError, pixels_of, read_sealed
 from inat_ray.data.sources import Source, open_source
+from inat_ray.data.walk import PassedOver
 
 LOCK = "build.lock"
 
-FORMAT = "2"
+FORMAT = "3"
 """Part of the fingerprint: packs of another format are built again."""
 
 
@@ -60,18 +64,23 @@ class Pack:
     """(n, 3), of squared pixel values."""
     classes: list[str]
     quarantined: list[Quarantined]
+    parts: Mapping[Role, str] = field(default_factory=dict)
+    """Role -> the folder that its images come from, where the source was looked at."""
+    passed_over: PassedOver = field(default_factory=Counter)
+    """What the source's folders hold besides, likewise."""
+    rebuilt: str | None = None
+    """Why a pack that was there could not be used and was built again."""
 
     @classmethod
     def open(cls, path: Path) -> "Pack":
-        """Maps a pack that exists: milliseconds, whatever its size."""
-        reader = pa.ipc.open_file(pa.memory_map(str(path)))
-        batch = reader.get_batch(0)
-        about = json.loads(reader.schema.metadata[b"pack"])
-        side = about["side"]
-        pixels = np.frombuffer(batch.column("image").buffers()[1], dtype=np.uint8)
+        """Maps a pack that exists: milliseconds, whatever its size, unless it was copied here.
+
+        Raises DamagedPackError where it is not what was built under that name.
+        """
+        about, batch = read_sealed(path)
         return cls(
             path=path,
-            images=pixels[: batch.num_rows * side * side * 3].reshape(-1, side, side, 3),
+            images=pixels_of(batch, side=about["side"]),
             labels=_numbers(batch.column("label"), np.int64),
             names=batch.column("name").to_pylist(),
             roles=batch.column("role").to_pylist(),
@@ -83,43 +92,68 @@ class Pack:
         )
 
 
-def open_pack(config: DataConfig, *, progress: bool = False) -> Pack:
-    """The pack of `config`, built first where the node has none.
+def open_pack(config: DataConfig, *, progress: bool = False, build: bool = True) -> Pack:
+    """The pack of `config`, built first where the node has none or a damaged one.
 
     Of several processes that want the same pack one builds it and the others wait. It is
     written under a temporary name and renamed, so a build that was killed leaves no pack.
+    Without `build` nothing is downloaded or decoded.
 
-    Raises UserError where the source, its images or the cache folder are not usable.
+    Raises UserError where the source, its images or the cache folder are not usable, or where a
+    pack that must not be built is wanting.
     """
+    if not build:
+        _check_built(config)
     source = open_source(config)
     path = pack_folder(config) / _name(source, config)
-    if not path.exists():
+    pack = _whole(path)
+    if not isinstance(pack, Pack):
         _make_folder(path.parent, config)
         # One lock for all packs: a build takes every core, and so knows what is left over.
         with FileLock(path.parent / LOCK):
-            if not path.exists():
+            pack = _whole(path)
+            if not isinstance(pack, Pack):
                 build_pack(source, config=config, path=path, progress=progress)
-    pack = Pack.open(path)
+                pack = replace(Pack.open(path), rebuilt=pack)
     check_quarantined(pack.quarantined, good=len(pack.names), config=config)
-    return pack
+    return replace(pack, parts=source.parts, passed_over=source.passed_over)
+
+
+def _whole(path: Path) -> "Pack | str | None":
+    """The pack, or why it has to be built again; None where there is none."""
+    try:
+        return Pack.open(path) if path.exists() else None
+    except DamagedPackError as error:
+        return str(error)
+
+
+def _check_built(config: DataConfig) -> None:
+    path = pack_folder(config) / pack_name(config)
+    if not path.exists():
+        raise UserError(
+            f"data.cache: {config.cache}: holds no pack of {config.source} as it is now;"
+            f" --data {shlex.quote(config.source)} has it built"
+        )
 
 
 def reopen_pack(config: DataConfig, name: str, supply: Supply | None = None) -> Pack:
     """The pack that another process has opened as file `name`, perhaps on another node.
 
-    A node without it gets it by `supply`, else builds it. Of several processes one does, and the
-    others wait. Raises UserError where this node has neither the pack, nor room for it, nor the
-    images that it was made of.
+    A node without it gets it by `supply`, else builds it; likewise where it is damaged. Of several
+    processes one does, and the others wait. Raises UserError where this node has neither the pack,
+    nor room for it, nor the images that it was made of.
     """
     path = pack_folder(config) / name
-    if path.exists():
-        return Pack.open(path)
-    if supply is not None:
+    pack = _whole(path)
+    if not isinstance(pack, Pack) and supply is not None:
         _make_folder(path.parent, config)
         with FileLock(path.parent / LOCK):
-            if not path.exists():
+            pack = _whole(path)
+            if not isinstance(pack, Pack):
                 _take_in(supply, path)
-        return Pack.open(path)
+                pack = Pack.open(path)
+    if isinstance(pack, Pack):
+        return pack
     pack = open_pack(config)
     if pack.path.name != name:
         raise UserError(
@@ -152,7 +186,9 @@ def pack_name(config: DataConfig) -> str:
     Raises UserError where the images are not here.
     """
     if config.source == inaturalist.NAME and not inaturalist.is_fetched(config):
-        raise UserError(f"data.source: {config.source}: is not downloaded")
+        raise UserError(
+            f"data.source: {config.source}: is not downloaded; --data {config.source} downloads it"
+        )
     return _name(open_source(config), config)
 
 

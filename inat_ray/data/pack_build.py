@@ -7,6 +7,7 @@ import math
 import mmap
 import os
 import shutil
+import time
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,10 +25,11 @@ from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import DataConfig
 from inat_ray.data.decode import Fit, UndecodableError
 from inat_ray.data.item import Item
+from inat_ray.data.pack_seal import BLANK, CHECKSUM, crc, seal
 from inat_ray.data.progress import tracked
 from inat_ray.data.sources import Source
 
-Number = TypeVar("Number", np.int64, np.float64)
+Number = TypeVar("Number", np.int64, np.uint32, np.float64)
 
 TOGETHER = 16
 """Images that a thread decodes before it looks for more: for small ones that is faster."""
@@ -55,6 +57,8 @@ class _Columns:
     """(n, 3)."""
     channel_square_sums: NDArray[np.float64]
     """(n, 3)."""
+    crc: NDArray[np.uint32]
+    """(n,), of the pixels."""
 
     @classmethod
     def blank(cls, count: int, *, side: int) -> "_Columns":
@@ -63,6 +67,7 @@ class _Columns:
             digest=np.full(count, b"0" * DIGEST_LENGTH),
             channel_sums=np.zeros((count, 3)),
             channel_square_sums=np.zeros((count, 3)),
+            crc=np.zeros(count, np.uint32),
         )
 
     def first(self, count: int) -> "_Columns":
@@ -94,6 +99,7 @@ def build_pack(source: Source, *, config: DataConfig, path: Path, progress: bool
         if any(reasons):
             pack = scratch / "kept"
             _write_kept(source, columns=columns, reasons=reasons, config=config, path=pack)
+        seal(pack, identity=path.stem)
         _bring_to_disk(pack)
         pack.replace(path)
     finally:
@@ -179,6 +185,7 @@ def _decode_some(source: Source, columns: _Columns, fit: Fit, rows: range) -> li
     span = slice(rows.start, rows.stop)
     sums, square_sums = _channel_sums(columns.image[span])
     columns.channel_sums[span], columns.channel_square_sums[span] = sums, square_sums
+    columns.crc[span] = [crc(image) for image in columns.image[span]]
     return reasons
 
 
@@ -265,13 +272,16 @@ def _record_batch(
         "digest": _text_column(columns.digest.astype(str).tolist()),
         "channel_sums": _channel_column(columns.channel_sums),
         "channel_square_sums": _channel_column(columns.channel_square_sums),
+        "crc": _number_column(columns.crc, np.uint32),
     }
     about = {
+        "built": int(time.time()),
         "side": config.pack_side,
         "classes": list(source.classes),
         "quarantined": [asdict(image) for image in quarantined],
     }
-    return pa.record_batch(arrays).replace_schema_metadata({"pack": json.dumps(about)})
+    metadata = {b"pack": json.dumps(about), CHECKSUM: BLANK}
+    return pa.record_batch(arrays).replace_schema_metadata(metadata)
 
 
 def _image_column(pixels: NDArray[np.uint8]) -> pa.FixedSizeBinaryArray:

@@ -1,7 +1,7 @@
 """Photographs without labels: files and folders that a person names, decoded a batch at a time."""
 
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,7 +11,8 @@ from pathlib import Path
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import DataConfig
 from inat_ray.data.decode import Fit, Square, UndecodableError, decode_square
-from inat_ray.data.sources import images_below
+from inat_ray.data.names import listed
+from inat_ray.data.walk import PassedOver, images_below, told
 
 
 @dataclass(frozen=True)
@@ -23,23 +24,27 @@ class Photograph:
     reason: str | None = None
 
 
-def photographs_in(places: Sequence[Path]) -> list[Path]:
+def photographs_in(places: Sequence[Path], passed_over: PassedOver | None = None) -> list[Path]:
     """The files that are named, and those in folders, at any depth, as a data folder is read.
 
-    Of a folder only what is called like a photograph; in the order of `places`, each file once.
+    Of a folder only what is called like a photograph, and the rest is counted in `passed_over`; in
+    the order of `places`, each file once.
     Raises UserError for a place that is not there, and where there is no photograph.
     """
+    passed_over = Counter() if passed_over is None else passed_over
     found: dict[Path, None] = {}
     for place in places:
-        found |= dict.fromkeys(_in_folder(place) if place.is_dir() else [_file(place)])
+        paths = _in_folder(place, passed_over) if place.is_dir() else [_file(place)]
+        found |= dict.fromkeys(paths)
     if not found:
-        raise UserError(f"{', '.join(map(str, places))}: no photographs are in there")
+        others = f"; passed over: {told(passed_over)}" if passed_over else ""
+        raise UserError(f"{listed([*map(str, places)])}: no photographs are in there{others}")
     return list(found)
 
 
-def _in_folder(folder: Path) -> list[Path]:
+def _in_folder(folder: Path, passed_over: PassedOver) -> list[Path]:
     try:
-        return list(images_below(folder))
+        return list(images_below(folder, passed_over))
     except OSError as error:
         raise UserError(f"{error.filename}: cannot be read: {error.strerror}") from None
 

@@ -1,7 +1,7 @@
 """Where labelled images come from: folders in one of three layouts, or pictures drawn by code."""
 
-import os
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -11,18 +11,9 @@ from inat_ray.data import inaturalist
 from inat_ray.data.decode import Fit, Square, UndecodableError, decode_square
 from inat_ray.data.demo import Demo
 from inat_ray.data.item import Item, Role
-
-_JPEG = {".jfif", ".jpe", ".jpeg", ".jpg"}
-EXTENSIONS = _JPEG | {".avif", ".bmp", ".gif", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-"""Photographs that Pillow reads; a file of another kind is passed over."""
-
-VALIDATION_NAMES = ("val", "valid", "validation")
-PART_NAMES = {"train", *VALIDATION_NAMES, "test"}
-
-LAYOUTS = (
-    "allowed: train/ + val/ (val is the test set, validation is split off from train),"
-    " train/ + val/ + test/ (used as given), train/ + test/, or one folder a class"
-)
+from inat_ray.data.layout import LAYOUTS, Parts, find_parts
+from inat_ray.data.names import as_text, listed, shown_name
+from inat_ray.data.walk import PassedOver, folders_in, images_below, strays_in, told
 
 
 class Source(Protocol):
@@ -33,6 +24,14 @@ class Source(Protocol):
 
     @property
     def items(self) -> Sequence[Item]: ...
+
+    @property
+    def parts(self) -> Mapping[Role, str]:
+        """Role -> the folder that it was found in, as a person knows it."""
+
+    @property
+    def passed_over(self) -> PassedOver:
+        """What in the folders is not read."""
 
     def identity(self) -> Iterator[str]:
         """Lines that change whenever the images do."""
@@ -50,10 +49,11 @@ def open_source(config: DataConfig) -> Source:
     """The source that `data.source` names. Raises UserError where it is not usable."""
     if config.source == "demo":
         return Demo(images_per_class=config.demo_images_per_class)
-    if config.source == inaturalist.NAME:
-        return FolderSource(inaturalist.fetch_inaturalist(config))
     try:
-        return FolderSource(_folder(config))
+        fetched = config.source == inaturalist.NAME
+        folder = inaturalist.fetch_inaturalist(config) if fetched else _folder(config)
+        folder = folder.resolve()
+        return FolderSource(find_parts(folder, config), folder=folder)
     except PermissionError as error:
         raise UserError(f"data.source: {error.filename}: {error.strerror}") from None
 
@@ -82,26 +82,28 @@ def _folder(config: DataConfig) -> Path:
 
 
 class FolderSource:
-    """Images in class folders, below `train/`, `val/`, `test/` or directly.
+    """Images in class folders, below the folders of the parts or directly.
 
     Folders inside a class folder belong to the class. Links to files, parts and class folders
     are followed; links to folders deeper down are not, since they may lead in circles.
     """
 
-    def __init__(self, folder: Path) -> None:
-        folder = _unwrapped(folder)
-        parts = _parts(folder)
-        found = {role: _images_of_classes(part) for role, part in parts.items()}
+    def __init__(self, parts: Parts, *, folder: Path) -> None:
+        self.passed_over: PassedOver = Counter()
+        places = {role: _place(part, folder) for role, part in parts.folders.items()}
+        self.parts: Mapping[Role, str] = {r: place for r, place in places.items() if r}
+        found = {role: self._of_classes(part, parts) for role, part in parts.folders.items()}
         self.classes = _common_classes(folder, parts, found)
         self.items: list[Item] = []
         self._paths: list[Path] = []
-        for role, part in parts.items():
+        for role, part in parts.folders.items():
             for label, name in enumerate(self.classes):
                 for path in found[role][name]:
                     within = as_text(path.relative_to(part).as_posix())
                     name_in_source = f"{role}/{within}" if role else within
                     self.items.append(Item(name=name_in_source, label=label, role=role))
                     self._paths.append(path)
+        self.passed_over |= _beside(parts)
 
     def identity(self) -> Iterator[str]:
         for item, path in zip(self.items, self._paths, strict=True):
@@ -121,101 +123,61 @@ class FolderSource:
     def square(self, content: bytes, *, side: int, fit: Fit) -> Square:
         return decode_square(content, side=side, fit=fit)
 
-
-def _unwrapped(folder: Path) -> Path:
-    """The folder itself, or the one in it that holds everything."""
-    below = _folders(folder)
-    if len(below) == 1 and below[0].name.lower() not in PART_NAMES and _folders(below[0]):
-        return below[0]
-    return folder
-
-
-def _parts(folder: Path) -> dict[Role, Path]:
-    """Role -> folder of class folders. Raises UserError where the parts make no layout."""
-    names = {path.name.lower(): path for path in _folders(folder)}
-    parts = PART_NAMES & names.keys()
-    # A lone `train` among other names is a class: railways, not training images.
-    if not parts or (parts == {"train"} and len(names) > 1):
-        return {"": folder}
-    validation = [names[name] for name in VALIDATION_NAMES if name in names]
-    if "train" not in names or len(parts) == 1 or len(validation) > 1:
-        found = ", ".join(f"{names[name].name}/" for name in sorted(parts))
-        raise UserError(f"data.source: {folder}: holds {found}; {LAYOUTS}")
-    if "test" not in names:
-        return {"train": names["train"], "test": validation[0]}
-    given: dict[Role, Path] = {"train": names["train"], "test": names["test"]}
-    if validation:
-        given["validation"] = validation[0]
-    return given
+    def _of_classes(self, part: Path, parts: Parts) -> dict[str, list[Path]]:
+        """Class -> its images, in order of name. Raises UserError for a class without any."""
+        self.passed_over += strays_in(part)
+        found: dict[str, list[Path]] = {}
+        empty: dict[str, PassedOver] = {}
+        for folder in folders_in(part):
+            if folder.resolve() in parts.beside:
+                continue
+            passed_over: PassedOver = Counter()
+            name = as_text(folder.name)
+            found[name] = list(images_below(folder, passed_over))
+            self.passed_over += passed_over
+            if not found[name]:
+                empty[name] = passed_over
+        if empty:
+            others = sum(empty.values(), Counter())
+            raise UserError(
+                f"data.source: {part}: no images in {listed(list(empty))};"
+                f"{f' passed over there: {told(others)};' if others else ''}"
+                " a class folder needs images, and other folders have no place beside it"
+            )
+        return found
 
 
-def _images_of_classes(part: Path) -> dict[str, list[Path]]:
-    """Class -> its images, in order of name. Raises UserError for a class without any."""
-    found = {as_text(folder.name): list(images_below(folder)) for folder in _folders(part)}
-    if empty := [name for name, images in found.items() if not images]:
-        raise UserError(
-            f"data.source: {part}: no images in {_listed(empty)};"
-            " a class folder needs images, and other folders have no place beside it"
-        )
-    return found
+def _place(part: Path, folder: Path) -> str:
+    """A part's folder as a person knows it."""
+    inside = part.is_relative_to(folder)
+    return shown_name(as_text(str(part.relative_to(folder) if inside else part)))
+
+
+def _beside(parts: Parts) -> PassedOver:
+    """Photographs in folders that are not used, by folder."""
+    unused = [path for path in parts.beside if path not in parts.folders.values()]
+    counts = {path: sum(1 for _ in images_below(path)) for path in unused}
+    return Counter(
+        {
+            f"in {shown_name(as_text(path.name))}/, which has no part in this": count
+            for path, count in counts.items()
+            if count
+        }
+    )
 
 
 def _common_classes(
-    folder: Path, parts: dict[Role, Path], found: dict[Role, dict[str, list[Path]]]
+    folder: Path, parts: Parts, found: dict[Role, dict[str, list[Path]]]
 ) -> list[str]:
     """The classes, the same in every part and two at least. Raises UserError otherwise."""
     everywhere = sorted({name for classes in found.values() for name in classes})
     for role, classes in found.items():
         if missing := [name for name in everywhere if name not in classes]:
             raise UserError(
-                f"data.source: {parts[role]}: has no class folder {_listed(missing)}, which"
+                f"data.source: {parts.folders[role]}: has no class folder {listed(missing)}, which"
                 " another part has; every part needs the same classes"
             )
     if len(everywhere) < 2:
-        classes_found = f"one class, {everywhere[0]}" if everywhere else "no class folders"
-        raise UserError(
-            f"data.source: {folder}: holds {classes_found}; at least two are needed; {LAYOUTS}"
-        )
-    if "" in parts and (shared := _signs_of_parts(folder)):
-        raise UserError(
-            f"data.source: {folder}: {_listed(everywhere)} all hold a folder {_listed(shared)},"
-            f" so they seem to be parts rather than classes; {LAYOUTS}"
-        )
+        only = f"one class, {shown_name(everywhere[0])}" if everywhere else "no class folders"
+        raise UserError(f"data.source: {folder}: holds {only}; at least two are needed; {LAYOUTS}")
     return everywhere
-
-
-def _signs_of_parts(folder: Path) -> list[str]:
-    """The folders that all share where one is called like `training`: what it holds are classes."""
-    seeming = _folders(folder)
-    if not any(path.name.lower().startswith("train") for path in seeming):
-        return []
-    return sorted(set.intersection(*({inner.name for inner in _folders(p)} for p in seeming)))
-
-
-def _folders(folder: Path) -> list[Path]:
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.is_dir() and not path.name.startswith((".", "__MACOSX"))
-    )
-
-
-def images_below(folder: Path) -> Iterator[Path]:
-    """Image files at any depth, in order of name; hidden and other files are passed over."""
-    with os.scandir(folder) as entries:
-        visible = sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
-    for entry in visible:
-        if entry.is_dir(follow_symlinks=False):
-            yield from images_below(Path(entry.path))
-        elif Path(entry.name).suffix.lower() in EXTENSIONS:
-            yield Path(entry.path)
-
-
-def as_text(name: str) -> str:
-    """A file name, with bytes that are no UTF-8 (old archives have them) as `\\xe9`."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
-def _listed(names: Sequence[str], most: int = 5) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import DataConfig
+from inat_ray.data.names import shown_name
 from inat_ray.data.pack import Pack
 
 SubsetName = Literal["train", "validation", "test"]
@@ -92,15 +93,18 @@ def _split_off(
     Returns the images that are where they are only because of a copy.
     """
     joined: set[int] = set()
-    for label in range(len(pack.classes)):
-        members = [i for i, side in enumerate(sides) if side == "train" and pack.labels[i] == label]
+    by_class: dict[int, list[int]] = defaultdict(list)
+    for i, (side, label) in enumerate(zip(sides, pack.labels.tolist(), strict=True)):
+        if side == "train":
+            by_class[label].append(i)
+    for members in by_class.values():
         wanted = max(1, round(fraction * len(members)))
         ranks = {i: _rank(pack.names[i], config.split_seed) for i in members}
         ordered = sorted(members, key=ranks.__getitem__)
         moved = _first_whole_groups(ordered, pack.digests, wanted=wanted)
         alone = set(ordered[:wanted])
-        copies = [pack.digests[i] for i in members]
-        joined |= {i for i in moved ^ alone if copies.count(pack.digests[i]) > 1}
+        copies = Counter(pack.digests[i] for i in members)
+        joined |= {i for i in moved ^ alone if copies[pack.digests[i]] > 1}
         for i in moved:
             sides[i] = name
     return joined
@@ -156,6 +160,6 @@ def _check_every_class(split: dict[SubsetName, Indices], pack: Pack) -> None:
             total = int((pack.labels == label).sum())
             listed = ", ".join(f"{count} for {name}" for name, count in have.items())
             raise UserError(
-                f"data.source: class {class_name} has {total} images, which leaves {listed};"
-                " train, validation and test need at least one different image each"
+                f"data.source: class {shown_name(class_name)} has {total} images, which leaves"
+                f" {listed}; train, validation and test need at least one different image each"
             )

@@ -4,6 +4,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from inat_ray.data.names import shown_name
 from inat_ray.inspection.leaderboard import percent
 from inat_ray.training.assessment import Assessment, confusions, hardest_first
 from inat_ray.training.predictions import Predictions
@@ -17,7 +18,7 @@ def class_table(assessment: Assessment, *, most: int = SHOWN_CLASSES) -> Table:
     table = _table("classes", "class", "images", "precision", "recall", "F1")
     for scores in hardest[:most]:
         shares = (scores.precision, scores.recall, scores.f1)
-        table.add_row(escape(scores.name), f"{scores.images:,}", *map(_text, shares))
+        table.add_row(escape(shown_name(scores.name)), f"{scores.images:,}", *map(_text, shares))
     if (more := len(hardest) - most) > 0:
         table.caption, table.caption_justify = f"and {more} more in result.json", "left"
     return table
@@ -27,8 +28,8 @@ def confusions_table(predictions: Predictions, *, most: int = SHOWN_CONFUSIONS) 
     """The most frequent pairs of a class and what it is taken for."""
     table = _table("most often confused", "truth", "taken for", "images", "share")
     for pair in confusions(predictions)[:most]:
-        names = (escape(pair.truth), escape(pair.prediction))
-        table.add_row(*names, f"{pair.images:,}", percent(pair.share))
+        names = (shown_name(pair.truth), shown_name(pair.prediction))
+        table.add_row(*map(escape, names), f"{pair.images:,}", percent(pair.share))
     return table
 
 

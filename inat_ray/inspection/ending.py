@@ -3,12 +3,16 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
 from rich.console import Console
 from rich.markup import escape
 
 from inat_ray.config.experiment import Experiment, ResnetConfig
 from inat_ray.config.load import dump_experiment
 from inat_ray.data.dataset import DataSet
+from inat_ray.data.names import listed, shown_name
+from inat_ray.data.pack import Pack
+from inat_ray.data.walk import told
 from inat_ray.inspection.ablation_table import ablation_table
 from inat_ray.inspection.estimate import duration
 from inat_ray.inspection.freeze_table import freeze_table
@@ -27,13 +31,18 @@ from inat_ray.tuning.dry_run import DryRun
 from inat_ray.tuning.result import Result, write_result
 
 SHOWN_NAMES = 5
+SHOWN_CLASSES = 10
 
 
 def announce(console: Console, *, data: DataSet, run: RunFolder | None = None) -> None:
     """The data as it was understood, what was left out of it, and where the run goes."""
     sizes = ", ".join(f"{len(data.subset(name))} {name}" for name in data.SUBSETS)
     console.print(f"[bold]data[/]  {len(data.pack.classes)} classes: {sizes} images")
-    bad = [f"{image.name} ({image.reason})" for image in data.pack.quarantined]
+    for text in understood(data.pack):
+        console.print(f"      {escape(text)}", soft_wrap=True)
+    if data.pack.rebuilt is not None:
+        note(console, f"{data.pack.rebuilt}; it was built again")
+    bad = [f"{shown_name(image.name)} ({image.reason})" for image in data.pack.quarantined]
     _name_some(console, bad, what="images left out, because they cannot be read")
     _name_some(console, data.split.duplicates, what="images in two places, kept on one side")
     if run is not None:
@@ -43,6 +52,23 @@ def announce(console: Console, *, data: DataSet, run: RunFolder | None = None) -
         console.print(f"[bold]run[/]   {escape(str(run.path))}")
         if run.storage is not None:
             console.print(f"[bold]kept[/]  {escape(str(run.storage))}", soft_wrap=True)
+
+
+def understood(pack: Pack) -> Iterator[str]:
+    """The classes by name and size, the folders of the parts, and what lies there besides."""
+    counts = np.bincount(pack.labels, minlength=len(pack.classes))
+    fewest, most = counts.argmin(), counts.argmax()
+    yield f"classes: {listed(pack.classes, most=SHOWN_CLASSES)}"
+    yield (
+        f"images a class: {counts[fewest]:,} ({shown_name(pack.classes[fewest])})"
+        f" to {counts[most]:,} ({shown_name(pack.classes[most])})"
+        if counts[fewest] < counts[most]
+        else f"images a class: {counts[most]:,}"
+    )
+    if pack.parts:
+        yield "folders: " + ", ".join(f"{role} {place}" for role, place in pack.parts.items())
+    if pack.passed_over:
+        yield f"passed over: {told(pack.passed_over)}"
 
 
 def announce_training(console: Console, experiment: Experiment, *, classes: int) -> None:

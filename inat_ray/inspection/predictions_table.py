@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from inat_ray.data.sources import as_text
+from inat_ray.data.names import as_text, shown_name
 from inat_ray.inspection.leaderboard import percent
 from inat_ray.training.predict import Predicted
 
@@ -37,7 +37,9 @@ def _one(predicted: Predicted, classes: Sequence[str], *, top: int) -> Table:
     table.add_column("probability", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for name, probability in predicted.top(top, classes):
-        table.add_row(escape(name), percent(probability), "█" * round(BAR * probability))
+        table.add_row(
+            escape(shown_name(name)), percent(probability), "█" * round(BAR * probability)
+        )
     return table
 
 
@@ -51,16 +53,16 @@ def _many(predicted: Sequence[Predicted], classes: Sequence[str], *, top: int) -
         table.add_column("then", style="dim")
     for each in predicted:
         (best, probability), *others = each.top(top, classes)
-        then = ", ".join(f"{escape(name)} {percent(p)}" for name, p in others)
+        then = ", ".join(f"{escape(shown_name(name))} {percent(p)}" for name, p in others)
         within = as_text(os.path.relpath(each.path, folder or "."))
-        row = (escape(within), escape(best), percent(probability))
+        row = (escape(shown_name(within)), escape(shown_name(best)), percent(probability))
         table.add_row(*row, *([then] if top > 1 else []))
     return table
 
 
 def _counts(predicted: Sequence[Predicted], classes: Sequence[str]) -> str:
     counts = Counter(each.top(1, classes)[0][0] for each in predicted)
-    text = ", ".join(f"{count:,} {name}" for name, count in counts.most_common())
+    text = ", ".join(f"{count:,} {shown_name(name)}" for name, count in counts.most_common())
     hidden = len(predicted) - SHOWN_IMAGES
     more = f"and {hidden:,} more, which --json and --out have; " if hidden > 0 else ""
     return f"{more}{len(predicted):,} photographs: {text}"

@@ -60,7 +60,7 @@ def open_run(path: Path, *, source: str | None = None) -> ReportedRun:
     _read_experiment(run, source=source)
     _read_result(run)
     _read_model(run)
-    _open_data(run)
+    _open_data(run, build=source is not None)
     return run
 
 
@@ -106,11 +106,12 @@ def _read_model(run: ReportedRun) -> None:
         run.missing.append(f"The model could not be read: {error}")
 
 
-def _open_data(run: ReportedRun) -> None:
+def _open_data(run: ReportedRun, *, build: bool) -> None:
+    """Photographs that nobody asked for are neither downloaded nor decoded."""
     if run.experiment is None:
         return
     try:
-        run.data = open_dataset(run.experiment.data, progress=True)
+        run.data = open_dataset(run.experiment.data, progress=True, build=build)
     except UserError as error:
         run.missing.append(
             f"The photographs could not be opened, so pictures are left out: {error}"

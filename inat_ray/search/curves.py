@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from inat_ray.config.distributions import Categorical, Parameter, canonical
 from inat_ray.config.errors import UserError
-from inat_ray.config.experiment import Experiment
+from inat_ray.config.experiment import PARTS, Experiment
 from inat_ray.config.load import load_experiment
 from inat_ray.config.space import SearchSpace, search_space
 from inat_ray.config.tracking import TrackingConfig
@@ -141,9 +141,9 @@ def write_curves(table: CurveTable, path: Path, *, provenance: Mapping[str, Any]
 def _without_addresses(experiment: Experiment) -> Experiment:
     """Without the folders, buckets and trackers of whoever recorded the curves."""
     given = experiment.data
-    data = given.model_copy(
-        update={"source": Path(given.source).name, "cache": type(given)().cache}
-    )
+    folders = {key: getattr(given, key) for key in ("source", *PARTS)}
+    names = {key: folder and Path(folder).name for key, folder in folders.items()}
+    data = given.model_copy(update={**names, "cache": type(given)().cache})
     resources = experiment.resources.model_copy(update={"storage_path": None})
     return experiment.model_copy(
         update={"data": data, "resources": resources, "tracking": TrackingConfig()}

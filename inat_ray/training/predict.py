@@ -1,5 +1,6 @@
 """What a saved model says of photographs without labels, seen exactly as evaluation sees them."""
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,8 +14,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from inat_ray.data.augment import Normalize
+from inat_ray.data.names import as_text
 from inat_ray.data.photographs import Photograph, decoded_batches
-from inat_ray.data.sources import as_text
 from inat_ray.training.checkpoint import LoadedModel
 from inat_ray.training.evaluation import BATCH_SIZE, average_probabilities, pixel_views
 
@@ -25,8 +26,8 @@ SCHEMA = pa.schema(
         "probabilities": pa.list_(pa.float32()),
     }
 )
-"""Of a file of predictions; its metadata has the classes in the order of the probabilities, one a
-line (`classes`)."""
+"""Of a file of predictions; its metadata has the classes in the order of the probabilities, a JSON
+list (`classes`)."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def prediction_file(
         yield lambda _: None
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    schema = SCHEMA.with_metadata({"classes": "\n".join(classes)})
+    schema = SCHEMA.with_metadata({"classes": json.dumps(classes)})
     partial = path.with_name(f"{path.name}.partial")
     try:
         with pq.ParquetWriter(partial, schema) as writer:

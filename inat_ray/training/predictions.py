@@ -1,5 +1,6 @@
 """What a model says of every image of a subset, and the Parquet file that keeps it."""
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,7 @@ from inat_ray.training.evaluation import Evaluation
 
 COLUMNS = ("path", "truth", "prediction", "probabilities")
 """Of the file: the image's path below the data folder, the names of two classes, and a number a
-class. The schema's metadata has, under `classes`, their names in the order of those, one a line."""
+class. The schema's metadata has, under `classes`, their names in that order, as a JSON list."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def write_predictions(predictions: Predictions, path: Path) -> None:
         pa.FixedSizeListArray.from_arrays(flat, len(predictions.classes)),
     )
     table = pa.table(dict(zip(COLUMNS, columns, strict=True)))
-    about = {"classes": "\n".join(predictions.classes)}
+    about = {"classes": json.dumps(predictions.classes)}
     pq.write_table(table.replace_schema_metadata(about), path)
 
 
@@ -83,7 +84,7 @@ def read_predictions(path: Path) -> Predictions:
     try:
         table = pq.ParquetFile(path).read()
         about = table.schema.metadata or {}
-        classes = about[b"classes"].decode().split("\n")
+        classes = _classes(about[b"classes"].decode())
         table = table.select(COLUMNS).cast(_schema(len(classes)))
         labels = {name: label for label, name in enumerate(classes)}
         truths = [labels[name] for name in table["truth"].to_pylist()]
@@ -98,6 +99,17 @@ def read_predictions(path: Path) -> Predictions:
         truths=np.array(truths, dtype=np.int64),
         probabilities=flat.reshape(-1, len(classes)),
     )
+
+
+def _classes(written: str) -> list[str]:
+    """Earlier versions wrote one a line."""
+    try:
+        names = json.loads(written)
+    except ValueError:
+        return written.split("\n")
+    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise ValueError(f"classes are no list of names: {written[:40]}")
+    return names
 
 
 def _schema(classes: int) -> pa.Schema:

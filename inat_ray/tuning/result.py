@@ -77,6 +77,7 @@ def data_result(data: DataSet) -> Result:
         "classes": data.pack.classes,
         "images": {name: len(data.subset(name)) for name in data.SUBSETS},
         "quarantined": {image.name: image.reason for image in data.pack.quarantined},
+        "passed_over": dict(data.pack.passed_over),
         "duplicates": list(data.split.duplicates),
         "pack": str(data.pack.path),
     }

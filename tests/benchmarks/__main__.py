@@ -20,7 +20,7 @@ import torch
 import typer
 from rich.console import Console
 
-from inat_ray.data.sources import images_below
+from inat_ray.data.walk import images_below
 from tests.benchmarks.comparison import Data, Figure, Part, conditions, part_from, table_of
 from tests.benchmarks.copies import selected
 

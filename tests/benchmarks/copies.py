@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from inat_ray.data.sources import images_below
+from inat_ray.data.walk import images_below
 
 SIZE = (800, 600)
 LARGE = "800 x 600"

@@ -26,7 +26,7 @@ import typer
 from inat_ray.config.experiment import DataConfig
 from inat_ray.data.decode import decode_square
 from inat_ray.data.pack import open_pack
-from inat_ray.data.sources import images_below
+from inat_ray.data.walk import images_below
 from tests.benchmarks.comparison import Data, Part, Rounds, alternate
 from tests.benchmarks.copies import LARGE, enlarged
 

@@ -37,7 +37,7 @@ def test_probabilities_are_those_of_evaluation(model, told, data_folder, tmp_pat
         assert probabilities[name] == pytest.approx(row, abs=1e-6)
     spread = [max(row) - min(row) for row in rows]
     assert max(spread) > 1e-3  # or all models would agree
-    assert predicted.schema.metadata == {b"classes": b"ash\nbeech\ncedar"}
+    assert predicted.schema.metadata == {b"classes": b'["ash", "beech", "cedar"]'}
 
 
 def columns(table, *names):

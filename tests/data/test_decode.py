@@ -86,6 +86,56 @@ def test_odd_modes_become_rgb(mode: str, colour: Any, kind: str, expected: Any) 
     assert (square(encoded(picture, kind)) == expected).all()
 
 
+def whole_numbers(highest: int, dtype: type[np.generic]) -> bytes:
+    """A TIFF whose columns rise from 0 to `highest`."""
+    line = np.linspace(0, highest, 40).astype(dtype)
+    return encoded(Image.fromarray(np.tile(line, (40, 1))), "tiff")
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32])
+@pytest.mark.parametrize("highest", [200, 254, 255, 3200, 4095, 60_000, 65_535])
+def test_whole_numbers_keep_their_range_whatever_bits_they_fill(
+    highest: int, dtype: type[np.generic]
+) -> None:
+    pixels = square(whole_numbers(highest, dtype), side=40)
+    full = next(limit for limit in (255, 4095, 65_535) if highest <= limit)
+    expected = np.linspace(0, 255 * highest / full, 40)
+    assert pixels[5, :, 0].astype(float) == pytest.approx(expected, abs=1.5)
+
+
+@pytest.mark.parametrize("values", [[0, 65_536], [-1, 200], [0, 2**31 - 1], [-5, -2]])
+def test_whole_numbers_whose_range_is_not_known_are_refused(values: list[int]) -> None:
+    content = encoded(Image.fromarray(np.tile(np.array(values, np.int32), (40, 20))), "tiff")
+    with pytest.raises(UndecodableError, match="whose range is not known"):
+        square(content)
+
+
+def deep_png(value: int) -> bytes:
+    """A PNG of one colour, 16 bits a channel, which Pillow does not write."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        body = kind + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    rows = (b"\0" + struct.pack(">H", value) * 3 * 40) * 40
+    header = struct.pack(">IIBBBBB", 40, 40, 16, 2, 0, 0, 0)
+    parts = chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize("value", [1, 254, 4095])
+def test_colours_that_fill_few_of_16_bits_are_refused_and_not_black(value: int) -> None:
+    with pytest.raises(UndecodableError, match="16 bits a channel"):
+        square(deep_png(value))
+    assert (square(deep_png(200 << 8)) == 200).all()
+
+
+@pytest.mark.parametrize("kind", ["heif", "avif"])
+def test_photographs_of_phones_are_read(kind: str) -> None:
+    content = encoded(Image.new("RGB", (64, 48), (200, 100, 50)), kind)
+    assert square(content)[16, 16] == pytest.approx([200, 100, 50], abs=6)
+
+
 @pytest.mark.parametrize(("mode", "colour"), [("CMYK", (0, 255, 255, 0)), ("YCbCr", (76, 85, 255))])
 def test_jpegs_in_other_colour_spaces_become_rgb(mode: str, colour: Any) -> None:
     pixels = square(encoded(Image.new(mode, (40, 40), colour), "jpeg"))

@@ -1,4 +1,5 @@
 import threading
+from collections import Counter
 
 import pytest
 from PIL import Image
@@ -22,6 +23,17 @@ def test_folders_are_read_at_any_depth_and_each_file_counts_once(tmp_path):
     picture(tmp_path / ".hidden" / "d.png")
     (tmp_path / "e.txt").write_text("")
     assert photographs_in([b, tmp_path]) == [b, a]
+
+
+def test_what_is_passed_over_is_counted_and_said_where_there_is_nothing_else(tmp_path):
+    picture(tmp_path / "a.png")
+    (tmp_path / "b.psd").write_text("")
+    counts = Counter()
+    assert len(photographs_in([tmp_path], counts)) == 1
+    assert counts == {".psd": 1}
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(UserError, match=r"no photographs are in there; passed over: 1 \.psd"):
+        photographs_in([tmp_path])
 
 
 def test_a_file_that_is_named_is_taken_whatever_it_is_called(tmp_path):

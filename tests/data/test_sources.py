@@ -202,30 +202,8 @@ def test_a_class_folder_without_images_is_named(
     write_images("ash", 1)
     write_images("oak", 1)
     (folder / "elm").mkdir()
-    (folder / "elm" / "photo.heic").write_text("")
+    (folder / "elm" / "photo.psd").write_text("")
     assert "no images in elm" in refusal(config)
-
-
-@pytest.mark.parametrize(
-    "parts", [("train",), ("train", "val", "valid"), ("val", "test"), ("test", "other")]
-)
-def test_parts_that_make_no_layout_are_named(
-    parts: tuple[str, ...], write_images: WriteImages, config: DataConfig
-) -> None:
-    for part in parts:
-        write_images(f"{part}/ash", 1)
-        write_images(f"{part}/oak", 1)
-    message = refusal(config)
-    assert f"{parts[0]}/" in message
-    assert "allowed: train/ + val/" in message
-
-
-def test_parts_under_other_names_are_not_taken_for_classes(
-    write_images: WriteImages, config: DataConfig
-) -> None:
-    for name in ("training/ash", "training/oak", "testing/ash", "testing/oak"):
-        write_images(name, 1)
-    assert "testing, training all hold a folder ash, oak" in refusal(config)
 
 
 def test_a_cache_in_the_folder_of_the_images_is_refused(

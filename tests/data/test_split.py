@@ -189,6 +189,23 @@ def test_a_class_of_nothing_but_copies_is_refused() -> None:
         split_pack(pack_of(images), CONFIG)
 
 
+class CountedLabels(np.ndarray):
+    """Labels that count how often one is looked at."""
+
+    looks = 0
+
+    def __getitem__(self, key):
+        type(self).looks += 1
+        return super().__getitem__(key)
+
+
+def test_many_classes_cost_no_more_looks_at_an_image_than_few() -> None:
+    pack = plain(**{f"class{number}": 5 for number in range(100)})
+    pack = replace(pack, labels=pack.labels.view(CountedLabels))
+    split_pack(pack, CONFIG)
+    assert CountedLabels.looks < 10 * len(pack.labels)
+
+
 def test_it_is_written_by_name_and_read_back(tmp_path: Path) -> None:
     pack = plain(ash=20, oak=20)
     split = replace(split_pack(pack, CONFIG), duplicates=("ash/001",))

@@ -2,11 +2,38 @@
 
 import io
 
+import numpy as np
+from PIL import Image
 from rich.console import Console
 
-from inat_ray.config.experiment import Experiment
-from inat_ray.inspection.ending import report
+from inat_ray.config.experiment import DataConfig, Experiment
+from inat_ray.data.dataset import open_dataset
+from inat_ray.inspection.ending import announce, report
 from inat_ray.search.run_folder import create_run
+
+
+def test_the_data_is_told_by_class_part_and_what_was_passed_over(tmp_path):
+    rng = np.random.default_rng(0)
+    for name, count in (("train/ash", 5), ("train/oak ", 9), ("val/ash", 1), ("val/oak ", 1)):
+        (tmp_path / "d" / name).mkdir(parents=True)
+        for number in range(count):
+            pixels = rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "d" / name / f"{number}.png")
+    (tmp_path / "d" / "val" / "ash" / "x.psd").write_text("")
+    config = DataConfig(source=str(tmp_path / "d"), cache=str(tmp_path / "c"), image_size=32)
+    path = open_dataset(config).pack.path
+    console = Console(file=io.StringIO(), width=300)
+    announce(console, data=open_dataset(config))
+    assert [line.strip() for line in console.file.getvalue().splitlines()[1:]] == [
+        "classes: ash, 'oak '",
+        "images a class: 6 (ash) to 10 ('oak ')",
+        "folders: train train, test val",
+        "passed over: 1 .psd",
+    ]
+    path.write_bytes(b"damaged")
+    announce(console, data=open_dataset(config))
+    assert "is no pack that can be read" in console.file.getvalue()
+    assert "it was built again" in console.file.getvalue()
 
 
 def test_a_report_that_cannot_be_written_is_a_note_and_no_failure_of_the_run(

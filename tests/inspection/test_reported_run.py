@@ -3,9 +3,11 @@
 import json
 
 import pytest
+import yaml
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
+from inat_ray.data.dataset import open_dataset
 from inat_ray.inspection.reported_run import NEVER_BEGAN, open_run
 from inat_ray.search.run_folder import RunFolder, create_run
 from inat_ray.search.run_log import EVENTS
@@ -15,7 +17,9 @@ from inat_ray.search.run_log import EVENTS
 def run(tmp_path, sweep, data_folder, pack_cache) -> RunFolder:
     """A run without a result or a model, as one that was killed leaves it."""
     data = {"source": str(data_folder), "cache": str(pack_cache), "image_size": 32}
-    run = create_run(tmp_path / "run", Experiment.model_validate({"data": data}), overwrite=False)
+    experiment = Experiment.model_validate({"data": data})
+    open_dataset(experiment.data)
+    run = create_run(tmp_path / "run", experiment, overwrite=False)
     write_log(run, sweep)
     return run
 
@@ -80,6 +84,23 @@ def test_photographs_that_are_gone_are_named_and_found_again_elsewhere(run, data
     found = open_run(run.path)
     assert found.data is None
     assert any("photographs could not be opened" in text for text in found.missing)
+    assert open_run(run.path, source=str(data_folder)).data is not None
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [({}, "holds no pack of"), ({"source": "inaturalist-12k"}, "is not downloaded")],
+)
+def test_photographs_are_neither_downloaded_nor_decoded_unasked(
+    settings, reason, run, data_folder, tmp_path
+):
+    tree = yaml.safe_load(run.experiment.read_text())
+    tree["data"] |= {"cache": str(tmp_path / "cache"), **settings}
+    run.experiment.write_text(yaml.safe_dump(tree))
+    found = open_run(run.path)
+    assert found.data is None
+    assert reason in found.missing[-1]
+    assert not (tmp_path / "cache").exists()
     assert open_run(run.path, source=str(data_folder)).data is not None
 
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,18 @@ def written(path: Path, columns: dict[str, list[object]], classes: str | None = 
     about = None if classes is None else {"classes": classes}
     pq.write_table(pa.table(columns).replace_schema_metadata(about), path)
     return path
+
+
+def test_class_names_of_any_characters_are_read_back(two, tmp_path):
+    odd = replace(two, classes=["a\nb", '["'])
+    write_predictions(odd, tmp_path / "p.parquet")
+    assert read_predictions(tmp_path / "p.parquet").classes == odd.classes
+
+
+@pytest.mark.parametrize("classes", ["5", "{}", "[1, 2]", "null"])
+def test_classes_that_are_no_names_are_refused(classes, tmp_path):
+    with pytest.raises(UserError, match="no list of names"):
+        read_predictions(written(tmp_path / "p.parquet", ROWS, classes=classes))
 
 
 def test_what_was_written_is_read_even_where_the_model_gave_no_number(two, tmp_path):

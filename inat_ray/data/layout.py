@@ -1,0 +1,224 @@
+"""Which folders of a data set are its parts, told from their names and from what they hold."""
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import permutations
+from pathlib import Path
+
+from inat_ray.config.errors import UserError
+from inat_ray.config.experiment import DataConfig
+from inat_ray.data.item import Role
+from inat_ray.data.names import as_text, listed, shown_name
+from inat_ray.data.walk import folders_in, holds_photographs
+
+ROLES: dict[str, Role] = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+    "testing": "test",
+}
+"""Word in a folder's name -> what the folder is for."""
+
+GENERIC = {"data", "dataset", "folder", "images", "image", "imgs", "img", "set", "split"}
+"""Words that say nothing of what a folder is for: `train_images`, `test_set`."""
+
+OTHER_PARTS = {"dev", "eval", "evaluation", "fold", "holdout", "part", "pred", "prediction"}
+OTHER_PARTS |= {"subset", "te", "tr", "trn", "ts", "tst", "unlabeled", "unlabelled"}
+"""Words of parts whose use is not certain: they are asked about, never guessed."""
+
+LAYOUTS = (
+    "allowed: train/ + val/ (val is the test set, validation is split off from train),"
+    " train/ + val/ + test/ (used as given), train/ + test/, or one folder a class;"
+    " data.train, data.validation and data.test name the folders of any other layout"
+    " (data.train=. takes every folder for a class)"
+)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Folders of class folders by role; under "" one that says nothing of training or test."""
+
+    folders: dict[Role, Path]
+    beside: tuple[Path, ...] = ()
+    """Folders that are neither parts nor classes."""
+
+
+def find_parts(folder: Path, config: DataConfig) -> Parts:
+    """The parts that the settings name; what they do not is recognised, unless training is named.
+
+    Raises UserError where a folder that is named cannot be used, or names look like parts and make
+    no layout.
+    """
+    given = _given_parts(folder, config)
+    if "train" in given:
+        lone: dict[Role, Path] = {"": given["train"]}
+        return Parts(lone if len(given) == 1 else given, tuple(given.values()))
+    found = recognised_parts(folder, without=tuple(given.values()))
+    if not given:
+        return found
+    parts: dict[Role, Path] = {role or "train": path for role, path in found.folders.items()}
+    if "test" in given and "test" in parts and role_of(parts["test"].name) == "validation":
+        parts["validation"] = parts.pop("test")
+    others = (*found.beside, *found.folders.values(), *given.values())
+    return Parts(_in_order(parts | given), others)
+
+
+def _given_parts(folder: Path, config: DataConfig) -> dict[Role, Path]:
+    settings: dict[Role, str | None]
+    settings = {"train": config.train, "test": config.test, "validation": config.validation}
+    given = {role: folder / Path(p).expanduser() for role, p in settings.items() if p is not None}
+    for role, path in given.items():
+        if not path.is_dir():
+            raise UserError(
+                f"data.{role}: {settings[role]}: there is no such folder; one in"
+                f" {shown_name(as_text(str(folder)))}, or a whole path, is needed"
+            )
+    found = {role: inner_folder(path.resolve()) for role, path in given.items()}
+    for one, other in permutations(found, 2):
+        # Directly below it is beside its class folders, and is not taken for one.
+        inside = found[other].is_relative_to(found[one]) and found[other].parent != found[one]
+        if inside or found[one] == found[other]:
+            raise UserError(
+                f"data.{other}: {settings[other]}: lies in the folder of data.{one};"
+                " each needs images of its own"
+            )
+    return found
+
+
+def recognised_parts(folder: Path, *, without: Sequence[Path] = ()) -> Parts:
+    """The parts as the names and the content of folders have them, some of which do not count."""
+    folder = _unwrapped(folder)
+    folders = [path for path in folders_in(folder) if path.resolve() not in without]
+    groups = [group for group in _groups(folders).values() if "train" in group and len(group) > 1]
+    if len(groups) > 1 or any(len(paths) > 1 for group in groups for paths in group.values()):
+        raise _refusal(folder, folders)
+    if groups:
+        return _layout(folder, folders, parts={role: path for role, [path] in groups[0].items()})
+    training = [path for path in folders if role_of(path.name) == "train"]
+    training = [path for path in folders if role_of(path.name) == "train"]
+    alone = folders == training and _holds_folders(training)
+    if not alone and not _seem_parts(folders):
+        return Parts({"": folder})
+    if len(training) != 1 or not (alone or without):
+        raise _refusal(folder, folders)
+    return Parts({"": inner_folder(training[0])}, tuple(set(folders) - set(training)))
+
+
+def inner_folder(part: Path) -> Path:
+    """The part itself, or the one folder in it that repeats its name: `seg_train/seg_train/`."""
+    inner = folders_in(part)
+    if len(inner) != 1 or not _holds_folders(inner):
+        return part
+    alike = role_of(part.name) and role_of(inner[0].name) == role_of(part.name)
+    return inner_folder(inner[0]) if alike or inner[0].name == part.name else part
+
+
+def role_of(name: str) -> Role:
+    """What a folder of that name may be for; "" where the name does not say."""
+    roles = {ROLES[word] for word in _words(name) if word in ROLES}
+    return roles.pop() if len(roles) == 1 else ""
+
+
+def _words(name: str) -> list[str]:
+    """`Train_Images`, `trainingSet`, `test1`, `trainset` -> their words, in lower case."""
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+|[^\W\d_]+", name)
+    return [part for word in words for part in _split_off_generic(word.lower())]
+
+
+def _split_off_generic(word: str) -> list[str]:
+    """`trainset` is two words that are written as one."""
+    for role in ROLES:
+        if word.startswith(role) and word[len(role) :] in GENERIC:
+            return [role, word[len(role) :]]
+    return [word]
+
+
+def _groups(folders: Sequence[Path]) -> dict[str, dict[Role, list[Path]]]:
+    """What names have besides the word of their role -> role -> folders: `seg` of `seg_train`.
+
+    Parts of one data set are called alike, so `bullet_train` and `test_tube` are none.
+    """
+    groups: dict[str, dict[Role, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    for path in folders:
+        if role := role_of(path.name):
+            others = {word for word in _words(path.name) if word not in ROLES}
+            groups[" ".join(sorted(others - GENERIC))][role].append(path)
+    return groups
+
+
+def _unwrapped(folder: Path) -> Path:
+    """The folder itself, or the one in it that holds everything."""
+    below = folders_in(folder)
+    if len(below) == 1 and not role_of(below[0].name) and _holds_folders(below):
+        return _unwrapped(below[0])
+    return folder
+
+
+def _layout(folder: Path, folders: Sequence[Path], *, parts: dict[Role, Path]) -> Parts:
+    """A lone validation folder is the test set; what has no labels is not used."""
+    inner = {role: inner_folder(path) for role, path in parts.items()}
+    classes = _classes(inner["train"])
+    if not classes:
+        raise _refusal(folder, folders)
+    labelled = {r: path for r, path in inner.items() if not _is_unlabelled(path, classes)}
+    beside = tuple(path for path in folders if path not in [parts[role] for role in labelled])
+    if labelled.keys() == {"train"}:
+        return Parts({"": labelled["train"]}, beside)
+    if "test" not in labelled:
+        labelled = {"train": labelled["train"], "test": labelled["validation"]}
+    return Parts(_in_order(labelled), beside)
+
+
+def _in_order(parts: dict[Role, Path]) -> dict[Role, Path]:
+    order: tuple[Role, ...] = ("train", "test", "validation")
+    return {role: parts[role] for role in order if role in parts}
+
+
+def _is_unlabelled(part: Path, training: set[str]) -> bool:
+    """Whether a part holds photographs, but none in a folder of a class."""
+    classes = _classes(part)
+    return len(classes) < 2 and not classes & training and holds_photographs(part)
+
+
+def _seem_parts(folders: Sequence[Path]) -> bool:
+    """Whether folders that make no layout look like parts rather than classes.
+
+    One is called `test` or the like; or called like any part and holds folders as a part does:
+    such as another holds too, or nobody else. `train` beside `bus` is a class unless it does.
+    """
+    if any(path.name.lower() in ROLES and role_of(path.name) != "train" for path in folders):
+        return True
+    named = [path for path in folders if _is_called_like_a_part(path)]
+    below = {path: _classes(inner_folder(path)) for path in folders if named}
+    for path in named:
+        others = set[str]().union(*(below[other] for other in folders if other != path))
+        alone = len(folders) > 1 and not others
+        if len(below[path]) > 1 and (below[path] & others or alone):
+            return not holds_photographs(path, deep=False)
+    return False
+
+
+def _is_called_like_a_part(path: Path) -> bool:
+    return not {*ROLES, *OTHER_PARTS}.isdisjoint(_words(path.name))
+
+
+def _classes(part: Path) -> set[str]:
+    """Names of the folders in a part that hold photographs."""
+    return {path.name for path in folders_in(part) if holds_photographs(path)}
+
+
+def _holds_folders(folders: Sequence[Path]) -> bool:
+    return any(folders_in(path) for path in folders)
+
+
+def _refusal(folder: Path, folders: Sequence[Path]) -> UserError:
+    found = listed([f"{as_text(path.name)}/" for path in folders if _is_called_like_a_part(path)])
+    return UserError(
+        f"data.source: {shown_name(as_text(str(folder)))}: holds {found}, which look like parts"
+        f" rather than classes and make no layout; {LAYOUTS}"
+    )
