@@ -101,7 +101,8 @@ def test_a_run_log_is_records_and_nothing_else(tmp_path, trace):
     log = RunFolder(tmp_path / "run").log
     log.mkdir(parents=True)
     (log / "events.jsonl").write_bytes(pickle.dumps(Attack(trace)) + b"\n")
-    assert read_history(log).run is None
+    with pytest.raises(UserError, match="is no record of this version"):
+        read_history(log)
     (log / "events.jsonl").write_text('{"kind": "__reduce__", "time": 1.0}\n')
     with pytest.raises(UserError, match="is no record of this version"):
         read_history(log)

@@ -1,5 +1,9 @@
 """The exceptions that a command answers with a sentence instead of a traceback."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 
 class UserError(Exception):
     """Something the user wrote or gave cannot be used.
@@ -14,3 +18,27 @@ class RunFailedError(Exception):
 
     Commands print the message without a traceback and exit with code 1.
     """
+
+
+@contextmanager
+def readable(subject: object, *, remedy: str) -> Iterator[None]:
+    """The one net below every reader of files: what it raises becomes a UserError.
+
+    `subject`: what is read; a path must be a file, since reading from a pipe may never end.
+    `remedy`: what a person can do.
+    """
+    if isinstance(subject, Path) and subject.exists() and not subject.is_file():
+        raise UserError(f"{subject}: is no file; {remedy}")
+    try:
+        yield
+    except (UserError, RunFailedError):
+        raise
+    # Readers meet bytes that nobody foresaw: struct.error, zlib.error, RecursionError, KeyError.
+    except Exception as error:
+        raise UserError(f"{subject}: cannot be read ({first_line(error)}); {remedy}") from None
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, in one line; its name where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines and not isinstance(error, LookupError) else repr(error)
