@@ -89,6 +89,7 @@ def read_run(folder: Path) -> Run:
     result = _try(lambda: read_result(run.result), problems) or {}
     is_storage = (folder / SEGMENTS).is_dir() and not (run.log / EVENTS).exists()
     history = _try(lambda: _history(run, is_storage=is_storage), problems) or History()
+    storage = _try(lambda: _storage(run), problems)
     found = list(files_below(folder))
     changed = [status.st_mtime for _, status in found]
     state = state_of(history, result, running=is_being_written(run.log))
@@ -109,7 +110,7 @@ def read_run(folder: Path) -> Run:
         test_accuracy=history.looks[-1].accuracy if history.looks else result.get("test_accuracy"),
         test_looks=len(history.looks),
         pack=_pack(result),
-        storage=_try(lambda: _storage(run), problems),
+        storage=storage,
         is_storage=is_storage,
         experiment=experiment,
         problem="; ".join(problems) or None,
