@@ -50,7 +50,7 @@ def test_an_experiment_that_names_python_objects_is_refused(tmp_path, trace):
 
 def test_a_checkpoint_is_refused(tmp_path, trace):
     torch.save({"fit": Attack(trace), "best": 0.0}, tmp_path / "epoch_0001.pt")
-    with pytest.raises(UserError, match="is no checkpoint that can be read"):
+    with pytest.raises(UserError, match="cannot be read"):
         load_checkpoint(Place.at(tmp_path / "epoch_0001.pt"), torch.device("cpu"))
     assert not trace.exists()
 

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pydantic import ValidationError
+
 
 class UserError(Exception):
     """Something the user wrote or gave cannot be used.
@@ -33,12 +35,17 @@ def readable(subject: object, *, remedy: str) -> Iterator[None]:
         yield
     except (UserError, RunFailedError):
         raise
+    except ValidationError as error:
+        raise UserError(f"{subject}: cannot be read ({finding(error)}); {remedy}") from None
     # Readers meet bytes that nobody foresaw: struct.error, zlib.error, RecursionError, KeyError.
     except Exception as error:
-        raise UserError(f"{subject}: cannot be read ({first_line(error)}); {remedy}") from None
+        lines = f"{type(error).__name__}: {error}".splitlines()
+        text = " ".join(line.strip() for line in lines[:2])
+        raise UserError(f"{subject}: cannot be read ({text}); {remedy}") from None
 
 
-def first_line(error: Exception) -> str:
-    """What an error says, in one line; its name where it says nothing."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines and not isinstance(error, LookupError) else repr(error)
+def finding(error: ValidationError) -> str:
+    """The first of pydantic's findings: the key, and what is allowed there."""
+    details = error.errors()[0]
+    key = ".".join(map(str, details["loc"]))
+    return f"{key}: {details['msg']}" if key else details["msg"]

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from inat_ray.config.errors import UserError
+from inat_ray.config.errors import UserError, finding
 from inat_ray.search.records import (
     LOG_VERSION,
     AnyRecord,
@@ -72,10 +72,8 @@ def _record(line: bytes, where: str, *, may_be_torn: bool) -> AnyRecord | None:
     except ValidationError as error:
         if may_be_torn and is_cut_off(line):
             return None
-        details = error.errors()[0]
-        key = ".".join(map(str, details["loc"][1:])) or "the line"
         raise UserError(
-            f"{where}: is no record of this version ({key}: {details['msg']}):"
+            f"{where}: is no record of this version ({finding(error)}):"
             f" {line[:80].decode(errors='replace').rstrip()}; {REMEDY}"
         ) from None
     if isinstance(record, RunStarted) and record.version > LOG_VERSION:

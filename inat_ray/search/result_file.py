@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, NonNegativeInt, TypeAdapter, ValidationError
+from pydantic import BaseModel, NonNegativeInt
 from pydantic_core import from_json
 
-from inat_ray.config.errors import UserError, readable
+from inat_ray.config.errors import readable
 from inat_ray.search.records import Amount, Share
 
 REMEDY = "the run's log has its numbers too; put back a copy of it, or remove it"
@@ -49,9 +49,6 @@ class _Result(BaseModel):
     machine: _Machine | None = None
 
 
-_RESULT = TypeAdapter(_Result)
-
-
 def read_result(path: Path) -> dict[str, Any] | None:
     """A run's result.json; None where there is none. Raises UserError where it is damaged."""
     if not path.exists():
@@ -63,13 +60,7 @@ def read_result(path: Path) -> dict[str, Any] | None:
 
 def parsed_result(content: bytes, *, source: str) -> dict[str, Any]:
     """`source`: what an error names. Raises UserError where the content is no result."""
-    try:
-        _RESULT.validate_json(content, strict=True)
-    except ValidationError as error:
-        details = error.errors()[0]
-        key = ".".join(map(str, details["loc"])) or "the file"
-        raise UserError(
-            f"{source}: is no result that a run has written ({key}: {details['msg']}); {REMEDY}"
-        ) from None
-    result: dict[str, Any] = from_json(content)
+    with readable(source, remedy=REMEDY):
+        _Result.model_validate_json(content, strict=True)
+        result: dict[str, Any] = from_json(content)
     return result
