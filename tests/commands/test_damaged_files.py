@@ -284,7 +284,6 @@ def test_commands_answer_damaged_runs_with_a_sentence(file, seed, run, told, tmp
     commands: list[tuple[object, ...]] = [
         ("runs", tmp_path),
         ("sweep", "--status", path),
-        ("sweep", "--resume", path, "--trials", 1),
         ("simulate", path, "--seeds", 1),
         ("report", path, "--out", tmp_path / "report.html"),
         ("predict", path / "best.safetensors", tmp_path / "none"),

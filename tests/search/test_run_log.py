@@ -1,4 +1,5 @@
 import math
+import os
 import shutil
 
 import pytest
@@ -385,3 +386,13 @@ def test_on_a_full_disk_what_was_recorded_is_whole_and_more_follows_once_there_i
         filler.unlink()
         log.append(epoch("a", kept + 1))
     assert len(read_history(small_disk / "log").trials["a"].epochs) == kept + 1
+
+
+def test_a_log_that_is_a_pipe_or_a_folder_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "events.jsonl")
+    with pytest.raises(UserError, match=r"events\.jsonl: is no file"):
+        read_history(tmp_path)
+    (tmp_path / "events.jsonl").unlink()
+    (tmp_path / "events.jsonl").mkdir()
+    with pytest.raises(UserError, match=r"events\.jsonl: is no file"):
+        read_history(tmp_path)
