@@ -208,7 +208,8 @@ class Scene:
 
     @property
     def segment(self) -> Path:
-        return max((self.folder / "storage" / "log" / "segments").iterdir())
+        segments = (self.folder / "storage" / "log" / "segments").iterdir()
+        return max(segments, key=lambda path: path.stat().st_size)
 
     def file(self, name: str, read: Callable[[Path], Any]) -> Subject:
         path = self.run.path / name
