@@ -1,5 +1,11 @@
 """The exceptions that a command answers with a sentence instead of a traceback."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import ValidationError
+
 
 class UserError(Exception):
     """Something the user wrote or gave cannot be used.
@@ -14,3 +20,32 @@ class RunFailedError(Exception):
 
     Commands print the message without a traceback and exit with code 1.
     """
+
+
+@contextmanager
+def readable(subject: object, *, remedy: str) -> Iterator[None]:
+    """The one net below every reader of files: what it raises becomes a UserError.
+
+    `subject`: what is read; a path must be a file, since reading from a pipe may never end.
+    `remedy`: what a person can do.
+    """
+    if isinstance(subject, Path) and subject.exists() and not subject.is_file():
+        raise UserError(f"{subject}: is no file; {remedy}")
+    try:
+        yield
+    except (UserError, RunFailedError):
+        raise
+    except ValidationError as error:
+        raise UserError(f"{subject}: cannot be read ({finding(error)}); {remedy}") from None
+    # Readers meet bytes that nobody foresaw: struct.error, zlib.error, RecursionError, KeyError.
+    except Exception as error:
+        lines = f"{type(error).__name__}: {error}".splitlines()
+        text = " ".join(line.strip() for line in lines[:2])
+        raise UserError(f"{subject}: cannot be read ({text}); {remedy}") from None
+
+
+def finding(error: ValidationError) -> str:
+    """The first of pydantic's findings: the key, and what is allowed there."""
+    details = error.errors()[0]
+    key = ".".join(map(str, details["loc"]))
+    return f"{key}: {details['msg']}" if key else details["msg"]

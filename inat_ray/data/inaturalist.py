@@ -1,8 +1,10 @@
 """iNaturalist-12K by download: resumed where it broke off, checked, unpacked with care."""
 
+import errno
 import shutil
 import stat
 import zipfile
+from collections import Counter
 from pathlib import Path, PurePosixPath
 
 import requests
@@ -23,6 +25,12 @@ IMAGES = "images"
 
 CHUNK = 1 << 15
 """Bytes read at once; what is read of a chunk when the connection breaks is lost."""
+
+ENCRYPTED = 1
+"""Bit of a member's flags in a zip."""
+
+OF_A_NAME = (errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EINVAL)
+"""What a disk says to a name that it cannot have; all else is not the archive's fault."""
 
 TIMEOUT = 60.0
 """Seconds without a byte after which a download is taken for broken."""
@@ -118,7 +126,11 @@ def _unpack(archive: Path, images: Path) -> None:
             _check_free_space(archive.parent, needed=unpacked, what="the unpacked images")
             for member in tracked(members, "unpacking", total=len(members), unit="files"):
                 contents.extract(member, scratch)
-    except (zipfile.BadZipFile, _UnsafeMemberError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # whatever a reader of archives meets in damaged bytes
+        if isinstance(error, OSError) and error.errno not in OF_A_NAME:
+            raise
         archive.unlink()
         raise UserError(
             f"data.inaturalist_url: what came from there is not the archive: {error};"
@@ -129,11 +141,19 @@ def _unpack(archive: Path, images: Path) -> None:
 
 
 class _UnsafeMemberError(Exception):
-    """An archive member that would be written outside the folder, or a link that leads there."""
+    """An archive member that cannot be a file in the folder of the others."""
 
 
 def _check_members(members: list[zipfile.ZipInfo]) -> None:
+    names = [PurePosixPath(m.filename) for m in members if not m.is_dir()]
+    if not names:
+        raise _UnsafeMemberError("it holds no file")
+    folders = {folder for name in names for folder in name.parents}
+    if twice := [name for name, n in Counter(names).items() if n > 1 or name in folders]:
+        raise _UnsafeMemberError(f"its member {str(twice[0])!r} stands in it more than once")
     for member in members:
+        if member.flag_bits & ENCRYPTED:
+            raise _UnsafeMemberError(f"its member {member.filename!r} is encrypted")
         path = PurePosixPath(member.filename.replace("\\", "/"))
         is_link = stat.S_ISLNK(member.external_attr >> 16)
         if is_link or path.is_absolute() or ".." in path.parts or ":" in member.filename:

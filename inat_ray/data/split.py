@@ -10,8 +10,9 @@ from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
-from inat_ray.config.errors import UserError
+from inat_ray.config.errors import UserError, readable
 from inat_ray.config.experiment import DataConfig
 from inat_ray.data.names import shown_name
 from inat_ray.data.pack import Pack
@@ -39,7 +40,8 @@ class Split:
     @classmethod
     def read(cls, path: Path, pack: Pack) -> Self:
         """A split that was written. Raises UserError where the pack lacks one of its images."""
-        written = json.loads(path.read_text())
+        with readable(path, remedy="put back a copy of it; the data are split anew without it"):
+            written = dict(_Written.model_validate_json(path.read_bytes(), strict=True))
         place = {name: i for i, name in enumerate(pack.names)}
         if missing := [name for s in SUBSETS for name in written[s] if name not in place]:
             raise UserError(
@@ -48,6 +50,15 @@ class Split:
             )
         indices = {s: _ascending(place[name] for name in written[s]) for s in SUBSETS}
         return cls(**indices, duplicates=tuple(written["duplicates"]))
+
+
+class _Written(BaseModel):
+    """A split by names."""
+
+    train: list[str]
+    validation: list[str]
+    test: list[str]
+    duplicates: list[str]
 
 
 def split_pack(pack: Pack, config: DataConfig) -> Split:

@@ -1,6 +1,5 @@
 """A run as its report finds it: whatever of it is there, and what is not."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from inat_ray.config.load import load_experiment
 from inat_ray.data.dataset import DataSet, open_dataset
 from inat_ray.search.history import History
 from inat_ray.search.records import LookAtTest
+from inat_ray.search.result_file import read_result
 from inat_ray.search.run_folder import RunFolder
 from inat_ray.search.run_log import EVENTS, read_records
 from inat_ray.training.checkpoint import LoadedModel, load_model
@@ -73,7 +73,7 @@ def _read_log(run: ReportedRun) -> None:
     try:
         for record in read_records(path):
             run.history.add(record)
-    except (UserError, KeyError) as error:
+    except UserError as error:
         run.missing.append(f"The log could be read up to a damaged line only: {error}")
     if run.history.run is None:
         run.missing.append(NEVER_BEGAN)
@@ -89,11 +89,13 @@ def _read_experiment(run: ReportedRun, *, source: str | None) -> None:
 
 def _read_result(run: ReportedRun) -> None:
     try:
-        run.result = json.loads(run.folder.result.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        run.missing.append("There is no result.json: the run has not come to its end.")
-    except ValueError as error:
+        result = read_result(run.folder.result)
+    except UserError as error:
         run.missing.append(f"result.json could not be read: {error}")
+        return
+    if result is None:
+        run.missing.append("There is no result.json: the run has not come to its end.")
+    run.result = result or {}
 
 
 def _read_model(run: ReportedRun) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import ResnetConfig
-from inat_ray.models.weights import Weights
+from inat_ray.models.weights import Weights, unusable
 
 if TYPE_CHECKING:
     from torchvision.models import ResNet
@@ -71,9 +71,16 @@ def check_backbone(model: nn.Module, state: Mapping[str, Tensor], *, where: str)
             name for name in wanted if name in given and given[name].shape != wanted[name].shape
         ],
     }
+    if not any(wrong.values()):
+        wrong = _by_reason({name: unusable(given[name], wanted[name]) for name in given})
     found = [f"{len(names)} {what} ({_some(names)})" for what, names in wrong.items() if names]
     if found:
         raise UserError(f"{where}: are not the weights of this backbone: {'; '.join(found)}")
+
+
+def _by_reason(problems: Mapping[str, str | None]) -> dict[str, list[str]]:
+    reasons = sorted({reason for reason in problems.values() if reason})
+    return {reason: [n for n, found in problems.items() if found == reason] for reason in reasons}
 
 
 def _backbone(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

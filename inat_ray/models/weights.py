@@ -1,24 +1,25 @@
 """Pre-trained weights: fetched once per machine, verified, and read without running any code."""
 
 import hashlib
-import json
 import pickle
 import tempfile
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 from urllib.error import URLError
 
 import torch
 from filelock import FileLock
-from safetensors import SafetensorError, safe_open
+from pydantic import BaseModel, Field, FiniteFloat, Json
+from safetensors import safe_open
 from torch import Tensor
 
-from inat_ray.config.errors import UserError
+from inat_ray.config.errors import UserError, readable
 from inat_ray.config.experiment import ResnetConfig
-from inat_ray.storage.place import Place, StorageError, is_address
+from inat_ray.storage.place import Place, check_zip, is_address
 
 if TYPE_CHECKING:
     from torchvision.models import WeightsEnum
@@ -29,6 +30,8 @@ Color = tuple[float, float, float]
 IMAGENET_MEAN: Color = (0.485, 0.456, 0.406)
 IMAGENET_STD: Color = (0.229, 0.224, 0.225)
 """What torchvision's weights were trained with, and what a state dict of unknown origin gets."""
+
+REMEDY = "a state dict that torch.save or safetensors wrote is allowed, and nothing beside it"
 
 CLASS_OF_WEIGHTS = {
     "resnet18": "ResNet18_Weights",
@@ -113,10 +116,8 @@ def _check_digits(path: Path, digits: str, _size: int) -> None:
 def _read_stored(address: str) -> Weights:
     """From a bucket; once a process, for trial after trial begins with them."""
     place = Place.at(address)
-    try:
+    with readable(f"model.weights: {place}", remedy=REMEDY):
         content = place.read()
-    except (OSError, StorageError) as error:
-        raise UserError(f"model.weights: {place}: cannot be read: {error}") from None
     with tempfile.TemporaryDirectory(prefix="inat_ray-weights-") as folder:
         path = Path(folder) / place.last_name
         path.write_bytes(content)
@@ -124,41 +125,58 @@ def _read_stored(address: str) -> Weights:
 
 
 def _read(path: Path) -> Weights:
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
+    with readable(f"model.weights: {path}", remedy=REMEDY):
+        if path.suffix == ".safetensors":
+            return _read_safetensors(path)
+        with path.open("rb") as file:
+            return Weights(_state_dict(load_without_code(file, torch.device("cpu")), path))
+
+
+def load_without_code(file: BinaryIO, device: torch.device) -> Any:
+    """What torch.save wrote. Raises whatever a reader of old formats meets in damaged bytes."""
+    if zipfile.is_zipfile(file):  # torch itself does not look at the checksums that it writes
+        check_zip(file)
+    file.seek(0)
     try:
         # weights_only: a pickle may hold code, and this way none of it runs.
-        read = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            f"model.weights: {path}: holds other things than weights, or is damaged; a state dict"
-            f" is allowed ({_first_line(error)})"
-        ) from None
-    except Exception as error:  # whatever a reader of old formats meets in bytes that are none
-        raise UserError(
-            f"model.weights: {path}: cannot be read, perhaps it is cut off ({_first_line(error)})"
-        ) from None
-    return Weights(_state_dict(read, path))
+        return torch.load(file, map_location=device, weights_only=True)
+    except pickle.UnpicklingError:  # whose text says how the code could be run all the same
+        raise ValueError("it holds other things than numbers, or is damaged") from None
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and the metadata of a file. Raises whatever the library does."""
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+
+
+Deviation = Annotated[float, Field(gt=1e-6, allow_inf_nan=False)]
+
+
+class Normalization(BaseModel):
+    """How images are normalised, as a model's file says it."""
+
+    mean: Json[tuple[FiniteFloat, FiniteFloat, FiniteFloat]]
+    std: Json[tuple[Deviation, Deviation, Deviation]]
 
 
 def _read_safetensors(path: Path) -> Weights:
     """A file that this project saved knows its normalisation; another gets ImageNet's."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            about = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise UserError(
-            f"model.weights: {path}: is no safetensors file that can be read ({error})"
-        ) from None
+    state, about = read_safetensors(path)
     if "mean" not in about or "std" not in about:
         return Weights(state)
-    return Weights(state, mean=_color(about["mean"]), std=_color(about["std"]))
+    found = Normalization.model_validate(about)
+    return Weights(state, mean=found.mean, std=found.std)
 
 
-def _color(text: str) -> Color:
-    red, green, blue = json.loads(text)
-    return red, green, blue
+def unusable(given: Tensor, wanted: Tensor) -> str | None:
+    """Why a tensor, whose shape fits, cannot be the weights `wanted`; None where it can."""
+    dense = given.layout is torch.strided and not (given.is_meta or given.is_quantized)
+    if not dense or given.dtype in (torch.bool, torch.complex64, torch.complex128):
+        return "no dense tensor of real numbers"
+    if given.is_floating_point() != wanted.is_floating_point():
+        return f"of type {given.dtype} instead of {wanted.dtype}"
+    return None if given.float().isfinite().all() else "not finite (NaN or infinite)"
 
 
 def _state_dict(read: Any, path: Path) -> dict[str, Tensor]:
@@ -169,7 +187,3 @@ def _state_dict(read: Any, path: Path) -> dict[str, Tensor]:
     if not isinstance(read, Mapping) or not all(isinstance(v, Tensor) for v in read.values()):
         raise UserError(f"model.weights: {path}: holds no state dict, names and tensors alone")
     return {str(name).removeprefix("module."): tensor for name, tensor in read.items()}
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

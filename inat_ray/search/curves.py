@@ -1,6 +1,7 @@
 """Learning curves that were recorded: what a simulated training gives, epoch by epoch."""
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,9 +10,10 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import TypeAdapter
 
-from inat_ray.config.distributions import Categorical, Parameter, canonical
-from inat_ray.config.errors import UserError
+from inat_ray.config.distributions import Categorical, Numeric, Parameter, canonical
+from inat_ray.config.errors import UserError, readable
 from inat_ray.config.experiment import PARTS, Experiment
 from inat_ray.config.load import load_experiment
 from inat_ray.config.space import SearchSpace, search_space
@@ -22,6 +24,18 @@ from inat_ray.search.run_folder import RunFolder
 from inat_ray.search.run_log import read_history
 
 METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_balanced_accuracy")
+
+SCHEMA = pa.schema(
+    [
+        pa.field("parameters", pa.string(), nullable=False),
+        pa.field("seed", pa.int32(), nullable=False),
+        pa.field("epoch", pa.int32(), nullable=False),
+        *(pa.field(name, pa.float32(), nullable=False) for name in ("seconds", *METRICS)),
+    ]
+)
+"""Of a table of curves, as it is read."""
+
+_PARAMETERS: TypeAdapter[dict[str, JSON]] = TypeAdapter(dict[str, JSON])
 
 
 @dataclass(frozen=True)
@@ -95,12 +109,27 @@ def read_curves(path: Path) -> CurveTable:
     """
     if path.is_dir():
         return _curves_of_run(path)
-    try:
-        table = pq.read_table(path)
-        experiment = Experiment.model_validate_json(table.schema.metadata[b"experiment"])
-    except (OSError, pa.ArrowInvalid, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: is neither a run folder nor a table of curves: {error}") from None
-    return CurveTable(experiment, search_space(experiment, where=str(path)), _curves(table))
+    with readable(path, remedy="a run folder or a table that simulate --save wrote is needed"):
+        table = pq.read_table(path, page_checksum_verification=True)
+        experiment = Experiment.model_validate_json((table.schema.metadata or {})[b"experiment"])
+        curves = _curves(table.select(SCHEMA.names).cast(SCHEMA))
+    return _table(experiment, curves, where=str(path))
+
+
+def _table(experiment: Experiment, curves: list[Curve], *, where: str) -> CurveTable:
+    """Raises UserError where a curve has a value that its parameter cannot have."""
+    space = search_space(experiment, where=where)
+    for curve in curves:
+        for name, value in curve.parameters.items():
+            if isinstance(space.parameters.get(name), Numeric) and not _is_number(value):
+                raise UserError(
+                    f"{where}: {name}: {value!r} is recorded where numbers are searched"
+                )
+    return CurveTable(experiment, space, curves)
+
+
+def _is_number(value: JSON) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def read_all_curves(paths: Sequence[Path]) -> CurveTable:
@@ -135,7 +164,8 @@ def write_curves(table: CurveTable, path: Path, *, provenance: Mapping[str, Any]
         columns[name] = pa.array(values, pa.float32())
     about = {"experiment": _without_addresses(table.experiment).model_dump_json()}
     about |= {key: json.dumps(value) for key, value in provenance.items()}
-    pq.write_table(pa.table(columns).replace_schema_metadata(about), path, compression="zstd")
+    table = pa.table(columns).replace_schema_metadata(about)
+    pq.write_table(table, path, compression="zstd", write_page_checksum=True)
 
 
 def _without_addresses(experiment: Experiment) -> Experiment:
@@ -151,13 +181,18 @@ def _without_addresses(experiment: Experiment) -> Experiment:
 
 
 def _curves(table: pa.Table) -> list[Curve]:
-    """From rows in the order of writing: a curve's epochs ascend from 1."""
+    """From rows in the order of writing; raises ValueError where they are not."""
     columns = {name: table[name].to_pylist() for name in table.column_names}
     starts = [row for row, epoch in enumerate(columns["epoch"]) if epoch == 1]
-    bounds = zip(starts, [*starts[1:], table.num_rows], strict=True)
+    bounds = list(zip(starts, [*starts[1:], table.num_rows], strict=True))
+    counted = [epoch for start, end in bounds for epoch in range(1, end - start + 1)]
+    if not bounds or columns["epoch"] != counted:
+        raise ValueError("a curve's epochs do not ascend from 1")
+    if not all(0 <= seconds < math.inf for seconds in columns["seconds"]):
+        raise ValueError("an epoch's seconds are no amount of time")
     return [
         Curve(
-            parameters=json.loads(columns["parameters"][start]),
+            parameters=_PARAMETERS.validate_json(columns["parameters"][start]),
             seed=columns["seed"][start],
             metrics={name: columns[name][start:end] for name in METRICS},
             seconds=columns["seconds"][start:end],
@@ -175,7 +210,7 @@ def _curves_of_run(path: Path) -> CurveTable:
     curves = list(curves_of(trials))
     if not curves:
         raise UserError(f"{path}: no trial of this run has an epoch yet")
-    return CurveTable(experiment, search_space(experiment, where=str(run.experiment)), curves)
+    return _table(experiment, curves, where=str(run.experiment))
 
 
 def curves_of(trials: Iterable[TrialHistory]) -> Iterable[Curve]:

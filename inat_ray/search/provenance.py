@@ -1,12 +1,12 @@
 """Where recorded curves come from."""
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from inat_ray.search.history import History
 from inat_ray.search.records import RunResumed
+from inat_ray.search.result_file import read_result
 from inat_ray.search.run_folder import RunFolder
 from inat_ray.search.run_log import EVENTS, read_records
 
@@ -31,11 +31,10 @@ def provenance_of(path: Path) -> Provenance:
         "trials": len(history.searched),
         "epochs": history.epochs_spent,
     }
-    if run.result.exists():
-        result = json.loads(run.result.read_text(encoding="utf-8"))
-        data = result["data"]
+    result = read_result(run.result) or {}
+    if data := result.get("data"):
         found |= {
-            "versions": result["versions"],
+            "versions": result.get("versions"),
             "classes": data["classes"],
             "images": data["images"],
         }

@@ -3,7 +3,7 @@
 import time
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
 JSON = Any
 """A value that JSON can hold."""
@@ -36,6 +36,27 @@ Reason = Literal["trials", "points", "epochs", "time", "target"]
 """What ended a search: the budget that was spent, or a space without an untried point."""
 
 
+Method = Literal["random", "bayes", "grid", "ablation", "train"]
+"""How a run chooses its configurations; `train` has a single one."""
+
+MetricName = Literal["val_accuracy", "val_balanced_accuracy", "val_loss"]
+
+Time = Annotated[float, Field(ge=0, le=2**37, allow_inf_nan=False)]
+"""Seconds since 1970, up to a year that every calendar has."""
+
+Amount = Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False)]
+
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+def _share_or_nan(value: float) -> float:
+    if value < 0 or value > 1:
+        raise ValueError("should be 0 to 1")
+    return value
+
+
+ShareOrNan = Annotated[float, AfterValidator(_share_or_nan)]
+
 TrialId = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
 """Folders are named by it."""
 
@@ -44,21 +65,20 @@ class Record(BaseModel):
     """A line of the log. `time` is in seconds since 1970."""
 
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")
-    time: float = Field(default_factory=time.time)
+    time: Time = Field(default_factory=time.time)
 
 
 class RunStarted(Record):
     kind: Literal["run_started"] = "run_started"
-    version: int = 1
+    version: PositiveInt = 1
     """`LOG_VERSION` of the writer; the first logs did not say."""
     name: str
-    method: str
-    """`random`, `bayes`, `grid`, `ablation`, or `train` for a single configuration."""
-    metric: str
+    method: Method
+    metric: MetricName
     goal: Literal["maximize", "minimize"]
-    trials: int
+    trials: NonNegativeInt
     """Trials that are planned."""
-    epochs: int
+    epochs: NonNegativeInt
     """Epochs of a trial that is not stopped early (where epochs are searched: the most)."""
     parameters: dict[str, ParameterKind]
     """Dotted names that the search varies, and what their values are."""
@@ -68,7 +88,7 @@ class RunResumed(Record):
     """Another process carries the run on; what was running is taken to be cut off."""
 
     kind: Literal["run_resumed"] = "run_resumed"
-    trials: int
+    trials: NonNegativeInt
     """Trials that are planned from now on: more than before where the run is extended."""
     extended: bool = False
     """Whether it goes on after its end. The budgets besides `trials` are lifted then."""
@@ -95,7 +115,7 @@ class TrialStarted(Record):
     seed: int
     parameters: dict[str, JSON]
     """Dotted name -> value, as the trial runs with them."""
-    epochs: int
+    epochs: NonNegativeInt
     """Epochs that this trial runs unless it is stopped."""
 
 
@@ -104,20 +124,21 @@ class EpochEnded(Record):
 
     kind: Literal["epoch_ended"] = "epoch_ended"
     trial_id: TrialId
-    epoch: int
+    epoch: PositiveInt
     train_loss: float
-    train_accuracy: float
+    """No number, as `val_loss` may be, where the training diverged."""
+    train_accuracy: ShareOrNan
     val_loss: float
-    val_accuracy: float
-    val_balanced_accuracy: float
-    lr: float
-    seconds: float
+    val_accuracy: ShareOrNan
+    val_balanced_accuracy: ShareOrNan
+    lr: Amount
+    seconds: Amount
     """The whole epoch, evaluation included."""
-    images_per_second: float
+    images_per_second: Amount
     """Training images over the seconds of the training part."""
-    peak_memory: int | None = None
+    peak_memory: NonNegativeInt | None = None
     """Most bytes of the GPU's memory that were taken; None on a CPU."""
-    checkpoint: str | None = None
+    checkpoint: Annotated[str, Field(pattern=r"^checkpoints/.+\.pt$")] | None = None
     """Relative to the run folder; written before this record. Gone when the trial is over."""
 
 
@@ -133,7 +154,7 @@ class TrialResumed(Record):
 
     kind: Literal["trial_resumed"] = "trial_resumed"
     trial_id: TrialId
-    epochs: int
+    epochs: NonNegativeInt
 
 
 class TrialEnded(Record):
@@ -156,9 +177,9 @@ class LookAtTest(Record):
     kind: Literal["look_at_test"] = "look_at_test"
     model: str
     """File name of the model that was evaluated."""
-    accuracy: float
+    accuracy: Share
     loss: float
-    images: int
+    images: PositiveInt
     ece: float | None = None
     """Expected calibration error; logs of earlier versions do not have it."""
     predictions: str

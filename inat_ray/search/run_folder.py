@@ -10,11 +10,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from inat_ray.config.errors import UserError
+from inat_ray.config.errors import UserError, readable
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import dump_experiment
-from inat_ray.search.log_mirror import SEGMENTS, WRITER, read_lines
-from inat_ray.search.run_log import EVENTS, LOCK
+from inat_ray.search.log_mirror import SEGMENTS, WRITER
+from inat_ray.search.run_log import EVENTS, LOCK, read_stored
 from inat_ray.storage.place import Place, checked_storage, is_address
 
 STORAGE = "storage"
@@ -45,8 +45,11 @@ class RunFolder:
     @property
     def storage(self) -> Place | None:
         """The run's place in the storage; None where it has none."""
-        address = self.path / STORAGE
-        return Place.at(address.read_text(encoding="utf-8")) if address.exists() else None
+        file = self.path / STORAGE
+        if not file.exists():
+            return None
+        with readable(file, remedy="it holds the address of the run's place in its storage"):
+            return Place.at(file.read_text(encoding="utf-8").strip())
 
     @property
     def shared(self) -> Place:
@@ -215,7 +218,8 @@ def _fetch(address: str, path: Path | None) -> Path:
     for name in storage.names():
         if not name.startswith((CHECKPOINTS, SEGMENTS, SNAPSHOTS, WRITER, WEIGHTS)):
             _write(partial / name, (storage / name).read())
-    _write(partial / RunFolder(path).log.name / EVENTS, b"".join(read_lines(storage)))
+    lines = b"".join(line for line, _ in read_stored(storage))
+    _write(partial / RunFolder(path).log.name / EVENTS, lines)
     _write(partial / STORAGE, storage.address.encode())
     partial.replace(path)
     return path

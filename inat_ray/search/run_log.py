@@ -2,8 +2,8 @@
 
 Leaderboard, TensorBoard, tables, searchers and schedulers are functions of this log. One
 process (the driver) writes it. A record is one JSON line; a line torn by a crash is dropped
-by the reader, and a later record of the same trial and epoch replaces the earlier one. A run with
-a storage has its log there too: see `log_mirror`.
+(see `log_lines`), and a later record of the same trial and epoch replaces the earlier one. A run
+with a storage has its log there too: see `log_mirror`.
 """
 
 import os
@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from pydantic import TypeAdapter, ValidationError
 
-from inat_ray.config.errors import RunFailedError, UserError
+from inat_ray.config.errors import RunFailedError, UserError, readable
 from inat_ray.search.history import History
-from inat_ray.search.log_mirror import LogMirror
-from inat_ray.search.records import LOG_VERSION, AnyRecord, RunStarted
+from inat_ray.search.log_lines import is_cut_off, parsed
+from inat_ray.search.log_mirror import LogMirror, read_lines
+from inat_ray.search.records import AnyRecord
 from inat_ray.storage.place import Place
 
 EVENTS = "events.jsonl"
@@ -24,8 +24,6 @@ EVENTS = "events.jsonl"
 
 LOCK = "lock"
 """Held by the process that writes, and let go by the system when that process dies."""
-
-_RECORDS: TypeAdapter[AnyRecord] = TypeAdapter(AnyRecord)
 
 Observer = Callable[[AnyRecord], None]
 """Told of each record after it is on disk: the live table, TensorBoard."""
@@ -57,7 +55,8 @@ class RunLog:
         except Timeout:
             raise UserError(f"{folder.parent}: another process is at work on this run") from None
         try:
-            known = list(_read(self.path)) if self.path.exists() else []
+            found = _lines(self.path) if self.path.exists() else []
+            known = list(parsed(found, source=str(self.path)))
             self.history = History.of(record for _, record in known)
             lines = [line for line, _ in known]
             self._mirror = None if storage is None else LogMirror(storage, lines, tell=tell)
@@ -65,8 +64,7 @@ class RunLog:
             self._lock.release()
             raise
         self._file = self.path.open("ab", buffering=0)
-        if _ends_in_torn_line(self.path):
-            self._file.write(b"\n")
+        self._end_cleanly(found)
 
     def watch(self, observer: Observer) -> None:
         """Tells the observer of each record from here on."""
@@ -102,6 +100,14 @@ class RunLog:
         if self._mirror is not None:
             self._mirror.close()
 
+    def _end_cleanly(self, lines: list[bytes]) -> None:
+        """Takes away what a crash left torn: in the middle of a log it would be damage."""
+        while lines and is_cut_off(lines[-1]):
+            lines.pop()
+        self._file.truncate(sum(map(len, lines)))
+        if lines and not lines[-1].endswith(b"\n"):
+            self._file.write(b"\n")
+
     def _write(self, line: bytes) -> None:
         before = os.fstat(self._file.fileno()).st_size
         try:
@@ -120,33 +126,24 @@ class RunLog:
 
 
 def read_records(path: Path) -> Iterator[AnyRecord]:
-    """The records of a log in order; lines that a crash left torn are passed over.
+    """The records of a log in order; a line that a crash left torn is passed over.
 
-    Raises UserError where a newer version wrote it.
+    Raises UserError where one is damaged or missing, or where a newer version wrote the log.
     """
-    return (record for _, record in _read(path))
+    return (record for _, record in parsed(_lines(path), source=str(path)))
 
 
-def _read(path: Path) -> Iterator[tuple[bytes, AnyRecord]]:
-    """Each whole line, and the record that it is."""
-    with path.open("rb") as file:
-        for line in file:
-            try:
-                record = _RECORDS.validate_json(line)
-            except ValidationError as error:
-                # Only a torn line is no JSON: a whole line that is no record is damage to report.
-                if error.errors()[0]["type"] != "json_invalid":
-                    raise UserError(
-                        f"{path}: holds a line that is no record of this version:"
-                        f" {line[:80].decode(errors='replace')}"
-                    ) from None
-                continue
-            if isinstance(record, RunStarted) and record.version > LOG_VERSION:
-                raise UserError(
-                    f"{path}: was written by a newer inat_ray (log version {record.version}; this"
-                    f" one reads up to {LOG_VERSION}); update inat_ray to go on with it"
-                )
-            yield line, record
+def read_stored(run: Place) -> Iterator[tuple[bytes, AnyRecord]]:
+    """The lines of a log that is in a storage, and their records; none of them can be torn.
+
+    Raises UserError as `read_records`.
+    """
+    return parsed(read_lines(run), source=f"{run}: its log", may_be_torn=False)
+
+
+def _lines(path: Path) -> list[bytes]:
+    with readable(path, remedy="put back a copy of it if there is one"), path.open("rb") as file:
+        return file.readlines()
 
 
 def is_being_written(folder: Path) -> bool:
@@ -167,12 +164,3 @@ def is_being_written(folder: Path) -> bool:
 def read_history(folder: Path) -> History:
     """The history of the run whose log lies in `folder`. Raises UserError as `read_records`."""
     return History.of(read_records(folder / EVENTS))
-
-
-def _ends_in_torn_line(path: Path) -> bool:
-    size = path.stat().st_size
-    if size == 0:
-        return False
-    with path.open("rb") as file:
-        file.seek(size - 1)
-        return file.read(1) != b"\n"

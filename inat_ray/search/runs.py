@@ -4,7 +4,6 @@ A folder is a run where it has an experiment.yaml or a log of this project's; no
 looked at. Hidden folders are passed over, and links are not followed.
 """
 
-import json
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -12,28 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import TypeAdapter
-
-from inat_ray.config.errors import UserError
+from inat_ray.config.errors import RunFailedError, UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
 from inat_ray.search.history import History
-from inat_ray.search.log_mirror import SEGMENTS, read_lines
-from inat_ray.search.records import AnyRecord
-from inat_ray.search.run_folder import STORAGE, RunFolder
-from inat_ray.search.run_log import EVENTS, is_being_written, read_records
+from inat_ray.search.log_mirror import SEGMENTS
+from inat_ray.search.result_file import read_result
+from inat_ray.search.run_folder import RunFolder
+from inat_ray.search.run_log import EVENTS, is_being_written, read_history, read_stored
 from inat_ray.search.study import winning_trial
 from inat_ray.storage.place import Place
 
 State = Literal["running", "cut off", "over", "failed", "damaged"]
 """`cut off`: it can be resumed; `failed`: it came to its end without a result."""
 
-UNREADABLE = (UserError, OSError, ValueError, LookupError, AssertionError)
-"""What folding a log or reading a file of a damaged run may raise."""
-
 T = TypeVar("T")
-
-_RECORD: TypeAdapter[AnyRecord] = TypeAdapter(AnyRecord)
 
 
 @dataclass(frozen=True)
@@ -97,6 +89,7 @@ def read_run(folder: Path) -> Run:
     result = _try(lambda: read_result(run.result), problems) or {}
     is_storage = (folder / SEGMENTS).is_dir() and not (run.log / EVENTS).exists()
     history = _try(lambda: _history(run, is_storage=is_storage), problems) or History()
+    storage = _try(lambda: _storage(run), problems)
     found = list(files_below(folder))
     changed = [status.st_mtime for _, status in found]
     state = state_of(history, result, running=is_being_written(run.log))
@@ -117,7 +110,7 @@ def read_run(folder: Path) -> Run:
         test_accuracy=history.looks[-1].accuracy if history.looks else result.get("test_accuracy"),
         test_looks=len(history.looks),
         pack=_pack(result),
-        storage=_try(lambda: _storage(folder), problems),
+        storage=storage,
         is_storage=is_storage,
         experiment=experiment,
         problem="; ".join(problems) or None,
@@ -148,32 +141,6 @@ def _is_newest(result: dict[str, Any], history: History) -> bool:
     search = result.get("search")
     told = search.get("trials") if isinstance(search, dict) else None
     return not history.extended or told == dict(+history.states)
-
-
-def stored_records(run: Place) -> Iterator[AnyRecord]:
-    """The log of a run that is at this place of a storage.
-
-    Raises UserError where a part of it is missing, ValueError where a line is no record.
-    """
-    return map(_RECORD.validate_json, read_lines(run))
-
-
-def read_result(path: Path) -> dict[str, Any] | None:
-    """A run's result.json; None where there is none. Raises UserError where it is damaged."""
-    if not path.exists():
-        return None
-    return parsed_result(path.read_bytes(), source=str(path))
-
-
-def parsed_result(content: bytes, *, source: str) -> dict[str, Any]:
-    """`source`: what an error names. Raises UserError where the content is no result."""
-    try:
-        result = json.loads(content)
-    except ValueError:
-        result = None
-    if not isinstance(result, dict):
-        raise UserError(f"{source}: is no JSON that a run has written")
-    return result
 
 
 def files_below(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
@@ -209,22 +176,16 @@ def _try(read: Callable[[], T], problems: list[str]) -> T | None:
     """What `read` gives; None where it fails, with the reason among the problems."""
     try:
         return read()
-    except UNREADABLE as error:
-        problems.append(str(error) or f"its log is damaged ({type(error).__name__})")
+    except (UserError, RunFailedError) as error:
+        problems.append(str(error))
         return None
 
 
 def _history(run: RunFolder, *, is_storage: bool) -> History | None:
     """None where the log has not begun."""
     if is_storage:
-        return History.of(stored_records(Place.at(run.path)))
-    path = run.log / EVENTS
-    if not path.exists():
-        return None
-    try:
-        return History.of(read_records(path))
-    except (LookupError, AssertionError) as error:
-        raise UserError(f"{path}: records are missing from it ({error!r})") from None
+        return History.of(record for _, record in read_stored(Place.at(run.path)))
+    return read_history(run.log) if (run.log / EVENTS).exists() else None
 
 
 def _kind(history: History, result: dict[str, Any]) -> str:
@@ -249,6 +210,6 @@ def _pack(result: dict[str, Any]) -> Path | None:
     return Path(pack) if isinstance(pack, str) else None
 
 
-def _storage(folder: Path) -> str | None:
-    file = folder / STORAGE
-    return file.read_text(encoding="utf-8").strip() if file.is_file() else None
+def _storage(run: RunFolder) -> str | None:
+    place = run.storage
+    return None if place is None else str(place)

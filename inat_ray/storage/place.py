@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import pyarrow as pa
 import pyarrow.fs
@@ -125,8 +125,15 @@ class Place:
         return bool(_patiently(self, lambda: self._info().type != pa.fs.FileType.NotFound))
 
     def is_whole_zip(self) -> bool:
-        """Whether a file is there and has an end: after a power failure a disk's may have none."""
-        return zipfile.is_zipfile(self._path) if self.is_local else self.exists()
+        """Whether a file is there and whole: after a power failure a disk's may not be."""
+        if not self.is_local:
+            return self.exists()
+        try:
+            with Path(self._path).open("rb") as file:
+                check_zip(file)
+        except Exception:  # whatever a reader of archives meets in damaged bytes
+            return False
+        return True
 
     def names(self) -> list[str]:
         """Of all files in the folder and below, relative to it, in order; none of no folder."""
@@ -189,6 +196,15 @@ class Place:
 def is_address(text: str) -> bool:
     """Whether it names a place in an object store rather than a path."""
     return "://" in text
+
+
+def check_zip(file: BinaryIO) -> None:
+    """Raises where a zip of stored parts, as torch writes it, is damaged."""
+    with zipfile.ZipFile(file) as archive:
+        if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
+            raise zipfile.BadZipFile("its parts are compressed")
+        if (name := archive.testzip()) is not None:
+            raise zipfile.BadZipFile(f"its part {name} has another checksum")
 
 
 def checked_storage(address: str) -> Place:

@@ -2,23 +2,25 @@
 
 import io
 import json
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import safetensors.torch
 import torch
-from pydantic import ValidationError
-from safetensors import SafetensorError, safe_open
-from torch import nn
+from pydantic import Field, Json, PositiveInt
+from torch import Tensor, nn
 
-from inat_ray.config.errors import UserError
+from inat_ray.config.errors import UserError, readable
 from inat_ray.config.experiment import Experiment
 from inat_ray.data.augment import Normalize
 from inat_ray.data.batches import subset_images
 from inat_ray.data.dataset import Channels, DataSet
 from inat_ray.data.split import SubsetName
-from inat_ray.models.build import build_model
+from inat_ray.models.build import hollow_model
+from inat_ray.models.weights import Normalization, load_without_code, read_safetensors
 from inat_ray.storage.place import Place
 from inat_ray.training.device import tune_process
 from inat_ray.training.evaluation import Evaluation, PixelViews, evaluate
@@ -34,12 +36,14 @@ def save_checkpoint(place: Place, state: dict[str, Any]) -> None:
 
 def load_checkpoint(place: Place, device: torch.device) -> dict[str, Any]:
     """A state for `Fit.load_state_dict()`. Raises UserError where the file is none."""
-    content = io.BytesIO(place.read())
-    try:
-        state: dict[str, Any] = torch.load(content, map_location=device, weights_only=True)
-    except Exception as error:  # whatever a reader of old formats meets in bytes that are none
-        raise UserError(f"{place}: is no checkpoint that can be read: {error}") from None
+    with checkpoint_readable(place):
+        state: dict[str, Any] = load_without_code(io.BytesIO(place.read()), device)
     return state
+
+
+def checkpoint_readable(place: Place) -> AbstractContextManager[None]:
+    """Around all that a damaged checkpoint may make fail."""
+    return readable(f"{place}", remedy="the training cannot go on from there; begin it anew")
 
 
 def save_model(place: Place, fit: Fit, *, training: str = "train") -> None:
@@ -106,23 +110,37 @@ class LoadedModel:
 
 
 def load_model(path: Path) -> LoadedModel:
-    """A model that `save_model` wrote. Raises UserError where the file is none."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            about = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        experiment = Experiment.model_validate_json(about["experiment"])
-        classes = json.loads(about["classes"])
-        model = build_model(experiment, classes=len(classes), weights=None)
-        model.load_state_dict(weights)
-    except (OSError, SafetensorError, KeyError, ValidationError, RuntimeError) as error:
-        raise UserError(f"{path}: is no model of inat_ray that can be read: {error}") from None
+    """A model that `save_model` wrote. Raises UserError where the file is none, or damaged."""
+    with readable(path, remedy="a best.safetensors that train or sweep left is needed"):
+        weights, metadata = read_safetensors(path)
+        about = _About.model_validate(metadata)
+        # Shapes are compared first, on the meta device: nothing of a wrong size takes memory.
+        model = hollow_model(about.experiment, classes=len(about.classes))
+        _check_numbers(weights, model.state_dict())
+        # Copies: the file's own are mapped, and somebody may write over it.
+        model.load_state_dict({n: tensor.clone() for n, tensor in weights.items()}, assign=True)
     return LoadedModel(
         path=path,
-        experiment=experiment,
-        classes=classes,
-        mean=tuple(json.loads(about["mean"])),
-        std=tuple(json.loads(about["std"])),
-        epoch=int(about["epoch"]),
+        experiment=about.experiment,
+        classes=about.classes,
+        mean=about.mean,
+        std=about.std,
+        epoch=about.epoch,
         model=model,
     )
+
+
+class _About(Normalization):
+    """The metadata of a model's file."""
+
+    experiment: Json[Experiment]
+    classes: Json[Annotated[list[str], Field(min_length=1)]]
+    epoch: PositiveInt
+
+
+def _check_numbers(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    for name, tensor in weights.items():
+        if name in wanted and tensor.dtype != wanted[name].dtype:
+            raise ValueError(f"{name} is {tensor.dtype} instead of {wanted[name].dtype}")
+        if not tensor.isfinite().all():
+            raise ValueError(f"{name} holds numbers that are NaN or infinite")

@@ -46,6 +46,10 @@ if TYPE_CHECKING:
 
 BATCH_SIZE = 128
 
+FORMAT = 1
+"""Part of the fingerprint: features of another format, or of a view drawn otherwise, are computed
+again."""
+
 VIEWS_SEED = 20_231
 """Of the augmented views: not the run's, so that runs of all seeds share them."""
 
@@ -143,20 +147,39 @@ class FeatureStore:
 
         Of several processes that want the same features one computes them and the others wait.
         """
-        if not self.folder.exists():
+        if (found := self._find()) is None:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(self.folder.with_suffix(".lock")):
-                if not self.folder.exists():
+                if self._find() is None:
                     self._compute(progress=progress)
-        return self._map("train"), self._map("validation")
+            found = self._find()
+            assert found is not None
+        return self._map("train", found["train"]), self._map("validation", found["validation"])
 
-    def _map(self, subset: str) -> Features:
-        values = np.load(self.folder / f"{subset}.npy", mmap_mode="r")
-        indices = self._data.subset("train" if subset == "train" else "validation")
+    def _find(self) -> dict[str, NDArray[np.float32]] | None:
+        """The arrays of both subsets; None where they are not here, or are damaged."""
+        found: dict[str, NDArray[np.float32]] = {}
+        for subset, views in self._views().items():
+            try:
+                values = np.load(self.folder / f"{subset}.npy", mmap_mode="r")
+            except (OSError, ValueError, EOFError):
+                return None
+            if values.dtype != np.float32 or values.shape != self._shape(subset, len(views)):
+                return None
+            found[subset] = values
+        return found
+
+    def _shape(self, subset: str, views: int) -> tuple[int, int, int]:
+        return views, len(self._indices(subset)), self._model_width()
+
+    def _indices(self, subset: str) -> NDArray[np.int64]:
+        return self._data.subset("train" if subset == "train" else "validation")
+
+    def _map(self, subset: str, values: NDArray[np.float32]) -> Features:
         on_device = fits_on(self._device, values.nbytes)
         return Features(
             values=torch.from_numpy(np.array(values)).to(self._device) if on_device else values,
-            labels=self._data.pack.labels[indices],
+            labels=self._data.pack.labels[self._indices(subset)],
             device=self._device,
         )
 
@@ -171,6 +194,7 @@ class FeatureStore:
         for subset, plans in views.items():
             self._write(partial / f"{subset}.npy", subset, plans, progress=progress)
         self._model.train(training)
+        shutil.rmtree(self.folder, ignore_errors=True)  # one that is damaged
         partial.replace(self.folder)
 
     def _views(self) -> dict[str, list[AugmentConfig | bool]]:
@@ -189,7 +213,7 @@ class FeatureStore:
         images = subset_images(
             self._data, "train" if subset == "train" else "validation", self._device
         )
-        shape = (len(views), len(images), self._model_width())
+        shape = self._shape(subset, len(views))
         values = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
         batches = [
             np.arange(start, min(start + BATCH_SIZE, len(images)))
@@ -239,6 +263,7 @@ class FeatureStore:
         """Equal exactly where the features are."""
         experiment, recipe = self._experiment, self._experiment.recipe
         about = {
+            "format": FORMAT,
             "pack": self._data.pack.path.name,
             "image_size": experiment.data.image_size,
             "scale": self._normalize.scale.flatten().tolist(),

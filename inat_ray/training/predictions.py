@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from inat_ray.config.errors import UserError
+from inat_ray.config.errors import UserError, readable
 from inat_ray.data.dataset import DataSet
 from inat_ray.data.split import SubsetName
 from inat_ray.training.evaluation import Evaluation
@@ -76,21 +76,19 @@ def write_predictions(predictions: Predictions, path: Path) -> None:
     )
     table = pa.table(dict(zip(COLUMNS, columns, strict=True)))
     about = {"classes": json.dumps(predictions.classes)}
-    pq.write_table(table.replace_schema_metadata(about), path)
+    pq.write_table(table.replace_schema_metadata(about), path, write_page_checksum=True)
 
 
 def read_predictions(path: Path) -> Predictions:
     """What `write_predictions` wrote. Raises UserError where the file is absent or another."""
-    try:
-        table = pq.ParquetFile(path).read()
+    with readable(path, remedy="evaluate makes the predictions again"):
+        table = pq.ParquetFile(path, page_checksum_verification=True).read()
         about = table.schema.metadata or {}
         classes = _classes(about[b"classes"].decode())
         table = table.select(COLUMNS).cast(_schema(len(classes)))
         labels = {name: label for label, name in enumerate(classes)}
         truths = [labels[name] for name in table["truth"].to_pylist()]
         flat = table["probabilities"].combine_chunks().flatten().to_numpy()
-    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-        raise UserError(f"{path}: holds no predictions that can be read: {error}") from None
     if not truths:
         raise UserError(f"{path}: holds the predictions of no image")
     return Predictions(

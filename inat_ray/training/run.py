@@ -10,7 +10,12 @@ from inat_ray.config.experiment import Experiment
 from inat_ray.config.search import Metric
 from inat_ray.data.dataset import DataSet
 from inat_ray.storage.place import Place
-from inat_ray.training.checkpoint import load_checkpoint, save_checkpoint, save_model
+from inat_ray.training.checkpoint import (
+    checkpoint_readable,
+    load_checkpoint,
+    save_checkpoint,
+    save_model,
+)
 from inat_ray.training.fit import EpochMetrics, Fit
 from inat_ray.training.ranks import ALONE, Ranks
 from inat_ray.training.snapshot import (
@@ -78,8 +83,9 @@ class Training:
         self._augmented: Pictures | None = None
         if resume_from is not None:
             state = load_checkpoint(resume_from, device)
-            self.fit.load_state_dict(state["fit"])
-            self.best = state["best"]
+            with checkpoint_readable(resume_from):
+                self.fit.load_state_dict(state["fit"])
+                self.best = float(state["best"])
 
     def is_at(self, job: Job, epochs_done: int) -> bool:
         """Whether the next epoch here is the one after `epochs_done` of `job`."""

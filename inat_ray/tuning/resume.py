@@ -67,8 +67,8 @@ def point_to_resume(run: RunFolder, *, data: DataSet, trial_id: str) -> Starting
     point = starting_point(trial, run=run)
     if trial.epochs and point == BEGINNING:
         raise UserError(
-            f"--resume {run.path}: the checkpoint of epoch {trial.epochs[-1].epoch} is gone;"
-            " the run cannot go on"
+            f"--resume {run.path}: the checkpoint of epoch {trial.epochs[-1].epoch} is gone or"
+            " damaged; the run cannot go on"
         )
     return point
 

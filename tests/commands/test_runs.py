@@ -49,7 +49,7 @@ def test_a_damaged_run_is_listed_with_its_reason(told, runs):
     (runs / "over" / "result.json").write_text("{")
     code, text = told("runs", runs)
     assert code == 0
-    assert "result.json: is no JSON that a run has written" in text.replace("\n", "")
+    assert "result.json: cannot be read (Invalid JSON" in text.replace("\n", "")
 
 
 def test_runs_are_compared(told, runs):

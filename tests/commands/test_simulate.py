@@ -50,7 +50,7 @@ def test_the_same_seeds_give_the_same_answer(told, table):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["nowhere"], "nowhere: is neither a run folder nor a table of curves"),
+        (["nowhere"], "nowhere: cannot be read (FileNotFoundError"),
         (["TABLE", "--workers", "many"], "--workers many: whole numbers"),
         (["TABLE", "--early-stopping", "never"], "--early-stopping"),
         (["TABLE", "--save", "TABLE"], "is there already"),

@@ -116,7 +116,7 @@ def test_a_log_that_lacks_records_is_told(told, tmp_path):
     events.write_text("".join(lines[:1] + lines[2:]))
     code, text = told("sweep", "--status", run)
     assert code == 2
-    assert "records are missing from its log" in text
+    assert "line 2: epoch_ended of a, which has not begun; records before it are missing" in text
 
 
 @pytest.mark.parametrize(

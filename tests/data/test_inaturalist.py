@@ -234,6 +234,34 @@ def test_a_link_in_the_archive_is_refused(server: Server, config: DataConfig) ->
         fetch_inaturalist(config, size=len(server.content))
 
 
+def encrypted(content: bytes) -> bytes:
+    """With the bit that says so, in the archive's directory."""
+    at = content.index(b"PK\x01\x02") + 8
+    return content[:at] + bytes([content[at] | 1]) + content[at + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("content", "finding"),
+    [
+        (archive_of({}), "it holds no file"),
+        (archive_of({"train/": b""}), "it holds no file"),
+        (archive_of({"train": b"x", "train/ash/1.jpg": b"x"}), "'train' stands in it more than"),
+        (archive_of({"train/ash/1.jpg": b"x", "train": b"x"}), "'train' stands in it more than"),
+        (encrypted(archive_of({"train/1.jpg": b"x"})), "'train/1.jpg' is encrypted"),
+        (archive_of({"a" * 300: b"x"}), "File name too long"),
+    ],
+    ids=["empty", "a folder", "file, then folder", "folder, then file", "encrypted", "long"],
+)
+def test_an_archive_that_cannot_be_unpacked_is_told_and_deleted(
+    content: bytes, finding: str, server: Server, config: DataConfig
+) -> None:
+    server.content = content
+    with pytest.raises(UserError, match=f"is not the archive: .*{finding}.*it was deleted"):
+        fetch_inaturalist(config, size=len(content))
+    assert "archive.zip" not in kept(config)
+    assert "images" not in kept(config)
+
+
 def test_what_a_killed_call_had_unpacked_is_replaced(server: Server, config: DataConfig) -> None:
     folder = Path(config.cache) / "inaturalist-12k"
     (folder / "images.unpacking" / "half").mkdir(parents=True)

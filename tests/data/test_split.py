@@ -233,3 +233,12 @@ def test_a_share_takes_as_much_of_every_class_and_the_whole_test_set() -> None:
     assert half.test.tolist() == whole.test.tolist()
     assert members(half, pack, "train") < members(whole, pack, "train")
     assert half.duplicates == ()
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"train": []}', '{"train": 1, "test": "a"}', "\xff"]
+)
+def test_a_split_that_is_damaged_is_told(tmp_path, content):
+    (tmp_path / "split.json").write_text(content, encoding="latin-1")
+    with pytest.raises(UserError, match=r"split\.json: cannot be read .*split anew without it"):
+        Split.read(tmp_path / "split.json", plain(ash=20, oak=10))

@@ -82,14 +82,16 @@ class Attack:
 @pytest.mark.parametrize("content", [b"", b"no weights", pickle.dumps(Attack(), protocol=2)])
 def test_a_file_that_holds_no_weights_is_refused_and_never_run(tmp_path, name, content, capsys):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(UserError, match=rf"model\.weights: .*{name}"):
+    with pytest.raises(
+        UserError, match=rf"model\.weights: .*{name}: cannot be read .*; a state dict"
+    ):
         read_weights(config(tmp_path / name))
     assert "ran" not in capsys.readouterr().out
 
 
 def test_a_file_with_code_beside_its_weights_is_refused_and_never_run(state, tmp_path, capsys):
     path = save(tmp_path / "w.pth", {"state_dict": state, "extra": Attack()})
-    with pytest.raises(UserError, match="holds other things than weights"):
+    with pytest.raises(UserError, match="it holds other things than numbers"):
         read_weights(config(path))
     assert "ran" not in capsys.readouterr().out
 
@@ -100,6 +102,59 @@ def test_a_file_that_is_cut_off_is_told(state, tmp_path, suffix):
     save_file(state, path) if suffix == "safetensors" else save(path, state)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(UserError, match=rf"w\.{suffix}"):
+        read_weights(config(path))
+
+
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants")
+@pytest.mark.parametrize(
+    ("change", "finding"),
+    [
+        (lambda w: w * torch.nan, "not finite"),
+        (lambda w: w.double() + 1e300, "not finite"),
+        (lambda w: w > 0, "no dense tensor of real numbers"),
+        (lambda w: w * 1j, "no dense tensor of real numbers"),
+        (lambda w: w.to_sparse(), "no dense tensor of real numbers"),
+        (lambda w: w.to("meta"), "no dense tensor of real numbers"),
+        (lambda w: w.int(), "of type torch.int32 instead of torch.float32"),
+        (lambda w: torch.zeros(1).expand(10**9, 10**5), "of another shape"),
+    ],
+)
+def test_tensors_that_are_no_weights_are_told_by_name(state, tmp_path, change, finding):
+    name = "layer1.0.conv1.weight"
+    path = save(tmp_path / "w.pth", state | {name: change(state[name])})
+    with pytest.raises(UserError, match=rf"w\.pth: .*1 {finding}.* \({name}\)"):
+        check_weights(Experiment.model_validate({"model": config(path)}))
+
+
+def test_weights_of_half_precision_are_weights(state, tmp_path):
+    path = save(
+        tmp_path / "w.pth",
+        {name: tensor.half() for name, tensor in state.items() if tensor.is_floating_point()},
+    )
+    check_weights(Experiment.model_validate({"model": config(path)}))
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"mean": "[0, 0]", "std": "[1, 1, 1]"},
+        {"mean": "x", "std": "[1, 1, 1]"},
+        {"mean": "[0, 0, NaN]", "std": "[1, 1, 1]"},
+        {"mean": "[0, 0, 0]", "std": "[1, 1, 0]"},
+    ],
+)
+def test_a_normalisation_that_is_none_is_told(state, tmp_path, about):
+    save_file(state, tmp_path / "w.safetensors", metadata=about)
+    with pytest.raises(UserError, match=r"w\.safetensors: cannot be read \((mean|std)"):
+        read_weights(config(tmp_path / "w.safetensors"))
+
+
+def test_a_byte_that_has_changed_is_noticed(state, tmp_path):
+    path = save(tmp_path / "w.pth", state)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"another checksum|Bad CRC"):
         read_weights(config(path))
 
 

@@ -1,11 +1,20 @@
 import math
+import os
 import shutil
 
 import pytest
 
 from inat_ray.config.errors import RunFailedError, UserError
 from inat_ray.search.history import History
-from inat_ray.search.records import EpochEnded, LookAtTest, RunStarted, TrialEnded, TrialStarted
+from inat_ray.search.records import (
+    EpochEnded,
+    LookAtTest,
+    RunResumed,
+    RunStarted,
+    TrialEnded,
+    TrialResumed,
+    TrialStarted,
+)
 from inat_ray.search.run_log import RunLog, read_history, read_records
 
 RUN = RunStarted(
@@ -95,7 +104,7 @@ def test_numbers_that_are_none_survive_the_disk(tmp_path):
 
 def test_names_and_errors_in_any_script_and_with_line_breaks_survive_the_disk(tmp_path):
     record = ended("a", "failed", 'line one\nline two: "größe" 画像 }')
-    assert list(read_records(written(tmp_path, started("a"), record)))[1:] == [record]
+    assert list(read_records(written(tmp_path, RUN, started("a"), record)))[2:] == [record]
 
 
 def test_the_history_of_an_open_log_is_current(run_records, tmp_path):
@@ -168,7 +177,115 @@ def test_a_log_that_is_opened_again_goes_on_where_it_was(run_records, tmp_path):
 def test_a_whole_line_that_is_no_record_is_damage_and_is_reported(tmp_path, line):
     path = written(tmp_path, RUN)
     path.write_text(path.read_text() + line + "\n")
-    with pytest.raises(UserError, match="holds a line that is no record of this version"):
+    with pytest.raises(UserError, match="line 2: is no record of this version"):
+        list(read_records(path))
+
+
+def lines_of(path) -> list[bytes]:
+    return path.read_bytes().splitlines(keepends=True)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda line: line[: len(line) // 2] + b"\n",
+        lambda line: line.replace(b'"', b"#", 1),
+        lambda line: b"\0" * len(line) + b"\n",
+        lambda _: b"\n",
+    ],
+)
+def test_a_damaged_line_is_named_wherever_no_crash_can_have_torn_it(run_records, tmp_path, damage):
+    path = written(tmp_path, *run_records)
+    lines = lines_of(path)
+    for number, line in enumerate(lines[:-1]):
+        path.write_bytes(b"".join([*lines[:number], damage(line), *lines[number + 1 :]]))
+        with pytest.raises(
+            UserError, match=rf"events\.jsonl: line {number + 1}: .*remove the line"
+        ):
+            list(read_records(path))
+        with pytest.raises(UserError, match=f"line {number + 1}: "):
+            RunLog(tmp_path)
+
+
+@pytest.mark.parametrize("flipped", [0, 10, -40, -2, -1])
+def test_a_look_at_the_test_set_is_not_forgotten_for_a_byte_of_its_line(
+    run_records, tmp_path, flipped
+):
+    path = written(tmp_path, *run_records)
+    content = bytearray(path.read_bytes())
+    content[len(content) - len(lines_of(path)[-1]) + flipped if flipped >= 0 else flipped] = 0x07
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="line 8: is no record of this version"):
+        list(read_records(path))
+
+
+@pytest.mark.parametrize("method", ["random", "train"])
+def test_a_torn_line_before_the_record_of_a_resumption_is_dropped(tmp_path, method):
+    """So did earlier versions leave logs that they went on with."""
+    run = RUN.model_copy(update={"method": method})
+    resumption = (
+        RunResumed(trials=2) if method == "random" else TrialResumed(trial_id="a", epochs=1)
+    )
+    records = [run, started("a"), epoch("a", 1), resumption, epoch("a", 2)]
+    path = written(tmp_path, *records)
+    lines = lines_of(path)
+    torn = ended("a", "failed", "größe").model_dump_json().encode()
+    for length in range(len(torn)):
+        path.write_bytes(b"".join([*lines[:3], torn[:length] + b"\n", *lines[3:]]))
+        assert list(read_records(path)) == records
+
+
+def test_a_log_that_was_torn_is_whole_once_it_is_opened(run_records, tmp_path):
+    path = written(tmp_path, *run_records[:3])
+    whole = path.read_bytes()
+    for torn in (b'{"time":1', b'{"time":1\n', b'{"time":1\n{"ti', b"\0\0\0", b"\n"):
+        path.write_bytes(whole + torn)
+        with RunLog(tmp_path):
+            pass
+        assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("missing", [{0}, {1}, {2}, {0, 1}])
+def test_a_log_from_which_records_are_missing_says_before_which_line(tmp_path, missing):
+    path = written(tmp_path, RUN, started("a"), epoch("a", 1), epoch("a", 2), ended("a"))
+    lines = lines_of(path)
+    path.write_bytes(b"".join(line for n, line in enumerate(lines) if n not in missing))
+    with pytest.raises(
+        UserError, match=rf"line {max(missing) + 1 - (len(missing) - 1)}: .*missing"
+    ):
+        read_history(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("written_as", "odd"),
+    [
+        ('"metric":"val_accuracy"', '"metric":"nonsense"'),
+        ('"metric":"val_accuracy"', '"metric":["val_accuracy"]'),
+        ('"method":"random"', '"method":"guess"'),
+        ('"time":1.0', '"time":Infinity'),
+        ('"time":1.0', '"time":NaN'),
+        ('"time":1.0', '"time":1e300'),
+        ('"time":1.0', '"time":"1"'),
+        ('"time":1.0,', ""),
+        ('"trials":2', '"trials":"2"'),
+        ('"trials":2', '"trials":true'),
+        ('"trials":2', '"trials":-2'),
+        ('"trials":2', '"trials":1e400'),
+        ('"epoch":1,', '"epoch":0,'),
+        ('"seconds":1.0', '"seconds":Infinity'),
+        ('"seconds":1.0', '"seconds":-1.0'),
+        ('"val_accuracy":0.5', '"val_accuracy":Infinity'),
+        ('"val_accuracy":0.5', '"val_accuracy":50'),
+        ('"val_accuracy":0.5', '"val_accuracy":null'),
+        ('"checkpoint":null', '"checkpoint":"log"'),
+    ],
+)
+def test_an_odd_value_is_damage_and_is_named(tmp_path, written_as, odd):
+    path = written(tmp_path, RUN, started("a"), epoch("a", 1))
+    content = path.read_text()
+    assert written_as in content
+    path.write_text(content.replace(written_as, odd, 1))
+    with pytest.raises(UserError, match=r"line \d: is no record of this version"):
         list(read_records(path))
 
 
@@ -269,3 +386,13 @@ def test_on_a_full_disk_what_was_recorded_is_whole_and_more_follows_once_there_i
         filler.unlink()
         log.append(epoch("a", kept + 1))
     assert len(read_history(small_disk / "log").trials["a"].epochs) == kept + 1
+
+
+def test_a_log_that_is_a_pipe_or_a_folder_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "events.jsonl")
+    with pytest.raises(UserError, match=r"events\.jsonl: is no file"):
+        read_history(tmp_path)
+    (tmp_path / "events.jsonl").unlink()
+    (tmp_path / "events.jsonl").mkdir()
+    with pytest.raises(UserError, match=r"events\.jsonl: is no file"):
+        read_history(tmp_path)

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from inat_ray.config.errors import UserError
@@ -135,6 +137,32 @@ def test_a_damaged_run_is_listed_with_what_is_wrong(tmp_path, damage):
     assert run.state == "damaged"
     assert run.problem
     assert run.size > 1000
+
+
+@pytest.mark.parametrize(
+    ("file", "written", "odd"),
+    [
+        ("log/events.jsonl", '"metric":"val_accuracy"', '"metric":"nonsense"'),
+        ("log/events.jsonl", '"time":1.0', '"time":Infinity'),
+        ("log/events.jsonl", '"time":1.0,', ""),
+        ("log/events.jsonl", '"accuracy":0.6', '"accuracy":NaN'),
+        ("result.json", '"test_accuracy": 0.6', '"test_accuracy": "good"'),
+        ("result.json", '"images": {"train": 1}', '"images": 7'),
+        ("storage", "/", "\xff"),
+    ],
+)
+def test_odd_values_in_one_run_leave_the_others_listed(tmp_path, file, written, odd):
+    finished_run(tmp_path / "good")
+    path = finished_run(tmp_path / "odd") / file
+    result = json.loads((tmp_path / "odd" / "result.json").read_text())
+    (tmp_path / "odd" / "result.json").write_text(json.dumps(result | {"test_accuracy": 0.6}))
+    content = path.read_text() if path.exists() else str(tmp_path / "storage")
+    assert written in content
+    path.write_text(content.replace(written, odd, 1), encoding="latin-1")
+    runs = {run.path.name: run for run in find_runs(tmp_path)}
+    assert (runs["good"].state, runs["good"].problem) == ("over", None)
+    assert runs["odd"].state == "damaged"
+    assert f"odd/{file}" in runs["odd"].problem
 
 
 def test_a_torn_last_line_is_no_damage(tmp_path):

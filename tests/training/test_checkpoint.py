@@ -5,6 +5,8 @@ import torch
 from safetensors.torch import save_file
 
 from inat_ray.config.errors import UserError
+from inat_ray.config.experiment import Experiment
+from inat_ray.models.build import build_model
 from inat_ray.storage.place import Place
 from inat_ray.training.checkpoint import load_checkpoint, load_model, save_checkpoint
 
@@ -44,12 +46,84 @@ def test_a_file_that_is_no_checkpoint_is_refused_and_never_run(tmp_path, content
 def test_a_file_that_is_no_model_is_refused(tmp_path):
     path = tmp_path / "bad.safetensors"
     path.write_bytes(b"junk")
-    with pytest.raises(UserError, match="no model"):
+    with pytest.raises(UserError, match=r"bad\.safetensors: cannot be read"):
         load_model(path)
 
 
 def test_a_foreign_safetensors_file_is_refused(tmp_path):
     path = tmp_path / "foreign.safetensors"
     save_file({"w": torch.ones(1)}, path)
-    with pytest.raises(UserError, match="no model"):
+    with pytest.raises(UserError, match=r"Field required.*that train or sweep left is needed"):
         load_model(path)
+
+
+@pytest.fixture(scope="module")
+def parts() -> tuple[dict, dict]:
+    """The weights and the metadata of a model."""
+    tree = {"model": {"filters": [4] * 5, "dense": 4}, "data": {"image_size": 32}}
+    experiment = Experiment.model_validate(tree)
+    about = {
+        "experiment": experiment.model_dump_json(),
+        "classes": '["ash", "beech"]',
+        "mean": "[0.5, 0.5, 0.5]",
+        "std": "[0.2, 0.2, 0.2]",
+        "epoch": "3",
+    }
+    return build_model(experiment, classes=2, weights=None).state_dict(), about
+
+
+def test_a_model_is_what_its_file_says(parts, tmp_path):
+    save_file(parts[0], tmp_path / "m.safetensors", metadata=parts[1])
+    model = load_model(tmp_path / "m.safetensors")
+    assert (model.classes, model.mean, model.epoch) == (["ash", "beech"], (0.5, 0.5, 0.5), 3)
+    for name, tensor in model.model.state_dict().items():
+        assert tensor.equal(parts[0][name])
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("mean", [None, "", "[1, 2]", "[1, 2, null]", "[1, 2, NaN]", "7"]),
+        ("std", [None, "[1, 1, 0]", "[1, 1, -1]", "[1, 1, Infinity]"]),
+        ("classes", [None, "[]", '["a", 1]', '{"a": 1}', "2"]),
+        ("epoch", [None, "", "x", "0", "1.5"]),
+        ("experiment", [None, "", "[]", '{"model": {"dense": -1}}']),
+    ],
+)
+def test_metadata_that_is_absent_or_broken_is_told_by_its_key(parts, tmp_path, key, values):
+    weights, about = parts
+    for value in values:
+        changed = {name: text for name, text in (about | {key: value}).items() if text is not None}
+        save_file(weights, tmp_path / "m.safetensors", metadata=changed)
+        with pytest.raises(UserError, match=rf"m\.safetensors: cannot be read \({key}.*needed"):
+            load_model(tmp_path / "m.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("change", "finding"),
+    [
+        (lambda w: w * torch.nan, "NaN or infinite"),
+        (lambda w: w > 0, "torch.bool instead of torch.float32"),
+        (lambda w: w.half(), "torch.float16 instead of torch.float32"),
+        (lambda w: w[:1], "size mismatch"),
+    ],
+)
+def test_weights_that_are_none_are_told(parts, tmp_path, change, finding):
+    weights, about = parts
+    name = "0.weight" if "0.weight" in weights else next(iter(weights))
+    changed = weights | {name: change(weights[name])}
+    save_file(changed, tmp_path / "m.safetensors", metadata=about)
+    with pytest.raises(UserError, match=finding):
+        load_model(tmp_path / "m.safetensors")
+
+
+def test_a_checkpoint_in_which_a_byte_has_changed_is_refused(tmp_path):
+    place = Place.at(tmp_path / "epoch_0001.pt")
+    save_checkpoint(place, {"weights": torch.ones(1000)})
+    assert place.is_whole_zip()
+    content = bytearray(place.read())
+    content[len(content) // 2] ^= 1
+    place.write(content)
+    assert not place.is_whole_zip()
+    with pytest.raises(UserError, match=r"epoch_0001\.pt: cannot be read .*begin it anew"):
+        load_checkpoint(place, CPU)

@@ -7,6 +7,7 @@ import torch
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
 from inat_ray.data.dataset import DataSet, open_dataset
+from inat_ray.training import features
 from inat_ray.training.features import FeatureBatches, caches_features
 from inat_ray.training.fit import Fit
 from inat_ray.training.ranks import Ranks
@@ -52,6 +53,29 @@ def test_on_features_the_head_learns_what_it_learns_on_images(build, data, flip_
     cached = curve(Fit(build(*settings), data))
     plain = curve(Fit(build(*settings, "model.cache_features=false"), data))
     np.testing.assert_allclose(cached, plain, atol=1e-4)
+
+
+@pytest.mark.parametrize("damage", ["cut", "other", "junk", "absent"])
+def test_features_that_are_damaged_are_computed_again(build, data, damage):
+    first = curve(Fit(build(), data))
+    [folder] = folders(build())
+    file = folder / "train.npy"
+    content = file.read_bytes()
+    if damage == "absent":
+        file.unlink()
+    elif damage == "other":
+        np.save(file, np.zeros((3, 5, 512), dtype=np.float32))
+    else:
+        file.write_bytes(content[:-100] if damage == "cut" else b"junk")
+    assert curve(Fit(build(), data)) == first
+    assert file.read_bytes() == content
+
+
+def test_features_of_another_format_are_computed_anew(build, data, monkeypatch):
+    Fit(build(), data)
+    monkeypatch.setattr(features, "FORMAT", features.FORMAT + 1)
+    Fit(build(), data)
+    assert len(folders(build())) == 2
 
 
 def test_a_model_trained_on_features_is_whole(build, data):

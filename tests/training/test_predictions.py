@@ -119,24 +119,33 @@ def test_lists_of_doubles_are_read_too(tmp_path):
 )
 def test_columns_that_do_not_fit_are_refused(tmp_path, change):
     path = written(tmp_path / "p.parquet", ROWS | change)
-    with pytest.raises(UserError, match=r"p\.parquet: holds no predictions that can be read"):
+    with pytest.raises(UserError, match=r"p\.parquet: cannot be read .*evaluate makes"):
         read_predictions(path)
 
 
 def test_a_table_of_something_else_is_refused(tmp_path):
     with pytest.raises(UserError, match='"path" does not exist'):
         read_predictions(written(tmp_path / "p.parquet", {"name": ["a"], "truth": ["a"]}))
-    with pytest.raises(UserError, match="holds no predictions"):
+    with pytest.raises(UserError, match="cannot be read"):
         read_predictions(written(tmp_path / "p.parquet", ROWS, classes=None))
 
 
 def test_a_file_that_is_cut_off_or_absent_is_refused(two, tmp_path):
     path = tmp_path / "p.parquet"
-    with pytest.raises(UserError, match="holds no predictions"):
+    with pytest.raises(UserError, match="cannot be read"):
         read_predictions(path)
     write_predictions(two, path)
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(UserError, match="holds no predictions"):
+    with pytest.raises(UserError, match="cannot be read"):
+        read_predictions(path)
+
+
+def test_a_byte_that_has_changed_is_noticed(two, tmp_path):
+    path = tmp_path / "p.parquet"
+    write_predictions(two, path)
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"a/1.jpg", b"a/2.jpg", 1))
+    with pytest.raises(UserError, match=r"cannot be read .*CRC"):
         read_predictions(path)
 
 
