@@ -26,7 +26,8 @@ from inat_ray.search.history import History, TrialHistory
 from inat_ray.search.log_mirror import SEGMENTS
 from inat_ray.search.records import AnyRecord, TrialEnded
 from inat_ray.search.run_folder import EXPERIMENT, RunFolder
-from inat_ray.search.run_log import EVENTS, is_being_written, read_records
+from inat_ray.search.run_lock import is_being_written
+from inat_ray.search.run_log import EVENTS, read_records
 from inat_ray.search.runs import (
     State,
     is_run,

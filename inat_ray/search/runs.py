@@ -6,7 +6,6 @@ looked at. Hidden folders are passed over, and links are not followed.
 
 import json
 import os
-import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +20,10 @@ from inat_ray.search.history import History
 from inat_ray.search.log_mirror import SEGMENTS, read_lines
 from inat_ray.search.records import AnyRecord
 from inat_ray.search.run_folder import STORAGE, RunFolder
-from inat_ray.search.run_log import EVENTS, is_being_written, read_records
+from inat_ray.search.run_lock import is_being_written
+from inat_ray.search.run_log import EVENTS, read_records
 from inat_ray.search.study import winning_trial
+from inat_ray.storage.disk import files_below
 from inat_ray.storage.place import Place
 
 State = Literal["running", "cut off", "over", "failed", "damaged"]
@@ -167,19 +168,6 @@ def parsed_result(content: bytes, *, source: str) -> dict[str, Any]:
     if not isinstance(result, dict):
         raise UserError(f"{source}: is no JSON that a run has written")
     return result
-
-
-def files_below(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """Every file at any depth, links as themselves; what vanishes meanwhile is passed over."""
-    for place, _, names in os.walk(folder):
-        for name in names:
-            path = Path(place, name)
-            try:
-                status = path.lstat()
-            except OSError:
-                continue
-            if not stat.S_ISDIR(status.st_mode):
-                yield path, status
 
 
 def _run_folders(folder: Path) -> Iterator[Path]:

@@ -269,3 +269,17 @@ def test_on_a_full_disk_what_was_recorded_is_whole_and_more_follows_once_there_i
         filler.unlink()
         log.append(epoch("a", kept + 1))
     assert len(read_history(small_disk / "log").trials["a"].epochs) == kept + 1
+
+
+@pytest.mark.parametrize("then", ["removed", "renamed", "replaced"])
+def test_a_log_that_lost_its_place_takes_no_more(tmp_path, then):
+    """The system would take every line for a file that nobody can find."""
+    with RunLog(tmp_path / "run" / "log") as log:
+        log.append(RUN)
+        (tmp_path / "run").rename(tmp_path / "gone")
+        if then == "removed":
+            shutil.rmtree(tmp_path / "gone")
+        if then == "replaced":
+            written(tmp_path / "run" / "log", RUN)
+        with pytest.raises(RunFailedError, match="was removed, renamed or replaced"):
+            log.append(started("a"))
