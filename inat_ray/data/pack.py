@@ -25,6 +25,7 @@ from inat_ray.config.experiment import DataConfig
 from inat_ray.data import inaturalist
 from inat_ray.data.pack_build import Number, Quarantined, build_pack, check_quarantined
 from inat_ray.data.sources import Source, open_source
+from inat_ray.storage.disk import remove
 
 LOCK = "build.lock"
 
@@ -132,6 +133,7 @@ def reopen_pack(config: DataConfig, name: str, supply: Supply | None = None) -> 
 def _take_in(supply: Supply, path: Path) -> None:
     """Under its name there is a whole pack or none."""
     partial = path.with_suffix(".partial")
+    remove(partial)  # whatever was left there, also a link
     try:
         supply(partial)
         partial.replace(path)

@@ -55,7 +55,7 @@ class RunLog:
         try:
             known = list(_read(self.path)) if self.path.exists() else []
             self.history = History.of(record for _, record in known)
-            lines = [line for line, _ in known]
+            lines = [line.rstrip(b"\n") + b"\n" for line, _ in known]  # the last may lack it
             self._mirror = None if storage is None else LogMirror(storage, lines, tell=tell)
         except BaseException:
             self._release()
