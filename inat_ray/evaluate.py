@@ -11,9 +11,9 @@ from inat_ray.config.errors import UserError
 from inat_ray.config.load import override
 from inat_ray.search.run_folder import (
     RunFolder,
+    begin_run,
     check_free,
-    create_run,
-    default_folder,
+    claimed,
     model_file,
 )
 
@@ -62,8 +62,10 @@ def main(
     options.set_verbosity(verbose=verbose)
     subset = _subset(split, test=test)
     path = model_file(model)
-    folder = out or default_folder("evaluate")
-    check_free(folder, overwrite=overwrite)
+    if out is not None:
+        check_free(out, overwrite=overwrite)
+        if path.resolve().is_relative_to(out.resolve()):
+            raise UserError(f"--out {out}: holds the model; choose another folder")
     # Imported only now: they take seconds, and a mistake above is answered at once.
     from inat_ray.data.dataset import open_dataset
     from inat_ray.inspection.ending import announce
@@ -79,20 +81,21 @@ def main(
         options=options.data_options(data=data, seed=seed),
     )
     device = resolve_device(config.device)
-    dataset = open_dataset(config.data, progress=True, build=data is not None)
-    loaded.check_classes(dataset)
-    run = create_run(folder, config, overwrite=overwrite)
-    announce(options.console(), data=dataset, run=run)
-    if subset is Split.TEST:
-        result, kept = look(loaded, data=dataset, device=device, run=run)
-    else:
-        result, kept = evaluate(loaded, subset, data=dataset, device=device, run=run)
-    predictions = read_predictions(kept)
-    result |= numbers(loaded, predictions, subset=subset) | {"predictions": str(kept)}
-    result = without_nan(result)
-    write_result(result, run.result)
-    report(loaded, predictions, subset=subset, data=dataset, result=result, path=run.report)
-    show(predictions, result=result, path=run.report)
+    with claimed(out, config, name="evaluate", overwrite=overwrite) as run:
+        dataset = open_dataset(config.data, progress=True, build=data is not None)
+        loaded.check_classes(dataset)
+        begin_run(run, config)
+        announce(options.console(), data=dataset, run=run)
+        if subset is Split.TEST:
+            result, kept = look(loaded, data=dataset, device=device, run=run)
+        else:
+            result, kept = evaluate(loaded, subset, data=dataset, device=device, run=run)
+        predictions = read_predictions(kept)
+        result |= numbers(loaded, predictions, subset=subset) | {"predictions": str(kept)}
+        result = without_nan(result)
+        write_result(result, run.result)
+        report(loaded, predictions, subset=subset, data=dataset, result=result, path=run.report)
+        show(predictions, result=result, path=run.report)
     if as_json:
         options.print_json(result)
 
@@ -122,7 +125,7 @@ def look(
 
     home = RunFolder(model.path.parent)
     counting = home if home.holds_a_run else run
-    with RunLog(counting.log, storage=counting.storage) as log:
+    with RunLog(counting.log, storage=counting.storage, is_claimed=counting.is_claimed) as log:
         record = look_at_test(model, data=data, device=device, run=counting, log=log)
         result = look_result(record) | {"test_looks": len(log.history.looks)}
     return result, counting.path / record.predictions

@@ -1,8 +1,10 @@
 """python -m inat_ray.prepare: photographs to a pack, before any training needs it."""
 
+from contextlib import nullcontext
+
 from inat_ray import options
 from inat_ray.config.load import load_experiment
-from inat_ray.search.run_folder import check_free, create_run
+from inat_ray.search.run_folder import begin_run, check_free, claimed
 
 
 def main(
@@ -34,14 +36,17 @@ def main(
     from inat_ray.inspection.ending import announce
     from inat_ray.tuning.result import data_result, write_result
 
-    dataset = open_dataset(config.data, progress=True)
-    run = None if out is None else create_run(out, config, overwrite=overwrite)
-    console = options.console()
-    announce(console, data=dataset, run=run)
-    console.print(f"[bold]pack[/]  {dataset.pack.path}", soft_wrap=True)
-    result = data_result(dataset)
-    if run is not None:
-        write_result(result, run.result)
+    claim = nullcontext() if out is None else claimed(out, config, overwrite=overwrite)
+    with claim as run:
+        dataset = open_dataset(config.data, progress=True)
+        if run is not None:
+            begin_run(run, config)
+        console = options.console()
+        announce(console, data=dataset, run=run)
+        console.print(f"[bold]pack[/]  {dataset.pack.path}", soft_wrap=True)
+        result = data_result(dataset)
+        if run is not None:
+            write_result(result, run.result)
     if as_json:
         options.print_json(result)
 

@@ -1,6 +1,7 @@
 """python -m inat_ray.sweep: search, then the winner's model and one look at the test set."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +11,8 @@ import typer
 from inat_ray import options
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
-from inat_ray.search.run_folder import RunFolder, check_storage, create_run, run_here
+from inat_ray.search.run_folder import RunFolder, begin_run, claimed, reclaimed, run_here
+from inat_ray.search.run_lock import alive_in
 from inat_ray.search.warm_start import WarmStart, warm_start
 from inat_ray.tuning.plan import Plan, extended_plan, new_plan, resumed_plan
 
@@ -183,25 +185,32 @@ def _run(
     check_source(config.data)
     check_weights(config)
     check_trackers(config)
-    if plan.is_new:
-        check_storage(plan.folder, config, overwrite=overwrite)
-    console.print("[dim]starting the trials' processes[/]")
-    with ray_session(address=address, verbose=verbose):
-        trial_resources(config)
-        final_resources(config)
-        dataset = open_dataset(config.data, progress=True)
-        if plan.is_new:
-            run = create_run(plan.folder, config, overwrite=overwrite)
-        else:
-            run = RunFolder(plan.folder)
-            check_same_split(run, dataset)
-        announce(console, run=run, data=dataset)
-        winner, result = _search(
-            plan, data=dataset, run=run, known=known, tensorboard_port=tensorboard_port
-        )
-    conclude(console, run=run, result=result, model=winner)
-    report(console, run=run)
+    with _claim(plan, overwrite=overwrite) as run, ExitStack() as at_work:
+        console.print("[dim]starting the trials' processes[/]")
+        with ray_session(address=address, verbose=verbose):
+            trial_resources(config)
+            final_resources(config)
+            dataset = open_dataset(config.data, progress=True)
+            if plan.is_new:
+                begin_run(run, config)
+            else:
+                check_same_split(run, dataset)
+            at_work.enter_context(alive_in(run.storage))
+            announce(console, run=run, data=dataset)
+            winner, result = _search(
+                plan, data=dataset, run=run, known=known, tensorboard_port=tensorboard_port
+            )
+        conclude(console, run=run, result=result, model=winner)
+        report(console, run=run)
     return result
+
+
+def _claim(plan: Plan, *, overwrite: bool) -> AbstractContextManager[RunFolder]:
+    """The run's folder, for this process alone."""
+    if plan.is_new:
+        return claimed(plan.folder, plan.experiment, overwrite=overwrite)
+    assert plan.folder is not None
+    return reclaimed(plan.folder)
 
 
 def _rehearse(plan: Plan, *, address: str | None, verbose: bool) -> None:
@@ -249,7 +258,7 @@ def _search(
     config, console = plan.experiment, options.console()
     # Of this process, for the look at the test set; a head may be without the workers' GPUs.
     device = resolve_device("cpu" if config.device == "cpu" else "auto")
-    begun = run.log.exists()
+    begun = run.events.exists()
     with (
         told_of_interruption(console, run=run),
         provisioned(data, run=run, tell=partial(note, console)) as everywhere,

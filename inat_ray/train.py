@@ -1,5 +1,6 @@
 """python -m inat_ray.train: one configuration, trained on one device or data-parallel."""
 
+from contextlib import ExitStack
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -14,12 +15,12 @@ from inat_ray.config.load import load_experiment
 from inat_ray.config.scale import scaled_batch
 from inat_ray.search.run_folder import (
     RunFolder,
-    check_free,
-    check_storage,
-    create_run,
-    default_folder,
+    begin_run,
+    claimed,
+    reclaimed,
     run_here,
 )
+from inat_ray.search.run_lock import alive_in
 
 if TYPE_CHECKING:
     from inat_ray.data.dataset import DataSet
@@ -84,13 +85,12 @@ def main(
     options.set_verbosity(verbose=verbose)
     port = options.tensorboard_port(wanted=tensorboard, port=tensorboard_port)
     given = options.data_options(data=data, seed=seed)
-    if resume is None:
+    resumed = None if resume is None else run_here(resume, out)
+    if resumed is None:
         given |= options.storage_option(storage_path)
-        folder = out
     else:
         others = [experiment, *given, *(settings or ()), overwrite, scale_batch, storage_path]
-        folder = run_here(resume, out)
-        experiment = _experiment_of(RunFolder(folder), others=others)
+        experiment = _experiment_of(RunFolder(resumed), others=others)
     given |= options.tracking_option(track)
     if workers is not None:
         given["resources.workers_per_trial"] = ("--workers", workers)
@@ -99,20 +99,17 @@ def main(
     config = load_experiment(experiment, settings=settings or (), options=given)
     if scale_batch is not None:
         config = scaled_batch(config, scale_batch.value)
-    folder = folder or default_folder(config.name)
-    if resume is None:
-        check_free(folder, overwrite=overwrite)
-        check_storage(folder, config, overwrite=overwrite)
-    result = run_training(
-        config,
-        folder=folder,
-        overwrite=overwrite,
-        resumed=resume is not None,
-        test=test,
-        address=address,
-        tensorboard_port=port,
-        verbose=verbose,
-    )
+    claim = reclaimed(resumed) if resumed else claimed(out, config, overwrite=overwrite)
+    with claim as run:
+        result = run_training(
+            config,
+            run=run,
+            resumed=resumed is not None,
+            test=test,
+            address=address,
+            tensorboard_port=port,
+            verbose=verbose,
+        )
     if as_json:
         options.print_json(result)
 
@@ -120,15 +117,14 @@ def main(
 def run_training(
     config: Experiment,
     *,
-    folder: Path,
-    overwrite: bool,
+    run: RunFolder,
     resumed: bool,
     test: bool,
     address: str | None,
     tensorboard_port: int | None,
     verbose: bool,
 ) -> dict[str, Any]:
-    """Trains, leaves the run in `folder`, and returns its result."""
+    """Trains, leaves the run in its claimed folder, and returns its result."""
     # Imported only now: they take seconds, and a mistake in the options is answered at once.
     from inat_ray.data.dataset import open_dataset
     from inat_ray.inspection.ending import announce, announce_training, conclude
@@ -139,21 +135,24 @@ def run_training(
     console = options.console()
     check_weights(config)
     check_trackers(config)
-    with engine_room(config, address=address, verbose=verbose) as resources:
-        dataset = open_dataset(config.data, progress=True)
-        run = RunFolder(folder) if resumed else create_run(folder, config, overwrite=overwrite)
-        announce(console, run=run, data=dataset)
-        announce_training(console, config, classes=len(dataset.classes))
-        result = _train(
-            config,
-            data=dataset,
-            run=run,
-            resources=resources,
-            resumed=resumed,
-            test=test,
-            tensorboard_port=tensorboard_port,
-        )
-    conclude(console, run=run, result=result, model=config)
+    with ExitStack() as at_work:
+        with engine_room(config, address=address, verbose=verbose) as resources:
+            dataset = open_dataset(config.data, progress=True)
+            if not resumed:
+                begin_run(run, config)
+            at_work.enter_context(alive_in(run.storage))
+            announce(console, run=run, data=dataset)
+            announce_training(console, config, classes=len(dataset.classes))
+            result = _train(
+                config,
+                data=dataset,
+                run=run,
+                resources=resources,
+                resumed=resumed,
+                test=test,
+                tensorboard_port=tensorboard_port,
+            )
+        conclude(console, run=run, result=result, model=config)
     return result
 
 

@@ -13,6 +13,7 @@ from filelock import FileLock
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import DataConfig
 from inat_ray.data.progress import BYTES, advancing, tracked
+from inat_ray.storage.disk import remove
 
 ARCHIVE_BYTES = 3_816_687_935
 """Size of nature_12K.zip, whatever mirror it comes from."""
@@ -116,8 +117,7 @@ def _unpack(archive: Path, images: Path) -> None:
     An archive that cannot be used is deleted, for the next call to fetch a better one.
     """
     scratch = images.with_suffix(".unpacking")
-    if scratch.exists():  # left by a call that was killed
-        shutil.rmtree(scratch)
+    remove(scratch)  # left by a call that was killed
     try:
         with zipfile.ZipFile(archive) as contents:
             members = contents.infolist()

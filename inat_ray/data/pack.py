@@ -29,6 +29,7 @@ from inat_ray.data.pack_build import Number, Quarantined, build_pack, check_quar
 from inat_ray.data.pack_seal import DamagedPackError, pixels_of, read_sealed
 from inat_ray.data.sources import Source, open_source
 from inat_ray.data.walk import PassedOver
+from inat_ray.storage.disk import remove
 
 LOCK = "build.lock"
 
@@ -166,6 +167,7 @@ def reopen_pack(config: DataConfig, name: str, supply: Supply | None = None) -> 
 def _take_in(supply: Supply, path: Path) -> None:
     """Under its name there is a whole pack or none."""
     partial = path.with_suffix(".partial")
+    remove(partial)  # whatever was left there, also a link
     try:
         supply(partial)
         partial.replace(path)

@@ -6,6 +6,7 @@ import json
 import math
 import mmap
 import os
+import re
 import shutil
 import time
 import warnings
@@ -28,6 +29,7 @@ from inat_ray.data.item import Item
 from inat_ray.data.pack_seal import BLANK, CHECKSUM, crc, seal
 from inat_ray.data.progress import tracked
 from inat_ray.data.sources import Source
+from inat_ray.storage.disk import remove
 
 Number = TypeVar("Number", np.int64, np.uint32, np.float64)
 
@@ -35,6 +37,9 @@ TOGETHER = 16
 """Images that a thread decodes before it looks for more: for small ones that is faster."""
 
 DIGEST_LENGTH = 64
+
+BUILDING = re.compile(r"[0-9a-f]{24}\.building")
+"""What builds call their folders; others are somebody's own."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,8 @@ def build_pack(source: Source, *, config: DataConfig, path: Path, progress: bool
     left out, which is rare, is what remains written anew.
     """
     for left_over in path.parent.glob("*.building"):  # by builds that were killed
-        shutil.rmtree(left_over)
+        if BUILDING.fullmatch(left_over.name):
+            remove(left_over)
     scratch = path.with_suffix(".building")
     scratch.mkdir()
     try:

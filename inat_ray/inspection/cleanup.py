@@ -8,7 +8,6 @@ else is touched, no link is followed, and of a run that is kept in a storage too
 """
 
 import re
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,14 +19,12 @@ from inat_ray.config.experiment import DataConfig
 from inat_ray.data.pack import LOCK as BUILD_LOCK
 from inat_ray.data.pack import pack_folder, pack_name
 from inat_ray.search.run_folder import CHECKPOINTS, WEIGHTS
-from inat_ray.search.run_log import LOCK as RUN_LOCK
-from inat_ray.search.runs import Run, files_below
+from inat_ray.search.run_lock import LOCK as RUN_LOCK
+from inat_ray.search.runs import Run
+from inat_ray.storage.disk import PARTIAL, files_below, remove
 
 DAY = 24 * 60 * 60
 """Seconds."""
-
-PARTIAL = ".partial"
-"""How the names of files end that are not whole yet."""
 
 _PACK = re.compile(r"[0-9a-f]{24}\.arrow")
 _LEFT_OVER = re.compile(r"[0-9a-f]{24}\.(building|partial)")
@@ -200,10 +197,7 @@ def _remove(removal: Removal) -> None:
 def _delete(path: Path) -> None:
     if path.is_symlink():
         raise OSError(0, "is a link now")
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
+    remove(path)
 
 
 def size_of(path: Path) -> int:

@@ -39,7 +39,7 @@ def observed_log(
     """
     tell = partial(note, console)
     # First of all: it refuses a run that another process is at work on, whose files must stay.
-    with RunLog(run.log, storage=run.storage, tell=tell) as log:
+    with RunLog(run.log, storage=run.storage, tell=tell, is_claimed=run.is_claimed) as log:
         if resumed:
             shutil.rmtree(run.tensorboard, ignore_errors=True)
         tensorboard = TensorBoardObserver(

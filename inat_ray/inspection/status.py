@@ -25,7 +25,8 @@ from inat_ray.search.log_mirror import SEGMENTS
 from inat_ray.search.records import AnyRecord, TrialEnded
 from inat_ray.search.result_file import parsed_result, read_result
 from inat_ray.search.run_folder import EXPERIMENT, RunFolder
-from inat_ray.search.run_log import EVENTS, is_being_written, read_records, read_stored
+from inat_ray.search.run_lock import is_being_written
+from inat_ray.search.run_log import EVENTS, read_records, read_stored
 from inat_ray.search.runs import State, is_run, state_of
 from inat_ray.search.study import final_training, winning_trial
 from inat_ray.storage.place import Place, is_address

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from inat_ray.config.space import SEED
 from inat_ray.search.history import History, TrialHistory
 from inat_ray.search.records import JSON, EpochEnded, ParameterKind
+from inat_ray.storage.disk import replacing
 
 MOMENT = pa.timestamp("ms", tz="UTC")
 
@@ -162,6 +163,5 @@ def _parameter_column(values: list[JSON], kind: ParameterKind) -> pa.Array:
 
 
 def _write(table: pa.Table, path: Path) -> None:
-    partial = path.with_suffix(".partial")
-    pq.write_table(table, partial)
-    partial.replace(path)
+    with replacing(path) as partial:
+        pq.write_table(table, partial)

@@ -203,7 +203,7 @@ def _curves(table: pa.Table) -> list[Curve]:
 
 def _curves_of_run(path: Path) -> CurveTable:
     run = RunFolder(path)
-    if not run.experiment.exists() or not run.log.exists():
+    if not run.experiment.exists() or not run.events.exists():
         raise UserError(f"{path}: holds no run")
     experiment = load_experiment(run.experiment)
     trials = read_history(run.log).searched

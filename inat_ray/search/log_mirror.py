@@ -1,15 +1,22 @@
-"""A run log in its storage: small segments that never change, written by one process.
+"""A run log in its storage: small segments that never change, written by one process at a time.
 
 Object stores cannot append, so each segment is an object of its own. It holds the records that came
-in while the one before it was on its way, and its name says which: `000000012-000000034.jsonl` has
-the 13th to the 34th. A reader needs no more than the names to know that none is missing.
+in while the one before it was on its way, and its name says which, and whose they are:
+`000000012-000000034-0003.jsonl` has the 13th to the 34th, by the third process that wrote this log.
+A reader needs no more than the names to know that none is missing.
+
+A process that takes the log over leaves an empty segment where it begins. Whatever an earlier one
+brings from there on, however late (a storage may have been out of its reach for minutes), is no
+part of the log: so it can shadow nothing. Programs before this rule named no process; theirs is 0.
 """
 
 import re
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import uuid4
@@ -36,43 +43,102 @@ MOST_SEGMENTS = 1000
 SLOW = 10.0
 """Seconds without an answer of the storage after which the user is told."""
 
-_NAME = re.compile(r"(\d{9,})-(\d{9,})\.jsonl")
+READERS = 16
+"""Segments that are fetched at a time."""
+
+_NAME = re.compile(r"(\d{9,})-(\d{9,})(?:-(\d{4,}))?\.jsonl")
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Segment:
     """The records from number `start` (from 0) up to `end`, which is not in it."""
 
     start: int
     end: int
+    generation: int
+    """Of its writer: 1 more than that of the one which it took the log over from."""
 
     @property
     def name(self) -> str:
-        return f"{SEGMENTS}/{self.start:09}-{self.end:09}.jsonl"
+        writer = f"-{self.generation:04}" if self.generation else ""
+        return f"{SEGMENTS}/{self.start:09}-{self.end:09}{writer}.jsonl"
+
+
+class ReplacedError(RunFailedError):
+    """Another process has taken the log over."""
+
+    def __init__(self, run: Place) -> None:
+        super().__init__(
+            f"{run}: another process goes on with this run; what this one has recorded since is in"
+            " its own folder alone"
+        )
+
+
+class DamagedLogError(UserError):
+    """The log in a storage is not whole."""
 
 
 def segments_of(run: Place) -> list[Segment]:
     """The segments that together hold the log of a run, in order.
 
-    One that was made of others stands for them. Raises UserError where one is missing.
+    Raises DamagedLogError where one is missing.
     """
+    return chosen_segments(all_segments(run), run=run)
+
+
+def all_segments(run: Place) -> list[Segment]:
+    """Also those that are no part of the log: made one with others, or of a replaced writer."""
     found = [_NAME.fullmatch(name) for name in (run / SEGMENTS).names()]
-    segments = [Segment(int(match[1]), int(match[2])) for match in found if match]
+    return [Segment(*(int(part or 0) for part in match.groups())) for match in found if match]
+
+
+def chosen_segments(found: Sequence[Segment], *, run: Place) -> list[Segment]:
+    """Those that hold the log; one that was made of others stands for them."""
+    begins: dict[int, int] = {}
+    for segment in found:
+        begins[segment.generation] = min(segment.start, begins.get(segment.generation, sys.maxsize))
+    valid = [
+        segment
+        for segment in found
+        if all(segment.end <= at for writer, at in begins.items() if writer > segment.generation)
+    ]
     chosen: list[Segment] = []
-    for segment in sorted(segments, key=lambda s: (s.start, -s.end)):
+    for segment in sorted(valid, key=lambda s: (s.start, -s.end)):
         reached = chosen[-1].end if chosen else 0
         if segment.end <= reached:
             continue
         if segment.start != reached:
-            raise UserError(f"{run}: records {reached} to {segment.start} of its log are missing")
+            raise DamagedLogError(
+                f"{run}: records {reached} to {segment.start} of its log are missing; the folder"
+                " that it was written from has them, and --resume with that one brings them again"
+            )
         chosen.append(segment)
     return chosen
 
 
-def read_lines(run: Place) -> Iterator[bytes]:
-    """The lines of a run's log, each with its end, as they were appended."""
-    for segment in segments_of(run):
-        yield from (run / segment.name).read().splitlines(keepends=True)
+def read_lines(run: Place) -> list[bytes]:
+    """The lines of a run's log, each with its end, as they were appended.
+
+    Raises DamagedLogError where some are missing.
+    """
+    return lines_of(segments_of(run), run=run)
+
+
+def lines_of(segments: Sequence[Segment], *, run: Place) -> list[bytes]:
+    with ThreadPoolExecutor(READERS) as pool:
+        contents = pool.map(lambda segment: (run / segment.name).read(), segments)
+        lines: list[bytes] = []
+        for segment, content in zip(segments, contents, strict=True):
+            held = content.splitlines(keepends=True)
+            if len(held) != segment.end - segment.start or not content.endswith(b"\n"):
+                raise DamagedLogError(
+                    f"{run / segment.name}: is damaged: it holds {len(held)} lines, not all of"
+                    f" them whole or not the {segment.end - segment.start} that its name says; the"
+                    " folder that it was written from has them, and --resume with that one brings"
+                    " them again"
+                )
+            lines += held
+    return lines
 
 
 class LogMirror:
@@ -91,14 +157,7 @@ class LogMirror:
         self._run, self._tell = run, tell
         self._mark = uuid4().hex.encode()
         with self._told_if_slow():
-            (run / WRITER).write(self._mark)
-            known = segments_of(run)
-        self._segments, self.written = len(known), known[-1].end if known else 0
-        if self.written > len(lines):
-            raise UserError(
-                f"{run}: holds {self.written} records, and the run's own folder {len(lines)}:"
-                f" it was gone on with from another machine; --resume {run} goes on from there"
-            )
+            self.written = self._take_over(lines)
         self._waiting = list(lines[self.written :])
         self._actions: deque[tuple[int, Callable[[], None]]] = deque()
         self._closing = False
@@ -106,6 +165,46 @@ class LogMirror:
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, daemon=True, name="log-mirror")
         self._thread.start()
+
+    def _take_over(self, lines: Sequence[bytes]) -> int:
+        """How many of the lines the storage holds, and is let know that this process adds to them.
+
+        The mark comes first: what another finds its own mark after, it has written before this
+        looks, and what it writes later is not for the log.
+        """
+        (self._run / WRITER).write(self._mark)
+        found = all_segments(self._run)
+        self._segments = len(found)
+        self._generation = 1 + max((segment.generation for segment in found), default=0)
+        written = self._agreed(found, lines)
+        if written is None:  # all of it is brought again, and stands for what is there
+            written = len(lines)
+            begin, content = Segment(0, written, self._generation), b"".join(lines)
+        else:
+            begin, content = Segment(written, written, self._generation), b""
+        (self._run / begin.name).write(content)
+        self._check_mark()
+        return written
+
+    def _agreed(self, found: Sequence[Segment], lines: Sequence[bytes]) -> int | None:
+        """How many lines the storage has in common with this machine; None if it is damaged.
+
+        Raises UserError where it holds more or others.
+        """
+        held = max((segment.end for segment in found), default=0)
+        try:
+            stored = read_lines(self._run)
+        except DamagedLogError:
+            if held > len(lines):
+                raise
+            return None
+        if stored != list(lines[: len(stored)]):
+            raise UserError(
+                f"{self._run}: holds {len(stored)} records, and the run's own folder {len(lines)},"
+                " which do not begin with those: it was gone on with from another machine;"
+                f" --resume {self._run} goes on from there"
+            )
+        return len(stored)
 
     def add(self, line: bytes) -> None:
         """Raises RunFailedError where what came before could not be written."""
@@ -129,6 +228,8 @@ class LogMirror:
         self._check()
 
     def _check(self) -> None:
+        if isinstance(self._error, ReplacedError):
+            raise self._error
         if self._error is not None:
             raise RunFailedError(
                 f"the log cannot be brought to its storage: {self._error}; it is whole on this"
@@ -162,8 +263,9 @@ class LogMirror:
             self._check_mark()
             if not lines:
                 return
-            segment = Segment(self.written, self.written + len(lines))
+            segment = Segment(self.written, self.written + len(lines), self._generation)
             (self._run / segment.name).write(b"".join(lines))
+            self._check_mark()  # it took a while, perhaps; only now are they surely in the log
             self._segments += 1
             if self._segments > MOST_SEGMENTS:
                 self._make_one()
@@ -178,15 +280,19 @@ class LogMirror:
 
     def _check_mark(self) -> None:
         if (self._run / WRITER).read() != self._mark:
-            raise RunFailedError(f"{self._run}: another process goes on with this run")
+            raise ReplacedError(self._run)
 
     def _make_one(self) -> None:
         """The whole log as one segment; a reader takes it for those that are still there."""
-        old = segments_of(self._run)
-        one = Segment(0, old[-1].end)
-        (self._run / one.name).write(b"".join(read_lines(self._run)))
-        for segment in old:
-            (self._run / segment.name).remove()
+        found = all_segments(self._run)
+        if any(segment.generation > self._generation for segment in found):
+            raise ReplacedError(self._run)
+        old = chosen_segments(found, run=self._run)
+        one = Segment(0, old[-1].end, self._generation)
+        (self._run / one.name).write(b"".join(lines_of(old, run=self._run)))
+        for segment in found:
+            if segment != one:
+                (self._run / segment.name).remove()
         self._segments = 1
 
     @contextmanager

@@ -5,16 +5,29 @@ there that every node sees: trials leave their checkpoints in it, and whatever t
 brought there too, so that another machine can go on if this one is lost.
 """
 
-import shutil
+import stat
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
+from uuid import uuid4
 
-from inat_ray.config.errors import UserError, readable
+from inat_ray.config.errors import RunFailedError, UserError, readable
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import dump_experiment
 from inat_ray.search.log_mirror import SEGMENTS, WRITER
-from inat_ray.search.run_log import EVENTS, LOCK, read_stored
+from inat_ray.search.run_lock import (
+    ALIVE,
+    LOCK,
+    check_nobody_below,
+    check_nobody_in,
+    is_being_written,
+    locked,
+)
+from inat_ray.search.run_log import EVENTS, read_stored
+from inat_ray.storage.disk import PARTIAL, files_below, remove, replacing
 from inat_ray.storage.place import Place, checked_storage, is_address
 
 STORAGE = "storage"
@@ -29,6 +42,8 @@ class RunFolder:
     """The paths of a run; the README's table says what each holds."""
 
     path: Path
+    is_claimed: bool = field(default=False, compare=False)
+    """Whether this process holds the run's lock."""
 
     @property
     def experiment(self) -> Path:
@@ -41,6 +56,11 @@ class RunFolder:
     @property
     def log(self) -> Path:
         return self.path / "log"
+
+    @property
+    def events(self) -> Path:
+        """The log's file; not there before anything has happened."""
+        return self.log / EVENTS
 
     @property
     def storage(self) -> Place | None:
@@ -94,7 +114,8 @@ class RunFolder:
     def fetch_model(self) -> None:
         """Brings the model that training has left to this machine."""
         if self.storage is not None:
-            self.model.write_bytes(self.shared_model.read())
+            with replacing(self.model) as partial:
+                partial.write_bytes(self.shared_model.read())
 
     def keep(self, *files: Path) -> None:
         """Brings files of this folder to the storage, if there is one."""
@@ -104,16 +125,14 @@ class RunFolder:
 
     def keep_all(self) -> None:
         """Brings there whatever is not there by itself."""
-        self.keep(*(file for file in sorted(self.path.rglob("*")) if self._is_result(file)))
-
-    def _is_result(self, file: Path) -> bool:
-        """The log has its own way, and so has the model."""
-        others = {self.path / STORAGE, self.log / LOCK, self.log / EVENTS, self.model}
-        return file.is_file() and file not in others
+        # The log has its own way, and so has the model; a link may lead to anything.
+        others = {self.path / STORAGE, self.log / LOCK, self.events, self.model}
+        files = (file for file, status in files_below(self.path) if stat.S_ISREG(status.st_mode))
+        self.keep(*sorted(file for file in files if file not in others))
 
     @property
     def holds_a_run(self) -> bool:
-        return self.log.exists() or self.experiment.exists()
+        return self.events.exists() or self.experiment.exists()
 
 
 def model_file(path: Path) -> Path:
@@ -139,15 +158,38 @@ def default_folder(name: str) -> Path:
 
 def check_free(path: Path, *, overwrite: bool) -> None:
     """Raises UserError where a run in `path` would destroy something; changes nothing."""
+    with _usable(path):
+        _check_free(path, overwrite=overwrite)
+
+
+@contextmanager
+def _usable(path: Path) -> Iterator[None]:
+    """Raises UserError for an error of the system."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"--out {path}: cannot be used: {error.strerror}; choose another folder"
+        ) from None
+
+
+def _check_free(path: Path, *, overwrite: bool) -> None:
+    if path.is_symlink() and not path.exists():
+        raise UserError(f"--out {path}: is a link that leads nowhere; a folder is needed")
     if path.exists() and not path.is_dir():
         raise UserError(f"--out {path}: is a file; a folder is needed")
-    if RunFolder(path).holds_a_run:
+    run = RunFolder(path)
+    if run.log.is_symlink():
+        raise UserError(f"--out {path}: its log is a link, and what that leads to is not replaced")
+    if run.holds_a_run:
         if not overwrite:
             raise UserError(
                 f"--out {path}: holds a run already; choose another folder,"
                 " or --overwrite to replace it"
             )
-    elif path.exists() and any(path.iterdir()):
+        check_nobody_below(path, option=f"--overwrite {path}")
+        check_nobody_in(Place.at(path), option=f"--overwrite {path}")
+    elif path.exists() and {file for file, _ in files_below(path)} - {run.log / LOCK}:
         raise UserError(
             f"--out {path}: holds files that are no run; a new or empty folder is needed"
         )
@@ -163,27 +205,121 @@ def check_storage(path: Path, experiment: Experiment, *, overwrite: bool) -> Non
             f"resources.storage_path: {place}: is the run's own folder, which is on this machine's"
             " disk; choose an --out that is elsewhere, such as runs/..."
         )
-    if not overwrite and (place / EXPERIMENT).exists():
+    if not (place / EXPERIMENT).exists():
+        if place.names():
+            raise UserError(
+                f"resources.storage_path: {place}: holds files that are no run; choose another"
+                " --out, whose last part is the name there"
+            )
+        return
+    if not overwrite:
         raise UserError(
             f"resources.storage_path: {place}: holds a run already; choose another --out, whose"
             " last part is the name there, or --overwrite to replace it"
         )
+    if place.is_local:  # it may be the folder of a run that has its storage elsewhere
+        there = Path(str(place))
+        check_nobody_below(there, option="--overwrite")
+        if is_being_written(RunFolder(there).log):
+            raise UserError(f"--overwrite: another process is at work on {there}")
+    check_nobody_in(place, option="--overwrite")
+
+
+@contextmanager
+def claimed(
+    path: Path | None, experiment: Experiment, *, name: str | None = None, overwrite: bool
+) -> Iterator[RunFolder]:
+    """A folder for a new run, nobody else's while the context lasts; the default one of None.
+
+    What it holds stays until `begin_run`; where that is not reached, the folder is as it was.
+    Raises UserError where another process is at work on it, and as `check_free`, `check_storage`.
+    """
+    made = _missing(path or Path("runs"))
+    if path is None:
+        path = _new_default(name or experiment.name)
+        made = [path, *made]
+    check_free(path, overwrite=overwrite)
+    log = RunFolder(path).log
+    made = made if log.exists() else [log, *made]
+    try:
+        with reclaimed(path) as run:
+            check_free(path, overwrite=overwrite)  # it may have been taken before the lock was
+            check_storage(path, experiment, overwrite=overwrite)
+            yield run
+    finally:
+        if made and not RunFolder(path).experiment.exists():
+            _unmake(log, made)
+
+
+def _missing(path: Path) -> list[Path]:
+    """`path` and the folders around it as far as they are not there yet, innermost first."""
+    with _usable(path):
+        return [folder for folder in (path, *path.parents) if not folder.exists()]
+
+
+def _new_default(name: str) -> Path:
+    """The default folder, made; a number is added where another run began in the same second."""
+    first = default_folder(name)
+    with _usable(first):
+        first.parent.mkdir(parents=True, exist_ok=True)
+        for number in count(2):
+            path = first if number == 2 else first.with_name(f"{first.name}-{number - 1}")
+            with suppress(FileExistsError):
+                path.mkdir()
+                return path
+    raise AssertionError
+
+
+def _unmake(log: Path, made: list[Path]) -> None:
+    with suppress(OSError):  # somebody has put something there
+        if log in made:
+            (log / LOCK).unlink(missing_ok=True)
+        for folder in made:
+            folder.rmdir()
+
+
+@contextmanager
+def reclaimed(path: Path) -> Iterator[RunFolder]:
+    """The folder of a run that goes on, nobody else's while the context lasts.
+
+    Raises UserError where another process is at work on it, RunFailedError where it is removed
+    meanwhile.
+    """
+    log = RunFolder(path).log
+    lock = locked(log)
+    try:
+        yield RunFolder(path, is_claimed=True)
+    except OSError as error:
+        if (log / LOCK).exists():
+            raise
+        raise RunFailedError(
+            f"{path}: the run's folder was removed or renamed while this process was at work on it"
+        ) from error
+    finally:
+        lock.release()
+
+
+def begin_run(run: RunFolder, experiment: Experiment) -> None:
+    """Empties a claimed folder and its place in the storage, and writes the experiment."""
+    with _usable(run.path):
+        old = [*run.log.iterdir(), *run.path.iterdir()]
+        for entry in old:  # without an experiment it would be no run, if this is cut off
+            if entry not in (run.log, run.log / LOCK, run.experiment):
+                remove(entry)
+        if (address := experiment.resources.storage_path) is not None:
+            place = Place.at(address) / run.path.name
+            place.remove()
+            (run.path / STORAGE).write_text(place.address, encoding="utf-8")
+        with replacing(run.experiment) as partial:
+            partial.write_text(dump_experiment(experiment), encoding="utf-8")
+    run.keep(run.experiment)
 
 
 def create_run(path: Path, experiment: Experiment, *, overwrite: bool) -> RunFolder:
-    """Makes the folder, replacing a run that `overwrite` gives up, and writes the experiment."""
-    check_free(path, overwrite=overwrite)
-    if path.exists():
-        shutil.rmtree(path)
-    path.mkdir(parents=True)
-    run = RunFolder(path)
-    if (address := experiment.resources.storage_path) is not None:
-        place = Place.at(address) / path.name
-        place.remove()
-        (path / STORAGE).write_text(place.address, encoding="utf-8")
-    run.experiment.write_text(dump_experiment(experiment), encoding="utf-8")
-    run.keep(run.experiment)
-    return run
+    """A run in which no process is at work yet."""
+    with claimed(path, experiment, overwrite=overwrite) as run:
+        begin_run(run, experiment)
+    return RunFolder(path)
 
 
 def run_here(run: str, path: Path | None = None) -> Path:
@@ -213,16 +349,25 @@ def _fetch(address: str, path: Path | None) -> Path:
             " and another --out takes the one from the storage"
         )
     check_free(path, overwrite=False)
-    partial = path.with_name(f".{path.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    for name in storage.names():
-        if not name.startswith((CHECKPOINTS, SEGMENTS, SNAPSHOTS, WRITER, WEIGHTS)):
-            _write(partial / name, (storage / name).read())
-    lines = b"".join(line for line, _ in read_stored(storage))
-    _write(partial / RunFolder(path).log.name / EVENTS, lines)
-    _write(partial / STORAGE, storage.address.encode())
-    partial.replace(path)
+    with _usable(path):
+        target = path.resolve()
+        partial = target.with_name(f".{uuid4().hex}{PARTIAL}")
+        try:
+            _bring(storage, partial)
+            partial.replace(target)
+        finally:
+            remove(partial)
     return path
+
+
+def _bring(storage: Place, folder: Path) -> None:
+    others = (CHECKPOINTS, SEGMENTS, SNAPSHOTS, WRITER, ALIVE, WEIGHTS)
+    for name in storage.names():
+        if not name.startswith(others):
+            _write(folder / name, (storage / name).read())
+    lines = b"".join(line for line, _ in read_stored(storage))
+    _write(RunFolder(folder).events, lines)
+    _write(folder / STORAGE, storage.address.encode())
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -10,20 +10,17 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from inat_ray.config.errors import RunFailedError, UserError, readable
+from inat_ray.config.errors import RunFailedError, readable
 from inat_ray.search.history import History
 from inat_ray.search.log_lines import is_cut_off, parsed
 from inat_ray.search.log_mirror import LogMirror, read_lines
 from inat_ray.search.records import AnyRecord
+from inat_ray.search.run_lock import locked
 from inat_ray.storage.place import Place
 
 EVENTS = "events.jsonl"
 """The log's file, in the run's folder `log`."""
 
-LOCK = "lock"
-"""Held by the process that writes, and let go by the system when that process dies."""
 
 Observer = Callable[[AnyRecord], None]
 """Told of each record after it is on disk: the live table, TensorBoard."""
@@ -43,25 +40,24 @@ class RunLog:
         *,
         storage: Place | None = None,
         tell: Callable[[str], None] = print,
+        is_claimed: bool = False,
     ) -> None:
-        """`storage`: of the run, where its log is kept too; `tell` says when it does not answer."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """`storage`: of the run, where its log is kept too; `tell` says when it does not answer.
+
+        `is_claimed`: whether this process holds the run's lock already.
+        """
         self.path = folder / EVENTS
         self.history = History()
         self._observers = list(observers)
-        self._lock = FileLock(folder / LOCK)
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise UserError(f"{folder.parent}: another process is at work on this run") from None
+        self._lock = None if is_claimed else locked(folder)
         try:
             found = _lines(self.path) if self.path.exists() else []
             known = list(parsed(found, source=str(self.path)))
             self.history = History.of(record for _, record in known)
-            lines = [line for line, _ in known]
+            lines = [line.rstrip(b"\n") + b"\n" for line, _ in known]  # the last may lack it
             self._mirror = None if storage is None else LogMirror(storage, lines, tell=tell)
         except BaseException:
-            self._lock.release()
+            self._release()
             raise
         self._file = self.path.open("ab", buffering=0)
         self._end_cleanly(found)
@@ -96,7 +92,7 @@ class RunLog:
     def close(self) -> None:
         """Raises RunFailedError where the storage did not take all."""
         self._file.close()
-        self._lock.release()
+        self._release()
         if self._mirror is not None:
             self._mirror.close()
 
@@ -108,7 +104,16 @@ class RunLog:
         if lines and not lines[-1].endswith(b"\n"):
             self._file.write(b"\n")
 
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+
     def _write(self, line: bytes) -> None:
+        if not _is_same_file(self.path, self._file.fileno()):
+            raise RunFailedError(
+                f"{self.path.parent.parent}: the run's folder was removed, renamed or replaced"
+                " while this process was at work on it; what it does now could not be kept"
+            )
         before = os.fstat(self._file.fileno()).st_size
         try:
             if self._file.write(line) != len(line):  # a disk that fills takes a part
@@ -146,21 +151,14 @@ def _lines(path: Path) -> list[bytes]:
         return file.readlines()
 
 
-def is_being_written(folder: Path) -> bool:
-    """Whether a process has the log in `folder` open: asks for its lock, and lets go at once.
-
-    Where the lock cannot be asked for (another user's run), somebody may.
-    """
-    lock = folder / LOCK
-    if not lock.exists():
-        return False
-    try:
-        with FileLock(lock, timeout=0):
-            return False
-    except (Timeout, OSError):
-        return True
-
-
 def read_history(folder: Path) -> History:
     """The history of the run whose log lies in `folder`. Raises UserError as `read_records`."""
     return History.of(read_records(folder / EVENTS))
+
+
+def _is_same_file(path: Path, descriptor: int) -> bool:
+    """Whether what is open still has its name: a removed file takes all and keeps nothing."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False

@@ -5,7 +5,6 @@ looked at. Hidden folders are passed over, and links are not followed.
 """
 
 import os
-import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +17,10 @@ from inat_ray.search.history import History
 from inat_ray.search.log_mirror import SEGMENTS
 from inat_ray.search.result_file import read_result
 from inat_ray.search.run_folder import RunFolder
-from inat_ray.search.run_log import EVENTS, is_being_written, read_history, read_stored
+from inat_ray.search.run_lock import is_being_written
+from inat_ray.search.run_log import EVENTS, read_history, read_stored
 from inat_ray.search.study import winning_trial
+from inat_ray.storage.disk import files_below
 from inat_ray.storage.place import Place
 
 State = Literal["running", "cut off", "over", "failed", "damaged"]
@@ -141,19 +142,6 @@ def _is_newest(result: dict[str, Any], history: History) -> bool:
     search = result.get("search")
     told = search.get("trials") if isinstance(search, dict) else None
     return not history.extended or told == dict(+history.states)
-
-
-def files_below(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """Every file at any depth, links as themselves; what vanishes meanwhile is passed over."""
-    for place, _, names in os.walk(folder):
-        for name in names:
-            path = Path(place, name)
-            try:
-                status = path.lstat()
-            except OSError:
-                continue
-            if not stat.S_ISDIR(status.st_mode):
-                yield path, status
 
 
 def _run_folders(folder: Path) -> Iterator[Path]:

@@ -29,7 +29,7 @@ def warm_start(path: Path, experiment: Experiment, space: SearchSpace) -> WarmSt
     UserError where the run cannot serve: no search, or of another metric.
     """
     run = RunFolder(path)
-    if not run.log.exists() or not run.experiment.exists():
+    if not run.events.exists() or not run.experiment.exists():
         raise UserError(f"--warm-start {path}: holds no run")
     other, history = load_experiment(run.experiment), read_history(run.log)
     _check_metric(path, experiment, history)

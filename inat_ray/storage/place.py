@@ -1,12 +1,15 @@
 """Places: files and folders on a disk or in an object store, under one interface.
 
 Object stores have no append and no rename, so nothing here needs either: a file is written whole
-or not at all, and then only read or removed.
+or not at all, and then only read or removed. On a disk no link is followed that leads out of the
+root of a place: a storage may be written to by strangers.
 """
 
 import errno
+import stat
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +21,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay
 from tenacity.wait import wait_random_exponential
 
 from inat_ray.config.errors import RunFailedError, UserError
+from inat_ray.storage.disk import files_below, remove, replacing
 
 PATIENCE = 600.0
 """Seconds for which a storage may fail before what needs it fails too."""
@@ -121,6 +125,11 @@ class Place:
         else:  # an object store copies it itself
             _patiently(self, lambda: self._fs.copy_file(self._path, target._path))
 
+    def leave(self, content: bytes) -> None:
+        """What `write` does, for a sign that is not worth an error or a wait: perhaps nothing."""
+        with suppress(OSError):
+            self._write(content)
+
     def exists(self) -> bool:
         return bool(_patiently(self, lambda: self._info().type != pa.fs.FileType.NotFound))
 
@@ -150,25 +159,25 @@ class Place:
 
     def _write(self, content: bytes | memoryview) -> None:
         if not self.is_local:
-            self._stream_out(self._path, content)
+            with self._fs.open_output_stream(self._path) as stream:
+                stream.write(content)
             return
-        self._fs.create_dir(str(Path(self._path).parent), recursive=True)
-        partial = f"{self._path}.partial"
-        try:
-            self._stream_out(partial, content)
-        except OSError:
-            Path(partial).unlink(missing_ok=True)
-            raise
-        self._fs.move(partial, self._path)
-
-    def _stream_out(self, path: str, content: bytes | memoryview) -> None:
-        with self._fs.open_output_stream(path) as stream:
-            stream.write(content)
+        path = self._inside(follow=False)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as partial:
+            partial.write_bytes(content)
 
     def _info(self) -> Any:
         return self._fs.get_file_info(self._path)
 
     def _names(self) -> list[str]:
+        if self.is_local:
+            folder = self._inside()
+            return sorted(
+                file.relative_to(folder).as_posix()
+                for file, status in files_below(folder)
+                if stat.S_ISREG(status.st_mode)
+            )
         everything = pa.fs.FileSelector(self._path, allow_not_found=True, recursive=True)
         return sorted(
             str(Path(info.path).relative_to(self._path))
@@ -177,6 +186,9 @@ class Place:
         )
 
     def _remove(self) -> None:
+        if self.is_local:
+            remove(self._inside(follow=False))
+            return
         kind = self._info().type
         if kind == pa.fs.FileType.Directory:
             self._fs.delete_dir(self._path)
@@ -189,8 +201,21 @@ class Place:
 
     @property
     def _path(self) -> str:
+        if self.is_local:
+            return str(self._inside())
         base = _open(self.root)[1].rstrip("/")
         return f"{base}/{self.name}" if self.name else base
+
+    def _inside(self, *, follow: bool = True) -> Path:
+        """The path on a disk. Raises UserError where a link on its way leads out of the root.
+
+        `follow`: whether the file or folder itself may be a link, too.
+        """
+        root, path = Path(self.root), Path(self.root, self.name)
+        reached = path if follow else path.parent
+        if self.name and not reached.resolve().is_relative_to(root.resolve()):
+            raise UserError(f"{self}: a link there leads out of {root}, and is not followed")
+        return path
 
 
 def is_address(text: str) -> bool:

@@ -10,7 +10,6 @@ them for each image, drawn from the epoch's seed.
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -37,6 +36,7 @@ from inat_ray.data.batches import (
 from inat_ray.data.dataset import DataSet
 from inat_ray.data.progress import advancing
 from inat_ray.models.resnet import HEAD, backbone_features
+from inat_ray.storage.disk import remove
 from inat_ray.training.device import autocast
 from inat_ray.training.evaluation import lay_out
 from inat_ray.training.ranks import Ranks
@@ -186,7 +186,7 @@ class FeatureStore:
     def _compute(self, *, progress: bool) -> None:
         """Into a folder of another name first, so that a killed process leaves no features."""
         partial = self.folder.with_suffix(".partial")
-        shutil.rmtree(partial, ignore_errors=True)
+        remove(partial)
         partial.mkdir()
         training = self._model.training
         self._model.eval()
@@ -194,7 +194,7 @@ class FeatureStore:
         for subset, plans in views.items():
             self._write(partial / f"{subset}.npy", subset, plans, progress=progress)
         self._model.train(training)
-        shutil.rmtree(self.folder, ignore_errors=True)  # one that is damaged
+        remove(self.folder)  # one that is damaged
         partial.replace(self.folder)
 
     def _views(self) -> dict[str, list[AugmentConfig | bool]]:

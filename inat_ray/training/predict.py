@@ -16,6 +16,7 @@ from torch import nn
 from inat_ray.data.augment import Normalize
 from inat_ray.data.names import as_text
 from inat_ray.data.photographs import Photograph, decoded_batches
+from inat_ray.storage.disk import replacing
 from inat_ray.training.checkpoint import LoadedModel
 from inat_ray.training.evaluation import BATCH_SIZE, average_probabilities, pixel_views
 
@@ -77,13 +78,8 @@ def prediction_file(
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     schema = SCHEMA.with_metadata({"classes": json.dumps(classes)})
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        with pq.ParquetWriter(partial, schema) as writer:
-            yield lambda batch: writer.write_table(_table(batch, classes).cast(schema))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as partial, pq.ParquetWriter(partial, schema) as writer:
+        yield lambda batch: writer.write_table(_table(batch, classes).cast(schema))
 
 
 def _table(batch: Sequence[Predicted], classes: Sequence[str]) -> pa.Table:

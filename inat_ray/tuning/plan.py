@@ -10,7 +10,7 @@ from inat_ray.config.experiment import Experiment
 from inat_ray.config.inside import check_inside
 from inat_ray.config.load import load_experiment, override
 from inat_ray.config.space import SearchSpace, search_space
-from inat_ray.search.run_folder import RunFolder, check_free, default_folder
+from inat_ray.search.run_folder import RunFolder, check_free
 from inat_ray.search.run_log import read_history
 from inat_ray.tuning.resume import (
     check_extendable,
@@ -29,7 +29,8 @@ class Plan:
 
     experiment: Experiment
     space: SearchSpace
-    folder: Path
+    folder: Path | None
+    """None: the default one, of a new run."""
     is_new: bool = True
     more_trials: int = 0
     """That an extension adds."""
@@ -60,9 +61,9 @@ def new_plan(
             f"--warm-start: only search.method bayes learns from other runs;"
             f" this one is {experiment.search.method}"
         )
-    folder = out or default_folder(experiment.name)
-    check_free(folder, overwrite=overwrite)
-    return Plan(experiment, space, folder, warm_start=tuple(warm_start), notes=tuple(notes))
+    if out is not None:
+        check_free(out, overwrite=overwrite)
+    return Plan(experiment, space, out, warm_start=tuple(warm_start), notes=tuple(notes))
 
 
 def resumed_plan(
@@ -74,7 +75,7 @@ def resumed_plan(
     """
     experiment = _own_experiment(folder, "--resume", path=path, settings=settings, options=options)
     run = RunFolder(folder)
-    if run.log.exists():
+    if run.events.exists():
         check_resumable(run, read_history(run.log))
     return Plan(
         experiment, search_space(experiment, where=str(run.experiment)), folder, is_new=False
@@ -97,7 +98,7 @@ def extended_plan(
         raise UserError(f"--extend {folder}: --trials N says how many trials to add; 1 or more")
     experiment = _own_experiment(folder, "--extend", path=path, settings=settings, options=options)
     run = RunFolder(folder)
-    if not run.log.exists():
+    if not run.events.exists():
         raise UserError(f"--extend {folder}: holds no run")
     check_extendable(run, read_history(run.log))
     space = search_space(experiment, where=str(run.experiment))

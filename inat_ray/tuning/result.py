@@ -23,6 +23,7 @@ from inat_ray.search.study import (
     seed_is_searched,
     winning_trial,
 )
+from inat_ray.storage.disk import replacing
 from inat_ray.training.assessment import Assessment, ClassScores, wilson_interval
 from inat_ray.training.machine import machine
 from inat_ray.training.metrics import Metrics
@@ -189,10 +190,9 @@ def versions() -> dict[str, str]:
 
 
 def write_result(result: Result, path: Path) -> None:
-    """Writes result.json under a temporary name first, so that it is whole or absent."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(without_nan(result), indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
+    """Writes result.json, whole or not at all."""
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(without_nan(result), indent=2) + "\n", encoding="utf-8")
 
 
 def without_nan(value: Any) -> Any:

@@ -74,7 +74,7 @@ def point_to_resume(run: RunFolder, *, data: DataSet, trial_id: str) -> Starting
 
 
 def _interrupted(run: RunFolder, trial_id: str) -> TrialHistory:
-    if not run.log.exists():
+    if not run.events.exists():
         raise UserError(f"--resume {run.path}: its training had not begun; start it anew")
     history = read_history(run.log)
     trial = history.trials.get(trial_id)

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -6,8 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
 from inat_ray.search.records import EpochEnded
+from inat_ray.search.run_folder import create_run, reclaimed
 from inat_ray.search.run_log import EVENTS, read_history, read_records
 
 
@@ -225,3 +229,56 @@ def test_a_killed_driver_of_two_workers_loses_an_epoch_at_most(
     whole = command("train", *options, "--out", tmp_path / "whole")
     assert whole.returncode == 0, whole.stderr
     assert lines_of_epochs(tmp_path / "cut") == lines_of_epochs(tmp_path / "whole")
+
+
+LIVE_TRAINING = """
+import shutil, sys
+from inat_ray import options, train
+from inat_ray.search.run_log import RunLog
+from pathlib import Path
+
+append = RunLog.append
+
+def then_it_is_gone(log, record):
+    append(log, record)
+    if record.kind == "epoch_ended":
+        shutil.rmtree(log.path.parent.parent)
+
+RunLog.append = then_it_is_gone
+options.run(train.main)
+"""
+
+
+def test_a_run_folder_that_vanishes_while_it_trains_ends_it_with_a_sentence(
+    data_folder, small_settings, tmp_path
+):
+    settings = [arg for line in small_settings for arg in ("--set", line)]
+    line = [sys.executable, "-c", LIVE_TRAINING, "--data", str(data_folder), *settings]
+    done = subprocess.run(
+        [*line, "--out", str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "error:" in done.stderr.splitlines()[-1]
+    assert "was removed" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["train", "sweep", "evaluate", "prepare"])
+def test_no_command_replaces_a_live_run(trained, told, data_folder, tmp_path, name):
+    run = create_run(tmp_path / "live", Experiment(name="live"), overwrite=False)
+    first = [trained[0]] if name == "evaluate" else []
+    with reclaimed(run.path):
+        code, text = told(name, *first, "--data", data_folder, "--out", run.path, "--overwrite")
+    assert (code, "another process is at work on this run" in text) == (2, True), text
+    assert load_experiment(run.experiment).name == "live"
+
+
+def test_an_evaluation_does_not_replace_the_run_of_its_model(trained, told):
+    folder, _ = trained
+    code, text = told("evaluate", folder, "--out", folder, "--overwrite")
+    assert (code, "holds the model" in text) == (2, True), text
+    assert (folder / "best.safetensors").exists()

@@ -16,7 +16,7 @@ from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import DataConfig
 from inat_ray.data import pack_build
 from inat_ray.data.decode import decode_square
-from inat_ray.data.pack import open_pack
+from inat_ray.data.pack import open_pack, pack_name
 
 from .conftest import WriteImages, small_folder
 
@@ -143,6 +143,25 @@ def test_a_killed_build_leaves_no_pack_and_the_next_clears_up(
     pack = open_pack(config.model_copy(update={"fit": "pad"}))
     assert len(pack.names) == 7
     assert sorted(packs.iterdir()) == sorted([pack.path, packs / "build.lock"])
+
+
+@pytest.mark.parametrize("kind", ["file", "link to a folder", "dangling link"])
+def test_whatever_stands_where_a_build_works_is_in_nobodys_way(
+    write_images: WriteImages, config: DataConfig, tmp_path: Path, kind: str
+) -> None:
+    small_folder(write_images)
+    packs, own = tmp_path / "cache" / "packs", tmp_path / "own"
+    packs.mkdir(parents=True)
+    own.mkdir()
+    (own / "thesis.txt").touch()
+    (packs / "thesis.building").touch()
+    target = own if kind == "link to a folder" else own / "nothing"
+    for stem in (Path(pack_name(config)).stem, "0" * 24):
+        scratch = packs / f"{stem}.building"
+        _ = scratch.touch() if kind == "file" else scratch.symlink_to(target)
+    assert len(open_pack(config).names) == 7
+    assert [path.name for path in packs.glob("*.building")] == ["thesis.building"]
+    assert (own / "thesis.txt").exists()
 
 
 def test_nothing_is_printed_where_there_is_no_terminal(

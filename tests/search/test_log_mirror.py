@@ -5,7 +5,14 @@ import pytest
 
 from inat_ray.config.errors import RunFailedError, UserError
 from inat_ray.search import log_mirror
-from inat_ray.search.log_mirror import SEGMENTS, LogMirror, read_lines, segments_of
+from inat_ray.search.log_mirror import (
+    SEGMENTS,
+    LogMirror,
+    Segment,
+    all_segments,
+    read_lines,
+    segments_of,
+)
 from inat_ray.storage import place as place_module
 from inat_ray.storage.place import Place
 
@@ -72,7 +79,7 @@ def test_another_process_brings_what_the_first_could_not(run):
 def test_a_folder_that_is_behind_its_storage_is_refused(run):
     first = mirror(run, LINES[:5])
     first.close()
-    with pytest.raises(UserError, match=r"5 records, and the run's own folder 3: .*--resume s3://"):
+    with pytest.raises(UserError, match=r"5 records, and the run's own folder 3, .*--resume s3://"):
         mirror(run, LINES[:3])
 
 
@@ -80,9 +87,13 @@ def test_a_process_that_was_replaced_writes_nothing_more(run):
     first = mirror(run, LINES[:3])
     first.then(lambda: None)
     second = mirror(run, LINES[:3])
-    first.add(b"of the first\n")
+
+    def write_on() -> None:
+        while True:  # until it looks
+            first.add(b"of the first\n")
+
     with pytest.raises(RunFailedError, match="another process goes on with this run"):
-        first.close()
+        write_on()
     second.add(LINES[3])
     second.close()
     assert list(read_lines(run)) == LINES[:4]
@@ -103,7 +114,8 @@ def test_many_segments_become_one_and_what_a_crash_left_of_them_does_no_harm(run
         writer = mirror(run, LINES[:end])
         writer.close()
     assert 1 <= len(segments_of(run)) <= 4
-    (run / SEGMENTS / "000000002-000000004.jsonl").write(b"".join(LINES[2:4]))  # left by a crash
+    # Left by a crash:
+    (run / SEGMENTS / "000000002-000000004-0002.jsonl").write(b"".join(LINES[2:4]))
     assert list(read_lines(run)) == LINES[:10]
 
 
@@ -147,3 +159,93 @@ def test_a_storage_that_stays_away_ends_the_run_which_can_be_resumed(object_stor
         writer.close()
     with pytest.raises(RunFailedError, match="cannot be brought to its storage"):
         writer.add(LINES[1])
+
+
+NEW = [b'{"new": %d}\n' % number for number in range(3)]
+
+
+def test_what_a_replaced_writer_brings_late_is_no_part_of_the_log(run, monkeypatch):
+    """It had read its mark, and then could not reach the storage until another had gone on."""
+    monkeypatch.setattr(log_mirror, "SECONDS_A_SEGMENT", 0.0)
+    first_safe, on_its_way, reachable = (threading.Event() for _ in range(3))
+    write = Place.write
+
+    def out_of_reach(place, content):
+        if place.name.endswith("-0001.jsonl") and first_safe.is_set():
+            on_its_way.set()
+            reachable.wait(timeout=20)
+        write(place, content)
+
+    monkeypatch.setattr(Place, "write", out_of_reach)
+    done: list[str] = []
+    old = mirror(run, LINES[:2])
+    old.then(first_safe.set)
+    assert first_safe.wait(timeout=20)
+    for line in LINES[2:6]:
+        old.add(line)
+    assert on_its_way.wait(timeout=20)
+    old.then(lambda: done.append("a checkpoint that the other needs is removed"))
+    new = mirror(run, LINES[:2])
+    for line in NEW[:2]:
+        new.add(line)
+    reachable.set()
+    with pytest.raises(RunFailedError, match="another process goes on with this run"):
+        old.close()
+    new.add(NEW[2])
+    new.close()
+    assert not done
+    assert any(s.generation == 1 and s.end > 2 for s in all_segments(run))
+    assert read_lines(run) == LINES[:2] + NEW
+    with pytest.raises(UserError, match="do not begin with those: it was gone on with"):
+        mirror(run, LINES[:6])
+    third = mirror(run, LINES[:2] + NEW)
+    third.close()
+    assert read_lines(run) == LINES[:2] + NEW
+
+
+@pytest.mark.parametrize("late", [Segment(2, 6, 1), Segment(0, 6, 1), Segment(5, 9, 1)])
+def test_no_late_segment_shadows_what_followed(run, late):
+    for count in (2, 5, 9):
+        writer = mirror(run, LINES[:count])
+        writer.close()
+    (run / late.name).write(b"late\n" * (late.end - late.start))
+    assert read_lines(run) == LINES[:9]
+
+
+def test_a_log_of_a_program_before_writers_had_names_is_read_and_gone_on_with(run):
+    for start, end in ((0, 3), (3, 7)):
+        (run / SEGMENTS / f"{start:09}-{end:09}.jsonl").write(b"".join(LINES[start:end]))
+    assert read_lines(run) == LINES[:7]
+    writer = mirror(run, LINES[:9])
+    writer.close()
+    assert read_lines(run) == LINES[:9]
+
+
+def test_many_segments_that_become_one_leave_nothing_else(run, monkeypatch):
+    monkeypatch.setattr(log_mirror, "MOST_SEGMENTS", 3)
+    for end in (2, 4, 6):
+        writer = mirror(run, LINES[:end])
+        writer.close()
+    assert all_segments(run) in (
+        [Segment(0, 4, 2), Segment(4, 4, 3), Segment(4, 6, 3)],
+        [Segment(0, 6, 3)],
+    )
+    assert read_lines(run) == LINES[:6]
+
+
+@pytest.mark.parametrize(
+    "damage", [b"", LINES[2], b"".join(LINES[2:4]) + LINES[4][:-1], b"".join(LINES[:9])]
+)
+def test_a_segment_that_holds_other_than_its_name_says_is_named_and_mended(run, damage):
+    for end in (2, 5):
+        writer = mirror(run, LINES[:end])
+        writer.close()
+    [name] = [s.name for s in segments_of(run) if s.start == 2]
+    (run / name).write(damage)
+    with pytest.raises(UserError, match=r"000000002-000000005-0002.jsonl: is damaged"):
+        read_lines(run)
+    with pytest.raises(UserError, match="is damaged"):
+        mirror(run, LINES[:4])
+    writer = mirror(run, LINES[:5])  # the folder that has it all
+    assert read_lines(run) == LINES[:5]
+    writer.close()

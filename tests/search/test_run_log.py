@@ -396,3 +396,17 @@ def test_a_log_that_is_a_pipe_or_a_folder_is_refused_at_once(tmp_path):
     (tmp_path / "events.jsonl").mkdir()
     with pytest.raises(UserError, match=r"events\.jsonl: is no file"):
         read_history(tmp_path)
+
+
+@pytest.mark.parametrize("then", ["removed", "renamed", "replaced"])
+def test_a_log_that_lost_its_place_takes_no_more(tmp_path, then):
+    """The system would take every line for a file that nobody can find."""
+    with RunLog(tmp_path / "run" / "log") as log:
+        log.append(RUN)
+        (tmp_path / "run").rename(tmp_path / "gone")
+        if then == "removed":
+            shutil.rmtree(tmp_path / "gone")
+        if then == "replaced":
+            written(tmp_path / "run" / "log", RUN)
+        with pytest.raises(RunFailedError, match="was removed, renamed or replaced"):
+            log.append(started("a"))

@@ -127,3 +127,51 @@ def test_only_a_file_with_an_end_is_a_whole_zip(tmp_path):
     assert file.is_whole_zip()
     file.write(b"PK\x05")
     assert not file.is_whole_zip()
+
+
+@pytest.fixture
+def trap(tmp_path) -> Place:
+    """A storage in which `out` leads to a folder, and `file` to a file, that are not in it."""
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "secret").write_text("hush")
+    (tmp_path / "storage").mkdir()
+    (tmp_path / "storage" / "out").symlink_to(tmp_path / "outside")
+    (tmp_path / "storage" / "file").symlink_to(tmp_path / "outside" / "secret")
+    return Place.at(tmp_path / "storage")
+
+
+def test_a_link_out_of_a_storage_is_not_read_through(trap):
+    assert trap.names() == []
+    for name in ("out/secret", "file"):
+        with pytest.raises(UserError, match="a link there leads out"):
+            (trap / name).read()
+        with pytest.raises(UserError, match="a link there leads out"):
+            (trap / name).exists()
+    with pytest.raises(UserError, match="a link there leads out"):
+        (trap / "out").names()
+
+
+def test_a_link_out_of_a_storage_is_not_written_through(trap, tmp_path):
+    with pytest.raises(UserError, match="a link there leads out"):
+        (trap / "out" / "new").write(b"x")
+    (tmp_path / "storage" / "a.json.partial").symlink_to(tmp_path / "outside" / "secret")
+    (trap / "a.json").write(b"x")
+    (trap / "file").write(b"in its place")
+    assert (trap / "file").read() == b"in its place"
+    assert [file.name for file in (tmp_path / "outside").iterdir()] == ["secret"]
+    assert (tmp_path / "outside" / "secret").read_text() == "hush"
+
+
+def test_of_a_link_the_link_is_removed(trap, tmp_path):
+    with pytest.raises(UserError, match="a link there leads out"):
+        (trap / "out" / "secret").remove()
+    (trap / "out").remove()
+    (trap / "file").remove()
+    trap.remove()
+    assert (tmp_path / "outside" / "secret").read_text() == "hush"
+
+
+def test_a_link_that_stays_in_the_storage_is_a_file_like_others(trap, tmp_path):
+    (trap / "a").write(b"x")
+    (tmp_path / "storage" / "b").symlink_to(tmp_path / "storage" / "a")
+    assert (trap / "b").read() == b"x"

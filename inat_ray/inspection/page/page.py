@@ -10,15 +10,15 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from inat_ray.inspection.page.parts import Section
+from inat_ray.storage.disk import replacing
 
 HERE = files("inat_ray.inspection.page")
 
 
 def write_page(path: Path, *, title: str, lead: str, sections: Sequence[Section]) -> None:
     """Writes the page whole or not at all; `lead` is a sentence or two below the title."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(render_page(title=title, lead=lead, sections=sections), encoding="utf-8")
-    partial.replace(path)
+    with replacing(path) as partial:
+        partial.write_text(render_page(title=title, lead=lead, sections=sections), encoding="utf-8")
 
 
 def render_page(*, title: str, lead: str, sections: Sequence[Section]) -> str:
