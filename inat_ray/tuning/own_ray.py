@@ -1,0 +1,220 @@
+"""A Ray of our own on this machine: on loopback alone, watched, and gone with the command."""
+
+import atexit
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
+
+import ray
+from ray._common.utils import get_default_ray_temp_dir
+from ray._private import node as ray_node
+from ray._private import services
+from ray._private.authentication import authentication_token_setup as authentication
+
+from inat_ray.config.errors import RunFailedError, UserError
+from inat_ray.training import interruption
+
+LOOPBACK = "127.0.0.1"
+
+SECONDS_TO_START = 180.0
+"""Ray itself gives a node 30 s, which a busy machine passes."""
+
+SECONDS_BETWEEN_LOOKS = 0.2
+"""How often is looked whether Ray's processes live."""
+
+SECONDS_TO_END = 20.0
+"""For a command whose Ray has died. Calls that wait for a dead Ray end after a minute, by abort."""
+
+LONGEST_SOCKET_PATH = 107
+LIKE_A_SOCKET = "session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
+OTHER_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
+
+
+class LoopbackNode(ray_node.Node):
+    """The processes of a Ray that listens to this machine alone.
+
+    Without Ray's dashboard, which starts even where it is switched off, and its autoscaler.
+    """
+
+    def __init__(self, ray_params: Any, **settings: Any) -> None:
+        # Given to `ray.init`, it would be replaced by an address that others reach.
+        ray_params.node_ip_address = LOOPBACK
+        try:
+            super().__init__(ray_params, **settings)
+        except BaseException:
+            self.kill_all_processes(check_alive=False)
+            raise
+
+    def start_api_server(self, **_: Any) -> None:
+        """There is none."""
+
+    def start_monitor(self) -> None:
+        """There is none."""
+
+    def start_ray_processes(self) -> None:
+        super().start_ray_processes()
+        deadline = time.monotonic() + SECONDS_TO_START
+        while not self._is_known():
+            if (dead := dead_process(self)) is not None:
+                raise RuntimeError(f"its {dead} died; see {self.get_logs_dir_path()}")
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"it was not up after {SECONDS_TO_START:.0f} s")
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+
+    def _is_known(self) -> bool:
+        try:
+            services.get_node(self.gcs_address, self._node_id)
+        except RuntimeError:
+            return False
+        return True
+
+
+def dead_process(node: ray_node.Node) -> str | None:
+    """The name of a process that Ray cannot be without, and is."""
+    for name in ("raylet", "gcs_server"):
+        if node.all_processes[name][0].process.poll() is not None:
+            return name
+    return None
+
+
+@contextmanager
+def signals_kept() -> Iterator[None]:
+    """Around `ray.init`, which takes SIGTERM: in Python as it begins, in C++ as it ends."""
+    with patch.object(ray._private.utils, "set_sigterm_handler", lambda handler: None):
+        try:
+            yield
+        finally:
+            interruption.take_signals_back()
+
+
+@contextmanager
+def own_ray(**settings: Any) -> Iterator[None]:
+    """Ray for as long as the context lasts; the settings are those of `ray.init`.
+
+    Raises RunFailedError where it does not start or dies, UserError where there is no place for its
+    sockets. When it dies, whatever runs in the context is interrupted as by Ctrl-C.
+    """
+    _keep_the_token_to_ourselves()
+    # Workers of one training meet there, too.
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", _loopback_interface())
+    folder = folder_for_sockets()
+    try:
+        with signals_kept(), patch.object(ray_node, "Node", LoopbackNode):
+            ray.init(address="local", include_dashboard=False, _temp_dir=folder, **settings)
+    except Exception as error:  # of whatever kind: Ray raises bare ones
+        raise RunFailedError(f"Ray did not start on this machine: {error}{_limits()}") from None
+    watch = Watch(ray._private.worker._global_node)
+    try:
+        with watch.watching():
+            yield
+    finally:
+        watch.end_ray()
+
+
+class Watch:
+    """Interrupts the command when its Ray dies, before Ray aborts the process.
+
+    State: `lost`, what has died while nobody had asked for an end.
+    """
+
+    def __init__(self, node: Any) -> None:
+        self._node = node
+        self.lost: str | None = None
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True, name="ray-watch")
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Raises RunFailedError in place of whatever the loss has led to."""
+        self._thread.start()
+        try:
+            yield
+        except (Exception, KeyboardInterrupt):
+            if self.lost is None:
+                raise
+            raise RunFailedError(_died(self.lost)) from None
+
+    def end_ray(self) -> None:
+        if dead_process(self._node) is None:
+            ray.shutdown()
+        else:
+            # A farewell to processes that are gone would take a minute.
+            atexit.unregister(ray._private.worker.shutdown)
+            self._node.kill_all_processes(check_alive=False)
+        self._over.set()
+
+    def _watch(self) -> None:
+        while not self._over.wait(SECONDS_BETWEEN_LOOKS):
+            dead = dead_process(self._node)
+            if dead is not None:
+                self._interrupt(dead)
+                return
+
+    def _interrupt(self, dead: str) -> None:
+        # A signal to all processes of a job ends Ray's as well.
+        if not interruption.is_ending():
+            self.lost = dead
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+        if not self._over.wait(SECONDS_TO_END):
+            sys.stderr.write(f"\nerror: {_died(dead)}\n")
+            sys.stderr.flush()
+            os._exit(1)
+
+
+def _died(process: str) -> str:
+    return (
+        f"Ray's {process} died, of a lack of memory or by somebody's hand; what was recorded is"
+        " safe, and the run can be resumed"
+    )
+
+
+def folder_for_sockets() -> str | None:
+    """Where Ray's own folder would make the paths of sockets too long, another; None: Ray's own.
+
+    Raises UserError where there is none.
+    """
+    if _has_short_paths(get_default_ray_temp_dir()):
+        return None
+    for folder in OTHER_FOLDERS:
+        if os.access(folder, os.W_OK):
+            return f"{folder}/ray"
+    raise UserError(
+        f"TMPDIR: {get_default_ray_temp_dir()}: too long a path for sockets, and none of"
+        f" {', '.join(OTHER_FOLDERS)} can be written to; RAY_TMPDIR may name a folder for them"
+    )
+
+
+def _has_short_paths(folder: str) -> bool:
+    return len(os.fsencode(f"{folder}/{LIKE_A_SOCKET}")) <= LONGEST_SOCKET_PATH
+
+
+def _keep_the_token_to_ourselves() -> None:
+    """Makes Ray's token, where there is none yet, in a file that nobody else reads."""
+    before = os.umask(0o077)
+    try:
+        if authentication.enable_token_auth_by_default():
+            authentication.ensure_token_if_auth_enabled()
+    except OSError as error:
+        raise RunFailedError(f"Ray's token: cannot be written: {error}") from None
+    finally:
+        os.umask(before)
+
+
+def _loopback_interface() -> str:
+    return next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
+
+
+def _limits() -> str:
+    """What of the shell's limits may be the reason."""
+    space, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if space == resource.RLIM_INFINITY:
+        return ""
+    return f"; its address space is limited to {space / 1e9:.0f} GB: `ulimit -v unlimited` lifts it"
