@@ -5,12 +5,14 @@ or not at all, and then only read or removed.
 """
 
 import errno
+import re
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.fs
@@ -24,6 +26,9 @@ PATIENCE = 600.0
 
 LONGEST_PAUSE = 15.0
 """Seconds between one try and the next."""
+
+SECRET = re.compile(r"(key|secret|token|password|sig)[^=&]*=", re.IGNORECASE)
+"""In the query of an address."""
 
 PERMANENT = (
     "ACCESS_DENIED",
@@ -203,7 +208,8 @@ def _open(root: str) -> tuple[Any, str]:
     """The file system and the path in it; a client of an object store is made once a process."""
     if not is_address(root):
         return pa.fs.LocalFileSystem(), root
-    if "@" in root.partition("://")[2].partition("/")[0]:
+    parts = urlsplit(root)
+    if "@" in parts.netloc or SECRET.search(parts.query):
         raise UserError(
             "resources.storage_path: holds a key; credentials belong into the environment"
             " (AWS_ACCESS_KEY_ID, ...) or the machine's role, where no file and no log has them"

@@ -6,15 +6,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 SECONDS_OF_ONE_REQUEST = 1.0
 """`timeout` sends a signal twice, systemd one after the other, and so does a closing terminal."""
 
-_begun: float | None = None
-"""When the first signal came; None: none has."""
+_came: list[float] = []
+"""When signals came that ended this command."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -31,7 +30,6 @@ def interruptible() -> Iterator[None]:
 
     A signal that was ignored when the command began stays so: `nohup`, and a shell's `&`.
     """
-    global _begun
     before = {number: signal.getsignal(number) for number in SIGNALS}
     taken = {number: old for number, old in before.items() if old is not signal.SIG_IGN}
     for number in taken:
@@ -41,12 +39,12 @@ def interruptible() -> Iterator[None]:
     finally:
         for number, old in taken.items():
             signal.signal(number, old)
-        _begun = None
+        _came.clear()
 
 
 def is_ending() -> bool:
     """Whether a signal has come."""
-    return _begun is not None
+    return bool(_came)
 
 
 def take_signals_back() -> None:
@@ -56,20 +54,14 @@ def take_signals_back() -> None:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    global _begun
     now = time.monotonic()
-    if _begun is None:
-        _begun = now
+    _came.append(now)
+    if len(_came) == 1:
         _leave_closed_terminal()
         raise Interrupted(number)
-    if now - _begun > SECONDS_OF_ONE_REQUEST:
-        _end_at_once(number)
-
-
-def _end_at_once(number: int) -> NoReturn:
-    signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
-    raise AssertionError("the signal's default is the end")
+    if now - _came[0] > SECONDS_OF_ONE_REQUEST:
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
 
 
 def _leave_closed_terminal() -> None:

@@ -179,7 +179,7 @@ def _check_reachable(address: str, *, given: str) -> None:
 def _found_by_ray(given: str) -> str:
     """What `auto` means on this machine; it may be a cluster that is gone."""
     try:
-        return services.get_ray_address_from_environment("auto", None)
+        return str(services.get_ray_address_from_environment("auto", None))
     except ConnectionError:
         raise UserError(f"{given}: there is no Ray cluster on this machine") from None
 

@@ -5,10 +5,11 @@ import os
 import resource
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -60,11 +61,11 @@ class LoopbackNode(ray_node.Node):
         """There is none."""
 
     def start_ray_processes(self) -> None:
-        super().start_ray_processes()
+        super().start_ray_processes()  # type: ignore[no-untyped-call]
         deadline = time.monotonic() + SECONDS_TO_START
         while not self._is_known():
-            if (dead := dead_process(self)) is not None:
-                raise RuntimeError(f"its {dead} died; see {self.get_logs_dir_path()}")
+            if dead := dead_one(vital_processes(self)):
+                raise RuntimeError(f"its {dead} died; see {self._logs_dir}")
             if time.monotonic() > deadline:
                 raise RuntimeError(f"it was not up after {SECONDS_TO_START:.0f} s")
             time.sleep(SECONDS_BETWEEN_LOOKS)
@@ -77,12 +78,14 @@ class LoopbackNode(ray_node.Node):
         return True
 
 
-def dead_process(node: ray_node.Node) -> str | None:
-    """The name of a process that Ray cannot be without, and is."""
-    for name in ("raylet", "gcs_server"):
-        if node.all_processes[name][0].process.poll() is not None:
-            return name
-    return None
+def vital_processes(node: Any) -> dict[str, "subprocess.Popen[bytes]"]:
+    """By name, those that a Ray cannot be without."""
+    return {name: node.all_processes[name][0].process for name in ("raylet", "gcs_server")}
+
+
+def dead_one(processes: Mapping[str, "subprocess.Popen[bytes]"]) -> str | None:
+    """The name of one that has ended."""
+    return next((name for name, one in processes.items() if one.poll() is not None), None)
 
 
 @contextmanager
@@ -126,8 +129,9 @@ class Watch:
     """
 
     def __init__(self, node: Any) -> None:
-        self._node = node
+        self._processes = vital_processes(node)
         self.lost: str | None = None
+        self._exit_code = 1
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True, name="ray-watch")
 
@@ -137,36 +141,44 @@ class Watch:
         self._thread.start()
         try:
             yield
-        except (Exception, KeyboardInterrupt):
-            if self.lost is None:
-                raise
-            raise RunFailedError(_died(self.lost)) from None
+        except (Exception, KeyboardInterrupt) as error:
+            if self.lost is not None:
+                raise RunFailedError(_died(self.lost)) from None
+            if isinstance(error, interruption.Interrupted):
+                self._exit_code = error.exit_code
+            raise
 
     def end_ray(self) -> None:
-        if dead_process(self._node) is None:
+        dead = dead_one(self._processes)
+        self._over.set()
+        if dead is None:
             ray.shutdown()
         else:
-            # A farewell to processes that are gone would take a minute.
-            atexit.unregister(ray._private.worker.shutdown)
-            self._node.kill_all_processes(check_alive=False)
-        self._over.set()
+            # Ray itself would wait a minute for it. Registered last, this is called first.
+            atexit.register(_leave, self._exit_code)
 
     def _watch(self) -> None:
         while not self._over.wait(SECONDS_BETWEEN_LOOKS):
-            dead = dead_process(self._node)
-            if dead is not None:
+            if dead := dead_one(self._processes):
                 self._interrupt(dead)
                 return
 
     def _interrupt(self, dead: str) -> None:
+        # Ray's agent sends the log of what died to everybody's stdout.
+        patch.object(ray._private.worker, "print_to_stdstream").start()
         # A signal to all processes of a job ends Ray's as well.
         if not interruption.is_ending():
             self.lost = dead
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
         if not self._over.wait(SECONDS_TO_END):
             sys.stderr.write(f"\nerror: {_died(dead)}\n")
-            sys.stderr.flush()
-            os._exit(1)
+            _leave(self._exit_code)
+
+
+def _leave(exit_code: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)
 
 
 def _died(process: str) -> str:
