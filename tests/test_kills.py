@@ -27,6 +27,13 @@ search:
 KILLS = [*["SIGKILL"] * 15, "SIGTERM", "SIGHUP", "ray::Trial", "raylet", "gcs_server"]
 """Signals to the sweep, and names of processes of its Ray that are killed."""
 
+AS_A_USER = """
+import runpy, signal
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+runpy.run_module("inat_ray.sweep", run_name="__main__", alter_sys=True)
+"""
+"""This suite may run where SIGHUP is ignored, and its sweep must not."""
+
 CODES = {"SIGKILL": -9, "SIGTERM": 143, "SIGHUP": 129, "raylet": 1, "gcs_server": 1}
 
 
@@ -88,7 +95,7 @@ def survive(
 
 
 def started(arguments: list[str]) -> "subprocess.Popen[str]":
-    line = [sys.executable, "-m", "inat_ray.sweep", *arguments]
+    line = [sys.executable, "-c", AS_A_USER, *arguments]
     return subprocess.Popen(line, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 

@@ -28,6 +28,8 @@ LOOPBACK = "127.0.0.1"
 SECONDS_TO_START = 180.0
 """Ray itself gives a node 30 s, which a busy machine passes."""
 
+ATTEMPTS = 2
+
 SECONDS_BETWEEN_LOOKS = 0.2
 """How often is looked whether Ray's processes live."""
 
@@ -109,17 +111,27 @@ def own_ray(**settings: Any) -> Iterator[None]:
     # Workers of one training meet there, too.
     os.environ.setdefault("GLOO_SOCKET_IFNAME", _loopback_interface())
     folder = folder_for_sockets()
-    try:
-        with signals_kept(), patch.object(ray_node, "Node", LoopbackNode):
-            ray.init(address="local", include_dashboard=False, _temp_dir=folder, **settings)
-    except Exception as error:  # of whatever kind: Ray raises bare ones
-        raise RunFailedError(f"Ray did not start on this machine: {error}{_limits()}") from None
+    with signals_kept(), patch.object(ray_node, "Node", LoopbackNode):
+        _start(include_dashboard=False, _temp_dir=folder, **settings)
     watch = Watch(ray._private.worker._global_node)
     try:
         with watch.watching():
             yield
     finally:
         watch.end_ray()
+
+
+def _start(**settings: Any) -> None:
+    """Raises RunFailedError where Ray fails twice: once it may be for a machine that is busy."""
+    error = None
+    for _ in range(ATTEMPTS):
+        try:
+            ray.init(address="local", **settings)
+            return
+        except Exception as failure:  # of whatever kind: Ray raises bare ones
+            error = failure
+            ray.shutdown()
+    raise RunFailedError(f"Ray did not start on this machine: {error}{_limits()}")
 
 
 class Watch:
