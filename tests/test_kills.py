@@ -24,7 +24,10 @@ search:
     recipe.lr: {distribution: log_uniform_values, min: 1e-4, max: 1e-1}
 """
 
-KILLS = [*["SIGKILL"] * 15, "SIGTERM", "SIGHUP", "ray::Trial", "raylet", "gcs_server"]
+TRIAL = "ray::ResourceTrainable"
+"""Ray's name of a trial's process."""
+
+KILLS = [*["SIGKILL"] * 15, "SIGTERM", "SIGHUP", TRIAL, "raylet", "gcs_server"]
 """Signals to the sweep, and names of processes of its Ray that are killed."""
 
 AS_A_USER = """
@@ -50,10 +53,10 @@ def test_a_sweep_that_is_killed_twenty_times_ends_as_if_nothing_had_happened(
     assert whole.returncode == 0, whole.stderr
     rng, run = random.Random(16), tmp_path / "killed"
     kills = rng.sample(KILLS, len(KILLS))
-    first, *others = [kill for kill in kills if kill != "ray::Trial"]
+    first, *others = [kill for kill in kills if kill != TRIAL]
     survive(run, first, [*arguments, "--out", str(run)], rng=rng)
     for kill in others:
-        also = ["ray::Trial"] if kill == "SIGTERM" else []
+        also = [TRIAL] if kill == "SIGTERM" else []
         survive(run, kill, ["--resume", str(run)], rng=rng, before=also)
     resumed = command("sweep", "--resume", run)
     assert resumed.returncode == 0, resumed.stderr
