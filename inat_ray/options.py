@@ -1,6 +1,7 @@
 """What every command shares: its options, its exit codes, its way of ending."""
 
 import errno
+import functools
 import inspect
 import json
 import logging
@@ -18,10 +19,11 @@ from typer.core import TyperGroup
 
 from inat_ray.config.errors import RunFailedError, UserError
 from inat_ray.inspection import tensorboard_server
+from inat_ray.training.interruption import Interrupted, interruptible
 
 STORAGE, STORAGE_VARIABLE = "resources.storage_path", "INAT_RAY_STORAGE_PATH"
 
-FAILED, USER_MISTAKE, INTERRUPTED = 1, 2, 130
+FAILED, USER_MISTAKE = 1, 2
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -186,7 +188,8 @@ class _First(TyperGroup):
 
 
 def run(command: Callable[..., None], *, also: Mapping[str, Callable[..., None]] = {}) -> None:
-    """Runs a command: 2 and one message for a user's mistake, 1 for a failure, 130 for Ctrl-C.
+    """Runs a command: 2 and one message for a user's mistake, 1 for a failure, 128 and the
+    signal's number for Ctrl-C, SIGTERM and SIGHUP, which end it alike.
 
     With others beside it, the one that is named; `command` is the one where none is.
     A full disk is a failure; any other error of the system is a bug, and shows where it is.
@@ -194,11 +197,12 @@ def run(command: Callable[..., None], *, also: Mapping[str, Callable[..., None]]
     app = typer.Typer(
         cls=_First, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich"
     )
-    app.command("list" if also else None, help=_help(command))(command)
+    app.command("list" if also else None, help=_help(command))(_ended_by_signals(command))
     for name, other in also.items():
-        app.command(name, help=_help(other))(other)
+        app.command(name, help=_help(other))(_ended_by_signals(other))
     try:
-        app()
+        with interruptible():
+            app()
     except (UserError, RunFailedError) as error:
         console().print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(USER_MISTAKE if isinstance(error, UserError) else FAILED)
@@ -211,8 +215,20 @@ def run(command: Callable[..., None], *, also: Mapping[str, Callable[..., None]]
             soft_wrap=True,
         )
         sys.exit(FAILED)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+
+
+def _ended_by_signals(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with the exit code of the signal that ends it; Typer knows Ctrl-C's alone."""
+
+    @functools.wraps(command)
+    def ended(*args: Any, **given: Any) -> None:
+        try:
+            command(*args, **given)
+        except Interrupted as signal:
+            console().print(f"ended by {signal}")
+            sys.exit(signal.exit_code)
+
+    return ended
 
 
 def _help(command: Callable[..., None]) -> str:

@@ -180,7 +180,7 @@ def ray_instance(object_store_address: int) -> Iterator[None]:
     from inat_ray.tuning.cluster import QUIET
 
     os.environ.update(QUIET)
-    ray.init(num_cpus=RAY_CPUS, include_dashboard=False, log_to_driver=False)
+    ray.init(address="local", num_cpus=RAY_CPUS, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
 

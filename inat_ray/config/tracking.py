@@ -33,12 +33,20 @@ class MlflowConfig(Settings):
     @model_validator(mode="after")
     def _holds_no_secret(self) -> "MlflowConfig":
         # Of the whole section, since an error about the address alone would show it.
-        if self.uri is not None and urlsplit(self.uri).password is not None:
+        if self.uri is not None and _may_hold_a_secret(self.uri):
             raise ValueError(
-                "uri holds a password, and a run's files hold the uri; allowed are"
-                " MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD in the environment"
+                "uri holds a user, a password or a query, and a run's files hold the uri; allowed"
+                " are MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or"
+                " MLFLOW_TRACKING_TOKEN, in the environment"
             )
         return self
+
+
+def _may_hold_a_secret(uri: str) -> bool:
+    parts = urlsplit(uri)
+    # Whoever signs in with a token alone gives it as the user.
+    user = parts.username is not None and parts.scheme in ("http", "https")
+    return user or parts.password is not None or bool(parts.query or parts.fragment)
 
 
 class TrackingConfig(Settings):

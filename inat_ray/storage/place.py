@@ -6,6 +6,7 @@ root of a place: a storage may be written to by strangers.
 """
 
 import errno
+import re
 import stat
 import zipfile
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.fs
@@ -28,6 +30,9 @@ PATIENCE = 600.0
 
 LONGEST_PAUSE = 15.0
 """Seconds between one try and the next."""
+
+SECRET = re.compile(r"(key|secret|token|password|sig)[^=&]*=", re.IGNORECASE)
+"""In the query of an address."""
 
 PERMANENT = (
     "ACCESS_DENIED",
@@ -251,7 +256,8 @@ def _open(root: str) -> tuple[Any, str]:
     """The file system and the path in it; a client of an object store is made once a process."""
     if not is_address(root):
         return pa.fs.LocalFileSystem(), root
-    if "@" in root.partition("://")[2].partition("/")[0]:
+    parts = urlsplit(root)
+    if "@" in parts.netloc or SECRET.search(parts.query):
         raise UserError(
             "resources.storage_path: holds a key; credentials belong into the environment"
             " (AWS_ACCESS_KEY_ID, ...) or the machine's role, where no file and no log has them"

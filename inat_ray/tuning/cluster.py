@@ -15,11 +15,13 @@ from typing import Any
 import ray
 import torch
 import yaml
+from ray._private import services
 from ray.exceptions import AuthenticationError
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.training.distributed import WorkerResources
+from inat_ray.tuning.own_ray import own_ray, signals_kept
 
 QUIET = {
     # Ray's own per-trial files and tables; the run log, TensorBoard and our table replace them.
@@ -118,14 +120,14 @@ class TrialResources:
 
 @contextmanager
 def ray_session(*, verbose: bool, address: str | None = None) -> Iterator[None]:
-    """Ray for as long as the context lasts: the cluster at `address` or RAY_ADDRESS, else a local
-    one; an instance that this process has joined already is used.
+    """Ray for as long as the context lasts: the cluster at `address` or RAY_ADDRESS, else one of
+    our own; an instance that this process has joined already is used.
 
-    Raises UserError where no cluster answers.
+    Raises UserError where no cluster answers, RunFailedError where our own fails.
     """
     os.environ.update(QUIET)
     given = f"--address {address}" if address else f"RAY_ADDRESS {os.environ.get('RAY_ADDRESS')}"
-    _check_reachable(address or os.environ.get("RAY_ADDRESS") or "auto", given=given)
+    address = address or os.environ.get("RAY_ADDRESS")
     if ray.is_initialized():
         yield
         return
@@ -133,10 +135,22 @@ def ray_session(*, verbose: bool, address: str | None = None) -> Iterator[None]:
     level = logging.INFO if verbose else logging.CRITICAL
     for name in ("ray", "ray.tune", "ray.data", "ray.train"):
         logging.getLogger(name).setLevel(level)
+    settings = {"log_to_driver": verbose, "logging_level": level}
+    with (
+        joined_ray(address, given=given, **settings)
+        if address and address != "local"
+        else own_ray(**settings)
+    ):
+        yield
+
+
+@contextmanager
+def joined_ray(address: str, *, given: str, **settings: Any) -> Iterator[None]:
+    """The cluster at an address, joined for as long as the context lasts."""
+    _check_reachable(address, given=given)
     try:
-        ray.init(
-            address=address, include_dashboard=False, log_to_driver=verbose, logging_level=level
-        )
+        with signals_kept():
+            ray.init(address=address, **settings)
     except (ConnectionError, AuthenticationError) as error:
         why = str(error).strip().partition("\n")[0]
         raise UserError(f"{given}: no Ray cluster there that lets us in: {why}") from None
@@ -148,8 +162,8 @@ def ray_session(*, verbose: bool, address: str | None = None) -> Iterator[None]:
 
 def _check_reachable(address: str, *, given: str) -> None:
     """Raises UserError at once where nothing listens; Ray itself would try for minutes."""
-    if address in ("auto", "local"):
-        return
+    if address == "auto":
+        address = _found_by_ray(given)
     host, _, port = address.rpartition(":")
     if "://" in address or not port.isdigit():
         raise UserError(
@@ -160,6 +174,14 @@ def _check_reachable(address: str, *, given: str) -> None:
         socket.create_connection((host, int(port)), timeout=SECONDS_TO_ANSWER).close()
     except OSError as error:
         raise UserError(f"{given}: nothing answers there: {error}") from None
+
+
+def _found_by_ray(given: str) -> str:
+    """What `auto` means on this machine; it may be a cluster that is gone."""
+    try:
+        return str(services.get_ray_address_from_environment("auto", None))
+    except ConnectionError:
+        raise UserError(f"{given}: there is no Ray cluster on this machine") from None
 
 
 def trial_resources(experiment: Experiment) -> TrialResources:

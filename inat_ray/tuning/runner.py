@@ -10,9 +10,11 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from ray import tune
 from ray._common.constants import HEAD_NODE_RESOURCE_NAME
+from ray.tune.execution import class_cache
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
@@ -34,6 +36,10 @@ from inat_ray.tuning.cluster import UNBOUNDED, Slots, TrialResources, trial_reso
 from inat_ray.tuning.failures import DISK_FULL, is_disk_full, state_after_error
 from inat_ray.tuning.provision import with_reachable_weights
 from inat_ray.tuning.trial import Trial, TrialContext
+
+WITHOUT_SECRETS = {name for name in class_cache.ENV_VARS_TO_PROPAGATE if "AWS" not in name}
+"""What Tune sends to trials by a path that ends in logs which anybody may read. Credentials are in
+the environment that processes inherit on this machine, and a cluster's nodes have their own."""
 
 
 def run_agenda(
@@ -79,7 +85,8 @@ def run_agenda(
             ),
         )
         try:
-            tuner.fit()
+            with patch.object(class_cache, "ENV_VARS_TO_PROPAGATE", WITHOUT_SECRETS):
+                tuner.fit()
         except KeyboardInterrupt:
             desk.interrupt()
             raise

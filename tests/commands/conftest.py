@@ -1,8 +1,13 @@
 """Commands in this process: what costs no process of its own is asked as often as it is worth."""
 
+import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -91,14 +96,66 @@ def arguments(tmp_path_factory, data_folder, small_settings) -> list[str]:
     return [str(path), "--data", str(data_folder), *settings]
 
 
+SECRETS = {
+    "AWS_SECRET_ACCESS_KEY": "5ec2e70a" * 5,
+    "AWS_SESSION_TOKEN": "5ec2e70b" * 5,
+    "WANDB_API_KEY": "5ec2e70c" * 5,
+    "MLFLOW_TRACKING_TOKEN": "5ec2e70d" * 5,
+    "MLFLOW_TRACKING_URI": "https://host/mlflow?token=" + "5ec2e70e" * 5,
+}
+"""What the environment of the suite's sweep holds, and nothing else may."""
+
+
+class Swept(NamedTuple):
+    """What a sweep left."""
+
+    folder: Path
+    """Its run; MLflow's file is beside it."""
+    done: "subprocess.CompletedProcess[str]"
+    rays_folder: Path
+    command_lines: set[bytes]
+    """Of all processes there were."""
+
+
 @pytest.fixture(scope="session")
-def swept(tmp_path_factory, command, arguments):
-    """A run of that sweep: (folder, completed process). MLflow's file is beside the folder."""
+def swept_with_secrets(tmp_path_factory, command, arguments) -> Iterator[Swept]:
     folder = tmp_path_factory.mktemp("sweep") / "run"
     tracking = [
         *("--track", "wandb", "--set", "tracking.wandb.mode=offline"),
         *("--track", "mlflow", "--set", f"tracking.mlflow.uri=sqlite:///{folder.parent}/mlflow.db"),
     ]
-    done = command("sweep", *arguments, *tracking, "--out", folder, "--json")
-    assert done.returncode == 0, done.stderr
-    return folder, done
+    # A short one: the paths of sockets have a limit.
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as rays_folder:
+        with pytest.MonkeyPatch.context() as patch, command_lines() as seen:
+            for name, value in {**SECRETS, "RAY_TMPDIR": rays_folder}.items():
+                patch.setenv(name, value)
+            done = command("sweep", *arguments, *tracking, "--out", folder, "--json")
+        assert done.returncode == 0, done.stderr
+        yield Swept(folder, done, Path(rays_folder), seen)
+
+
+@contextmanager
+def command_lines() -> Iterator[set[bytes]]:
+    """Those of all processes that the machine has while the context lasts."""
+    seen: set[bytes] = set()
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.2):
+            for file in Path("/proc").glob("[0-9]*/cmdline"):
+                with suppress(OSError):  # it has ended
+                    seen.add(file.read_bytes())
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        looking.join()
+
+
+@pytest.fixture(scope="session")
+def swept(swept_with_secrets):
+    """A run of that sweep: (folder, completed process). MLflow's file is beside the folder."""
+    return swept_with_secrets[:2]

@@ -80,6 +80,7 @@ def test_evaluate_names_a_model_that_is_not_there(told, tmp_path):
     [
         (["--storage-path", "ftp://host/runs"], "storage_path: ftp://host/runs: cannot be used"),
         (["--storage-path", "s3://KEY:SECRET@bucket/runs"], "belong into the environment"),
+        (["--storage-path", "s3://bucket/runs?secret_key=SECRET"], "belong into the environment"),
         (["--storage-path", "s3://no-such-bucket/runs"], "cannot be written to"),
         (["--storage-path", "/proc/runs"], "cannot be written to"),
     ],

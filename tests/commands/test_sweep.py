@@ -12,6 +12,7 @@ import pytest
 
 from inat_ray.config.load import load_experiment
 from inat_ray.search.run_log import read_history
+from tests.commands.conftest import SECRETS
 
 
 def test_every_trial_ends_and_some_are_stopped_early(swept):
@@ -68,6 +69,28 @@ def test_nothing_of_rays_own_is_printed_or_left(swept):
     folder, done = swept
     assert "ray" not in done.stderr.lower().replace("inat_ray", "")
     assert not list(folder.rglob("progress.csv"))
+
+
+def test_no_secret_of_the_environment_is_in_a_file_or_a_command_line(swept_with_secrets):
+    left = swept_with_secrets
+    files = [
+        file
+        for folder in (left.folder.parent, left.rays_folder)
+        for file in folder.rglob("*")
+        if file.is_file() and not file.is_symlink()
+    ]
+    assert any(file.name == "runtime_env_agent.log" for file in files)
+    places = {str(file): file.read_bytes() for file in files}
+    places |= {f"a command line: {line!r}": line for line in left.command_lines}
+    places["its output"] = (left.done.stdout + left.done.stderr).encode()
+    found = [
+        f"{name} in {place}"
+        for place, content in places.items()
+        for name, secret in SECRETS.items()
+        if secret.encode() in content or secret[-40:].encode() in content
+    ]
+    assert found == []
+    assert any(b"inat_ray.sweep" in line for line in left.command_lines)
 
 
 def test_its_curves_can_be_given_away_as_one_file_with_their_provenance(swept, told, tmp_path):

@@ -11,9 +11,19 @@ def test_nobody_is_told_by_default():
     assert Experiment().tracking.to == []
 
 
-def test_a_password_in_an_address_is_refused_and_not_repeated():
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://me:secret@host",
+        "https://secret@host",
+        "https://host/mlflow?token=secret",
+        "https://host/#secret",
+        "postgresql://host/db?password=secret",
+    ],
+)
+def test_a_secret_in_an_address_is_refused_and_not_repeated(uri):
     with pytest.raises(UserError, match="MLFLOW_TRACKING_PASSWORD") as error:
-        load_experiment(None, settings=["tracking.mlflow.uri=http://me:secret@host"])
+        load_experiment(None, settings=[f"tracking.mlflow.uri={uri}"])
     assert "secret" not in str(error.value)
 
 

@@ -105,7 +105,7 @@ class MlflowTracker:
         experiment = self._client.get_experiment_by_name(self._experiment)
         if experiment is None or not self._uri.startswith("http"):
             return f"mlflow ui --backend-store-uri {_public(self._uri)} shows {self._experiment}"
-        return f"{self._uri}/#/experiments/{experiment.experiment_id}"
+        return f"{_public(self._uri)}/#/experiments/{experiment.experiment_id}"
 
     def _find(self, run: TrackedRun) -> Run | None:
         wanted = f"tags.`{IDENTITY}` = '{run.identity}'"
@@ -166,8 +166,8 @@ def _uri(config: MlflowConfig) -> str:
 
 
 def _public(uri: str) -> str:
-    """A database's address from the environment may hold a password."""
-    return re.sub(r"//[^/@]*@", "//", uri)
+    """An address from the environment may hold a password, or a token as its query."""
+    return re.sub(r"//[^/@]*@", "//", uri).partition("?")[0]
 
 
 def _shown(value: object) -> str:

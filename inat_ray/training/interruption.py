@@ -1,0 +1,75 @@
+"""Signals that end a command: each is what Ctrl-C is, so that whatever is kept is kept."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+SECONDS_OF_ONE_REQUEST = 1.0
+"""`timeout` sends a signal twice, systemd one after the other, and so does a closing terminal."""
+
+_came: list[float] = []
+"""When signals came that ended this command."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked for the end of this command."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.exit_code = 128 + number
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Raises `Interrupted` at the first signal within the context; a later one ends at once.
+
+    A signal that was ignored when the command began stays so: `nohup`, and a shell's `&`.
+    """
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    taken = {number: old for number, old in before.items() if old is not signal.SIG_IGN}
+    for number in taken:
+        signal.signal(number, _end)
+    try:
+        yield
+    finally:
+        for number, old in taken.items():
+            signal.signal(number, old)
+        _came.clear()
+
+
+def is_ending() -> bool:
+    """Whether a signal has come."""
+    return bool(_came)
+
+
+def take_signals_back() -> None:
+    """After a library has put handlers of its own, in C++, below those of Python."""
+    for number in SIGNALS:
+        signal.signal(number, signal.getsignal(number))
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    now = time.monotonic()
+    _came.append(now)
+    if len(_came) == 1:
+        _leave_closed_terminal()
+        raise Interrupted(number)
+    if now - _came[0] > SECONDS_OF_ONE_REQUEST:
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+
+def _leave_closed_terminal() -> None:
+    """What is still to be said would be an error where there is nobody left to hear it."""
+    for descriptor in (1, 2):
+        try:
+            os.write(descriptor, b"")
+        except OSError:
+            with suppress(OSError):  # a descriptor that was never open
+                null = os.open(os.devnull, os.O_RDWR)
+                os.dup2(null, descriptor)

@@ -1,0 +1,244 @@
+"""A Ray of our own on this machine: on loopback alone, watched, and gone with the command."""
+
+import atexit
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
+
+import ray
+from ray._common.utils import get_default_ray_temp_dir
+from ray._private import node as ray_node
+from ray._private import services
+from ray._private.authentication import authentication_token_setup as authentication
+
+from inat_ray.config.errors import RunFailedError, UserError
+from inat_ray.training import interruption
+
+LOOPBACK = "127.0.0.1"
+
+SECONDS_TO_START = 180.0
+"""Ray itself gives a node 30 s, which a busy machine passes."""
+
+ATTEMPTS = 2
+
+SECONDS_BETWEEN_LOOKS = 0.2
+"""How often is looked whether Ray's processes live."""
+
+SECONDS_TO_END = 20.0
+"""For a command whose Ray has died. Calls that wait for a dead Ray end after a minute, by abort."""
+
+LONGEST_SOCKET_PATH = 107
+LIKE_A_SOCKET = "session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
+OTHER_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
+
+
+class LoopbackNode(ray_node.Node):
+    """The processes of a Ray that listens to this machine alone.
+
+    Without Ray's dashboard, which starts even where it is switched off, and its autoscaler.
+    """
+
+    def __init__(self, ray_params: Any, **settings: Any) -> None:
+        # Given to `ray.init`, it would be replaced by an address that others reach.
+        ray_params.node_ip_address = LOOPBACK
+        try:
+            super().__init__(ray_params, **settings)
+        except BaseException:
+            self.kill_all_processes(check_alive=False)
+            raise
+
+    def start_api_server(self, **_: Any) -> None:
+        """There is none."""
+
+    def start_monitor(self) -> None:
+        """There is none."""
+
+    def start_ray_processes(self) -> None:
+        super().start_ray_processes()  # type: ignore[no-untyped-call]
+        deadline = time.monotonic() + SECONDS_TO_START
+        while not self._is_known():
+            if dead := dead_one(vital_processes(self)):
+                raise RuntimeError(f"its {dead} died; see {self._logs_dir}")
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"it was not up after {SECONDS_TO_START:.0f} s")
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+
+    def _is_known(self) -> bool:
+        try:
+            services.get_node(self.gcs_address, self._node_id)
+        except RuntimeError:
+            return False
+        return True
+
+
+def vital_processes(node: Any) -> dict[str, "subprocess.Popen[bytes]"]:
+    """By name, those that a Ray cannot be without."""
+    return {name: node.all_processes[name][0].process for name in ("raylet", "gcs_server")}
+
+
+def dead_one(processes: Mapping[str, "subprocess.Popen[bytes]"]) -> str | None:
+    """The name of one that has ended."""
+    return next((name for name, one in processes.items() if one.poll() is not None), None)
+
+
+@contextmanager
+def signals_kept() -> Iterator[None]:
+    """Around `ray.init`, which takes SIGTERM: in Python as it begins, in C++ as it ends."""
+    with patch.object(ray._private.utils, "set_sigterm_handler", lambda handler: None):
+        try:
+            yield
+        finally:
+            interruption.take_signals_back()
+
+
+@contextmanager
+def own_ray(**settings: Any) -> Iterator[None]:
+    """Ray for as long as the context lasts; the settings are those of `ray.init`.
+
+    Raises RunFailedError where it does not start or dies, UserError where there is no place for its
+    sockets. When it dies, whatever runs in the context is interrupted as by Ctrl-C.
+    """
+    _keep_the_token_to_ourselves()
+    # Workers of one training meet there, too.
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", _loopback_interface())
+    folder = folder_for_sockets()
+    with signals_kept(), patch.object(ray_node, "Node", LoopbackNode):
+        _start(include_dashboard=False, _temp_dir=folder, **settings)
+    watch = Watch(ray._private.worker._global_node)
+    try:
+        with watch.watching():
+            yield
+    finally:
+        watch.end_ray()
+
+
+def _start(**settings: Any) -> None:
+    """Raises RunFailedError where Ray fails twice: once it may be for a machine that is busy."""
+    error = None
+    for _ in range(ATTEMPTS):
+        try:
+            ray.init(address="local", **settings)
+            return
+        except Exception as failure:  # of whatever kind: Ray raises bare ones
+            error = failure
+            ray.shutdown()
+    raise RunFailedError(f"Ray did not start on this machine: {error}{_limits()}")
+
+
+class Watch:
+    """Interrupts the command when its Ray dies, before Ray aborts the process.
+
+    State: `lost`, what has died while nobody had asked for an end.
+    """
+
+    def __init__(self, node: Any) -> None:
+        self._processes = vital_processes(node)
+        self.lost: str | None = None
+        self._exit_code = 1
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True, name="ray-watch")
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Raises RunFailedError in place of whatever the loss has led to."""
+        self._thread.start()
+        try:
+            yield
+        except (Exception, KeyboardInterrupt) as error:
+            if self.lost is not None:
+                raise RunFailedError(_died(self.lost)) from None
+            if isinstance(error, interruption.Interrupted):
+                self._exit_code = error.exit_code
+            raise
+
+    def end_ray(self) -> None:
+        dead = dead_one(self._processes)
+        self._over.set()
+        if dead is None:
+            ray.shutdown()
+        else:
+            # Ray itself would wait a minute for it. Registered last, this is called first.
+            atexit.register(_leave, self._exit_code)
+
+    def _watch(self) -> None:
+        while not self._over.wait(SECONDS_BETWEEN_LOOKS):
+            if dead := dead_one(self._processes):
+                self._interrupt(dead)
+                return
+
+    def _interrupt(self, dead: str) -> None:
+        # Ray's agent sends the log of what died to everybody's stdout.
+        patch.object(ray._private.worker, "print_to_stdstream").start()
+        # A signal to all processes of a job ends Ray's as well.
+        if not interruption.is_ending():
+            self.lost = dead
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+        if not self._over.wait(SECONDS_TO_END):
+            sys.stderr.write(f"\nerror: {_died(dead)}\n")
+            _leave(self._exit_code)
+
+
+def _leave(exit_code: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)
+
+
+def _died(process: str) -> str:
+    return (
+        f"Ray's {process} died, of a lack of memory or by somebody's hand; what was recorded is"
+        " safe, and the run can be resumed"
+    )
+
+
+def folder_for_sockets() -> str | None:
+    """Where Ray's own folder would make the paths of sockets too long, another; None: Ray's own.
+
+    Raises UserError where there is none.
+    """
+    if _has_short_paths(get_default_ray_temp_dir()):
+        return None
+    for folder in OTHER_FOLDERS:
+        if os.access(folder, os.W_OK):
+            return f"{folder}/ray"
+    raise UserError(
+        f"TMPDIR: {get_default_ray_temp_dir()}: too long a path for sockets, and none of"
+        f" {', '.join(OTHER_FOLDERS)} can be written to; RAY_TMPDIR may name a folder for them"
+    )
+
+
+def _has_short_paths(folder: str) -> bool:
+    return len(os.fsencode(f"{folder}/{LIKE_A_SOCKET}")) <= LONGEST_SOCKET_PATH
+
+
+def _keep_the_token_to_ourselves() -> None:
+    """Makes Ray's token, where there is none yet, in a file that nobody else reads."""
+    before = os.umask(0o077)
+    try:
+        if authentication.enable_token_auth_by_default():
+            authentication.ensure_token_if_auth_enabled()
+    except OSError as error:
+        raise RunFailedError(f"Ray's token: cannot be written: {error}") from None
+    finally:
+        os.umask(before)
+
+
+def _loopback_interface() -> str:
+    return next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
+
+
+def _limits() -> str:
+    """What of the shell's limits may be the reason."""
+    space, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if space == resource.RLIM_INFINITY:
+        return ""
+    return f"; its address space is limited to {space / 1e9:.0f} GB: `ulimit -v unlimited` lifts it"
