@@ -160,6 +160,8 @@ def check_free(path: Path, *, overwrite: bool) -> None:
     """Raises UserError where a run in `path` would destroy something; changes nothing."""
     with _usable(path):
         _check_free(path, overwrite=overwrite)
+        if is_being_written(RunFolder(path).log):
+            raise UserError(f"--out {path}: another process is at work on this run")
 
 
 @contextmanager
@@ -243,7 +245,7 @@ def claimed(
     made = made if log.exists() else [log, *made]
     try:
         with reclaimed(path) as run:
-            check_free(path, overwrite=overwrite)  # it may have been taken before the lock was
+            _check_free(path, overwrite=overwrite)  # it may have been taken before the lock was
             check_storage(path, experiment, overwrite=overwrite)
             yield run
     finally:

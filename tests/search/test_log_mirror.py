@@ -1,3 +1,4 @@
+import itertools
 import threading
 import time
 
@@ -87,13 +88,9 @@ def test_a_process_that_was_replaced_writes_nothing_more(run):
     first = mirror(run, LINES[:3])
     first.then(lambda: None)
     second = mirror(run, LINES[:3])
-
-    def write_on() -> None:
-        while True:  # until it looks
-            first.add(b"of the first\n")
-
+    too_late = (first.add(b"of the first\n") for _ in itertools.count())
     with pytest.raises(RunFailedError, match="another process goes on with this run"):
-        write_on()
+        list(too_late)  # until it looks
     second.add(LINES[3])
     second.close()
     assert list(read_lines(run)) == LINES[:4]
