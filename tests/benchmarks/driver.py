@@ -54,8 +54,8 @@ def measure(folder: Path, *, looks: tuple[int, ...]) -> list[dict[str, Any]]:
     """A row a look; seconds a trial are those since the look before, the first from the first."""
     draw_pictures(folder / "photos")
     (folder / "driver.yaml").write_text(EXPERIMENT, encoding="utf-8")
-    line = [sys.executable, "-m", "inat_ray.sweep", "driver.yaml", "--data", "photos"]
-    line += ["--trials", str(looks[-1]), "--out", "run", "--set", "data.cache=cache"]
+    line = [sys.executable, "-m", "inat_ray.sweep", "driver.yaml", "--data", str(folder / "photos")]
+    line += ["--trials", str(looks[-1]), "--out", "run", "--set", f"data.cache={folder / 'cache'}"]
     with (folder / "told").open("wb") as told:
         driver = subprocess.Popen(line, cwd=folder, stdout=told, stderr=told)
     log = Log(folder / "run" / "log" / "events.jsonl")
