@@ -28,6 +28,8 @@ QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     # Ctrl-C is ours: Tune's handler would only save its own state and go on for a while.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # Relative paths mean to a trial what they mean to the person who wrote them.
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
     # Every epoch is judged before the next begins.
     "TUNE_RESULT_BUFFER_LENGTH": "1",
     # Tune's older output keeps quiet at verbose=0; the newer prints a box even then.

@@ -19,13 +19,14 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from inat_ray.config.errors import RunFailedError, UserError
-from inat_ray.config.experiment import Experiment, ResnetConfig
+from inat_ray.config.experiment import DataConfig, Experiment, ResnetConfig
 from inat_ray.config.load import load_experiment
 from inat_ray.config.space import search_space
 from inat_ray.data.augment import Normalize
 from inat_ray.data.dataset import DataSet, open_dataset
 from inat_ray.data.decode import UndecodableError, decode_square
 from inat_ray.data.inaturalist import fetch_inaturalist
+from inat_ray.data.pack import open_pack
 from inat_ray.data.split import Split
 from inat_ray.models.weights import read_weights
 from inat_ray.search.curves import read_curves, write_curves
@@ -88,17 +89,15 @@ def run(experiment, data, tmp_path_factory) -> Path:
     path = make_run(folder / "run", [], **tree)
     place = RunFolder(path)
     write_log(place, search_records())
-    training = Training(
-        Job(
-            experiment,
-            data,
-            checkpoints=Place.at(path / "checkpoints" / "a"),
-            model=Place.at(place.model),
-            snapshot=Place.at(path / "snapshots" / "a.safetensors"),
-        ),
-        device=CPU,
+    job = Job(
+        experiment,
+        data,
+        checkpoints=Place.at(path / "checkpoints" / "a"),
+        keeps_model=True,
+        snapshot=Place.at(path / "snapshots" / "a.safetensors"),
     )
-    training.epoch()
+    Training(job, device=CPU).epoch()
+    place.model.write_bytes(job.model(1).read())
     data.split.write(place.split, data.pack)
     counts = {"train": 1}
     about = {"classes": ["ash"], "images": counts, "quarantined": {}, "duplicates": []}
@@ -162,6 +161,20 @@ def picture(folder: Path, *, suffix: str) -> Subject:
             raise UserError(str(error)) from None
 
     return Subject(path, read)
+
+
+def pixels(config: DataConfig) -> list[Any]:
+    found: list[Any] = open_pack(config).images.tolist()
+    return found
+
+
+def pack(folder: Path, data: DataSet, config: DataConfig) -> Subject:
+    cache = folder / "cache"
+    file = cache / "packs" / data.pack.path.name
+    file.parent.mkdir(parents=True)
+    shutil.copy(data.pack.path, file)
+    own = config.model_copy(update={"cache": str(cache)})
+    return Subject(file, lambda: pixels(own), has_checksum=True)
 
 
 def features(folder: Path, experiment: Experiment, data: DataSet) -> Subject:
@@ -237,6 +250,7 @@ READERS: dict[str, Callable[[Scene], Subject]] = {
     "checkpoint": lambda s: checkpoint(s.run.path),
     "weights.pth": lambda s: weights_file(s.folder, suffix="pth"),
     "weights.safetensors": lambda s: weights_file(s.folder, suffix="safetensors"),
+    "pack": lambda s: pack(s.folder, s.data, s.experiment.data),
     "archive": lambda s: archive(s.folder),
     "picture.png": lambda s: picture(s.folder, suffix="png"),
     "picture.jpg": lambda s: picture(s.folder, suffix="jpg"),

@@ -197,6 +197,17 @@ def test_a_full_disk_ends_a_sweep_that_goes_on_once_there_is_room(arguments, com
 
 
 @pytest.mark.slow
+def test_relative_paths_are_those_of_the_folder_that_a_sweep_is_started_in(
+    arguments, data_folder, command, tmp_path
+):
+    shutil.copytree(data_folder, tmp_path / "photos")
+    relative = ["--data", "photos", "--set", "data.cache=cache", "--set", "search.trials=1"]
+    done = command("sweep", *arguments, *relative, "--out", "run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(read_history(tmp_path / "run" / "log").searched) == 1
+
+
+@pytest.mark.slow
 def test_an_extended_sweep_has_more_trials_and_says_how_often_it_looked(swept, command, tmp_path):
     folder, _ = swept
     run = tmp_path / "extended"
