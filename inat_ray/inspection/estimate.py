@@ -5,7 +5,7 @@ import time
 from typing import Literal
 
 from inat_ray.search.history import History, TrialHistory
-from inat_ray.search.study import final_training, look_since
+from inat_ray.search.study import final_training
 
 DAY = 86_400
 
@@ -24,10 +24,9 @@ def phase_of(history: History) -> Phase:
         return "confirmation"
     if history.final is not None and not history.final.is_over:
         return "winner's training"
-    final = final_training(history)
-    if final is None:
+    if final_training(history) is None:
         return "over" if history.looks and history.final is None else "confirmation"
-    return "over" if look_since(history, final) else "test"
+    return "over" if history.look else "test"
 
 
 def stands_alone(history: History, trial: TrialHistory) -> bool:

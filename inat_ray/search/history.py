@@ -85,6 +85,8 @@ class History:
     known: list[TrialKnown] = field(default_factory=list)
     """Trials of other runs that the searcher was told of."""
     looks: list[LookAtTest] = field(default_factory=list)
+    look: LookAtTest | None = None
+    """The first since the newest epoch of `final`, in the order of the log: clocks may be set."""
     ended: Reason | None = None
     """Why the search is over; None while it is not."""
     planned_trials: int = 0
@@ -132,6 +134,7 @@ class History:
                 self.known.append(record)
             case LookAtTest():
                 self.looks.append(record)
+                self.look = self.look or record
             case SearchEnded():
                 self.ended = record.reason
             case RunStarted():
@@ -231,6 +234,8 @@ class History:
         trial.epochs.append(record)
         trial.losses = 0
         self.epochs_trained += 1
+        if trial is self.final:
+            self.look = None
         if trial.purpose != "search":
             return
         self.epochs_spent += 1
@@ -267,7 +272,7 @@ class History:
 
     def _run(self, trial: TrialHistory) -> None:
         if trial.purpose == "final":
-            self.final = trial
+            self.final, self.look = trial, None
         else:
             self.active[trial.trial_id] = trial
 

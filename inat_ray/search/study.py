@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from inat_ray.config.distributions import canonical
 from inat_ray.config.space import SEED
 from inat_ray.search.history import History, TrialHistory
-from inat_ray.search.records import JSON, LookAtTest, Purpose
+from inat_ray.search.records import JSON, Purpose
 
 
 @dataclass(frozen=True)
@@ -120,12 +120,6 @@ def final_training(history: History) -> TrialHistory | None:
 
 def is_training_of(final: TrialHistory, best: TrialHistory) -> bool:
     return final.parameters == best.parameters and final.seed == best.seed
-
-
-def look_since(history: History, trial: TrialHistory) -> LookAtTest | None:
-    """The look at the test set with the model of this training; None if there was none."""
-    done = trial.epochs[-1].time if trial.epochs else trial.started
-    return next((look for look in history.looks if look.time >= done), None)
 
 
 def standard_error(a: Configuration, b: Configuration) -> float | None:

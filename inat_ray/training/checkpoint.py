@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import safetensors.torch
 import torch
-from pydantic import Field, Json, PositiveInt
+from pydantic import Field, Json, NonNegativeInt
 from torch import Tensor, nn
 
 from inat_ray.config.errors import UserError, readable
@@ -135,7 +135,7 @@ class _About(Normalization):
 
     experiment: Json[Experiment]
     classes: Json[Annotated[list[str], Field(min_length=1)]]
-    epoch: PositiveInt
+    epoch: NonNegativeInt
 
 
 def _check_numbers(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:

@@ -9,7 +9,7 @@ from inat_ray.data.dataset import DataSet
 from inat_ray.search.history import TrialHistory
 from inat_ray.search.run_folder import RunFolder
 from inat_ray.search.run_log import RunLog
-from inat_ray.search.study import final_training, is_training_of, look_since, winning_trial
+from inat_ray.search.study import final_training, is_training_of, winning_trial
 from inat_ray.training.checkpoint import load_model
 from inat_ray.tuning.checkpoints import starting_point
 from inat_ray.tuning.cluster import nodes_in_use
@@ -45,7 +45,7 @@ def finish_search(
     run.fetch_model()
     result["machine"]["nodes"] = nodes_in_use()
     result["search"] = search_result(log.history, experiment=experiment, data=data)
-    look = look_since(log.history, trial)
+    look = log.history.look
     if look is None:
         model = load_model(run.model)
         look = look_at_test(model, data=data, device=device, run=run, log=log)

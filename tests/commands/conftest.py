@@ -92,7 +92,9 @@ def arguments(tmp_path_factory, data_folder, small_settings) -> list[str]:
     """Of a small sweep on photographs, but for --out."""
     path = tmp_path_factory.mktemp("experiment") / "small.yaml"
     path.write_text("name: small" + EXPERIMENT)
-    settings = [arg for line in small_settings for arg in ("--set", line)]
+    # What --set names is searched no longer.
+    fixed = [line for line in small_settings if not line.startswith("model.filters")]
+    settings = [arg for line in fixed for arg in ("--set", line)]
     return [str(path), "--data", str(data_folder), *settings]
 
 

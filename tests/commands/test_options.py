@@ -39,7 +39,7 @@ def test_a_mistake_ends_with_2_its_reason_and_nothing_made(
 
 @pytest.mark.parametrize("name", ["sweep", "train", "prepare"])
 def test_a_run_that_exists_is_not_written_over(told, name, tmp_path):
-    (tmp_path / "log").mkdir()
+    (tmp_path / "experiment.yaml").touch()
     code, text = told(name, "--out", tmp_path)
     assert code == 2
     assert "--overwrite" in text

@@ -33,7 +33,8 @@ def test_a_run_that_is_over_tells_its_best_test_accuracy_and_report(told, tmp_pa
     before = contents(run)
     code, text = told("sweep", "--status", run, "--json")
     assert code == 0, text
-    assert f"over: best val acc 70.0 % (b), test accuracy 60.0 %, report {run}/report.html" in text
+    best, kept = "best val acc 70.0 % (b)", "kept model val acc 71.0 % (winner)"
+    assert f"over: {best}, {kept}, test accuracy 60.0 %, report {run}/report.html" in text
     found = last_line(text)
     assert (found["state"], found["phase"], found["test_accuracy"]) == ("over", "over", 0.6)
     assert (found["best"]["trial"], found["best"]["best"]) == ("b", 0.7)

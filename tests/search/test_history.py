@@ -3,6 +3,7 @@ import math
 from inat_ray.search.history import History
 from inat_ray.search.records import RunResumed, TrialEnded, TrialPaused, TrialResumed, TrialStarted
 from tests.search.histories import begun, epoch_of, experiment_of
+from tests.search.made_up_runs import search_records, started
 
 
 def running(*accuracies: float) -> History:
@@ -110,3 +111,18 @@ def test_the_states_of_the_search_are_counted_as_they_change():
     history.add(TrialEnded(trial_id="a", state="stopped"))
     assert (dict(+history.states), history.trials_over) == ({"stopped": 1}, 1)
     assert history.epochs_saved == 8
+
+
+def test_a_look_is_of_the_winners_newest_epoch_by_the_order_of_the_log_whatever_clocks_say():
+    records = search_records()
+    history = History.of(records)
+    assert history.look == records[-1]
+    history.add(started("winner_2", purpose="final"))
+    assert history.look is None
+    history.add(records[-1])
+    history.add(epoch_of("winner_2", 1, 0.8))
+    assert history.look is None
+    early = records[-1].model_copy(update={"time": 0.0})
+    history.add(early)
+    assert history.look == early
+    assert len(history.looks) == 3
