@@ -17,7 +17,7 @@ from pydantic import (
 
 from inat_ray.config.resources import Resources
 from inat_ray.config.search import SearchConfig
-from inat_ray.config.settings import Settings
+from inat_ray.config.settings import PathText, Settings
 from inat_ray.config.tracking import TrackingConfig
 
 CONV_BLOCKS = 5
@@ -41,6 +41,9 @@ PRETRAINED_SIZE = 224
 PARTS = ("train", "validation", "test")
 """Settings of `data` that name a folder each."""
 
+NAMED_SOURCES = ("demo", "inaturalist-12k")
+"""What `data.source` may be that is no folder."""
+
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -53,15 +56,15 @@ KernelSize = Annotated[int, Field(ge=1, le=15)]
 class DataConfig(Settings):
     """Where the photographs are and how each becomes a square."""
 
-    source: str = "demo"
+    source: PathText = "demo"
     """A folder, `inaturalist-12k` (downloaded) or `demo` (drawn by code); `--data` sets it."""
-    train: str | None = None
+    train: PathText | None = None
     """The folder with the class folders of the training images, in the source or by its whole path,
     where names do not tell; `.`: each folder of the source is a class. With it nothing is guessed:
     what `validation` and `test` do not name is split off from it."""
-    validation: str | None = None
+    validation: PathText | None = None
     """The folder of the validation images, likewise; it takes the place of validation_fraction."""
-    test: str | None = None
+    test: PathText | None = None
     """The folder of the test images, likewise."""
     image_size: int = Field(64, ge=MIN_IMAGE_SIZE, le=1024)
     """Side of the square that the model sees, in pixels; 224 for a pre-trained model unless set."""
@@ -76,11 +79,11 @@ class DataConfig(Settings):
     share: float = Field(1.0, gt=0, le=1)
     """Share of each class's training and validation images that is used, the same ones every time:
     for a quick look, or a study of many runs. The test set is always whole."""
-    split_seed: int = Field(42, ge=0)
+    split_seed: int = Field(42, ge=0, lt=2**63)
     """Decides which images validate. Not the run's seed, so every seed sees the same split."""
     max_bad_fraction: float = Field(0.01, ge=0, le=1)
     """More undecodable images than this share stop the run."""
-    cache: str = "~/.cache/inat_ray"
+    cache: PathText = "~/.cache/inat_ray"
     """Folder of the packs and downloads."""
     demo_images_per_class: int = Field(250, ge=10, le=10_000)
     """Size of the drawn data set, test images included."""
@@ -195,7 +198,7 @@ class ResnetConfig(Settings):
 
     kind: Literal["resnet"]
     backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"] = "resnet50"
-    weights: str = "imagenet1k_v2"
+    weights: PathText = "imagenet1k_v2"
     """imagenet1k_v2, imagenet1k_v1 (both fetched once), none, or the path of a state dict, .pth
     or .safetensors; also in a bucket (s3://...). On a cluster the driver's file is enough."""
     freeze: FreezeConfig = FreezeConfig()

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from inat_ray.config.errors import UserError
-from inat_ray.config.experiment import MODEL_KINDS, Experiment
+from inat_ray.config.experiment import MODEL_KINDS, NAMED_SOURCES, Experiment
 from inat_ray.config.fix import fix_parameters
 from inat_ray.config.yaml_reader import parse_yaml, read_yaml
 
@@ -77,9 +77,20 @@ def _settle(
         for note in fix_parameters(tree, key, value, option=option):
             tell(note)
     try:
-        return Experiment.model_validate(tree)
+        return _located(Experiment.model_validate(tree))
     except ValidationError as error:
         raise UserError(explain(error, origins)) from None
+
+
+def _located(experiment: Experiment) -> Experiment:
+    """With the whole paths of the data: a run may be gone on with from another folder."""
+    data = experiment.data
+    relative = {
+        key: str(Path(place).absolute())
+        for key, place in (("source", data.source), ("cache", data.cache))
+        if place not in NAMED_SOURCES and not place.startswith("~")
+    }
+    return experiment.model_copy(update={"data": data.model_copy(update=relative)})
 
 
 def dump_experiment(experiment: Experiment) -> str:

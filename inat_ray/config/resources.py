@@ -2,7 +2,7 @@
 
 from pydantic import Field, model_validator
 
-from inat_ray.config.settings import Settings
+from inat_ray.config.settings import PathText, Settings
 
 
 class Resources(Settings):
@@ -20,7 +20,7 @@ class Resources(Settings):
     """None: as many trials at once as the resources allow."""
     final_workers: int | None = Field(None, ge=1, le=4096)
     """Workers of the winner's training. None: a worker a GPU where there are two or more."""
-    storage_path: str | None = None
+    storage_path: PathText | None = None
     """Where runs are kept besides their folder, so that every node sees their checkpoints and
     another machine can go on: s3://BUCKET/PREFIX, gs://..., or a folder that all nodes share.
     `--storage-path` sets it, or INAT_RAY_STORAGE_PATH. A cluster of several nodes needs it."""

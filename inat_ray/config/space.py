@@ -151,6 +151,8 @@ def search_space(experiment: Experiment, *, where: str = "experiment") -> Search
             conditions[name] = _condition(
                 spec["when"], experiment=experiment, above=parameters, place=f"{place}.when"
             )
+        if part := next((each for each in parameters if each.startswith(f"{name}.")), None):
+            raise UserError(f"{place}: would replace {part}, which stands above it; list it first")
         met = _first_met(conditions.get(name, {}))
         parameters[name] = _parameter(experiment, name, spec, met=met, place=place)
         if base is not None and name != SEED:

@@ -21,6 +21,7 @@ NODE_LENGTH = 50
 """Characters that count as one value."""
 
 MOST_DEPTH = 50
+MOST_BITS = 64
 
 JSON_TAGS = ("null", "bool", "int", "float", "str", "seq", "map")
 
@@ -30,11 +31,14 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
-            return super().construct_object(node, deep=deep)
+            value = super().construct_object(node, deep=deep)
         except (ArithmeticError, AttributeError, LookupError, ValueError):
             # What PyYAML's constructors raise at `!!int x`, `!!bool x` or `!!int ""`.
             kind = node.tag.rpartition(":")[2]
             raise _mistake(f"'{_brief(str(node.value))}' is no {kind}", node) from None
+        if isinstance(value, int) and isinstance(node, yaml.ScalarNode):
+            _check_whole_number(value, node)
+        return value
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[str, Any]:
         mapping: dict[str, Any] = super().construct_mapping(node, deep=deep)
@@ -147,6 +151,14 @@ class _Weight:
         parent.nodes += nodes
         if parent.nodes > MOST_NODES:
             raise _mistake(f"more than {MOST_NODES:,} values, aliases counted in full", event)
+
+
+def _check_whole_number(value: int, node: yaml.ScalarNode) -> None:
+    """YAML 1.1 reads 010 as 8 and 1:30 as 90; Python takes numbers that it then will not print."""
+    if value.bit_length() > MOST_BITS:
+        raise _mistake(f"a whole number of more than {MOST_BITS} bits", node)
+    if re.fullmatch(r"[-+]?0[0-9_]+|.*:.*", node.value):
+        raise _mistake(f"'{node.value}' would be {value} in YAML; write that, or quote it", node)
 
 
 def _check_once(key: yaml.ScalarEvent, keys: dict[str, int]) -> None:

@@ -103,10 +103,23 @@ def recognised_parts(folder: Path, *, without: Sequence[Path] = ()) -> Parts:
     training = [path for path in folders if role_of(path.name) == "train"]
     alone = folders == training and _holds_folders(training)
     if not alone and not _seem_parts(folders):
+        _check_no_parts_inside(folder, folders)
         return Parts({"": folder})
     if len(training) != 1 or not (alone or without):
         raise _refusal(folder, folders)
     return Parts({"": inner_folder(training[0])}, tuple(set(folders) - set(training)))
+
+
+def _check_no_parts_inside(folder: Path, classes: Sequence[Path]) -> None:
+    """Raises UserError where class folders hold parts: their test images would train."""
+    for path in classes:
+        roles = {role_of(inner.name) for inner in folders_in(path)}
+        if {"train", "test"} <= roles or {"train", "validation"} <= roles:
+            raise UserError(
+                f"data.source: {shown_name(as_text(str(folder)))}: {path.name}/ holds a folder of"
+                " training and one of test or validation images; the parts are needed above the"
+                " classes, as in train/CLASS/ and test/CLASS/"
+            )
 
 
 def inner_folder(part: Path) -> Path:
@@ -164,7 +177,8 @@ def _layout(folder: Path, folders: Sequence[Path], *, parts: dict[Role, Path]) -
     inner = {role: inner_folder(path) for role, path in parts.items()}
     classes = _classes(inner["train"])
     if not classes:
-        raise _refusal(folder, folders)
+        lacking = f" ({as_text(inner['train'].name)}/ holds no class folders)"
+        raise _refusal(folder, folders, why=lacking)
     labelled = {r: path for r, path in inner.items() if not _is_unlabelled(path, classes)}
     beside = tuple(path for path in folders if path not in [parts[role] for role in labelled])
     if labelled.keys() == {"train"}:
@@ -216,9 +230,9 @@ def _holds_folders(folders: Sequence[Path]) -> bool:
     return any(folders_in(path) for path in folders)
 
 
-def _refusal(folder: Path, folders: Sequence[Path]) -> UserError:
+def _refusal(folder: Path, folders: Sequence[Path], *, why: str = "") -> UserError:
     found = listed([f"{as_text(path.name)}/" for path in folders if _is_called_like_a_part(path)])
     return UserError(
         f"data.source: {shown_name(as_text(str(folder)))}: holds {found}, which look like parts"
-        f" rather than classes and make no layout; {LAYOUTS}"
+        f" rather than classes and make no layout{why}; {LAYOUTS}"
     )

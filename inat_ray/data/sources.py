@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from inat_ray.config.errors import UserError
-from inat_ray.config.experiment import DataConfig
+from inat_ray.config.experiment import NAMED_SOURCES, DataConfig
 from inat_ray.data import inaturalist
 from inat_ray.data.decode import Fit, Square, UndecodableError, decode_square
 from inat_ray.data.demo import Demo
@@ -60,7 +60,7 @@ def open_source(config: DataConfig) -> Source:
 
 def check_source(config: DataConfig) -> None:
     """Raises UserError where the folder cannot be used; fetches and lists nothing."""
-    if config.source not in ("demo", inaturalist.NAME):
+    if config.source not in NAMED_SOURCES:
         _folder(config)
 
 

@@ -199,3 +199,33 @@ def test_a_long_value_is_not_told_whole(write):
 def test_what_is_about_several_parts_has_no_empty_key(write):
     path = write("a.yaml", "device: cuda\nresources: {gpus_per_worker: 0}")
     assert error_of(path).startswith("experiment: device is cuda")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "problem"),
+    [
+        ("data.source", "~nobody_of_that_name/p", "there is no such home folder"),
+        ("data.cache", "~nobody_of_that_name/p", "there is no such home folder"),
+        ("data.train", "a" * 300, "is too long for a path"),
+        ("resources.storage_path", '"a\\0b"', "a zero byte is not allowed"),
+        ("recipe.epochs", "true", "epochs is a number, and true is none"),
+        ("recipe.batch_size", "010", "'010' would be 8 in YAML"),
+        ("recipe.batch_size", "1:30", "'1:30' would be 90 in YAML"),
+        ("seed", "0x" + "F" * 6000, "a whole number of more than 64 bits"),
+        ("data.split_seed", "0x" + "F" * 16, "less than"),
+    ],
+)
+def test_values_that_would_be_taken_for_others_or_fail_later_are_refused(key, value, problem):
+    with pytest.raises(UserError, match=problem) as caught:
+        load_experiment(None, settings=[f"{key}={value}"])
+    assert len(str(caught.value)) < 600
+
+
+def test_relative_folders_of_the_data_are_those_of_where_the_experiment_was_loaded(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    data = load_experiment(None, settings=["data.source=photos", "data.cache=cache"]).data
+    assert (data.source, data.cache) == (f"{tmp_path}/photos", f"{tmp_path}/cache")
+    assert load_experiment(None).data.source == "demo"
+    assert load_experiment(None).data.cache == "~/.cache/inat_ray"

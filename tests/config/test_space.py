@@ -504,3 +504,15 @@ def test_a_value_of_probability_0_is_no_point_of_the_space():
     batch = space.parameters["recipe.batch_size"]
     assert {batch.from_unit(u) for u in (0.0, 0.5, math.nextafter(1.0, 0.0))} == {16}
     assert batch.contains(8)
+
+
+def test_a_setting_after_a_part_of_it_is_refused_for_it_would_replace_the_part():
+    flip = {"values": [True, False]}
+    whole = {"values": [{"mixup": 1.0}, {"mixup": 0.5}]}
+    names = ("recipe.augmentation.flip", "recipe.augmentation")
+    parameters = dict(zip(names, (flip, whole), strict=True))
+    experiment = Experiment.model_validate({"search": {"parameters": parameters}})
+    with pytest.raises(
+        UserError, match=r"recipe\.augmentation: would replace .*flip.*list it first"
+    ):
+        search_space(experiment)

@@ -232,3 +232,17 @@ def test_named_folders_that_cannot_be_used_are_refused(
 def test_drawn_pictures_have_no_folders() -> None:
     with pytest.raises(ValueError, match="train names a folder of photographs"):
         DataConfig(train="a")
+
+
+def test_parts_inside_the_class_folders_are_refused_for_test_images_would_train(
+    write_images: WriteImages, config: DataConfig
+) -> None:
+    written(write_images, "ash/train", "ash/test", "elm/train", "elm/test")
+    assert "ash/ holds a folder of training and one of test" in refusal(config)
+
+
+def test_parts_without_class_folders_are_told_what_is_missing(
+    write_images: WriteImages, config: DataConfig
+) -> None:
+    written(write_images, "train", "val")
+    assert "make no layout (train/ holds no class folders)" in refusal(config)
