@@ -346,7 +346,7 @@ def test_a_run_that_another_machine_began_meanwhile_is_not_replaced(kept, tmp_pa
     """Between the claim of a folder and the run's begin, all images are decoded."""
     for overwrite in (False, True):
         with ExitStack() as stack:
-            stack.enter_context(pytest.raises(UserError, match="holds a run already|at work on"))
+            stack.enter_context(pytest.raises(UserError, match=r"holds a run already|at work on"))
             claim = claimed(tmp_path / "there" / "a", kept, overwrite=overwrite)
             late = stack.enter_context(claim)
             run = create_run(tmp_path / "here" / "a", kept, overwrite=True)
