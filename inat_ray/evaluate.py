@@ -1,5 +1,6 @@
 """python -m inat_ray.evaluate: how good a saved model is on a split, and how it fails."""
 
+from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,6 +16,7 @@ from inat_ray.search.run_folder import (
     check_free,
     claimed,
     model_file,
+    reclaimed,
 )
 
 if TYPE_CHECKING:
@@ -84,12 +86,13 @@ def main(
     with claimed(out, config, name="evaluate", overwrite=overwrite) as run:
         dataset = open_dataset(config.data, progress=True, build=data is not None)
         loaded.check_classes(dataset)
-        begin_run(run, config)
-        announce(options.console(), data=dataset, run=run)
-        if subset is Split.TEST:
-            result, kept = look(loaded, data=dataset, device=device, run=run)
-        else:
-            result, kept = evaluate(loaded, subset, data=dataset, device=device, run=run)
+        with _keeper(loaded, subset, run=run) as keeper:
+            begin_run(run, config)
+            announce(options.console(), data=dataset, run=run)
+            if subset is Split.TEST:
+                result, kept = look(loaded, data=dataset, device=device, run=keeper)
+            else:
+                result, kept = evaluate(loaded, subset, data=dataset, device=device, run=keeper)
         predictions = read_predictions(kept)
         result |= numbers(loaded, predictions, subset=subset) | {"predictions": str(kept)}
         result = without_nan(result)
@@ -115,20 +118,28 @@ def evaluate(
 def look(
     model: "LoadedModel", *, data: "DataSet", device: "torch.device", run: RunFolder
 ) -> tuple[dict[str, Any], Path]:
-    """A look at the test set, counted by the run that the model comes from, if it lies in one.
-
-    That run keeps the predictions, too.
-    """
+    """A look at the test set, counted by `run`, which keeps the predictions, too."""
     from inat_ray.search.run_log import RunLog
     from inat_ray.tuning.look import look_at_test
     from inat_ray.tuning.result import look_result
 
-    home = RunFolder(model.path.parent)
-    counting = home if home.holds_a_run else run
-    with RunLog(counting.log, storage=counting.storage, is_claimed=counting.is_claimed) as log:
-        record = look_at_test(model, data=data, device=device, run=counting, log=log)
+    with RunLog(run.log, storage=run.storage, is_claimed=run.is_claimed) as log:
+        record = look_at_test(model, data=data, device=device, run=run, log=log)
         result = look_result(record) | {"test_looks": len(log.history.looks)}
-    return result, counting.path / record.predictions
+    return result, run.path / record.predictions
+
+
+def _keeper(
+    model: "LoadedModel", subset: Split, *, run: RunFolder
+) -> AbstractContextManager[RunFolder]:
+    """The run that keeps the predictions, for this process alone.
+
+    A look at the test set belongs to the run that the model comes from, if it lies in one.
+    """
+    home = RunFolder(model.path.parent)
+    if subset is Split.TEST and home.holds_a_run:
+        return reclaimed(home.path)
+    return nullcontext(run)
 
 
 def numbers(model: "LoadedModel", predictions: "Predictions", *, subset: Split) -> dict[str, Any]:

@@ -169,9 +169,11 @@ class LogMirror:
     def _take_over(self, lines: Sequence[bytes]) -> int:
         """How many of the lines the storage holds, and is let know that this process adds to them.
 
-        The mark comes first: what another finds its own mark after, it has written before this
-        looks, and what it writes later is not for the log.
+        The mark comes before the look that counts: what another finds its own mark after, it has
+        written before this looks, and what it writes later is not for the log. But a process that
+        may not take the log over leaves no mark, which would end the one that writes it.
         """
+        self._agreed(all_segments(self._run), lines)
         (self._run / WRITER).write(self._mark)
         found = all_segments(self._run)
         self._segments = len(found)

@@ -7,9 +7,9 @@ brought there too, so that another machine can go on if this one is lost.
 
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from uuid import uuid4
@@ -45,6 +45,9 @@ class RunFolder:
     is_claimed: bool = field(default=False, compare=False)
     """Whether this process holds the run's lock."""
 
+    may_overwrite: bool = field(default=False, compare=False)
+    """Whether `begin_run` may replace a run in the folder's place in the storage."""
+
     @property
     def experiment(self) -> Path:
         return self.path / EXPERIMENT
@@ -69,7 +72,10 @@ class RunFolder:
         if not file.exists():
             return None
         with readable(file, remedy="it holds the address of the run's place in its storage"):
-            return Place.at(file.read_text(encoding="utf-8").strip())
+            address = file.read_text(encoding="utf-8").strip()
+            if not (is_address(address) or Path(address).is_absolute()):
+                raise ValueError(f"{address!r} is neither an absolute path nor s3://...")
+            return Place.at(address)
 
     @property
     def shared(self) -> Place:
@@ -190,7 +196,6 @@ def _check_free(path: Path, *, overwrite: bool) -> None:
                 " or --overwrite to replace it"
             )
         check_nobody_below(path, option=f"--overwrite {path}")
-        check_nobody_in(Place.at(path), option=f"--overwrite {path}")
     elif path.exists() and {file for file, _ in files_below(path)} - {run.log / LOCK}:
         raise UserError(
             f"--out {path}: holds files that are no run; a new or empty folder is needed"
@@ -243,14 +248,12 @@ def claimed(
     check_free(path, overwrite=overwrite)
     log = RunFolder(path).log
     made = made if log.exists() else [log, *made]
-    try:
-        with reclaimed(path) as run:
-            _check_free(path, overwrite=overwrite)  # it may have been taken before the lock was
-            check_storage(path, experiment, overwrite=overwrite)
-            yield run
-    finally:
-        if made and not RunFolder(path).experiment.exists():
-            _unmake(log, made)
+    with reclaimed(path, made=made) as run:
+        _check_free(path, overwrite=overwrite)  # it may have been taken before the lock was
+        if run.holds_a_run:
+            check_nobody_in(Place.at(path), option=f"--overwrite {path}")
+        check_storage(path, experiment, overwrite=overwrite)
+        yield replace(run, may_overwrite=overwrite)
 
 
 def _missing(path: Path) -> list[Path]:
@@ -272,7 +275,7 @@ def _new_default(name: str) -> Path:
     raise AssertionError
 
 
-def _unmake(log: Path, made: list[Path]) -> None:
+def _unmake(log: Path, made: Sequence[Path]) -> None:
     with suppress(OSError):  # somebody has put something there
         if log in made:
             (log / LOCK).unlink(missing_ok=True)
@@ -281,9 +284,10 @@ def _unmake(log: Path, made: list[Path]) -> None:
 
 
 @contextmanager
-def reclaimed(path: Path) -> Iterator[RunFolder]:
+def reclaimed(path: Path, *, made: Sequence[Path] = ()) -> Iterator[RunFolder]:
     """The folder of a run that goes on, nobody else's while the context lasts.
 
+    `made`: folders that are removed at the end where no run has begun, innermost first.
     Raises UserError where another process is at work on it, RunFailedError where it is removed
     meanwhile.
     """
@@ -298,11 +302,18 @@ def reclaimed(path: Path) -> Iterator[RunFolder]:
             f"{path}: the run's folder was removed or renamed while this process was at work on it"
         ) from error
     finally:
+        if made and not RunFolder(path).experiment.exists():
+            _unmake(log, made)  # before another process can take the lock and lose its file
         lock.release()
 
 
 def begin_run(run: RunFolder, experiment: Experiment) -> None:
-    """Empties a claimed folder and its place in the storage, and writes the experiment."""
+    """Empties a claimed folder and its place in the storage, and writes the experiment.
+
+    Raises UserError as `check_storage`: since the folder was claimed, a process on another machine
+    may have begun a run in that place.
+    """
+    check_storage(run.path, experiment, overwrite=run.may_overwrite)
     with _usable(run.path):
         old = [*run.log.iterdir(), *run.path.iterdir()]
         for entry in old:  # without an experiment it would be no run, if this is cut off
@@ -311,7 +322,8 @@ def begin_run(run: RunFolder, experiment: Experiment) -> None:
         if (address := experiment.resources.storage_path) is not None:
             place = Place.at(address) / run.path.name
             place.remove()
-            (run.path / STORAGE).write_text(place.address, encoding="utf-8")
+            with replacing(run.path / STORAGE) as partial:
+                partial.write_text(place.address, encoding="utf-8")
         with replacing(run.experiment) as partial:
             partial.write_text(dump_experiment(experiment), encoding="utf-8")
     run.keep(run.experiment)

@@ -88,8 +88,9 @@ def _beat(file: Place, over: threading.Event) -> None:
         file.leave(f"{me} {number}".encode())
         if over.wait(SECONDS_A_BEAT):
             break
-    with suppress(OSError):
-        file.remove()
+    if (file.glance() or b"").startswith(me.encode()):  # and not of a process that has followed
+        with suppress(OSError):
+            file.remove()
 
 
 def check_nobody_below(folder: Path, *, option: str) -> None:

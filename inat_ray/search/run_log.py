@@ -92,9 +92,11 @@ class RunLog:
     def close(self) -> None:
         """Raises RunFailedError where the storage did not take all."""
         self._file.close()
-        self._release()
-        if self._mirror is not None:
-            self._mirror.close()
+        try:
+            if self._mirror is not None:
+                self._mirror.close()
+        finally:
+            self._release()
 
     def _end_cleanly(self, lines: list[bytes]) -> None:
         """Takes away what a crash left torn: in the middle of a log it would be damage."""
@@ -119,7 +121,7 @@ class RunLog:
             if self._file.write(line) != len(line):  # a disk that fills takes a part
                 raise OSError(28, "no space left on device")
             os.fsync(self._file.fileno())
-        except OSError:
+        except BaseException:  # a signal, too: the storage will not get a line that fails here
             self._file.truncate(before)
             raise
 

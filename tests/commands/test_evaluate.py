@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from inat_ray.search.run_folder import reclaimed
 from inat_ray.search.run_log import read_history
 from inat_ray.training.assessment import assess
 from inat_ray.training.predictions import read_predictions
@@ -69,3 +70,14 @@ def test_test_and_another_split_contradict_each_other(trained, told, tmp_path):
     assert code == 2
     assert "--test: looks at the test images, and --split train at others" in " ".join(text.split())
     assert not (tmp_path / "e").exists()
+
+
+def test_a_look_at_a_run_that_is_at_work_replaces_nothing(trained, told, tmp_path):
+    code, text = told("evaluate", trained, "--out", tmp_path / "e")
+    assert code == 0, text
+    before = (tmp_path / "e" / "result.json").read_bytes()
+    with reclaimed(trained):
+        code, text = told("evaluate", trained, "--test", "--out", tmp_path / "e", "--overwrite")
+    assert code == 2
+    assert "another process is at work" in " ".join(text.split())
+    assert (tmp_path / "e" / "result.json").read_bytes() == before

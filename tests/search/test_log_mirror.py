@@ -246,3 +246,14 @@ def test_a_segment_that_holds_other_than_its_name_says_is_named_and_mended(run, 
     writer = mirror(run, LINES[:5])  # the folder that has it all
     assert read_lines(run) == LINES[:5]
     writer.close()
+
+
+def test_a_process_that_may_not_take_the_log_over_leaves_its_writer_alone(run):
+    writer, safe = mirror(run, LINES[:5]), threading.Event()
+    writer.then(safe.set)
+    assert safe.wait(timeout=20)
+    with pytest.raises(UserError, match="holds 5 records"):
+        mirror(run, LINES[:2])
+    writer.add(LINES[5])
+    writer.close()
+    assert read_lines(run) == LINES[:6]

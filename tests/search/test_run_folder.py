@@ -7,7 +7,7 @@ import pytest
 from inat_ray.config.errors import RunFailedError, UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
-from inat_ray.search import run_lock
+from inat_ray.search import run_folder, run_lock
 from inat_ray.search.run_folder import (
     RunFolder,
     begin_run,
@@ -340,3 +340,51 @@ def test_fetching_a_run_follows_no_link_out_of_it(tmp_path):
     fetched = run_here(run.storage.address, tmp_path / "b")
     names = sorted(file.name for file in fetched.rglob("*") if file.is_file())
     assert names == ["events.jsonl", "experiment.yaml", "storage"]
+
+
+def test_a_run_that_another_machine_began_meanwhile_is_not_replaced(kept, tmp_path, quick_beats):
+    """Between the claim of a folder and the run's begin, all images are decoded."""
+    for overwrite in (False, True):
+        with ExitStack() as stack:
+            stack.enter_context(pytest.raises(UserError, match=r"holds a run already|at work on"))
+            claim = claimed(tmp_path / "there" / "a", kept, overwrite=overwrite)
+            late = stack.enter_context(claim)
+            run = create_run(tmp_path / "here" / "a", kept, overwrite=True)
+            stack.enter_context(alive_in(run.storage))
+            while not (run.storage / ALIVE).exists():
+                pass
+            (run.shared_model).write(b"model")
+            begin_run(late, kept)
+        assert run.shared_model.read() == b"model"
+        run.storage.remove()
+
+
+@pytest.mark.parametrize("address", ["", "shar", "./checkpoints"])
+def test_a_cut_off_address_of_the_storage_is_not_a_folder_of_this_process(tmp_path, address):
+    run = create_run(tmp_path / "run", LIVE, overwrite=False)
+    (run.path / "storage").write_text(address)
+    with pytest.raises(UserError, match=r"storage: cannot be read .*absolute path"):
+        _ = run.storage
+
+
+def test_a_process_leaves_the_sign_of_life_of_its_successor(tmp_path):
+    storage = Place.at(tmp_path)
+    with alive_in(storage):
+        while not (storage / ALIVE).exists():
+            pass
+        (storage / ALIVE).write(b"of another")
+    assert (storage / ALIVE).read() == b"of another"
+
+
+def test_the_lock_of_a_run_that_did_not_begin_is_held_until_it_is_gone(tmp_path, monkeypatch):
+    locks = []
+    unmake = run_folder._unmake
+    monkeypatch.setattr(
+        run_folder,
+        "_unmake",
+        lambda log, made: (locks.append(run_lock.is_being_written(log)), unmake(log, made)),
+    )
+    with claimed(tmp_path / "run", LIVE, overwrite=False):
+        pass
+    assert locks == [True]
+    assert not (tmp_path / "run").exists()

@@ -6,6 +6,7 @@ import pytest
 
 from inat_ray.config.errors import RunFailedError, UserError
 from inat_ray.search.history import History
+from inat_ray.search.log_mirror import LogMirror
 from inat_ray.search.records import (
     EpochEnded,
     LookAtTest,
@@ -15,7 +16,9 @@ from inat_ray.search.records import (
     TrialResumed,
     TrialStarted,
 )
+from inat_ray.search.run_lock import is_being_written
 from inat_ray.search.run_log import RunLog, read_history, read_records
+from inat_ray.storage.place import Place
 
 RUN = RunStarted(
     time=1.0,
@@ -410,3 +413,36 @@ def test_a_log_that_lost_its_place_takes_no_more(tmp_path, then):
             written(tmp_path / "run" / "log", RUN)
         with pytest.raises(RunFailedError, match="was removed, renamed or replaced"):
             log.append(started("a"))
+
+
+def test_a_line_during_which_a_signal_came_is_neither_on_the_disk_nor_in_the_storage(
+    tmp_path, monkeypatch
+):
+    storage = Place.at(tmp_path / "share")
+    with RunLog(tmp_path / "log", storage=storage) as log:
+        log.append(RUN)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", signalled)
+            with pytest.raises(KeyboardInterrupt):
+                log.append(started("a"))
+        log.append(started("b"))
+    assert list(read_records(log.path)) == [RUN, started("b")]
+    RunLog(tmp_path / "log", storage=storage).close()
+
+
+def signalled(_descriptor):
+    raise KeyboardInterrupt
+
+
+def test_the_lock_is_held_until_the_storage_has_all(tmp_path, monkeypatch):
+    log = RunLog(tmp_path / "log", storage=Place.at(tmp_path / "share"))
+    held = []
+    close = LogMirror.close
+    monkeypatch.setattr(
+        LogMirror,
+        "close",
+        lambda mirror: (held.append(is_being_written(tmp_path / "log")), close(mirror)),
+    )
+    log.close()
+    assert held == [True]
+    assert not is_being_written(tmp_path / "log")
