@@ -74,7 +74,7 @@ def main(
     from inat_ray.training.checkpoint import load_model
     from inat_ray.training.device import resolve_device
     from inat_ray.training.predictions import read_predictions
-    from inat_ray.tuning.result import without_nan, write_result
+    from inat_ray.tuning.result import write_result
 
     loaded = load_model(path)
     config = override(
@@ -95,8 +95,7 @@ def main(
                 result, kept = evaluate(loaded, subset, data=dataset, device=device, run=keeper)
         predictions = read_predictions(kept)
         result |= numbers(loaded, predictions, subset=subset) | {"predictions": str(kept)}
-        result = without_nan(result)
-        write_result(result, run.result)
+        result = write_result(result, run.result)
         report(loaded, predictions, subset=subset, data=dataset, result=result, path=run.report)
         show(predictions, result=result, path=run.report)
     if as_json:

@@ -11,9 +11,11 @@ import typer
 from inat_ray import options
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
+from inat_ray.search.log_mirror import SEGMENTS
 from inat_ray.search.run_folder import RunFolder, begin_run, claimed, reclaimed, run_here
 from inat_ray.search.run_lock import alive_in
 from inat_ray.search.warm_start import WarmStart, warm_start
+from inat_ray.storage.place import is_address
 from inat_ray.tuning.plan import Plan, extended_plan, new_plan, resumed_plan
 
 if TYPE_CHECKING:
@@ -106,6 +108,7 @@ def main(
         plan = _continued(
             resume=resume,
             extend=extend,
+            dry_run=dry_run,
             out=out,
             trials=trials,
             path=experiment,
@@ -126,6 +129,7 @@ def _continued(
     *,
     resume: str | None,
     extend: str | None,
+    dry_run: bool,
     out: Path | None,
     trials: int | None,
     **given: Any,
@@ -134,11 +138,21 @@ def _continued(
     if extend is not None:
         if resume is not None:
             raise UserError("--extend: has no place beside --resume")
-        return extended_plan(run_here(extend, out), trials=trials, **given)
+        return extended_plan(_folder(extend, out, dry_run=dry_run), trials=trials, **given)
     assert resume is not None
     if trials is not None:
         raise UserError("--trials: has no place beside --resume; --extend adds trials")
-    return resumed_plan(run_here(resume, out), **given)
+    return resumed_plan(_folder(resume, out, dry_run=dry_run), **given)
+
+
+def _folder(run: str, out: Path | None, *, dry_run: bool) -> Path:
+    """The run's folder on this machine, where a dry run brings none."""
+    if dry_run and (is_address(run) or (Path(run) / SEGMENTS).is_dir()):
+        raise UserError(
+            f"--dry-run: leaves no run here, and {run} would be brought from its storage;"
+            " give the folder of a run on this machine"
+        )
+    return run_here(run, out)
 
 
 def _refuse(options_given: Sequence[str], beside: str) -> None:

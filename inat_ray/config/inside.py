@@ -19,10 +19,10 @@ POINTS = 200
 
 
 def check_inside(experiment: Experiment, space: SearchSpace, *, where: str) -> None:
-    """Raises UserError where a point that the search may try is no experiment.
+    """Raises UserError where a point that the search may try is an invalid combination of settings.
 
     Points are drawn as random search draws them, and from the corners: the ends of ranges, where
-    settings that do not go together meet first. Of a small grid it is every point.
+    invalid combinations of settings meet first. Of a small grid it is every point.
     """
     points = list(sampled(space, seed=experiment.seed))
     faulty = [point for point in points if _fault(experiment, point)]
@@ -31,8 +31,9 @@ def check_inside(experiment: Experiment, space: SearchSpace, *, where: str) -> N
     least = _least(experiment, faulty[0])
     settings = ", ".join(f"{name} {shown(value)}" for name, value in least.items())
     raise UserError(
-        f"{where}: search.parameters: {len(faulty)} of {len(points)} points do not go together,"
-        f" such as {settings}: {_fault(experiment, least)}; give other values, or a `when`"
+        f"{where}: search.parameters: {len(faulty)} of {len(points)} points are invalid"
+        f" combinations of settings, such as {settings}:"
+        f" {_fault(experiment, least)}; give other values, or a `when`"
     )
 
 

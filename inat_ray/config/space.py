@@ -66,10 +66,6 @@ class SearchSpace:
             for other, values in self.conditions.get(name, {}).items()
         )
 
-    @property
-    def is_finite(self) -> bool:
-        return all(parameter.size is not None for parameter in self.parameters.values())
-
     @cached_property
     def grid(self) -> list[dict[str, JSON]] | None:
         """Every point, the parameter listed last varying fastest; None if more than MAX_TRIALS.
@@ -194,7 +190,7 @@ def _parameter(
         return parameter
     twice = [value for value, count in Counter(map(canonical, held)).items() if count > 1]
     if twice:
-        raise UserError(f"{place}.values: {twice[0]} stands twice; use `probabilities` to weigh")
+        raise UserError(f"{place}.values: duplicate value {twice[0]}; use `probabilities` to weigh")
     values = map(_as_written, held, parameter.values)
     return Categorical(tuple(values), parameter.probabilities)
 
@@ -291,7 +287,9 @@ def _condition(
     for name, wanted in when.items():
         if name not in above:
             known = ", ".join(above) or "none"
-            raise UserError(f"{place}: {name}: is no parameter above this one; those are: {known}")
+            raise UserError(
+                f"{place}: {name}: is not declared above this parameter; available: {known}"
+            )
         # A list is several values, unless the parameter's own values are lists and it is one.
         several = isinstance(wanted, list) and not above[name].contains(wanted)
         values = tuple(

@@ -90,7 +90,7 @@ def _read(path: Path) -> str:
     try:
         # Asked before it is opened: a pipe would wait for its writer.
         if not S_ISREG(path.stat().st_mode):
-            raise UserError(f"{path}: is no regular file; a YAML file is allowed")
+            raise UserError(f"{path}: is not a regular file; expected a YAML file")
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
         if len(content) > MOST_BYTES:
@@ -116,7 +116,7 @@ class _Open:
 
 
 class _Weight:
-    """What a text amounts to, told of its events: those cost the same whatever their text does."""
+    """Counts nodes from parser events, so the cost does not depend on the text."""
 
     def __init__(self) -> None:
         self._open = [_Open(yaml.NodeEvent(None))]
@@ -124,7 +124,7 @@ class _Weight:
         """Values below each anchor."""
 
     def add(self, event: yaml.Event) -> None:
-        """Raises MarkedYAMLError where it is too much, too deep, or a key that stands twice."""
+        """Raises MarkedYAMLError where it is too much, too deep, or has a duplicate key."""
         if isinstance(event, yaml.CollectionStartEvent):
             self._open.append(_Open(event))
             if len(self._open) > MOST_DEPTH:
@@ -164,7 +164,7 @@ def _check_whole_number(value: int, node: yaml.ScalarNode) -> None:
 def _check_once(key: yaml.ScalarEvent, keys: dict[str, int]) -> None:
     if key.value in keys:
         first = keys[key.value]
-        raise _mistake(f"key '{_brief(key.value)}' stands twice, first in line {first}", key)
+        raise _mistake(f"duplicate key '{_brief(key.value)}', first in line {first}", key)
     assert key.start_mark is not None
     keys[key.value] = key.start_mark.line + 1
 

@@ -59,10 +59,10 @@ def decode_square(content: bytes, *, side: int, fit: Fit) -> Square:
     try:
         picture = _open(content, side)
         large = picture.width * picture.height > LARGE
-        deep = ";16" in str(picture.tile) and not picture.mode.startswith("I")
+        depth, upper_half = _depth(picture), ";16" in str(picture.tile)
         with _one_large_picture if large else nullcontext():
-            rgb = _as_rgb(_upright(picture))
-            if deep:
+            rgb = _as_rgb(_upright(picture), depth=depth)
+            if upper_half:
                 _check_upper_bits(rgb)
             return to_square(rgb, side=side, fit=fit)
     except UndecodableError:
@@ -111,36 +111,42 @@ def _upright(picture: Image.Image) -> Image.Image:
         return picture
 
 
-def _as_rgb(picture: Image.Image) -> Image.Image:
+def _depth(picture: ImageFile.ImageFile) -> int | None:
+    """Bits of a whole-number pixel by the file's own word; None of 32, which are seldom filled."""
+    stored = str(picture.tile)
+    if picture.mode == "I" and ";16" not in stored and picture.format != "PPM":
+        return None
+    return 12 if ";12" in stored else 16  # Pillow scales a PPM or JPEG 2000 of fewer to 16
+
+
+def _as_rgb(picture: Image.Image, *, depth: int | None) -> Image.Image:
     if picture.mode == "F":
         raise UndecodableError("has floating-point pixels, whose range is not known")
     if picture.mode.startswith("I"):  # 12 to 32 bits a pixel, whatever Pillow calls it
-        picture = Image.fromarray(_eight_bits(np.asarray(picture)))
+        picture = Image.fromarray(_eight_bits(np.asarray(picture), depth=depth))
     if picture.has_transparency_data:
         opaque = Image.new("RGBA", picture.size, "white")
         return Image.alpha_composite(opaque, picture.convert("RGBA")).convert("RGB")
     return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
-def _eight_bits(values: NDArray[Any]) -> Square:
-    """Whole numbers as 8 bits: taken for 8, 12 or 16 bits deep, the least that holds them all.
-
-    A file of 16 or 32 bits seldom says how many of them its camera or its writer has filled.
-    """
+def _eight_bits(values: NDArray[Any], *, depth: int | None) -> Square:
+    """Whole numbers as 8 bits; where the depth is not known, 8, 12 or 16 that holds them all."""
     low, high = int(values.min()), int(values.max())
-    depth = next((bits for bits in (8, 12, 16) if high < 2**bits), None)
-    if low < 0 or depth is None:
+    depths = (depth,) if depth else (8, 12, 16)
+    fitting = next((bits for bits in depths if high < 2**bits), None)
+    if low < 0 or fitting is None:
         raise UndecodableError(
             f"has whole-number pixels from {low:,} to {high:,}, whose range is not known;"
             " 0 to 65,535 is allowed"
         )
-    return (values >> (depth - 8)).astype(np.uint8)
+    return (values >> (fitting - 8)).astype(np.uint8)
 
 
 def _check_upper_bits(picture: Image.Image) -> None:
-    """Raises UndecodableError where colours of 16 bits fill 12 at most.
+    """Raises UndecodableError where pixels of 16 bits fill 12 at most.
 
-    Pillow keeps the upper eight alone, so nothing or next to nothing would be left.
+    The upper eight alone are kept, so nothing or next to nothing would be left.
     """
     if np.asarray(picture).max() < 16:
         raise UndecodableError(

@@ -100,7 +100,6 @@ def recognised_parts(folder: Path, *, without: Sequence[Path] = ()) -> Parts:
     if groups:
         return _layout(folder, folders, parts={role: path for role, [path] in groups[0].items()})
     training = [path for path in folders if role_of(path.name) == "train"]
-    training = [path for path in folders if role_of(path.name) == "train"]
     alone = folders == training and _holds_folders(training)
     if not alone and not _seem_parts(folders):
         _check_no_parts_inside(folder, folders)
@@ -203,7 +202,8 @@ def _seem_parts(folders: Sequence[Path]) -> bool:
     """Whether folders that make no layout look like parts rather than classes.
 
     One is called `test` or the like; or called like any part and holds folders as a part does:
-    such as another holds too, or nobody else. `train` beside `bus` is a class unless it does.
+    classes that another folder also has, or no other folder has any. `train` beside `bus` is a
+    class unless it does.
     """
     if any(path.name.lower() in ROLES and role_of(path.name) != "train" for path in folders):
         return True

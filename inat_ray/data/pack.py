@@ -100,13 +100,13 @@ def open_pack(config: DataConfig, *, progress: bool = False, build: bool = True)
     written under a temporary name and renamed, so a build that was killed leaves no pack.
     Without `build` nothing is downloaded or decoded.
 
-    Raises UserError where the source, its images or the cache folder are not usable, or where a
-    pack that must not be built is wanting.
+    Raises UserError where the source, its images or the cache folder are not usable, or where the
+    pack is missing and `build` is false.
     """
-    if not build:
-        _check_built(config)
-    source = open_source(config)
+    source = open_source(config) if build else _source_here(config)
     path = pack_folder(config) / _name(source, config)
+    if not build and not path.exists():
+        raise _no_pack(config)
     pack = _whole(path)
     if not isinstance(pack, Pack):
         _make_folder(path.parent, config)
@@ -128,13 +128,11 @@ def _whole(path: Path) -> "Pack | str | None":
         return str(error)
 
 
-def _check_built(config: DataConfig) -> None:
-    path = pack_folder(config) / pack_name(config)
-    if not path.exists():
-        raise UserError(
-            f"data.cache: {config.cache}: holds no pack of {config.source} as it is now;"
-            f" --data {shlex.quote(config.source)} has it built"
-        )
+def _no_pack(config: DataConfig) -> UserError:
+    return UserError(
+        f"data.cache: {config.cache}: holds no pack of {config.source} as it is now;"
+        f" --data {shlex.quote(config.source)} has it built"
+    )
 
 
 def reopen_pack(config: DataConfig, name: str, supply: Supply | None = None) -> Pack:
@@ -187,11 +185,16 @@ def pack_name(config: DataConfig) -> str:
 
     Raises UserError where the images are not here.
     """
+    return _name(_source_here(config), config)
+
+
+def _source_here(config: DataConfig) -> Source:
+    """The source, of which nothing is downloaded."""
     if config.source == inaturalist.NAME and not inaturalist.is_fetched(config):
         raise UserError(
             f"data.source: {config.source}: is not downloaded; --data {config.source} downloads it"
         )
-    return _name(open_source(config), config)
+    return open_source(config)
 
 
 def _name(source: Source, config: DataConfig) -> str:

@@ -49,7 +49,9 @@ def seal(path: Path, *, identity: str) -> None:
 def read_sealed(path: Path) -> tuple[dict[str, Any], pa.RecordBatch]:
     """What a pack says of itself, and its columns. Raises DamagedPackError."""
     if not path.is_file():
-        raise UserError(f"data.cache: {path}: is no file; a pack's place is taken")
+        raise UserError(
+            f"data.cache: {path}: is not a regular file; remove it so that the pack can be built"
+        )
     try:
         about, batch = _read(path)
         expected = _checksum(about, batch, identity=path.stem)

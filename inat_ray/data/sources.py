@@ -159,7 +159,7 @@ def _beside(parts: Parts) -> PassedOver:
     counts = {path: sum(1 for _ in images_below(path)) for path in unused}
     return Counter(
         {
-            f"in {shown_name(as_text(path.name))}/, which has no part in this": count
+            f"in {shown_name(as_text(path.name))}/ (not used)": count
             for path, count in counts.items()
             if count
         }

@@ -110,7 +110,7 @@ class Place:
         return _patiently(self, self._read)
 
     def glance(self) -> bytes | None:
-        """What `read` gives, for whom it is not worth an error or a wait: None where it fails."""
+        """Like `read`, but returns None at once if reading fails."""
         try:
             return self._read()
         except OSError:
@@ -131,7 +131,7 @@ class Place:
             _patiently(self, lambda: self._fs.copy_file(self._path, target._path))
 
     def leave(self, content: bytes) -> None:
-        """What `write` does, for a sign that is not worth an error or a wait: perhaps nothing."""
+        """Like `write`, but gives up at once if writing fails."""
         with suppress(OSError):
             self._write(content)
 

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from inat_ray.config.errors import RunFailedError, UserError
 from inat_ray.data.augment import Normalize
+from inat_ray.storage.disk import replacing
 from inat_ray.training.checkpoint import LoadedModel
 from inat_ray.training.evaluation import average_probabilities
 
@@ -129,9 +130,8 @@ def export(model: LoadedModel, path: Path, *, form: Format) -> float:
             " holds 2 GiB; --format torch has no such limit"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.partial{SUFFIXES[form]}")
-    try:
-        write, load = (_write_onnx, _load_onnx) if form == "onnx" else (_write_torch, _load_torch)
+    write, load = (_write_onnx, _load_onnx) if form == "onnx" else (_write_torch, _load_torch)
+    with replacing(path) as partial:
         write(classifier, partial, model=model)
         difference = largest_difference(load(partial), model)
         if not difference <= TOLERANCE:
@@ -139,9 +139,6 @@ def export(model: LoadedModel, path: Path, *, form: Format) -> float:
                 f"{path}: gives other probabilities than the model, by up to {difference:.2g}"
                 f" where {TOLERANCE:g} is allowed; it was not kept"
             )
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
     return difference
 
 

@@ -105,10 +105,6 @@ class Fit:
         self._graph: StepGraph | None = None
 
     @property
-    def finished(self) -> bool:
-        return self.epochs_done >= self.experiment.recipe.epochs
-
-    @property
     def evaluated_model(self) -> nn.Module:
         """The averaged weights where the recipe has them, else the trained ones."""
         return self.model if self.average is None else self.average.module

@@ -1,4 +1,4 @@
-"""Signals that end a command: each is what Ctrl-C is, so that whatever is kept is kept."""
+"""Signals that end a command: SIGTERM and SIGHUP are handled like Ctrl-C."""
 
 import os
 import signal
@@ -65,7 +65,7 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 
 def _leave_closed_terminal() -> None:
-    """What is still to be said would be an error where there is nobody left to hear it."""
+    """Redirects closed stdout/stderr to /dev/null so that late output does not raise."""
     for descriptor in (1, 2):
         try:
             os.write(descriptor, b"")

@@ -160,7 +160,7 @@ class Worker:
 def train_to_the_end(
     job: Job, engine: Engine, *, epochs_done: int = 0, resume_from: Place | None = None
 ) -> Iterator[TrainedEpoch]:
-    """The job's epochs after the first `epochs_done`, until the loss is no number any more."""
+    """The job's epochs after the first `epochs_done`; stops early on a NaN or infinite loss."""
     for epoch in range(epochs_done, job.experiment.recipe.epochs):
         done = engine.epoch(job, epochs_done=epoch, resume_from=resume_from)
         yield done

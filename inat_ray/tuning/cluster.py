@@ -155,7 +155,9 @@ def joined_ray(address: str, *, given: str, **settings: Any) -> Iterator[None]:
             ray.init(address=address, **settings)
     except (ConnectionError, AuthenticationError) as error:
         why = str(error).strip().partition("\n")[0]
-        raise UserError(f"{given}: no Ray cluster there that lets us in: {why}") from None
+        raise UserError(
+            f"{given}: cannot connect to a Ray cluster there (refused, or wrong token): {why}"
+        ) from None
     try:
         yield
     finally:

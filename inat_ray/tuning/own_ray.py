@@ -195,7 +195,7 @@ def _leave(exit_code: int) -> None:
 
 def _died(process: str) -> str:
     return (
-        f"Ray's {process} died, of a lack of memory or by somebody's hand; what was recorded is"
+        f"Ray's {process} died (out of memory, or killed); what was recorded is"
         " safe, and the run can be resumed"
     )
 

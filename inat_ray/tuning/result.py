@@ -189,16 +189,18 @@ def versions() -> dict[str, str]:
     }
 
 
-def write_result(result: Result, path: Path) -> None:
-    """Writes result.json, whole or not at all."""
+def write_result(result: Result, path: Path) -> Result:
+    """Writes result.json, whole or not at all, and returns what it holds."""
+    written: Result = _without_nan(result)
     with replacing(path) as partial:
-        partial.write_text(json.dumps(without_nan(result), indent=2) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+    return written
 
 
-def without_nan(value: Any) -> Any:
+def _without_nan(value: Any) -> Any:
     """JSON has no NaN: a number that is none becomes null."""
     if isinstance(value, dict):
-        return {key: without_nan(item) for key, item in value.items()}
+        return {key: _without_nan(item) for key, item in value.items()}
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from inat_ray.config.load import load_experiment
+from inat_ray.search.log_mirror import SEGMENTS
 from inat_ray.search.run_log import read_history
 from tests.commands.conftest import SECRETS
 
@@ -222,6 +223,17 @@ def test_an_extended_sweep_has_more_trials_and_says_how_often_it_looked(swept, c
     assert result["test_looks"] == len(finals)
     purposes = pq.read_table(run / "trials.parquet")["purpose"].to_pylist()
     assert purposes.count("search") == 8
+
+
+@pytest.mark.parametrize("option", ["--resume", "--extend"])
+@pytest.mark.parametrize("stored", ["S/run", "s3://bucket/run"])
+def test_a_dry_run_brings_no_run_from_its_storage(told, tmp_path, monkeypatch, option, stored):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "S" / "run" / SEGMENTS).mkdir(parents=True)
+    code, text = told("sweep", option, stored, "--dry-run")
+    assert code == 2
+    assert f"--dry-run: leaves no run here, and {stored} would be brought" in " ".join(text.split())
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.slow

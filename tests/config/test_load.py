@@ -107,7 +107,7 @@ def test_a_setting_without_a_value_says_how_one_is_written():
 
 def test_a_key_that_stands_twice_is_an_error_with_its_line(write):
     message = error_of(write("a.yaml", "recipe:\n  lr: 1\n  lr: 2"))
-    assert "'lr' stands twice" in message
+    assert "duplicate key 'lr'" in message
     assert "line 2" in message
 
 

@@ -134,7 +134,7 @@ def test_a_name_that_does_not_exist_is_told_with_the_near_one():
         ({"distribution": "uniform", "min": 0.1}, "needs max"),
         ({"values": [1.0, 2.0], "probabilities": [0.5]}, "1 given for 2"),
         ({"values": [1.0, 2.0], "probabilities": [0.5, 0.6]}, "add up to 1"),
-        ({"values": [1.0, 1.0]}, "twice"),
+        ({"values": [1.0, 1.0]}, "duplicate"),
         ({"distribution": "normal", "mu": 0.1, "sigma": 0.1}, "should be greater than 0"),
         ({"distribution": "int_uniform", "min": 0.1, "max": 1}, "whole numbers"),
         ({"distribution": "q_uniform", "min": 0.11, "max": 0.19, "q": 0.1}, "no multiple"),
@@ -317,7 +317,7 @@ def test_a_parameter_exists_where_its_condition_holds():
 @pytest.mark.parametrize(
     ("when", "message"),
     [
-        ({"recipe.optimiser": "sgd"}, "recipe.optimiser: is no parameter above this one"),
+        ({"recipe.optimiser": "sgd"}, "recipe.optimiser: is not declared above this parameter"),
         ({"recipe.optimizer": "adagrad"}, "adagrad: is no value of that parameter"),
         ({"recipe.optimizer": []}, "the list is empty"),
         ("sgd", "should be a mapping"),
@@ -444,7 +444,7 @@ def test_values_are_of_their_settings_type(name, values, held):
     ],
 )
 def test_a_value_written_in_two_ways_stands_twice(name, values):
-    assert "stands twice" in error_of(**{name.replace(".", "__"): {"values": values}})
+    assert "duplicate value" in error_of(**{name.replace(".", "__"): {"values": values}})
 
 
 def test_conditions_and_first_points_are_of_their_settings_type():

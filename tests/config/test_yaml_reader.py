@@ -35,11 +35,11 @@ def test_a_merged_mapping_can_be_merged_again_wherever_it_stands():
 def test_a_key_that_stands_twice_is_told_with_both_lines(text):
     last = text.count("\n") + 1
     assert f"line {last}, column" in error_of(text)
-    assert "key 'a' stands twice, first in line 1" in error_of(text)
+    assert "duplicate key 'a', first in line 1" in error_of(text)
 
 
 def test_two_merge_keys_are_a_key_that_stands_twice():
-    assert "'<<' stands twice" in error_of("a: {<<: {x: 1}, <<: {y: 2}}")
+    assert "duplicate key '<<'" in error_of("a: {<<: {x: 1}, <<: {y: 2}}")
 
 
 LAUGHS = "\n".join(
@@ -103,7 +103,7 @@ def test_of_a_file_that_may_be_secret_nothing_is_shown():
 def test_only_a_regular_file_is_read(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
-        with pytest.raises(UserError, match=f"{path}: is no regular file"):
+        with pytest.raises(UserError, match=f"{path}: is not a regular file"):
             read_yaml(path)
 
 

@@ -86,18 +86,39 @@ def test_odd_modes_become_rgb(mode: str, colour: Any, kind: str, expected: Any) 
     assert (square(encoded(picture, kind)) == expected).all()
 
 
-def whole_numbers(highest: int, dtype: type[np.generic]) -> bytes:
-    """A TIFF whose columns rise from 0 to `highest`."""
-    line = np.linspace(0, highest, 40).astype(dtype)
-    return encoded(Image.fromarray(np.tile(line, (40, 1))), "tiff")
+@pytest.mark.parametrize("highest", [5000, 16_384, 60_000, 65_535])
+@pytest.mark.parametrize("kind", ["tiff", "png", "ppm"])
+def test_grey_of_16_bits_is_as_bright_as_the_file_says(highest: int, kind: str) -> None:
+    """Also beside darker pictures: one rule for all of a source."""
+    line = np.linspace(0, highest, 40).astype(np.uint16)
+    content = encoded(Image.fromarray(np.tile(line, (40, 1))), kind)
+    assert (square(content, side=40)[5, :, 0] == line >> 8).all()
 
 
-@pytest.mark.parametrize("dtype", [np.uint16, np.int32])
-@pytest.mark.parametrize("highest", [200, 254, 255, 3200, 4095, 60_000, 65_535])
-def test_whole_numbers_keep_their_range_whatever_bits_they_fill(
-    highest: int, dtype: type[np.generic]
+@pytest.mark.parametrize("highest", [200, 255, 3900])
+@pytest.mark.parametrize("kind", ["tiff", "png"])
+def test_grey_of_16_bits_that_fills_few_of_them_is_refused_and_not_black(
+    highest: int, kind: str
 ) -> None:
-    pixels = square(whole_numbers(highest, dtype), side=40)
+    content = encoded(Image.fromarray(np.full((40, 40), highest, np.uint16)), kind)
+    with pytest.raises(UndecodableError, match="16 bits a channel"):
+        square(content)
+
+
+@pytest.mark.parametrize(("value", "grey"), [(0, 0), (200, 12), (4095, 255)])
+def test_a_tiff_of_12_bits_has_the_depth_that_it_names(value: int, grey: int) -> None:
+    packed = int(f"{value:03x}" * 2, 16).to_bytes(3, "big") * 20 * 40
+    tags = {256: 40, 257: 40, 258: 12, 259: 1, 262: 1, 273: 122, 277: 1, 278: 40, 279: len(packed)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, item) for tag, item in tags.items())
+    content = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
+    content = content.ljust(122, b"\0") + packed
+    assert (square(content) == grey).all()
+
+
+@pytest.mark.parametrize("highest", [200, 254, 255, 3200, 4095, 60_000, 65_535])
+def test_whole_numbers_of_32_bits_keep_their_range_whatever_bits_they_fill(highest: int) -> None:
+    line = np.linspace(0, highest, 40).astype(np.int32)
+    pixels = square(encoded(Image.fromarray(np.tile(line, (40, 1))), "tiff"), side=40)
     full = next(limit for limit in (255, 4095, 65_535) if highest <= limit)
     expected = np.linspace(0, 255 * highest / full, 40)
     assert pixels[5, :, 0].astype(float) == pytest.approx(expected, abs=1.5)

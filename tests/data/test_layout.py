@@ -75,7 +75,7 @@ def test_a_part_without_labels_is_passed_over_and_said(
     write_images("seg_pred/seg_pred", 3)
     source = open_source(config)
     assert source.classes == ["ash", "oak"]
-    assert source.passed_over == {"in seg_pred/, which has no part in this": 3}
+    assert source.passed_over == {"in seg_pred/ (not used)": 3}
 
 
 @pytest.mark.parametrize("unlabelled", ["test1", "test", "test/test", "test/unknown", "Test Set"])

@@ -134,7 +134,7 @@ def test_what_was_supplied_damaged_is_not_trained_on(
 def test_a_folder_in_the_place_of_a_pack_is_named(built: Path, config: DataConfig) -> None:
     built.unlink()
     built.mkdir()
-    with pytest.raises(UserError, match=r"data\.cache: .*is no file"):
+    with pytest.raises(UserError, match=r"data\.cache: .*is not a regular file"):
         open_pack(config)
 
 

@@ -113,7 +113,8 @@ def test_a_search_without_seeds_has_no_study(experiment, data):
 
 
 def test_what_is_no_number_is_null_in_the_file(tmp_path):
-    write_result({"a": math.nan, "b": {"c": 1.0}}, tmp_path / "result.json")
+    written = write_result({"a": math.nan, "b": {"c": 1.0}}, tmp_path / "result.json")
+    assert written == {"a": None, "b": {"c": 1.0}}
     assert json.loads((tmp_path / "result.json").read_text()) == {"a": None, "b": {"c": 1.0}}
     assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
 
