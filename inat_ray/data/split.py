@@ -16,6 +16,7 @@ from inat_ray.config.errors import UserError, readable
 from inat_ray.config.experiment import DataConfig
 from inat_ray.data.names import shown_name
 from inat_ray.data.pack import Pack
+from inat_ray.storage.disk import replacing
 
 SubsetName = Literal["train", "validation", "test"]
 SUBSETS: tuple[SubsetName, ...] = ("train", "validation", "test")
@@ -35,7 +36,9 @@ class Split:
     def write(self, path: Path, pack: Pack) -> None:
         """The split by names, so that it can be read without the pack."""
         names = {s: [pack.names[i] for i in getattr(self, s)] for s in SUBSETS}
-        path.write_text(json.dumps(names | {"duplicates": list(self.duplicates)}, indent=1))
+        text = json.dumps(names | {"duplicates": list(self.duplicates)}, indent=1)
+        with replacing(path) as partial:
+            partial.write_text(text)
 
     @classmethod
     def read(cls, path: Path, pack: Pack) -> Self:

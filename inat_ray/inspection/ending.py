@@ -1,12 +1,13 @@
 """What a command says before and after its work."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
 
+from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment, ResnetConfig
 from inat_ray.config.load import dump_experiment
 from inat_ray.data.dataset import DataSet
@@ -23,10 +24,12 @@ from inat_ray.inspection.leaderboard import (
     result_table,
 )
 from inat_ray.inspection.study_table import study_table
+from inat_ray.search.history import History
 from inat_ray.search.run_folder import RunFolder
 from inat_ray.search.run_log import read_history
 from inat_ray.search.study import is_confirmed, seed_is_searched
 from inat_ray.search.warm_start import WarmStart
+from inat_ray.storage.disk import replacing
 from inat_ray.tuning.dry_run import DryRun
 from inat_ray.tuning.result import Result, write_result
 
@@ -109,7 +112,8 @@ def announce_dry_run(console: Console, found: DryRun, *, slots: int) -> None:
 
 def conclude(console: Console, *, run: RunFolder, result: Result, model: Experiment) -> None:
     """Writes result.json and the model's experiment; prints tables, result and next steps."""
-    run.model_experiment.write_text(dump_experiment(model), encoding="utf-8")
+    with replacing(run.model_experiment) as partial:
+        partial.write_text(dump_experiment(model), encoding="utf-8")
     write_result(result, run.result)  # the last: with it the run has come to its end
     run.keep_all()
     history = read_history(run.log)
@@ -162,17 +166,21 @@ def told_of_interruption(console: Console, *, run: RunFolder) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        history = read_history(run.log)
-        epochs, trials = counted(history.epochs_trained, "epoch"), len(history.trials)
-        console.print(
-            f"interrupted: {epochs} of {counted(trials, 'trial')}"
-            f" ({history.trials_over} ended) are kept in {escape(str(run.path))}",
-            soft_wrap=True,
-        )
-        command = "train" if history.run and history.run.method == "train" else "sweep"
-        line = escape(f"python -m inat_ray.{command} --resume {run.path}")
-        console.print(f"go on with: [bold]{line}[/]", soft_wrap=True)
+        with suppress(UserError):  # there may be no log yet; it is the interruption that goes on
+            _tell_what_is_kept(console, read_history(run.log), run=run)
         raise
+
+
+def _tell_what_is_kept(console: Console, history: History, *, run: RunFolder) -> None:
+    epochs, trials = counted(history.epochs_trained, "epoch"), len(history.trials)
+    console.print(
+        f"interrupted: {epochs} of {counted(trials, 'trial')}"
+        f" ({history.trials_over} ended) are kept in {escape(str(run.path))}",
+        soft_wrap=True,
+    )
+    command = "train" if history.run and history.run.method == "train" else "sweep"
+    line = escape(f"python -m inat_ray.{command} --resume {run.path}")
+    console.print(f"go on with: [bold]{line}[/]", soft_wrap=True)
 
 
 def _name_some(console: Console, names: Sequence[str], *, what: str) -> None:

@@ -74,9 +74,8 @@ def _lines(history: History, *, now: float, width: int, goes_on: bool) -> Iterat
     for parts, separator in ((times, ", "), (counts, "; ")):
         for line in flowed(separator.join(filter(None, parts)), width):
             yield line, ""
-    best, trial = best_text(history), winning_trial(history)
-    if best is not None and trial is not None:
-        shown = parameters_text(trial.parameters)
+    if (trial := winning_trial(history)) is not None:
+        best, shown = _best_text_of(history, trial), parameters_text(trial.parameters)
         line = f"{best}  {shown}".rstrip()
         for each in [line] if len(line) <= width else [best, shown]:
             yield each, "green"
@@ -129,7 +128,11 @@ def best_text(history: History) -> str | None:
     Of the trial that would be the winner if the search ended now.
     """
     best = winning_trial(history)
-    return None if best is None else f"best {score_text(history, best)} ({best.trial_id})"
+    return None if best is None else _best_text_of(history, best)
+
+
+def _best_text_of(history: History, best: TrialHistory) -> str:
+    return f"best {score_text(history, best)} ({best.trial_id})"
 
 
 def kept_model_text(history: History) -> str | None:

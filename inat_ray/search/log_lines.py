@@ -1,10 +1,12 @@
 """From the lines of a run log to its records, each of which is checked.
 
 A crash leaves a line that is cut off at the end of a log, and nowhere else. Earlier versions wrote
-on behind it when the run was resumed, so it may stand before the record of that, too. Whatever else
-is no record is damage, and is said: an epoch or a look at the test set would be forgotten.
+on behind it when the run was resumed or its model looked at the test set, so it may stand before
+the record of that, too. Whatever else is no record is damage, and is said: an epoch or a look would
+be forgotten.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 
 from pydantic import TypeAdapter, ValidationError
@@ -25,6 +27,8 @@ from inat_ray.search.records import (
 )
 
 REMEDY = "put back a whole copy of it, or remove the line to go on without what it said"
+
+OfTrial = TrialStarted | EpochEnded | TrialPaused | TrialResumed | TrialEnded
 
 _RECORDS: TypeAdapter[AnyRecord] = TypeAdapter(AnyRecord)
 
@@ -87,11 +91,14 @@ def _record(line: bytes, where: str, *, may_be_torn: bool) -> AnyRecord | None:
 
 
 class _Order:
-    """What a record may refer to: `_run`, the log's beginning, and the epochs of each trial."""
+    """What a record may refer to: `_run`, the log's beginning, and of each trial its epochs and its
+    last record.
+    """
 
     def __init__(self) -> None:
         self._run: RunStarted | None = None
         self._epochs: dict[str, int] = {}
+        self._last: dict[str, OfTrial] = {}
 
     def is_resumption(self, record: AnyRecord) -> bool:
         """Whether it is the first that a process writes into a log that another one began.
@@ -100,8 +107,8 @@ class _Order:
         first line begins anew.
         """
         of_training = self._run is not None and self._run.method == "train"
-        kinds = (RunResumed, RunStarted, TrialResumed) if of_training else (RunResumed, RunStarted)
-        return isinstance(record, kinds)
+        kinds = RunResumed | RunStarted | LookAtTest
+        return isinstance(record, kinds) or (of_training and isinstance(record, TrialResumed))
 
     def problem(self, record: AnyRecord) -> str | None:
         """Why a log that has no gap cannot go on with this record; None where it can."""
@@ -111,26 +118,37 @@ class _Order:
             return "the run begins a second time" if self._run else None
         if self._run is None:
             return f"the log begins with {record.kind}"
-        if isinstance(record, EpochEnded | TrialPaused | TrialResumed | TrialEnded):
-            return self._problem_of_trial(record)
-        return None
+        if isinstance(record, TrialStarted):
+            twice = record.trial_id in self._epochs
+            return f"{record.trial_id} begins a second time" if twice else None
+        return self._problem_of_trial(record) if isinstance(record, OfTrial) else None
 
-    def _problem_of_trial(
-        self, record: EpochEnded | TrialPaused | TrialResumed | TrialEnded
-    ) -> str | None:
-        done = self._epochs.get(record.trial_id)
+    def _problem_of_trial(self, record: OfTrial) -> str | None:
+        done, last = self._epochs.get(record.trial_id), self._last.get(record.trial_id)
         if done is None:
             return f"{record.kind} of {record.trial_id}, which has not begun"
+        problem = None
         match record:
+            case EpochEnded(epoch=epoch) if isinstance(last, TrialPaused):
+                problem = f"epoch {epoch} of {record.trial_id}, which is paused"
             case EpochEnded(epoch=epoch) if epoch > done + 1:
-                return f"epoch {epoch} of {record.trial_id} follows epoch {done}"
+                problem = f"epoch {epoch} of {record.trial_id} follows epoch {done}"
             case TrialResumed(epochs=epochs) if epochs > done:
-                return f"{record.trial_id} goes on after epoch {epochs}, and has had {done}"
+                problem = f"{record.trial_id} goes on after epoch {epochs}, and has had {done}"
             case TrialPaused() if done == 0:
-                return f"{record.trial_id} pauses before its first epoch"
-        return None
+                problem = f"{record.trial_id} pauses before its first epoch"
+            case TrialPaused() if not self._has_score(last):
+                problem = f"{record.trial_id} pauses without an epoch that has a score"
+        return problem
+
+    def _has_score(self, last: OfTrial | None) -> bool:
+        """Whether a trial's last record gives it a place among others, which pausing needs."""
+        assert self._run is not None
+        return isinstance(last, EpochEnded) and math.isfinite(getattr(last, self._run.metric))
 
     def add(self, record: AnyRecord) -> None:
+        if isinstance(record, OfTrial):
+            self._last[record.trial_id] = record
         match record:
             case RunStarted():
                 self._run = record

@@ -3,13 +3,15 @@
 import io
 
 import numpy as np
+import pytest
 from PIL import Image
 from rich.console import Console
 
 from inat_ray.config.experiment import DataConfig, Experiment
 from inat_ray.data.dataset import open_dataset
-from inat_ray.inspection.ending import announce, report
+from inat_ray.inspection.ending import announce, report, told_of_interruption
 from inat_ray.search.run_folder import create_run
+from tests.search.made_up_runs import run_started, write_log
 
 
 def test_the_data_is_told_by_class_part_and_what_was_passed_over(tmp_path):
@@ -48,3 +50,25 @@ def test_a_report_that_cannot_be_written_is_a_note_and_no_failure_of_the_run(
     said = console.file.getvalue()
     assert "there is no report (IsADirectoryError" in said
     assert "python -m inat_ray.report" in said
+
+
+@pytest.mark.parametrize("content", [None, b"damaged\n"])
+def test_an_interruption_stays_one_where_there_is_no_log_to_tell_of(tmp_path, content):
+    run = create_run(tmp_path / "run", Experiment(), overwrite=False)
+    if content is not None:
+        run.events.parent.mkdir(parents=True, exist_ok=True)
+        run.events.write_bytes(content)
+    console = Console(file=io.StringIO(), width=300)
+    with pytest.raises(KeyboardInterrupt), told_of_interruption(console, run=run):
+        raise KeyboardInterrupt
+    assert console.file.getvalue() == ""
+
+
+def test_an_interruption_says_what_is_kept_and_how_to_go_on(tmp_path):
+    run = create_run(tmp_path / "run", Experiment(), overwrite=False)
+    write_log(run, [run_started()])
+    console = Console(file=io.StringIO(), width=300)
+    with pytest.raises(KeyboardInterrupt), told_of_interruption(console, run=run):
+        raise KeyboardInterrupt
+    assert "interrupted: 0 epochs of 0 trials" in console.file.getvalue()
+    assert f"sweep --resume {run.path}" in console.file.getvalue()

@@ -4,6 +4,7 @@ import math
 import pytest
 from rich.console import Console
 
+from inat_ray.inspection import live
 from inat_ray.inspection.live import flowed, live_view, sparkline, thinned
 from inat_ray.search.history import History
 from tests.inspection.conftest import renamed
@@ -90,3 +91,15 @@ def test_of_many_epochs_a_curve_keeps_the_last_of_each_part():
 def test_a_line_is_broken_after_commas_and_semicolons_alone():
     assert flowed("a b, c d; e f", 9) == ["a b, c d;", "e f"]
     assert flowed("a b, c d", 3) == ["a b,", "c d"]
+
+
+def test_the_winner_is_sought_once_for_a_view(sweep, history_of, monkeypatch):
+    sought = []
+
+    def winning_trial(history):
+        sought.append(history)
+        return history.leader
+
+    monkeypatch.setattr(live, "winning_trial", winning_trial)
+    assert "best val acc 90.0 %" in rendered(history_of(sweep), now=sweep[0].time)
+    assert len(sought) == 1

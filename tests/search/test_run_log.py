@@ -13,6 +13,7 @@ from inat_ray.search.records import (
     RunResumed,
     RunStarted,
     TrialEnded,
+    TrialPaused,
     TrialResumed,
     TrialStarted,
 )
@@ -134,7 +135,7 @@ def test_every_observer_hears_every_record_in_order(run_records, tmp_path):
     assert first == second == run_records
 
 
-TORN = [started("b"), ended("b", "failed", 'a "größe" {of} 画像')]
+TORN = [started("größe"), ended("b", "failed", 'a "größe" {of} 画像')]
 """A crash may cut a line behind any byte: within a character, or where `}` looks like the end."""
 
 
@@ -198,7 +199,7 @@ def lines_of(path) -> list[bytes]:
     ],
 )
 def test_a_damaged_line_is_named_wherever_no_crash_can_have_torn_it(run_records, tmp_path, damage):
-    path = written(tmp_path, *run_records)
+    path = written(tmp_path, *run_records[:-1])
     lines = lines_of(path)
     for number, line in enumerate(lines[:-1]):
         path.write_bytes(b"".join([*lines[:number], damage(line), *lines[number + 1 :]]))
@@ -238,6 +239,14 @@ def test_a_torn_line_before_the_record_of_a_resumption_is_dropped(tmp_path, meth
         assert list(read_records(path)) == records
 
 
+def test_a_torn_line_before_a_look_at_the_test_set_is_dropped(run_records, tmp_path):
+    """So did earlier versions leave logs when a run that was cut off was evaluated."""
+    path = written(tmp_path, *run_records)
+    *before, look = lines_of(path)
+    path.write_bytes(b"".join([*before, b'{"time":1.0,"ki\n', look]))
+    assert list(read_records(path)) == run_records
+
+
 def test_a_log_that_was_torn_is_whole_once_it_is_opened(run_records, tmp_path):
     path = written(tmp_path, *run_records[:3])
     whole = path.read_bytes()
@@ -257,6 +266,36 @@ def test_a_log_from_which_records_are_missing_says_before_which_line(tmp_path, m
         UserError, match=rf"line {max(missing) + 1 - (len(missing) - 1)}: .*missing"
     ):
         read_history(tmp_path)
+
+
+PAUSED = [started("a"), epoch("a", 1), TrialPaused(trial_id="a")]
+
+
+@pytest.mark.parametrize(
+    ("records", "told"),
+    [
+        ([*PAUSED, epoch("a", 2)], "epoch 2 of a, which is paused"),
+        ([*PAUSED, PAUSED[-1]], "a pauses without"),
+        ([started("a"), epoch("a", 1, accuracy=math.nan), PAUSED[-1]], "a pauses without"),
+        ([started("a"), epoch("a", 1), ended("a"), PAUSED[-1]], "a pauses without"),
+        ([*PAUSED, started("a")], "a begins a second time"),
+    ],
+)
+def test_a_log_in_which_a_trial_cannot_do_what_it_does_is_refused(tmp_path, records, told):
+    path = written(tmp_path, RUN)
+    lines = [f"{record.model_dump_json()}\n" for record in records]
+    path.write_text(path.read_text() + "".join(lines))
+    with pytest.raises(UserError, match=f"line {len(lines) + 1}: {told}"):
+        read_history(tmp_path)
+
+
+def test_a_trial_that_ran_or_was_paused_when_its_process_died_goes_on(tmp_path):
+    again = [RunResumed(trials=2), TrialResumed(trial_id="a", epochs=1), epoch("a", 2)]
+    end = [TrialPaused(trial_id="a"), TrialResumed(trial_id="a", epochs=2), ended("a")]
+    for number, before in enumerate((PAUSED, PAUSED[:-1])):
+        records = [RUN, *before, *again, *end]
+        path = written(tmp_path / str(number), *records)
+        assert list(read_records(path)) == records
 
 
 @pytest.mark.parametrize(
