@@ -19,6 +19,7 @@ from ray._common.utils import get_default_ray_temp_dir
 from ray._private import node as ray_node
 from ray._private import services
 from ray._private.authentication import authentication_token_setup as authentication
+from ray._raylet import persist_port  # type: ignore[attr-defined]
 
 from inat_ray.config.errors import RunFailedError, UserError
 from inat_ray.training import interruption
@@ -36,6 +37,10 @@ SECONDS_BETWEEN_LOOKS = 0.2
 SECONDS_TO_END = 20.0
 """For a command whose Ray has died. Calls that wait for a dead Ray end after a minute, by abort."""
 
+AGENT_PORTS = (
+    *("metrics_agent_port", "metrics_export_port"),
+    *("runtime_env_agent_port", "dashboard_agent_listen_port"),
+)
 LONGEST_SOCKET_PATH = 107
 LIKE_A_SOCKET = "session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
 OTHER_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
@@ -50,6 +55,8 @@ class LoopbackNode(ray_node.Node):
     def __init__(self, ray_params: Any, **settings: Any) -> None:
         # Given to `ray.init`, it would be replaced by an address that others reach.
         ray_params.node_ip_address = LOOPBACK
+        for port in AGENT_PORTS:
+            setattr(ray_params, port, _free_port())
         try:
             super().__init__(ray_params, **settings)
         except BaseException:
@@ -61,6 +68,16 @@ class LoopbackNode(ray_node.Node):
 
     def start_monitor(self) -> None:
         """There is none."""
+
+    def start_raylet(self, *args: Any, **settings: Any) -> None:
+        """Its agents' ports are known beforehand, and told in the files that they would write.
+
+        For these the raylet waits 15 s and then aborts: too little on a busy machine, where an
+        agent imports for longer.
+        """
+        for port in AGENT_PORTS:
+            persist_port(self._session_dir, self._node_id, port, getattr(self._ray_params, port))
+        super().start_raylet(*args, **settings)
 
     def start_ray_processes(self) -> None:
         super().start_ray_processes()  # type: ignore[no-untyped-call]
@@ -78,6 +95,12 @@ class LoopbackNode(ray_node.Node):
         except RuntimeError:
             return False
         return True
+
+
+def _free_port() -> int:
+    with socket.create_server((LOOPBACK, 0)) as server:
+        port: int = server.getsockname()[1]
+    return port
 
 
 def vital_processes(node: Any) -> dict[str, "subprocess.Popen[bytes]"]:

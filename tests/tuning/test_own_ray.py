@@ -119,6 +119,25 @@ with ray_session(verbose=False):
 """
 
 
+SLOW_AGENT = """
+import sys, time
+if "dashboard/agent.py" in open("/proc/self/cmdline").read():
+    time.sleep(20)
+"""
+
+
+@pytest.mark.slow
+def test_ray_starts_where_its_agent_needs_longer_than_its_raylet_would_wait(tmp_path):
+    """As on a busy machine: the raylet gives it 15 s, and then aborts."""
+    (tmp_path / "sitecustomize.py").write_text(SLOW_AGENT)
+    places = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(places)}
+    line = [sys.executable, "-c", ALONE]
+    done = subprocess.run(line, env=environment, input="", capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "session_" in done.stdout
+
+
 def test_a_ray_of_our_own_listens_on_loopback_alone_and_joins_no_other(tmp_path):
     """With a home of its own, a dead cluster to be joined, and a folder too deep for sockets."""
     deep = tmp_path / ("deep" * 20)
