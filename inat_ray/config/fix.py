@@ -49,7 +49,8 @@ def _fix(search: Tree, name: str, value: Any) -> list[str]:
         when = spec.get("when") if isinstance(spec, Mapping) else None
         if other not in parameters or not isinstance(when, Mapping) or name not in when:
             continue
-        if value == when[name] or (isinstance(when[name], list) and value in when[name]):
+        wanted = when[name] if isinstance(when[name], list) else [when[name]]
+        if any(_read_alike(value, each) for each in wanted):
             rest = _without(when, name)
             parameters[other] = {**_without(spec, "when"), **({"when": rest} if rest else {})}
         else:
@@ -58,6 +59,12 @@ def _fix(search: Tree, name: str, value: Any) -> list[str]:
     if name == "seed":  # else each trial would have a seed of its own
         search["parameters"] = {name: {"value": value}, **parameters}
     return notes
+
+
+def _read_alike(one: Any, other: Any) -> bool:
+    """Whether a setting would take both as one value: '16' and 16, 'true' and true, 1 and 1.0."""
+    same = one == other and isinstance(one, bool) == isinstance(other, bool)
+    return same or str(one).casefold() == str(other).casefold()
 
 
 def _without(mapping: Any, name: str) -> Any:

@@ -73,3 +73,9 @@ def test_a_part_of_what_is_searched_as_a_whole_is_refused(loaded):
 def test_a_parameter_that_is_given_after_its_setting_is_searched(loaded):
     experiment, _ = loaded("recipe.lr=0.1", "search.parameters.recipe.lr={values: [1, 2]}")
     assert experiment.search.parameters["recipe.lr"] == {"values": [1, 2]}
+
+
+@pytest.mark.parametrize("value", ["'0.9'", "0.90", '"0.9"'])
+def test_a_condition_is_met_by_the_value_however_it_is_written(loaded, value):
+    experiment, _ = loaded("recipe.optimizer=sgd", f"recipe.momentum={value}")
+    assert experiment.search.parameters["recipe.lr"] == {"values": [0.1, 0.2]}
