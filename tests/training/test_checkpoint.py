@@ -86,7 +86,7 @@ def test_a_model_is_what_its_file_says(parts, tmp_path):
         ("mean", [None, "", "[1, 2]", "[1, 2, null]", "[1, 2, NaN]", "7"]),
         ("std", [None, "[1, 1, 0]", "[1, 1, -1]", "[1, 1, Infinity]"]),
         ("classes", [None, "[]", '["a", 1]', '{"a": 1}', "2"]),
-        ("epoch", [None, "", "x", "0", "1.5"]),
+        ("epoch", [None, "", "x", "-1", "1.5"]),
         ("experiment", [None, "", "[]", '{"model": {"dense": -1}}']),
     ],
 )
