@@ -19,6 +19,7 @@ SWEEP = """
 name: killed
 search:
   method: random
+  early_stopping: {kind: none}
   trials: 6
   parameters:
     recipe.lr: {distribution: log_uniform_values, min: 1e-4, max: 1e-1}
@@ -46,7 +47,8 @@ def test_a_sweep_that_is_killed_twenty_times_ends_as_if_nothing_had_happened(
     command, data_folder, small_settings, tmp_path
 ):
     (tmp_path / "sweep.yaml").write_text(SWEEP)
-    lines = [*small_settings, "recipe.epochs=12", "resources.max_concurrent=1"]
+    # Long enough for a sweep that trains on while it is found out how far it is.
+    lines = [*small_settings, "recipe.epochs=60", "resources.max_concurrent=1"]
     settings = [arg for line in lines for arg in ("--set", line)]
     arguments = [str(tmp_path / "sweep.yaml"), "--data", str(data_folder), *settings]
     whole = command("sweep", *arguments, "--out", tmp_path / "whole")
