@@ -16,7 +16,7 @@ RMS = 0.2
 
 PADDED_SIDE = 512
 """On a GPU, Gram matrices up to this side are iterated together, padded with zeros. A launch takes
-longer than the padding: 21 launches for all of the 5-block CNN's, not 21 for each."""
+longer than the padding: 22 launches for all of the 5-block CNN's, not 22 for each."""
 
 
 class Muon(AdamW):
