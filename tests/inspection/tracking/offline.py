@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import wandb
 from wandb.proto.wandb_internal_pb2 import Record
 
 MAGIC, BLOCK, HEADER = 7, 32_768, 7
@@ -29,7 +30,12 @@ class OfflineRun:
 
 
 def offline_runs(folder: Path) -> dict[str, OfflineRun]:
-    """By their names, in order of their beginnings; the latest of a name."""
+    """By their names, in order of their beginnings; the latest of a name.
+
+    W&B's own process writes the files and is behind when a run has ended: as at the end of a
+    command, it is waited for, or a file could be cut short.
+    """
+    wandb.teardown()
     runs = {}
     for file in sorted(folder.glob("wandb/offline-run-*/run-*.wandb")):
         run, name = OfflineRun(), ""
