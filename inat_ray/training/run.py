@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 
 from inat_ray.config.experiment import Experiment
-from inat_ray.config.search import Metric
+from inat_ray.config.search import MetricConfig
 from inat_ray.data.dataset import DataSet
 from inat_ray.storage.place import Place
 from inat_ray.training.checkpoint import (
@@ -118,7 +118,7 @@ class Training:
             write_snapshot(place, snapshot)
 
 
-def score_of(metrics: EpochMetrics, metric: Metric) -> float:
+def score_of(metrics: EpochMetrics, metric: MetricConfig) -> float:
     """The metric, turned so that higher is better."""
     value: float = getattr(metrics, metric.name)
     return value if metric.goal == "maximize" else -value
