@@ -11,8 +11,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from inat_ray.config.errors import UserError
-from inat_ray.config.experiment import MODEL_KINDS, NAMED_SOURCES, Experiment
+from inat_ray.config.experiment import NAMED_SOURCES, Experiment
 from inat_ray.config.fix import fix_parameters
+from inat_ray.config.model import MODEL_KINDS
 from inat_ray.config.yaml_reader import parse_yaml, read_yaml
 
 Tree = dict[str, Any]
