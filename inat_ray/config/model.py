@@ -28,34 +28,39 @@ KernelSize = Annotated[int, Field(ge=1, le=15)]
 
 
 class CnnConfig(Settings):
-    """The 5-block CNN from scratch."""
+    """A CNN of five convolution blocks, trained from scratch."""
 
     kind: Literal["cnn"] = "cnn"
+    """The family. Without it, a model is a cnn."""
     filters: list[Filters] = Field(
         [32, 64, 128, 256, 512], min_length=CONV_BLOCKS, max_length=CONV_BLOCKS
     )
+    """Filters of each block's convolution."""
     kernel_sizes: list[KernelSize] = Field(
         [3, 3, 3, 3, 3], min_length=CONV_BLOCKS, max_length=CONV_BLOCKS
     )
+    """Kernel size of each block's convolution, in pixels; odd."""
     activation: Literal["relu", "gelu", "silu", "mish"] = "mish"
+    """Activation after each convolution and after the dense layer."""
     dense: int = Field(256, ge=1, le=65_536)
     """Neurons of the dense layer before the output layer."""
     batch_norm: bool = True
+    """Normalizes the output of each convolution over the batch."""
     residual_blocks: int = Field(0, ge=0, le=8)
-    """After each block's pool: pairs of convolutions that a shortcut passes by. Not in the
-    origin's space, as are the next two."""
+    """Residual blocks after each block's pooling: two convolutions and a shortcut each. This
+    setting and the next two are additions to the original study's CNN."""
     squeeze_excite: int | None = Field(None, ge=1, le=256)
-    """Each residual block weighs its feature maps by what all of them hold, through this many
-    times fewer neurons; None: it does not."""
+    """Squeeze and excitation in each residual block: the factor by which it narrows the channels.
+    null: no squeeze and excitation."""
     global_pool: bool = False
-    """The dense layer sees the mean of each feature map instead of its every pixel."""
+    """The dense layer sees the mean of each feature map instead of all its pixels."""
     initialization: Literal["he", "pytorch"] = "he"
     """he: variances for rectifiers (He et al., 2015), and an output layer that starts small.
-    pytorch: what PyTorch gives its layers."""
+    pytorch: PyTorch's defaults."""
     dropout: float = Field(0.0, ge=0, lt=1)
-    """Dropout after the dense layer, and after each block unless conv_dropout is given."""
+    """Dropout after the dense layer, and after each block unless conv_dropout is set."""
     conv_dropout: float | None = Field(None, ge=0, lt=1)
-    """Dropout of whole feature maps after each convolution block; None: the same as `dropout`."""
+    """Dropout of whole feature maps after each block. null: the same as `dropout`."""
 
     @field_validator("kernel_sizes")
     @classmethod
@@ -83,22 +88,22 @@ _FREEZE_TAKES: dict[FreezeStrategy, str] = {
 
 
 class FreezeConfig(Settings):
-    """Which part of a network does not train.
+    """Which layers of a pre-trained network stay frozen.
 
     Layers are counted in forward order: each convolution, with the batch norm that follows it,
     and the output layer.
     """
 
     strategy: FreezeStrategy = "none"
-    """head_only: all but the output layer is frozen. first_k, fraction: the first layers are.
-    freeze_fc: the output layer is, and the convolutions train. gradual: the output layer trains
-    first, and every few epochs one stage more thaws, from the head down."""
+    """head_only: all layers but the output layer are frozen. first_k, fraction: the first layers
+    are. freeze_fc: the output layer is, and the convolutions train. gradual: the output layer
+    trains first, and every few epochs one more stage thaws, from the head down."""
     k: int | None = Field(None, ge=0)
-    """first_k: how many layers are frozen."""
+    """first_k: the number of layers that are frozen."""
     fraction: float | None = Field(None, ge=0, lt=1)
-    """fraction: share of the layers that is frozen, rounded to whole layers; one always trains."""
+    """fraction: the share of layers that is frozen, rounded to whole layers; one always trains."""
     every: int | None = Field(None, ge=1)
-    """gradual: epochs between one thaw and the next."""
+    """gradual: the number of epochs between one thaw and the next."""
 
     @model_validator(mode="after")
     def _has_what_its_strategy_takes(self) -> "FreezeConfig":
@@ -112,22 +117,27 @@ class FreezeConfig(Settings):
 
 
 class ResnetConfig(Settings):
-    """A ResNet of torchvision's with a new output layer; of the rest a chosen part is frozen."""
+    """A torchvision ResNet with a new output layer, of which a chosen part is frozen."""
 
     kind: Literal["resnet"]
+    """The family."""
     backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"] = "resnet50"
+    """The network without its output layer."""
     weights: PathText = "imagenet1k_v2"
-    """imagenet1k_v2, imagenet1k_v1 (both fetched once), none, or the path of a state dict, .pth
-    or .safetensors; also in a bucket (s3://...). On a cluster the driver's file is enough."""
+    """imagenet1k_v2 or imagenet1k_v1 (downloaded once), none, or the path of a state dict (.pth or
+    .safetensors), which may be in a bucket (s3://...). On a cluster, a file on the head node is
+    enough."""
     freeze: FreezeConfig = FreezeConfig()
+    """Which layers stay frozen."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout before the output layer."""
     cache_features: bool = True
-    """head_only: what the frozen backbone makes of each image is computed once and kept on disk
-    (not with mixup or cutmix, which mix pixels)."""
+    """head_only: the frozen backbone's features of each image are computed once and kept on disk
+    (not with mixup or CutMix, which mix pixels)."""
     feature_views: int = Field(8, ge=1, le=1000)
-    """Augmented views of each training image that are computed and kept. More of them are more
-    variety (without the cache every epoch has views of its own), and take longer, once."""
+    """cache_features: the number of augmented views of each training image that are kept. More
+    views give more variety and take longer to compute, once. Without the cache, every epoch has
+    views of its own."""
 
     @model_validator(mode="after")
     def _layers_suffice(self) -> "ResnetConfig":
@@ -157,7 +167,7 @@ MODEL_KINDS: dict[str, type[Settings]] = {"cnn": CnnConfig, "resnet": ResnetConf
 
 
 def _model_kind(value: Any) -> str | None:
-    """The `kind` of a model as it is written; a CNN unless it says otherwise."""
+    """Returns the `kind` of a model as it is written; `cnn` if it has none."""
     if isinstance(value, Mapping):
         return str(value.get("kind", "cnn"))
     return getattr(value, "kind", None)

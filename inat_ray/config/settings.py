@@ -37,7 +37,7 @@ class Settings(BaseModel):
         frozen=True,
         protected_namespaces=(),
         allow_inf_nan=False,
-        use_attribute_docstrings=True,
+        use_attribute_docstrings=True,  # they are the descriptions in the schema
     )
 
     @model_validator(mode="before")
