@@ -19,6 +19,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.load import explain_details, key_of
+from inat_ray.config.settings import SettingKind
 
 JSON = Any
 
@@ -32,9 +33,6 @@ MOST_NUMBER = 1e300
 
 MOST_STEPS = 2**53
 """Beyond which a float cannot tell one step from the next."""
-
-SettingKind = Literal["whole", "fractional", "other"]
-"""What a setting holds: a whole number, any number, or none."""
 
 
 @dataclass(frozen=True)
