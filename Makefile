@@ -8,7 +8,7 @@ READY := .venv/.ready
 # whatever starts more processes would look slower than it is.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: quickstart install test test-slow test-cluster gpu-check check format tensorboard benchmark benchmark-search requirements clean
+.PHONY: quickstart install test test-slow test-cluster gpu-check check format schema docs tensorboard benchmark benchmark-search requirements clean
 
 quickstart: $(READY)  ## a first sweep on pictures that are drawn by code
 	$(BIN)/python -m inat_ray.sweep experiments/quickstart.yaml --out runs/quickstart --overwrite
@@ -49,6 +49,13 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+schema: $(READY)  ## the JSON Schema of experiments, and docs/settings.md, from inat_ray/config
+	$(BIN)/python -m tests.docs.settings_page
+
+docs: $(READY)  ## the pages, with strict links, into site/
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[docs]'
+	$(BIN)/mkdocs build --strict
+
 tensorboard: $(READY)  ## make tensorboard RUN=runs/mine
 	$(BIN)/tensorboard --logdir $(RUN)/tensorboard --host 127.0.0.1
 
@@ -68,4 +75,4 @@ requirements: $(READY)
 		--no-emit-index-url --no-emit-find-links --upgrade --output-file requirements.txt pyproject.toml
 
 clean:
-	rm -rf .venv runs .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	rm -rf .venv runs site .pytest_cache .mypy_cache .ruff_cache *.egg-info

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from inat_ray import options
+from inat_ray.config.batch_scaling import scaled_batch
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
-from inat_ray.config.scale import scaled_batch
 from inat_ray.log.lock import alive_in
 from inat_ray.run.folder import (
     RunFolder,

@@ -19,6 +19,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.load import explain_details, key_of
+from inat_ray.config.settings import SettingKind
 
 JSON = Any
 
@@ -32,9 +33,6 @@ MOST_NUMBER = 1e300
 
 MOST_STEPS = 2**53
 """Beyond which a float cannot tell one step from the next."""
-
-SettingKind = Literal["whole", "fractional", "other"]
-"""What a setting holds: a whole number, any number, or none."""
 
 
 @dataclass(frozen=True)
@@ -203,9 +201,9 @@ Bound = Annotated[int | float | None, BeforeValidator(_finite)]
 
 
 class ParameterSpec(BaseModel):
-    """A parameter as it is written: the union of what the distributions take."""
+    """A parameter as it is written: all keys that any distribution takes."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
     distribution: (
         Literal[
             "constant",
@@ -219,19 +217,30 @@ class ParameterSpec(BaseModel):
         ]
         | None
     ) = None
+    """Implied by `value` (constant), by `values` (categorical), and by `min` and `max`
+    (int_uniform if the setting is a whole number, else uniform)."""
     value: JSON = None
+    """The only value."""
     values: list[JSON] | None = None
+    """The values to choose from."""
     probabilities: list[Finite] | None = None
+    """Of each of `values`; they add up to 1. Without them all are as likely."""
     min: Bound = None
+    """Smallest value."""
     max: Bound = None
+    """Largest value."""
     mu: Bound = None
+    """Mean of a normal distribution."""
     sigma: Bound = Field(None, gt=0)
+    """Standard deviation of a normal distribution."""
     q: Bound = Field(None, gt=0)
+    """Step: values are multiples of it."""
     when: dict[str, JSON] | None = None
-    """Name of a parameter above -> the value, or list of values, for which this one exists."""
+    """Condition: the name of a parameter above, and its value, or list of values, for which this
+    one exists."""
 
 
-_TAKES: dict[str, tuple[set[str], set[str]]] = {
+TAKES: dict[str, tuple[set[str], set[str]]] = {
     # distribution: (keys that it needs, keys that it may have besides)
     "constant": ({"value"}, set()),
     "categorical": ({"values"}, {"probabilities"}),
@@ -309,7 +318,7 @@ def _whole(distribution: str, spec: ParameterSpec, place: str) -> ParameterSpec:
 
 
 def _check_keys(distribution: str, given: set[str], place: str) -> None:
-    needed, optional = _TAKES[distribution]
+    needed, optional = TAKES[distribution]
     if missing := sorted(needed - given):
         raise UserError(f"{place}: {distribution} needs {', '.join(missing)}")
     if surplus := sorted(given - needed - optional):

@@ -1,94 +1,80 @@
 """What a person writes: one experiment, validated.
 
-The YAML file of a study maps onto `Experiment` field by field; `extra="forbid"` makes a
-misspelt key an error instead of a setting that is silently ignored.
+The YAML file maps onto `Experiment` field by field. A misspelt key is an error, not a setting that
+is silently ignored. The text under each field is its description in the JSON Schema and in
+docs/settings.md (see schema.py).
 """
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    Discriminator,
-    Field,
-    Tag,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
+from inat_ray.config.model import MIN_IMAGE_SIZE, CnnConfig, ModelConfig
 from inat_ray.config.resources import Resources
 from inat_ray.config.search import SearchConfig
 from inat_ray.config.settings import PathText, Settings
 from inat_ray.config.tracking import TrackingConfig
 
-CONV_BLOCKS = 5
-"""Convolution blocks of the CNN: fixed, as in the origin's search space."""
-
-MIN_IMAGE_SIZE = 2**CONV_BLOCKS
-"""Each block halves the picture, so fewer pixels than this would leave nothing to pool."""
-
-RESNET_LAYERS = {
-    "resnet18": 21,
-    "resnet34": 37,
-    "resnet50": 54,
-    "resnet101": 105,
-    "resnet152": 156,
-}
-"""Layers by backbone as freezing counts them: every convolution, and the output layer."""
-
 PRETRAINED_SIZE = 224
 """Side of the images that torchvision's ImageNet weights are evaluated on, in pixels."""
 
 PARTS = ("train", "validation", "test")
-"""Settings of `data` that name a folder each."""
+"""The settings of `data` that each name a folder."""
 
 NAMED_SOURCES = ("demo", "inaturalist-12k")
-"""What `data.source` may be that is no folder."""
+"""The values of `data.source` that are not folders."""
+
+DeviceName = Literal["auto", "cuda", "cpu"]
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
-Filters = Annotated[int, Field(ge=1, le=4096)]
-
-KernelSize = Annotated[int, Field(ge=1, le=15)]
-
 
 class DataConfig(Settings):
-    """Where the photographs are and how each becomes a square."""
+    """Where the photographs are, how they are split, and how each becomes a square."""
 
     source: PathText = "demo"
-    """A folder, `inaturalist-12k` (downloaded) or `demo` (drawn by code); `--data` sets it."""
+    """A folder of labeled photographs, `inaturalist-12k` (downloaded), or `demo` (drawn by code).
+    `--data` sets it."""
     train: PathText | None = None
-    """The folder with the class folders of the training images, in the source or by its whole path,
-    where names do not tell; `.`: each folder of the source is a class. With it nothing is guessed:
-    what `validation` and `test` do not name is split off from it."""
+    """The folder that holds the class folders of the training images, relative to the source or as
+    a full path; `.` if each folder of the source is a class. Needed only if the folders' names do
+    not tell. With it nothing is guessed: a part that `validation` or `test` does not name is split
+    off from the training images."""
     validation: PathText | None = None
-    """The folder of the validation images, likewise; it takes the place of validation_fraction."""
+    """The folder of the validation images, given like `train`. It replaces validation_fraction."""
     test: PathText | None = None
-    """The folder of the test images, likewise."""
+    """The folder of the test images, given like `train`."""
     image_size: int = Field(64, ge=MIN_IMAGE_SIZE, le=1024)
-    """Side of the square that the model sees, in pixels; 224 for a pre-trained model unless set."""
+    """Side of the square that the model sees, in pixels. A pre-trained model has 224 unless set."""
     pack_size: int | None = Field(None, ge=MIN_IMAGE_SIZE, le=2048)
-    """Side of the squares in the pack; None: 1.25 x image_size, so that random crops have room."""
+    """Side of the stored squares, in pixels. null: 1.25 x image_size, so that random crops have
+    room."""
     fit: Literal["crop", "squash", "pad"] = "crop"
-    """How a photograph becomes a square: cut the longer side, distort, or pad with grey."""
+    """How a photograph becomes a square. crop: the longer side is cut. squash: the image is
+    distorted. pad: it is padded with gray."""
     validation_fraction: Fraction = 0.2
-    """Share of each class's training images that validate; unused where a layout brings its own."""
+    """Share of each class's training images that is set aside for validation. Unused if the data
+    have a validation folder."""
     test_fraction: Fraction = 0.2
-    """Share of each class set aside for the test; used only for plain class folders."""
+    """Share of each class that is set aside for the test. Used only if the data have no test
+    folder."""
     share: float = Field(1.0, gt=0, le=1)
-    """Share of each class's training and validation images that is used, the same ones every time:
-    for a quick look, or a study of many runs. The test set is always whole."""
+    """Share of each class's training and validation images that is used, the same images every
+    time: for a quick look, or a study of many runs. The test set is always whole."""
     split_seed: int = Field(42, ge=0, lt=2**63)
-    """Decides which images validate. Not the run's seed, so every seed sees the same split."""
+    """Decides which images validate. It is apart from `seed`, so that every seed sees the same
+    split."""
     max_bad_fraction: float = Field(0.01, ge=0, le=1)
-    """More undecodable images than this share stop the run."""
+    """Largest share of images that may fail to decode; more stop the run."""
     cache: PathText = "~/.cache/inat_ray"
-    """Folder of the packs and downloads."""
+    """Folder of packs (decoded images) and downloads."""
     demo_images_per_class: int = Field(250, ge=10, le=10_000)
-    """Size of the drawn data set, test images included."""
+    """demo: how many images are drawn for each class, test images included."""
     inaturalist_url: str = "https://storage.googleapis.com/wandb_datasets/nature_12K.zip"
-    """Address of the iNaturalist-12K archive (any mirror of the same file works)."""
+    """Address of the iNaturalist-12K archive; any mirror of the same file works."""
 
     @model_validator(mode="after")
     def _pack_holds_the_image(self) -> "DataConfig":
@@ -109,215 +95,81 @@ class DataConfig(Settings):
         return self.pack_size or round(1.25 * self.image_size)
 
 
-class CnnConfig(Settings):
-    """The 5-block CNN from scratch."""
-
-    kind: Literal["cnn"] = "cnn"
-    filters: list[Filters] = Field(
-        [32, 64, 128, 256, 512], min_length=CONV_BLOCKS, max_length=CONV_BLOCKS
-    )
-    kernel_sizes: list[KernelSize] = Field(
-        [3, 3, 3, 3, 3], min_length=CONV_BLOCKS, max_length=CONV_BLOCKS
-    )
-    activation: Literal["relu", "gelu", "silu", "mish"] = "mish"
-    dense: int = Field(256, ge=1, le=65_536)
-    """Neurons of the dense layer before the output layer."""
-    batch_norm: bool = True
-    residual_blocks: int = Field(0, ge=0, le=8)
-    """After each block's pool: pairs of convolutions that a shortcut passes by. Not in the
-    origin's space, as are the next two."""
-    squeeze_excite: int | None = Field(None, ge=1, le=256)
-    """Each residual block weighs its feature maps by what all of them hold, through this many
-    times fewer neurons; None: it does not."""
-    global_pool: bool = False
-    """The dense layer sees the mean of each feature map instead of its every pixel."""
-    initialization: Literal["he", "pytorch"] = "he"
-    """he: variances for rectifiers (He et al., 2015), and an output layer that starts small.
-    pytorch: what PyTorch gives its layers."""
-    dropout: float = Field(0.0, ge=0, lt=1)
-    """Dropout after the dense layer, and after each block unless conv_dropout is given."""
-    conv_dropout: float | None = Field(None, ge=0, lt=1)
-    """Dropout of whole feature maps after each convolution block; None: the same as `dropout`."""
-
-    @field_validator("kernel_sizes")
-    @classmethod
-    def _odd(cls, sizes: list[int]) -> list[int]:
-        if even := [size for size in sizes if size % 2 == 0]:
-            raise ValueError(f"kernel sizes must be odd (padding keeps the size), not {even}")
-        return sizes
-
-    @model_validator(mode="after")
-    def _squeezes_something(self) -> "CnnConfig":
-        if self.squeeze_excite is not None and not self.residual_blocks:
-            raise ValueError(
-                "squeeze_excite is a part of residual blocks, and residual_blocks is 0"
-            )
-        return self
-
-
-FreezeStrategy = Literal["none", "head_only", "first_k", "fraction", "freeze_fc", "gradual"]
-
-_FREEZE_TAKES: dict[FreezeStrategy, str] = {
-    "first_k": "k",
-    "fraction": "fraction",
-    "gradual": "every",
-}
-
-
-class FreezeConfig(Settings):
-    """Which part of a network does not train.
-
-    Layers are counted in forward order: each convolution, with the batch norm that follows it,
-    and the output layer.
-    """
-
-    strategy: FreezeStrategy = "none"
-    """head_only: all but the output layer is frozen. first_k, fraction: the first layers are.
-    freeze_fc: the output layer is, and the convolutions train. gradual: the output layer trains
-    first, and every few epochs one stage more thaws, from the head down."""
-    k: int | None = Field(None, ge=0)
-    """first_k: how many layers are frozen."""
-    fraction: float | None = Field(None, ge=0, lt=1)
-    """fraction: share of the layers that is frozen, rounded to whole layers; one always trains."""
-    every: int | None = Field(None, ge=1)
-    """gradual: epochs between one thaw and the next."""
-
-    @model_validator(mode="after")
-    def _has_what_its_strategy_takes(self) -> "FreezeConfig":
-        taken = _FREEZE_TAKES.get(self.strategy)
-        if taken is not None and getattr(self, taken) is None:
-            raise ValueError(f"strategy {self.strategy} needs {taken}")
-        given = [name for name in _FREEZE_TAKES.values() if getattr(self, name) is not None]
-        if surplus := [name for name in given if name != taken]:
-            raise ValueError(f"strategy {self.strategy} takes no {', '.join(surplus)}")
-        return self
-
-
-class ResnetConfig(Settings):
-    """A ResNet of torchvision's with a new output layer; of the rest a chosen part is frozen."""
-
-    kind: Literal["resnet"]
-    backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"] = "resnet50"
-    weights: PathText = "imagenet1k_v2"
-    """imagenet1k_v2, imagenet1k_v1 (both fetched once), none, or the path of a state dict, .pth
-    or .safetensors; also in a bucket (s3://...). On a cluster the driver's file is enough."""
-    freeze: FreezeConfig = FreezeConfig()
-    dropout: float = Field(0.0, ge=0, lt=1)
-    """Dropout before the output layer."""
-    cache_features: bool = True
-    """head_only: what the frozen backbone makes of each image is computed once and kept on disk
-    (not with mixup or cutmix, which mix pixels)."""
-    feature_views: int = Field(8, ge=1, le=1000)
-    """Augmented views of each training image that are computed and kept. More of them are more
-    variety (without the cache every epoch has views of its own), and take longer, once."""
-
-    @model_validator(mode="after")
-    def _layers_suffice(self) -> "ResnetConfig":
-        layers = RESNET_LAYERS[self.backbone]
-        if self.freeze.k is not None and self.freeze.k >= layers:
-            raise ValueError(
-                f"freeze.k {self.freeze.k}: {self.backbone} has {layers} layers,"
-                f" so {layers - 1} can be frozen at most"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _weights_exist(self) -> "ResnetConfig":
-        if self.weights == "imagenet1k_v2" and self.backbone in ("resnet18", "resnet34"):
-            raise ValueError(
-                f"weights imagenet1k_v2: {self.backbone} has imagenet1k_v1 alone;"
-                " none or a path are allowed too"
-            )
-        return self
-
-    @property
-    def pretrained(self) -> bool:
-        return self.weights != "none"
-
-
-MODEL_KINDS: dict[str, type[Settings]] = {"cnn": CnnConfig, "resnet": ResnetConfig}
-
-
-def _model_kind(value: Any) -> str | None:
-    """The `kind` of a model as it is written; a CNN unless it says otherwise."""
-    if isinstance(value, Mapping):
-        return str(value.get("kind", "cnn"))
-    return getattr(value, "kind", None)
-
-
-ModelConfig = Annotated[
-    Annotated[CnnConfig, Tag("cnn")] | Annotated[ResnetConfig, Tag("resnet")],
-    Discriminator(
-        _model_kind,
-        custom_error_type="unknown_kind",
-        custom_error_message="kind must be cnn or resnet",
-    ),
-]
-"""One of the two families, told apart by `kind`."""
-
-
 class AugmentConfig(Settings):
-    """What `recipe.augment: true` does to training images. Zero or false switches a part off."""
+    """Augmentation of training images if `recipe.augment` is true. 0 or false turns a part off."""
 
     flip: bool = True
-    """Mirror half of the images left to right."""
+    """Mirrors half of the images left to right."""
     crop_scale: Fraction | Literal[1] = 0.35
-    """Random resized crop: least share of the area that is kept; 1: no cropping."""
+    """Random resized crop: the least share of the area that is kept; 1: no cropping."""
     crop_ratio: float = Field(4 / 3, ge=1, le=4)
     """Random resized crop: aspect ratios are drawn from [1/crop_ratio, crop_ratio]."""
     brightness: float = Field(0.0, ge=0, le=1)
+    """Color jitter: brightness factors are drawn from [1 - x, 1 + x]."""
     contrast: float = Field(0.0, ge=0, le=1)
+    """Color jitter: contrast factors are drawn from [1 - x, 1 + x]."""
     saturation: float = Field(0.0, ge=0, le=1)
-    """Colour jitter: factors are drawn from [1 - x, 1 + x]."""
+    """Color jitter: saturation factors are drawn from [1 - x, 1 + x]."""
     erase: Probability = 0.0
-    """Random erasing: probability that a rectangle of an image is replaced by the mean."""
+    """Random erasing: the probability that a rectangle of an image is replaced by the mean."""
     mixup: float = Field(0.0, ge=0, le=10)
-    """alpha of the Beta distribution of mixup; 0: none."""
+    """Mixup: alpha of its Beta distribution; 0: no mixup."""
     cutmix: float = Field(0.0, ge=0, le=10)
-    """alpha of the Beta distribution of cutmix; with mixup too, each batch takes one of them."""
+    """CutMix: alpha of its Beta distribution; 0: no CutMix. With mixup too, each batch takes one
+    of them."""
 
 
 class RecipeConfig(Settings):
     """How a model is trained."""
 
     optimizer: Literal["adam", "adamw", "sgd", "muon"] = "adamw"
-    """muon: orthogonal steps for all weights but the output layer's, AdamW's for the rest."""
+    """muon: orthogonalized steps for all weights but the output layer's, and AdamW for the rest."""
     lr: float = Field(3e-3, gt=0, le=10)
-    """Peak learning rate, of the output layer, for the whole batch over all workers."""
+    """Peak learning rate of the output layer, for the whole batch over all workers."""
     backbone_lr_factor: float = Field(1.0, gt=0, le=10)
-    """The other layers' learning rate as a share of it."""
+    """Learning rate of all other layers, as a multiple of `lr`."""
     layer_decay: float | None = Field(None, gt=0, le=1)
-    """Each layer's rate is this times that of the layer after it; None: the same for all."""
+    """Each layer's learning rate is this times that of the layer after it. null: no decay."""
     weight_decay: float = Field(0.05, ge=0, le=10)
-    """Applied to weights of convolutions and dense layers, never to biases or norms."""
+    """Weight decay of convolutions and dense layers; biases and norms have none."""
     momentum: float = Field(0.9, ge=0, lt=1)
-    """Nesterov momentum; SGD and Muon."""
+    """Nesterov momentum (sgd, muon)."""
     schedule: Literal["constant", "cosine", "one_cycle", "warmup_stable_decay"] = "one_cycle"
+    """Learning-rate schedule. All but constant begin with a warm-up. cosine: then falls to zero by
+    a cosine. one_cycle: rises and falls by a cosine. warmup_stable_decay: stays at its peak, then
+    falls to zero in a straight line."""
     warmup_fraction: float = Field(0.2, ge=0, lt=1)
-    """Share of all steps in which the rate rises (cosine, one_cycle, warmup_stable_decay)."""
+    """Share of all steps in which the learning rate rises (cosine, one_cycle,
+    warmup_stable_decay)."""
     decay_fraction: float = Field(0.4, ge=0, le=1)
-    """Share of all steps in which the rate falls to zero (warmup_stable_decay)."""
+    """Share of all steps in which the learning rate falls to zero (warmup_stable_decay)."""
     epochs: int = Field(10, ge=1, le=100_000)
+    """Passes over the training images."""
     batch_size: int = Field(64, ge=2, le=65_536)
-    """Images in a step, over all workers."""
+    """Images in a step, summed over all workers."""
     label_smoothing: float = Field(0.1, ge=0, lt=1)
+    """Share of each training label that is spread evenly over all classes."""
     gradient_clip: float | None = Field(None, gt=0)
-    """Largest norm of the gradient; None: not clipped."""
+    """Largest norm of the gradient. null: not clipped."""
     ema_decay: float | None = Field(None, gt=0, lt=1)
-    """Evaluate an exponential moving average of the weights; None: the weights themselves."""
+    """Decay of an exponential moving average of the weights, which is then what is evaluated and
+    kept. null: the weights themselves are."""
     precision: Literal["fp32", "bf16", "auto"] = "auto"
-    """auto: bf16 on GPUs that support it, otherwise fp32."""
+    """Number format of the computation. auto: bf16 on GPUs that support it, otherwise fp32."""
     cuda_graph: bool = True
-    """On one GPU that holds the images, capture a step once and launch it as a whole."""
+    """Captures a training step once and launches it as a whole, on one GPU that holds the
+    images."""
     channels_last: bool = True
+    """Keeps tensors in the channels-last memory format, which is faster on most devices."""
     sync_batch_norm: bool | None = None
-    """Several workers: batch statistics over all of them, which works on GPUs. None: where a
-    worker sees fewer than 32 images a step, too few for statistics of their own."""
+    """With several workers: batch norm takes its statistics over all of them, which works on GPUs.
+    null: if a worker sees fewer than 32 images a step, too few for statistics of its own."""
     flip_average: bool = False
-    """Evaluate each image and its mirror image, and average the probabilities."""
+    """Evaluates each image and its mirror image, and averages the probabilities."""
     class_weights: Literal["none", "balanced"] = "none"
-    """balanced: the loss weighs each class by the inverse of its frequency."""
+    """balanced: the loss weights each class by the inverse of its frequency."""
     augment: bool = True
+    """Whether training images are augmented, as `augmentation` says."""
     augmentation: AugmentConfig = AugmentConfig()
 
     @model_validator(mode="after")
@@ -334,9 +186,12 @@ class Experiment(Settings):
     """One study: data, model, recipe, and optionally a search over them."""
 
     name: str = Field("experiment", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Names the run folder, and the run in tables and trackers."""
     seed: int = Field(0, ge=0, lt=2**31)
-    """Seed of initialisation, order and augmentation; the split has its own."""
-    device: Literal["auto", "cuda", "cpu"] = "auto"
+    """Seed of initialization, order, augmentation, and search; the split has its own. `--seed` sets
+    it."""
+    device: DeviceName = "auto"
+    """What to compute on. auto: a GPU if there is one."""
     data: DataConfig = DataConfig()
     model: ModelConfig = CnnConfig()
     recipe: RecipeConfig = RecipeConfig()
@@ -347,7 +202,7 @@ class Experiment(Settings):
     @model_validator(mode="before")
     @classmethod
     def _size_of_the_weights(cls, tree: Any) -> Any:
-        """Pre-trained weights bring the image size that they were made for."""
+        """Gives pre-trained weights the image size that they were made for."""
         if not isinstance(tree, Mapping):
             return tree
         model, data = tree.get("model"), tree.get("data", {})

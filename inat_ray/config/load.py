@@ -11,16 +11,14 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from inat_ray.config.errors import UserError
-from inat_ray.config.experiment import MODEL_KINDS, NAMED_SOURCES, Experiment
-from inat_ray.config.fix import fix_parameters
-from inat_ray.config.yaml_reader import parse_yaml, read_yaml
+from inat_ray.config.experiment import NAMED_SOURCES, Experiment
+from inat_ray.config.model import MODEL_KINDS
+from inat_ray.config.overrides import PARAMETERS, fix_parameters, parse_setting, put
+from inat_ray.config.yaml_reader import read_yaml
 
 Tree = dict[str, Any]
 Loc = tuple[int | str, ...]
 """Where pydantic found something: keys, and places in lists."""
-
-_PARAMETERS = "search.parameters."
-"""Below this key, names are dotted themselves, and a parameter is replaced as a whole."""
 
 MOST_FILES = 16
 """In a row, each of which extends the next."""
@@ -70,9 +68,9 @@ def _settle(
     options: Mapping[str, Any],
     tell: Tell,
 ) -> Experiment:
-    given = [(*_parse_setting(line), "--set") for line in settings]
+    given = [(*parse_setting(line), "--set") for line in settings]
     for key, value, option in [*given, *((k, v, o) for k, (o, v) in options.items())]:
-        _put(tree, key, value)
+        put(tree, key, value)
         origins[key] = option
         for note in fix_parameters(tree, key, value, option=option):
             tell(note)
@@ -144,7 +142,7 @@ def _merge(
         name = f"{prefix}{key}"
         origins[name] = origin
         below = merged.get(key)
-        whole = prefix == _PARAMETERS
+        whole = prefix == PARAMETERS
         if whole and value is None:
             merged.pop(key, None)
         elif isinstance(value, dict) and not whole:
@@ -162,28 +160,6 @@ def _merge(
 
 def _of_another_kind(over: Tree, base: Tree) -> bool:
     return any(name in over and over[name] != base.get(name) for name in ("kind", "strategy"))
-
-
-def _parse_setting(line: str) -> tuple[str, Any]:
-    key, separator, text = line.partition("=")
-    if not separator or not key.strip():
-        raise UserError(f"--set {line}: KEY=VALUE is allowed, for example recipe.lr=0.001")
-    return key.strip(), parse_yaml(text, where=f"--set {key}")
-
-
-def _put(tree: Tree, key: str, value: Any) -> None:
-    """Set the dotted `key` in the tree, making the mappings on the way."""
-    if key.startswith(_PARAMETERS):
-        path = ["search", "parameters", key.removeprefix(_PARAMETERS)]
-    else:
-        path = key.split(".")
-    for part in path[:-1]:
-        if not isinstance(tree.get(part), dict):
-            tree[part] = {}
-        tree = tree[part]
-    tree[path[-1]] = value
-    if value is None and key.startswith(_PARAMETERS):
-        del tree[path[-1]]  # as in a file that extends another
 
 
 def explain_details(details: ErrorDetails, key: str) -> str:

@@ -1,4 +1,4 @@
-"""What a training may take of a machine or a cluster, as a person writes it."""
+"""The `resources` section: what a training may use of a machine or a cluster."""
 
 from pydantic import Field, model_validator
 
@@ -6,26 +6,28 @@ from inat_ray.config.settings import PathText, Settings
 
 
 class Resources(Settings):
-    """What one training takes."""
+    """What one training may use of a machine or a cluster."""
 
     workers_per_trial: int = Field(1, ge=1, le=4096)
-    """Processes that train one model together, data-parallel; `train --workers` sets it."""
+    """Processes that train one model together, data-parallel. `train --workers` sets it."""
     gpus_per_worker: float | None = Field(None, ge=0)
-    """None: one GPU where the cluster has any, else none. Fractions let trials share a GPU."""
+    """GPUs of each worker. null: one if the machine or cluster has any, else none. A fraction lets
+    trials share a GPU."""
     accelerator_type: str | None = None
-    """Take GPUs of this kind alone, as Ray calls it (L4, A100, H100), of several in a cluster."""
+    """Use only GPUs of this type, by Ray's name (L4, A100, H100), if a cluster has several."""
     cpus_per_worker: int = Field(1, ge=1)
-    """CPU cores, and on CPUs the threads, of a worker."""
+    """CPU cores of each worker; if it computes on the CPU, also its threads."""
     max_concurrent: int | None = Field(None, ge=1)
-    """None: as many trials at once as the resources allow."""
+    """Most trials that run at once. null: as many as the resources allow."""
     final_workers: int | None = Field(None, ge=1, le=4096)
-    """Workers of the winner's training. None: a worker a GPU where there are two or more."""
+    """Workers that train the winner. null: one for each GPU if there are two or more."""
     storage_path: PathText | None = None
-    """Where runs are kept besides their folder, so that every node sees their checkpoints and
-    another machine can go on: s3://BUCKET/PREFIX, gs://..., or a folder that all nodes share.
-    `--storage-path` sets it, or INAT_RAY_STORAGE_PATH. A cluster of several nodes needs it."""
+    """Where runs are kept in addition to their folder, so that all nodes see their checkpoints and
+    another machine can continue them: s3://BUCKET/PREFIX, gs://..., or a folder that all nodes
+    share. `--storage-path` or INAT_RAY_STORAGE_PATH sets it. A cluster of several nodes needs
+    it."""
     max_failures: int = Field(3, ge=0)
-    """How often a data-parallel epoch is tried again after one of its workers died."""
+    """How often a data-parallel epoch is retried after one of its workers died."""
 
     @model_validator(mode="after")
     def _workers_have_devices(self) -> "Resources":

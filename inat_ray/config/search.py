@@ -1,10 +1,11 @@
-"""The search over an experiment's settings, as a person writes it."""
+"""The `search` section: what is varied, how, for how long, and what counts as best."""
 
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     BeforeValidator,
     Field,
+    WithJsonSchema,
     model_validator,
 )
 
@@ -12,13 +13,14 @@ from inat_ray.config.metrics import METRICS, Goal, MetricName
 from inat_ray.config.settings import Settings
 
 MAX_TRIALS = 100_000
-"""Of a search; a grid with more points than this is refused."""
+"""The most trials of a search; a grid with more points is refused."""
 
 
 class MetricConfig(Settings):
     """What the search optimizes."""
 
     name: MetricName = "val_accuracy"
+    """Measured on the validation images after each epoch."""
     goal: Goal = "maximize"
     """`minimize` for val_loss, else `maximize`."""
 
@@ -31,39 +33,45 @@ class MetricConfig(Settings):
 
 
 class EarlyStopping(Settings):
-    """Which trials end before their last epoch.
-
-    asha: asynchronous successive halving (Li et al., MLSys 2020) by stopping: a trial at a rung
-    goes on if it is among the best 1/reduction_factor of those that have been there so far.
-    asha_promotion: the paper's own form. A trial at a rung is paused, and goes on when it is among
-    the best 1/reduction_factor; its process takes another trial meanwhile.
-    median: a trial ends whose best is below the median of the others' means so far (Golovin et
-    al., KDD 2017).
-    """
+    """Which trials end before their last epoch."""
 
     kind: Literal["asha", "asha_promotion", "median", "none"] = "asha"
+    """asha: asynchronous successive halving (Li et al., MLSys 2020) by stopping: a trial at a rung
+    goes on if it is among the best 1/reduction_factor of those that have been there so far.
+    asha_promotion: the paper's own form: a trial at a rung is paused, and goes on once it is among
+    the best 1/reduction_factor; its process takes another trial meanwhile. median: a trial ends if
+    its best value is below the median of the others' means so far (Golovin et al., KDD 2017)."""
     min_epochs: int = Field(1, ge=1)
-    """Epochs that every trial gets: the first rung."""
+    """Epochs that every trial gets; the first rung."""
     reduction_factor: int = Field(3, ge=2)
-    """Rungs lie at min_epochs x reduction_factor^k."""
+    """Rungs are at min_epochs x reduction_factor^k epochs."""
     min_trials: int = Field(5, ge=1)
-    """median: trials that must have been at an epoch before one is stopped there."""
+    """median: the number of trials that must have reached an epoch before one is stopped there."""
 
 
 class Confirm(Settings):
-    """The best trials of a search, trained again with other seeds, so that luck does not win."""
+    """The best configurations are trained again with other seeds, so that luck does not win."""
 
     top: int = Field(3, ge=1, le=100)
-    """How many configurations."""
+    """The number of configurations."""
     seeds: int = Field(3, ge=2, le=100)
-    """Trainings of each."""
+    """The number of seeds for each configuration."""
 
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
+TIME_SCHEMA = {
+    "anyOf": [
+        {"type": "number", "exclusiveMinimum": 0},
+        {"type": "string", "pattern": "^[0-9.]+[smhd]$"},
+        {"type": "null"},
+    ]
+}
+
+
 def _seconds(value: Any) -> Any:
-    """'90m' as seconds; what is no such text stays as it is."""
+    """Returns '90m' in seconds, and any other value as it is."""
     if isinstance(value, str) and value[-1:] in UNITS:
         try:
             return float(value[:-1]) * UNITS[value[-1]]
@@ -73,28 +81,36 @@ def _seconds(value: Any) -> Any:
 
 
 class SearchConfig(Settings):
-    """A sweep over parts of the experiment; the first budget that is spent ends it."""
+    """A sweep over parts of the experiment. The first budget that is spent ends it."""
 
     method: Literal["random", "bayes", "grid", "ablation"] = "random"
-    """grid: every point of a finite space once, the parameter listed last varying fastest.
-    ablation: the experiment as it is, and every value of every parameter with all else as it is;
-    each with every `seed`, where that is a parameter."""
+    """bayes: a tree-structured Parzen estimator (TPE). grid: every point of a finite space once,
+    the parameter listed last varying fastest. ablation: the experiment as it is, then every value
+    of every parameter with all else as it is; each with every `seed`, if that is a parameter."""
     metric: MetricConfig = MetricConfig()
+    """What the search optimizes."""
     trials: int | None = Field(None, ge=1, le=MAX_TRIALS)
-    """Budget. None: 10 for random and bayes, every point for grid and ablation."""
+    """Budget: the number of trials. null: 10 for random and bayes, every point for grid and
+    ablation."""
     epochs: int | None = Field(None, ge=1)
-    """Budget: epochs of all trials together."""
-    time: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_seconds)] = None
-    """Budget: seconds of the search, or text like 90m, 8h, 2d. Pauses between a run and its
-    resumption do not count. Trials end after the epoch that they are in."""
+    """Budget: the number of epochs, summed over all trials."""
+    time: Annotated[
+        Annotated[float, Field(gt=0)] | None, BeforeValidator(_seconds), WithJsonSchema(TIME_SCHEMA)
+    ] = None
+    """Budget: the time of the search in seconds, or as text like 90m, 8h, 2d. Time between a run
+    and its resumption does not count. Trials end after the epoch that they are in."""
     target: float | None = None
-    """Budget: the search ends when a trial's metric is as good as this."""
+    """Budget: the search ends once a trial's metric is as good as this."""
     parameters: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """Dotted name of a setting -> its distribution, in the notation of a W&B sweep."""
+    """What is searched: the dotted name of a setting, such as recipe.lr, and its distribution in
+    the notation of a W&B sweep."""
     first: list[dict[str, Any]] = Field(default_factory=list)
-    """Points to try first: dotted name -> value; what is not named is as in the experiment."""
+    """Points to try first, each a mapping of dotted names to values. What a point does not name is
+    as in the experiment."""
     early_stopping: EarlyStopping = EarlyStopping()
+    """Which trials end before their last epoch."""
     confirm: Confirm | None = None
+    """Trains the best configurations again with other seeds. null: no confirmation."""
 
     @model_validator(mode="after")
     def _target_can_be_met(self) -> "SearchConfig":

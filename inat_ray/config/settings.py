@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
@@ -25,6 +25,9 @@ def _usable_path(text: str) -> str:
     return text
 
 
+SettingKind = Literal["whole", "fractional", "other"]
+"""What a setting holds: a whole number, any number, or none."""
+
 PathText = Annotated[str, AfterValidator(_usable_path)]
 """A path, an address or a name in its place."""
 
@@ -33,7 +36,11 @@ class Settings(BaseModel):
     """Base of every part of an experiment: unknown keys are errors, values do not change."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False
+        extra="forbid",
+        frozen=True,
+        protected_namespaces=(),
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,  # they are the descriptions in the schema
     )
 
     @model_validator(mode="before")
@@ -56,3 +63,16 @@ def held_types(annotation: Any) -> set[Any]:
     if get_origin(annotation) in (Union, UnionType):
         return set().union(*map(held_types, get_args(annotation)))
     return {annotation}
+
+
+def kind_of(experiment: "Settings", name: str) -> SettingKind | None:
+    """Returns what a setting holds, by its type; None if there is none of that dotted name."""
+    *path, leaf = name.split(".")
+    part: Any = experiment
+    for key in path:
+        part = getattr(part, key, None)
+    setting = type(part).model_fields.get(leaf) if isinstance(part, Settings) else None
+    if setting is None:
+        return None
+    held = held_types(setting.annotation)
+    return "fractional" if float in held else "whole" if int in held else "other"

@@ -1,4 +1,4 @@
-"""Where a run is told of besides its own folder: Weights & Biases, MLflow."""
+"""The `tracking` section: the trackers that a run is logged to besides its own folder."""
 
 from typing import Literal
 from urllib.parse import urlsplit
@@ -11,24 +11,26 @@ TrackerName = Literal["wandb", "mlflow"]
 
 
 class WandbConfig(Settings):
-    """Weights & Biases. Its key is in WANDB_API_KEY, or where `wandb login` has put it."""
+    """Weights & Biases. Its key comes from WANDB_API_KEY or from `wandb login`."""
 
     project: str = Field("inat_ray", pattern=r"^[^/\\#?%:]{1,128}$")
+    """Project that the run is logged to."""
     entity: str | None = None
-    """User or team; None: your default one."""
+    """User or team. null: your default."""
     mode: Literal["online", "offline"] | None = None
-    """offline: kept in the run's folder `wandb`, for `wandb sync` to bring there later. None:
-    WANDB_MODE, else online."""
+    """offline: the run is kept in its folder `wandb`, for a later `wandb sync`. null: WANDB_MODE if
+    set, else online."""
 
 
 class MlflowConfig(Settings):
-    """MLflow. What a server asks for is in MLFLOW_TRACKING_USERNAME, _PASSWORD or _TOKEN."""
+    """MLflow. A server's credentials come from MLFLOW_TRACKING_USERNAME and
+    MLFLOW_TRACKING_PASSWORD, or from MLFLOW_TRACKING_TOKEN."""
 
     uri: str | None = None
-    """http(s)://HOST, or sqlite:///FILE; None: MLFLOW_TRACKING_URI, else ./mlflow.db, MLflow's own
-    default."""
+    """http(s)://HOST or sqlite:///FILE. null: MLFLOW_TRACKING_URI if set, else ./mlflow.db,
+    MLflow's own default."""
     experiment: str | None = Field(None, min_length=1)
-    """None: the name of this experiment."""
+    """MLflow experiment that the run is logged to. null: the name of this experiment."""
 
     @model_validator(mode="after")
     def _holds_no_secret(self) -> "MlflowConfig":
@@ -50,10 +52,14 @@ def _may_hold_a_secret(uri: str) -> bool:
 
 
 class TrackingConfig(Settings):
-    """Nothing is told to anybody unless `to` names them. Where a run is told of is no part of what
-    it computes: a run can go on with other settings here."""
+    """Where a run is logged besides its own folder.
+
+    Nothing is sent anywhere unless `to` names it. A run can be resumed with other settings here.
+    """
 
     to: list[TrackerName] = Field([])
-    """`--track` sets it."""
+    """The trackers to log to. `--track` sets it."""
     wandb: WandbConfig = WandbConfig()
+    """Settings of Weights & Biases."""
     mlflow: MlflowConfig = MlflowConfig()
+    """Settings of MLflow."""

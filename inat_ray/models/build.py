@@ -3,7 +3,8 @@
 import torch
 from torch import nn
 
-from inat_ray.config.experiment import CnnConfig, Experiment, ModelConfig, ResnetConfig
+from inat_ray.config.experiment import Experiment
+from inat_ray.config.model import CnnConfig, ModelConfig, ResnetConfig
 from inat_ray.models.cnn import build_cnn
 from inat_ray.models.resnet import build_resnet, check_backbone
 from inat_ray.models.weights import Weights, read_weights

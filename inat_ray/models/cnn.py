@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from inat_ray.config.experiment import CONV_BLOCKS, CnnConfig
+from inat_ray.config.model import CONV_BLOCKS, CnnConfig
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from inat_ray.config.experiment import FreezeConfig, ModelConfig, ResnetConfig
+from inat_ray.config.model import FreezeConfig, ModelConfig, ResnetConfig
 from inat_ray.models.layers import BatchNorm, Layer
 
 

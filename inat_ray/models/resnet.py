@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from inat_ray.config.errors import UserError
-from inat_ray.config.experiment import ResnetConfig
+from inat_ray.config.model import ResnetConfig
 from inat_ray.models.weights import Weights, unusable
 
 if TYPE_CHECKING:

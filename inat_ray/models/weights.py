@@ -18,7 +18,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from inat_ray.config.errors import UserError, readable
-from inat_ray.config.experiment import ResnetConfig
+from inat_ray.config.model import ResnetConfig
 from inat_ray.storage.place import Place, check_zip, is_address
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from inat_ray.config.errors import UserError
-from inat_ray.config.experiment import Experiment, ResnetConfig
+from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import dump_experiment
+from inat_ray.config.model import ResnetConfig
 from inat_ray.data.dataset import DataSet
 from inat_ray.data.names import listed, shown_name
 from inat_ray.data.pack import Pack

@@ -3,7 +3,8 @@
 from rich import box
 from rich.table import Table
 
-from inat_ray.config.experiment import Experiment, ResnetConfig
+from inat_ray.config.experiment import Experiment
+from inat_ray.config.model import ResnetConfig
 from inat_ray.models.complexity import complexity
 from inat_ray.terminal.leaderboard import percent
 from inat_ray.training.features import caches_features

@@ -22,7 +22,8 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inat_ray.config.experiment import AugmentConfig, Experiment, ResnetConfig
+from inat_ray.config.experiment import AugmentConfig, Experiment
+from inat_ray.config.model import ResnetConfig
 from inat_ray.data.augment import Normalize, augment, draw_augmentation, generator, plain_view
 from inat_ray.data.batches import (
     Batch,

@@ -7,9 +7,9 @@ from typing import Any
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
-from inat_ray.config.inside import check_inside
 from inat_ray.config.load import load_experiment, override
 from inat_ray.config.space import SearchSpace, search_space
+from inat_ray.config.space_check import check_inside
 from inat_ray.log.run_log import read_history
 from inat_ray.run.folder import RunFolder, check_free
 from inat_ray.tuning.resume import (

@@ -20,7 +20,8 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from inat_ray.config.experiment import DataConfig, Experiment, ResnetConfig
+from inat_ray.config.experiment import DataConfig, Experiment
+from inat_ray.config.model import ResnetConfig
 from inat_ray.data.dataset import DataSet
 from inat_ray.data.pack import NoRoomError, Supply, reopen_pack
 from inat_ray.run.folder import WEIGHTS, RunFolder

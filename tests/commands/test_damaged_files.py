@@ -19,8 +19,9 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from inat_ray.config.errors import RunFailedError, UserError
-from inat_ray.config.experiment import DataConfig, Experiment, ResnetConfig
+from inat_ray.config.experiment import DataConfig, Experiment
 from inat_ray.config.load import load_experiment
+from inat_ray.config.model import ResnetConfig
 from inat_ray.config.space import search_space
 from inat_ray.data.augment import Normalize
 from inat_ray.data.dataset import DataSet, open_dataset

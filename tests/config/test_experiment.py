@@ -4,8 +4,9 @@ import pytest
 from pydantic import ValidationError
 
 from inat_ray.config.errors import UserError
-from inat_ray.config.experiment import CnnConfig, Experiment, ResnetConfig
+from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import dump_experiment, load_experiment
+from inat_ray.config.model import CnnConfig, ResnetConfig
 
 RESNET = "model={kind: resnet}"
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from inat_ray.config.experiment import CnnConfig
+from inat_ray.config.model import CnnConfig
 from inat_ray.models.cnn import ACTIVATIONS, build_cnn
 
 SMALL = {"filters": [4, 4, 8, 8, 8], "dense": 16}

@@ -1,7 +1,8 @@
 import pytest
 
-from inat_ray.config.experiment import CnnConfig, Experiment
+from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
+from inat_ray.config.model import CnnConfig
 from inat_ray.models.complexity import Complexity, complexity
 
 

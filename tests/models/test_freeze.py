@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from inat_ray.config.experiment import FreezeConfig, ResnetConfig
+from inat_ray.config.model import FreezeConfig, ResnetConfig
 from inat_ray.models.freeze import set_trained, trained_layers, training_mode
 from inat_ray.models.layers import BatchNorm, layers_of, stages_of
 from inat_ray.models.resnet import build_resnet

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations
 
-from inat_ray.config.experiment import RESNET_LAYERS, CnnConfig, ResnetConfig
+from inat_ray.config.model import RESNET_LAYERS, CnnConfig, ResnetConfig
 from inat_ray.models.cnn import build_cnn
 from inat_ray.models.layers import layers_of, stages_of
 from inat_ray.models.resnet import build_resnet

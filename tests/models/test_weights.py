@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import save_file
 
 from inat_ray.config.errors import UserError
-from inat_ray.config.experiment import Experiment, ResnetConfig
+from inat_ray.config.experiment import Experiment
+from inat_ray.config.model import ResnetConfig
 from inat_ray.models.build import build_model, check_weights
 from inat_ray.models.resnet import build_resnet
 from inat_ray.models.weights import IMAGENET_MEAN, fetch, read_weights

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from inat_ray.config.experiment import CnnConfig, Experiment
+from inat_ray.config.experiment import Experiment
+from inat_ray.config.model import CnnConfig
 from inat_ray.models.build import build_model
 from inat_ray.models.cnn import ACTIVATIONS, build_cnn
 from inat_ray.page.explain import (

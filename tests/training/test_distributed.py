@@ -13,8 +13,9 @@ import ray
 import torch
 
 from inat_ray.config.errors import RunFailedError, UserError
-from inat_ray.config.experiment import CnnConfig, Experiment
+from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
+from inat_ray.config.model import CnnConfig
 from inat_ray.data.dataset import open_dataset
 from inat_ray.storage.place import Place
 from inat_ray.training.distributed import WorkerGroup, WorkerResources, worker_group

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from inat_ray.config.experiment import CnnConfig, RecipeConfig
+from inat_ray.config.experiment import RecipeConfig
+from inat_ray.config.model import CnnConfig
 from inat_ray.data.batches import Batch
 from inat_ray.models.cnn import build_cnn
 from inat_ray.models.layers import layers_of

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import ray
 
-from inat_ray.config.experiment import Experiment, ResnetConfig
+from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
+from inat_ray.config.model import ResnetConfig
 from inat_ray.data.dataset import DataSet, open_dataset
 from inat_ray.data.pack import NoRoomError, reopen_pack
 from inat_ray.run.folder import RunFolder, create_run

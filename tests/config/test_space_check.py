@@ -2,8 +2,8 @@ import pytest
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
-from inat_ray.config.inside import check_inside
 from inat_ray.config.space import search_space
+from inat_ray.config.space_check import check_inside
 
 
 def check(parameters: dict, *, method: str = "random", **others) -> None:

@@ -1,18 +1,48 @@
-"""A setting that is given on the command line is searched no longer: it fixes its parameter."""
+"""`--set KEY=VALUE` and other options, on top of a file's settings.
+
+A setting that is given on the command line is searched no longer: it fixes its parameter.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from inat_ray.config.errors import UserError
+from inat_ray.config.yaml_reader import parse_yaml
 
 Tree = dict[str, Any]
 
+PARAMETERS = "search.parameters."
+"""Below this key, names are dotted themselves, and a parameter is replaced as a whole."""
+
 NEVER = object()
-"""Equal to no value: of a parameter that no longer exists."""
+"""Equals no value: the value of a parameter that no longer exists."""
+
+
+def parse_setting(line: str) -> tuple[str, Any]:
+    """Returns the dotted key and the YAML value of `KEY=VALUE`."""
+    key, separator, text = line.partition("=")
+    if not separator or not key.strip():
+        raise UserError(f"--set {line}: KEY=VALUE is allowed, for example recipe.lr=0.001")
+    return key.strip(), parse_yaml(text, where=f"--set {key}")
+
+
+def put(tree: Tree, key: str, value: Any) -> None:
+    """Sets the dotted `key` in the tree, making the mappings on the way."""
+    if key.startswith(PARAMETERS):
+        path = ["search", "parameters", key.removeprefix(PARAMETERS)]
+    else:
+        path = key.split(".")
+    for part in path[:-1]:
+        if not isinstance(tree.get(part), dict):
+            tree[part] = {}
+        tree = tree[part]
+    tree[path[-1]] = value
+    if value is None and key.startswith(PARAMETERS):
+        del tree[path[-1]]  # as in a file that extends another
 
 
 def fix_parameters(tree: Tree, key: str, value: Any, *, option: str) -> list[str]:
-    """Takes from the tree's search what `key`, which was given by `option`, fixes.
+    """Removes the parameters that `key`, given by `option`, fixes from the tree's search.
 
     Returns a sentence for each such parameter. Raises UserError where only a part of one is given.
     """
@@ -41,7 +71,7 @@ def _settings(key: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _fix(search: Tree, name: str, value: Any) -> list[str]:
-    """Takes a parameter from the search, with the conditions on it, and what fails them."""
+    """Removes a parameter from the search, the conditions on it, and what fails them."""
     parameters, notes = search["parameters"], []
     del parameters[name]
     search["first"] = [_without(point, name) for point in search.get("first") or []]

@@ -2,8 +2,8 @@ import math
 
 import pytest
 
+from inat_ray.config.batch_scaling import scaled_batch
 from inat_ray.config.load import load_experiment
-from inat_ray.config.scale import scaled_batch
 
 
 @pytest.mark.parametrize(("rule", "factor"), [("linear", 4.0), ("sqrt", math.sqrt(4))])

@@ -1,0 +1,184 @@
+"""The `model` section: one of the two families, told apart by `kind`."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+
+from inat_ray.config.settings import PathText, Settings
+
+CONV_BLOCKS = 5
+"""Convolution blocks of the CNN: fixed, as in the origin's search space."""
+
+MIN_IMAGE_SIZE = 2**CONV_BLOCKS
+"""Each block halves the picture, so fewer pixels than this would leave nothing to pool."""
+
+RESNET_LAYERS = {
+    "resnet18": 21,
+    "resnet34": 37,
+    "resnet50": 54,
+    "resnet101": 105,
+    "resnet152": 156,
+}
+"""Layers by backbone as freezing counts them: every convolution, and the output layer."""
+
+Filters = Annotated[int, Field(ge=1, le=4096)]
+
+KernelSize = Annotated[int, Field(ge=1, le=15)]
+
+
+class CnnConfig(Settings):
+    """A CNN of five convolution blocks, trained from scratch."""
+
+    kind: Literal["cnn"] = "cnn"
+    """The family. Without it, a model is a cnn."""
+    filters: list[Filters] = Field(
+        [32, 64, 128, 256, 512], min_length=CONV_BLOCKS, max_length=CONV_BLOCKS
+    )
+    """Filters of each block's convolution."""
+    kernel_sizes: list[KernelSize] = Field(
+        [3, 3, 3, 3, 3], min_length=CONV_BLOCKS, max_length=CONV_BLOCKS
+    )
+    """Kernel size of each block's convolution, in pixels; odd."""
+    activation: Literal["relu", "gelu", "silu", "mish"] = "mish"
+    """Activation after each convolution and after the dense layer."""
+    dense: int = Field(256, ge=1, le=65_536)
+    """Neurons of the dense layer before the output layer."""
+    batch_norm: bool = True
+    """Normalizes the output of each convolution over the batch."""
+    residual_blocks: int = Field(0, ge=0, le=8)
+    """Residual blocks after each block's pooling: two convolutions and a shortcut each. This
+    setting and the next two are additions to the original study's CNN."""
+    squeeze_excite: int | None = Field(None, ge=1, le=256)
+    """Squeeze and excitation in each residual block: the factor by which it narrows the channels.
+    null: no squeeze and excitation."""
+    global_pool: bool = False
+    """The dense layer sees the mean of each feature map instead of all its pixels."""
+    initialization: Literal["he", "pytorch"] = "he"
+    """he: variances for rectifiers (He et al., 2015), and an output layer that starts small.
+    pytorch: PyTorch's defaults."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Dropout after the dense layer, and after each block unless conv_dropout is set."""
+    conv_dropout: float | None = Field(None, ge=0, lt=1)
+    """Dropout of whole feature maps after each block. null: the same as `dropout`."""
+
+    @field_validator("kernel_sizes")
+    @classmethod
+    def _odd(cls, sizes: list[int]) -> list[int]:
+        if even := [size for size in sizes if size % 2 == 0]:
+            raise ValueError(f"kernel sizes must be odd (padding keeps the size), not {even}")
+        return sizes
+
+    @model_validator(mode="after")
+    def _squeezes_something(self) -> "CnnConfig":
+        if self.squeeze_excite is not None and not self.residual_blocks:
+            raise ValueError(
+                "squeeze_excite is a part of residual blocks, and residual_blocks is 0"
+            )
+        return self
+
+
+FreezeStrategy = Literal["none", "head_only", "first_k", "fraction", "freeze_fc", "gradual"]
+
+_FREEZE_TAKES: dict[FreezeStrategy, str] = {
+    "first_k": "k",
+    "fraction": "fraction",
+    "gradual": "every",
+}
+
+
+class FreezeConfig(Settings):
+    """Which layers of a pre-trained network stay frozen.
+
+    Layers are counted in forward order: each convolution, with the batch norm that follows it,
+    and the output layer.
+    """
+
+    strategy: FreezeStrategy = "none"
+    """head_only: all layers but the output layer are frozen. first_k, fraction: the first layers
+    are. freeze_fc: the output layer is, and the convolutions train. gradual: the output layer
+    trains first, and every few epochs one more stage thaws, from the head down."""
+    k: int | None = Field(None, ge=0)
+    """first_k: the number of layers that are frozen."""
+    fraction: float | None = Field(None, ge=0, lt=1)
+    """fraction: the share of layers that is frozen, rounded to whole layers; one always trains."""
+    every: int | None = Field(None, ge=1)
+    """gradual: the number of epochs between one thaw and the next."""
+
+    @model_validator(mode="after")
+    def _has_what_its_strategy_takes(self) -> "FreezeConfig":
+        taken = _FREEZE_TAKES.get(self.strategy)
+        if taken is not None and getattr(self, taken) is None:
+            raise ValueError(f"strategy {self.strategy} needs {taken}")
+        given = [name for name in _FREEZE_TAKES.values() if getattr(self, name) is not None]
+        if surplus := [name for name in given if name != taken]:
+            raise ValueError(f"strategy {self.strategy} takes no {', '.join(surplus)}")
+        return self
+
+
+class ResnetConfig(Settings):
+    """A torchvision ResNet with a new output layer, of which a chosen part is frozen."""
+
+    kind: Literal["resnet"]
+    """The family."""
+    backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"] = "resnet50"
+    """The network without its output layer."""
+    weights: PathText = "imagenet1k_v2"
+    """imagenet1k_v2 or imagenet1k_v1 (downloaded once), none, or the path of a state dict (.pth or
+    .safetensors), which may be in a bucket (s3://...). On a cluster, a file on the head node is
+    enough."""
+    freeze: FreezeConfig = FreezeConfig()
+    """Which layers stay frozen."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Dropout before the output layer."""
+    cache_features: bool = True
+    """head_only: the frozen backbone's features of each image are computed once and kept on disk
+    (not with mixup or CutMix, which mix pixels)."""
+    feature_views: int = Field(8, ge=1, le=1000)
+    """cache_features: the number of augmented views of each training image that are kept. More
+    views give more variety and take longer to compute, once. Without the cache, every epoch has
+    views of its own."""
+
+    @model_validator(mode="after")
+    def _layers_suffice(self) -> "ResnetConfig":
+        layers = RESNET_LAYERS[self.backbone]
+        if self.freeze.k is not None and self.freeze.k >= layers:
+            raise ValueError(
+                f"freeze.k {self.freeze.k}: {self.backbone} has {layers} layers,"
+                f" so {layers - 1} can be frozen at most"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _weights_exist(self) -> "ResnetConfig":
+        if self.weights == "imagenet1k_v2" and self.backbone in ("resnet18", "resnet34"):
+            raise ValueError(
+                f"weights imagenet1k_v2: {self.backbone} has imagenet1k_v1 alone;"
+                " none or a path are allowed too"
+            )
+        return self
+
+    @property
+    def pretrained(self) -> bool:
+        return self.weights != "none"
+
+
+MODEL_KINDS: dict[str, type[Settings]] = {"cnn": CnnConfig, "resnet": ResnetConfig}
+
+
+def _model_kind(value: Any) -> str | None:
+    """Returns the `kind` of a model as it is written; `cnn` if it has none."""
+    if isinstance(value, Mapping):
+        return str(value.get("kind", "cnn"))
+    return getattr(value, "kind", None)
+
+
+ModelConfig = Annotated[
+    Annotated[CnnConfig, Tag("cnn")] | Annotated[ResnetConfig, Tag("resnet")],
+    Discriminator(
+        _model_kind,
+        custom_error_type="unknown_kind",
+        custom_error_message="kind must be cnn or resnet",
+    ),
+]
+"""One of the two families, told apart by `kind`."""
