@@ -12,7 +12,7 @@ import torch
 from inat_ray.config.errors import UserError
 from inat_ray.config.load import load_experiment
 from inat_ray.data.pack import Pack
-from inat_ray.data.pack_seal import BLANK, CHECKSUM, seal
+from inat_ray.data.pack_file import DamagedPackError
 from inat_ray.log.run_log import read_history
 from inat_ray.run.folder import RunFolder, run_here
 from inat_ray.storage.place import Place
@@ -56,34 +56,10 @@ def test_a_checkpoint_is_refused(tmp_path, trace):
     assert not trace.exists()
 
 
-def test_a_pack_is_data_whatever_its_columns_say_they_are(tmp_path, trace):
-    """Arrow can name types of Python's own by a pickle, and once read such files by running it."""
-    says = {"side": 1, "classes": ["a", "b"], "quarantined": [], "built": 0}
-    about = {"pack": json.dumps(says), CHECKSUM: BLANK}
-    extension = {
-        "ARROW:extension:name": b"arrow.py_extension_type",
-        "ARROW:extension:metadata": pickle.dumps(Attack(trace)),
-    }
-    columns = {
-        "image": pa.array([b"abc"], pa.binary(3)),
-        "label": pa.array([0], pa.int64()),
-        "name": pa.array(["x"]),
-        "role": pa.array(["train"]),
-        "digest": pa.array(["d"]),
-        "channel_sums": pa.FixedSizeListArray.from_arrays(pa.array([0.0] * 3), 3),
-        "channel_square_sums": pa.FixedSizeListArray.from_arrays(pa.array([0.0] * 3), 3),
-        "crc": pa.array([0], pa.uint32()),
-    }
-    fields = [
-        pa.field(name, column.type, metadata=extension if name == "name" else None)
-        for name, column in columns.items()
-    ]
-    batch = pa.record_batch(list(columns.values()), schema=pa.schema(fields, metadata=about))
-    path = str(tmp_path / "p.arrow")
-    with pa.OSFile(path, "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
-        writer.write_batch(batch)
-    seal(tmp_path / "p.arrow", identity="p")
-    assert Pack.open(tmp_path / "p.arrow").names == ["x"]
+def test_a_pack_is_refused(tmp_path, trace):
+    (tmp_path / "p.pack").write_bytes(pickle.dumps(Attack(trace)) * 10)
+    with pytest.raises(DamagedPackError):
+        Pack.open(tmp_path / "p.pack")
     assert not trace.exists()
 
 

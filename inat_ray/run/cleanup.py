@@ -7,7 +7,6 @@ cache go packs that no run below the folder uses, and what builds left that were
 else is touched, no link is followed, and of a run that is kept in a storage too only what is here.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import DataConfig
 from inat_ray.data.pack import LOCK as BUILD_LOCK
 from inat_ray.data.pack import pack_folder, pack_name
+from inat_ray.data.pack_file import LEFT_OVER, NAME, SUFFIX
 from inat_ray.log.lock import LOCK as RUN_LOCK
 from inat_ray.run.folder import CHECKPOINTS, WEIGHTS
 from inat_ray.run.listing import Run
@@ -25,9 +25,6 @@ from inat_ray.storage.disk import PARTIAL, files_below, remove
 
 DAY = 24 * 60 * 60
 """Seconds."""
-
-_PACK = re.compile(r"[0-9a-f]{24}\.arrow")
-_LEFT_OVER = re.compile(r"[0-9a-f]{24}\.(building|partial)")
 
 
 @dataclass(frozen=True)
@@ -131,9 +128,9 @@ def why_not_needed(name: str, *, used: set[str] | None) -> str | None:
 
     `used`: the packs that are; None where that is not known of all runs.
     """
-    if _LEFT_OVER.fullmatch(name):
+    if LEFT_OVER.fullmatch(name):
         return "left by a build that was killed"
-    if _PACK.fullmatch(name) and used is not None and name not in used:
+    if NAME.fullmatch(name) and used is not None and name not in used:
         return "pack that no run here uses"
     return None
 
@@ -158,8 +155,10 @@ def _notes_on_packs(unknown: Sequence[Path], removals: Sequence[Removal]) -> lis
 
 
 def _pack_of(run: Run) -> str | None:
-    """The file name of a run's pack: as its result says, or else found from its images."""
-    if run.pack is not None:
+    """The file name of a run's pack: as its result says, or else found from its images.
+
+    A pack of an earlier version is used no more: a run that names one needs a new one."""
+    if run.pack is not None and run.pack.suffix == SUFFIX:
         return run.pack.name
     if run.experiment is None:
         return None

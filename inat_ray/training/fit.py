@@ -1,13 +1,12 @@
 """One training run: built from an experiment, advanced epoch by epoch, saved and restored."""
 
-import math
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from inat_ray.config.epoch import EpochMetrics
 from inat_ray.config.experiment import Experiment
 from inat_ray.data.augment import Normalize, generator
 from inat_ray.data.batches import Batch, Plan, TrainingBatches
@@ -33,27 +32,6 @@ from inat_ray.training.recipe import build_loss, build_optimizer, lr_factor, por
 DROPOUT = 1
 """Keeps the numbers of (seed, epoch, rank) apart from augmentation's of (seed, epoch). Not 0: a key
 that ends in zeros gives the numbers of the shorter one."""
-
-
-@dataclass(frozen=True)
-class EpochMetrics:
-    """One epoch. The training loss is the objective, with its smoothing; validation has none."""
-
-    epoch: int
-    """Counted from 1."""
-    train_loss: float
-    train_accuracy: float
-    val_loss: float
-    val_accuracy: float
-    val_balanced_accuracy: float
-    lr: float
-    """Of the epoch's last step."""
-    seconds: float
-    """Training and evaluation."""
-    images_per_second: float
-    """Training images over the seconds of the training part."""
-    peak_memory: int | None
-    """Most bytes of the GPU's memory that were taken; None on a CPU."""
 
 
 class Fit:
@@ -93,7 +71,6 @@ class Fit:
         self.optimizer = build_optimizer(recipe, self._layers_of_the_end())
         self.average = self._average()
         self.epochs_done = 0
-        self.diverged = False
         self.validated: Evaluation | None = None
         """Of the epoch that has just ended; none while one is under way."""
         self._loss = build_loss(
@@ -119,7 +96,6 @@ class Fit:
         self.epochs_done += 1
         self.validated = self.validate()
         validated = self.validated.metrics
-        self.diverged = not (math.isfinite(trained.loss) and math.isfinite(validated.loss))
         return EpochMetrics(
             epoch=self.epochs_done,
             train_loss=trained.loss,

@@ -6,8 +6,8 @@ from typing import Protocol
 
 import torch
 
+from inat_ray.config.epoch import EpochMetrics
 from inat_ray.config.experiment import Experiment
-from inat_ray.config.search import MetricConfig
 from inat_ray.data.dataset import DataSet
 from inat_ray.storage.place import Place
 from inat_ray.training.checkpoint import (
@@ -16,7 +16,7 @@ from inat_ray.training.checkpoint import (
     save_checkpoint,
     save_model,
 )
-from inat_ray.training.fit import EpochMetrics, Fit
+from inat_ray.training.fit import Fit
 from inat_ray.training.ranks import ALONE, Ranks
 from inat_ray.training.snapshot import (
     Pictures,
@@ -56,7 +56,6 @@ class TrainedEpoch:
 
     metrics: EpochMetrics
     checkpoint: Place
-    diverged: bool
     improved: bool
     """Whether it is the best so far."""
 
@@ -95,7 +94,7 @@ class Training:
     def epoch(self) -> TrainedEpoch:
         """Trains for an epoch; on the first rank, its files are written before this returns."""
         metrics = self.fit.epoch()
-        score = score_of(metrics, self.job.experiment.search.metric)
+        score = metrics.score(self.job.experiment.search.metric.name)
         improved = score > self.best  # never true of NaN
         if improved:
             self.best = score
@@ -107,7 +106,7 @@ class Training:
                 name = self.job.checkpoints.last_name
                 save_model(self.job.model(metrics.epoch), self.fit, training=name)
             save_checkpoint(place, {"fit": self.fit.state_dict(), "best": self.best})
-        return TrainedEpoch(metrics, place, diverged=self.fit.diverged, improved=improved)
+        return TrainedEpoch(metrics, place, improved=improved)
 
     def _write_snapshot(self, place: Place) -> None:
         """All ranks come here together, for their metrics are the same."""
@@ -116,12 +115,6 @@ class Training:
         snapshot = take_snapshot(self.fit, augmented=self._augmented)
         if self.ranks.is_first:
             write_snapshot(place, snapshot)
-
-
-def score_of(metrics: EpochMetrics, metric: MetricConfig) -> float:
-    """The metric, turned so that higher is better."""
-    value: float = getattr(metrics, metric.name)
-    return value if metric.goal == "maximize" else -value
 
 
 class Engine(Protocol):
@@ -164,6 +157,6 @@ def train_to_the_end(
     for epoch in range(epochs_done, job.experiment.recipe.epochs):
         done = engine.epoch(job, epochs_done=epoch, resume_from=resume_from)
         yield done
-        if done.diverged:
+        if done.metrics.diverged:
             return
         resume_from = done.checkpoint

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import asdict
 from typing import Literal
 
 from inat_ray.config.experiment import Experiment
@@ -106,7 +105,7 @@ def _take_in(done: TrainedEpoch, *, trial: TrialHistory, run: RunFolder, log: Ru
 
 def _epoch_record(done: TrainedEpoch, *, trial_id: str, run: RunFolder) -> EpochEnded:
     checkpoint = done.checkpoint.relative_to(run.shared)
-    return EpochEnded(trial_id=trial_id, checkpoint=checkpoint, **asdict(done.metrics))
+    return EpochEnded(trial_id=trial_id, checkpoint=checkpoint, **done.metrics.model_dump())
 
 
 def _ending(trial: TrialHistory) -> TrialState:

@@ -1,7 +1,7 @@
 """One trial of a sweep in a process that is reused from trial to trial."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -53,7 +53,7 @@ class Trial(tune.Trainable):
             self._job(), epochs_done=epochs_done, resume_from=checkpoint
         )
         written = done.checkpoint.relative_to(self.context.shared)
-        return {"metrics": asdict(done.metrics), "checkpoint": written}
+        return {"metrics": done.metrics.model_dump(), "checkpoint": written}
 
     def cleanup(self) -> None:
         if isinstance(self.engine, WorkerGroup):

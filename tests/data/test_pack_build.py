@@ -14,9 +14,8 @@ from PIL import Image
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import DataConfig
-from inat_ray.data import pack_build
 from inat_ray.data.decode import decode_square
-from inat_ray.data.pack import open_pack, pack_name
+from inat_ray.data.pack import open_pack
 
 from .conftest import WriteImages, small_folder
 
@@ -43,12 +42,6 @@ def test_channel_sums_are_those_of_the_pixels(
     pixels = pack.images.reshape(7, -1, 3) / 255
     np.testing.assert_allclose(pack.channel_sums, pixels.sum(axis=1))
     np.testing.assert_allclose(pack.channel_square_sums, (pixels**2).sum(axis=1))
-
-
-def test_the_pixels_may_be_more_than_memory_holds() -> None:
-    terabytes = pack_build._hole((10**6, 2000, 2000, 3))
-    assert terabytes.nbytes == 12 * 10**12
-    assert not terabytes[-1, -1].any()
 
 
 def test_equal_digests_are_equal_files(
@@ -120,10 +113,10 @@ from inat_ray.data import pack, pack_build
 
 decode = pack_build._decode_one
 
-def dies(source, columns, fit, row):
+def dies(source, pixels, facts, fit, row):
     if row == 5:
         os.kill(os.getpid(), signal.SIGKILL)
-    return decode(source, columns, fit, row)
+    return decode(source, pixels, facts, fit, row)
 
 pack_build._decode_one = dies
 pack.open_pack(DataConfig.model_validate_json(sys.argv[1]))
@@ -137,8 +130,8 @@ def test_a_killed_build_leaves_no_pack_and_the_next_clears_up(
     packs = tmp_path / "cache" / "packs"
     line = [sys.executable, "-c", KILLED_BUILD, config.model_dump_json()]
     assert subprocess.run(line, timeout=60, check=False).returncode == -signal.SIGKILL
-    assert list(packs.glob("*.building"))
-    assert not list(packs.glob("*.arrow"))
+    assert list(packs.glob("*.partial"))
+    assert not list(packs.glob("*.pack"))
     # Not the same pack: leftovers are not left to one who asks for the same again.
     pack = open_pack(config.model_copy(update={"fit": "pad"}))
     assert len(pack.names) == 7
@@ -154,13 +147,14 @@ def test_whatever_stands_where_a_build_works_is_in_nobodys_way(
     packs.mkdir(parents=True)
     own.mkdir()
     (own / "thesis.txt").touch()
-    (packs / "thesis.building").touch()
+    (packs / ".thesis.partial").touch()
     target = own if kind == "link to a folder" else own / "nothing"
-    for stem in (Path(pack_name(config)).stem, "0" * 24):
-        scratch = packs / f"{stem}.building"
+    for name in (f".{'0' * 32}.partial", f"{'0' * 24}.building"):
+        scratch = packs / name
         _ = scratch.touch() if kind == "file" else scratch.symlink_to(target)
     assert len(open_pack(config).names) == 7
-    assert [path.name for path in packs.glob("*.building")] == ["thesis.building"]
+    assert [path.name for path in packs.glob("*.partial")] == [".thesis.partial"]
+    assert not list(packs.glob("*.building"))
     assert (own / "thesis.txt").exists()
 
 

@@ -19,7 +19,7 @@ def pack_of(images: Sequence[tuple[str, str]], *, roles: Sequence[str] = ()) -> 
     classes = sorted({name.split("/")[0] for name, _ in images})
     count = len(images)
     return Pack(
-        path=Path("none.arrow"),
+        path=Path("none.pack"),
         images=np.zeros((count, 1, 1, 3), dtype=np.uint8),
         labels=np.array([classes.index(name.split("/")[0]) for name, _ in images]),
         names=[name for name, _ in images],

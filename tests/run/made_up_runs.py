@@ -57,7 +57,7 @@ def write_log(run: RunFolder, records: list[AnyRecord]) -> None:
 def finished_run(path: Path, *, time: float = 1.0, pack: str = "0" * 24, **tree) -> Path:
     """A search that is over, with its model, tables, pictures for TensorBoard and left-overs."""
     data = {"classes": ["ash"], "images": {"train": 1}, "quarantined": {}, "duplicates": []}
-    result = {"data": data | {"pack": f"/cache/packs/{pack}.arrow"}}
+    result = {"data": data | {"pack": f"/cache/packs/{pack}.pack"}}
     make_run(path, search_records(time=time), result=result, **tree)
     for name in ("best.safetensors", "trials.parquet", "report.html", "notes.txt"):
         (path / name).write_bytes(b"kept")

@@ -52,9 +52,9 @@ def cache(tmp_path):
     packs = tmp_path / "cache" / "packs"
     (packs / f"{'3' * 24}.building").mkdir(parents=True)
     (packs / f"{'3' * 24}.building" / "pixels").write_bytes(b"x" * 50)
-    for name in (f"{USED}.arrow", f"{UNUSED}.arrow", f"{'4' * 24}.partial", "thesis.arrow"):
+    for name in (f"{USED}.pack", f"{UNUSED}.pack", f"{'4' * 24}.partial", "thesis.pack"):
         (packs / name).write_bytes(b"x" * 10)
-    (tmp_path / "cache" / "important.arrow").write_bytes(b"x")
+    (tmp_path / "cache" / "important.pack").write_bytes(b"x")
     return tmp_path / "cache"
 
 
@@ -169,12 +169,12 @@ def test_what_may_be_cleaned(tmp_path, changes, named, reason):
 def test_packs_that_no_run_uses_and_what_killed_builds_left_go(tmp_path, cache):
     finished_run(tmp_path / "runs" / "a", pack=USED, data={"cache": str(cache)})
     plan = packs_for(tmp_path / "runs")
-    assert removed_names(plan) == [f"{UNUSED}.arrow", f"{'3' * 24}.building", f"{'4' * 24}.partial"]
+    assert removed_names(plan) == [f"{UNUSED}.pack", f"{'3' * 24}.building", f"{'4' * 24}.partial"]
     assert plan.size == 70
     carry_out(plan)
     left = {path.name for path in (cache / "packs").iterdir()} - {"build.lock"}
-    assert left == {f"{USED}.arrow", "thesis.arrow"}
-    assert (cache / "important.arrow").exists()
+    assert left == {f"{USED}.pack", "thesis.pack"}
+    assert (cache / "important.pack").exists()
 
 
 def test_a_pack_of_a_run_without_result_is_known_by_its_images(tmp_path):
@@ -186,9 +186,9 @@ def test_a_pack_of_a_run_without_result_is_known_by_its_images(tmp_path):
     data = {"source": str(folder), "cache": str(cache), "image_size": 32}
     path = cut_off_run(tmp_path / "runs" / "a", data=data)
     pack = open_pack(read_run(path).experiment.data).path
-    (cache / "packs" / f"{UNUSED}.arrow").write_bytes(b"x")
+    (cache / "packs" / f"{UNUSED}.pack").write_bytes(b"x")
     assert pack.exists()
-    assert removed_names(packs_for(tmp_path / "runs")) == [f"{UNUSED}.arrow"]
+    assert removed_names(packs_for(tmp_path / "runs")) == [f"{UNUSED}.pack"]
     folder.rename(tmp_path / "away")
     plan = packs_for(tmp_path / "runs")
     assert plan.removals == []
@@ -205,9 +205,9 @@ def test_while_a_pack_is_built_none_goes(tmp_path, cache):
 
 def test_packs_that_are_links_or_in_a_folder_that_is_one_stay(tmp_path, cache):
     finished_run(tmp_path / "runs" / "a", pack=USED, data={"cache": str(cache)})
-    (cache / "packs" / f"{UNUSED}.arrow").rename(tmp_path / "elsewhere")
-    (cache / "packs" / f"{UNUSED}.arrow").symlink_to(tmp_path / "elsewhere")
-    assert f"{UNUSED}.arrow" not in removed_names(packs_for(tmp_path / "runs"))
+    (cache / "packs" / f"{UNUSED}.pack").rename(tmp_path / "elsewhere")
+    (cache / "packs" / f"{UNUSED}.pack").symlink_to(tmp_path / "elsewhere")
+    assert f"{UNUSED}.pack" not in removed_names(packs_for(tmp_path / "runs"))
     (cache / "packs").rename(tmp_path / "packs")
     (cache / "packs").symlink_to(tmp_path / "packs")
     assert packs_for(tmp_path / "runs").removals == []
@@ -223,20 +223,22 @@ def test_young_packs_stay(tmp_path, cache):
 @pytest.mark.parametrize(
     ("name", "goes"),
     [
+        (f"{UNUSED}.pack", True),
+        (f"{USED}.pack", False),
         (f"{UNUSED}.arrow", True),
-        (f"{USED}.arrow", False),
         (f"{USED}.building", True),
+        (f".{'5' * 32}.partial", True),
         ("build.lock", False),
-        ("thesis.arrow", False),
-        (f"{UNUSED}.arrow.bak", False),
+        ("thesis.pack", False),
+        (f"{UNUSED}.pack.bak", False),
     ],
 )
 def test_only_what_is_called_like_a_pack_is_one(name, goes):
-    assert (why_not_needed(name, used={f"{USED}.arrow"}) is not None) is goes
+    assert (why_not_needed(name, used={f"{USED}.pack"}) is not None) is goes
 
 
 def test_no_pack_goes_where_one_of_the_used_is_unknown():
-    assert why_not_needed(f"{UNUSED}.arrow", used=None) is None
+    assert why_not_needed(f"{UNUSED}.pack", used=None) is None
     assert why_not_needed(f"{UNUSED}.building", used=None) is not None
 
 

@@ -12,6 +12,7 @@ import pytest
 import ray
 import torch
 
+from inat_ray.config.epoch import EpochMetrics
 from inat_ray.config.errors import RunFailedError, UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
@@ -19,7 +20,6 @@ from inat_ray.config.model import CnnConfig
 from inat_ray.data.dataset import open_dataset
 from inat_ray.storage.place import Place
 from inat_ray.training.distributed import WorkerGroup, WorkerResources, worker_group
-from inat_ray.training.fit import EpochMetrics
 from inat_ray.training.loop import Engine, Job, Worker, train_to_the_end
 
 pytestmark = [

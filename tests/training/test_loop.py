@@ -80,6 +80,6 @@ def test_a_job_whose_loss_is_no_number_ends_there(job):
     model = job.experiment.model.model_copy(update={"batch_norm": False})
     experiment = job.experiment.model_copy(update={"recipe": recipe, "model": model})
     done = list(train_to_the_end(replace(job, experiment=experiment), Worker(CPU)))
-    assert done[-1].diverged
+    assert done[-1].metrics.diverged
     assert len(done) < 6
-    assert not any(each.diverged for each in done[:-1])
+    assert not any(each.metrics.diverged for each in done[:-1])

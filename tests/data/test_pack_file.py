@@ -10,9 +10,9 @@ import pytest
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import DataConfig
 from inat_ray.data import pack as pack_module
-from inat_ray.data import pack_seal
+from inat_ray.data import pack_file
 from inat_ray.data.pack import Pack, open_pack, reopen_pack
-from inat_ray.data.pack_seal import DamagedPackError
+from inat_ray.data.pack_file import DamagedPackError
 
 from .conftest import WriteImages, small_folder
 
@@ -99,7 +99,7 @@ def test_pixels_are_read_once_after_a_copy_and_not_at_every_opening(
 ) -> None:
     read = []
     monkeypatch.setattr(
-        pack_seal, "_pixels_are_whole", lambda batch, *, side: not read.append(side)
+        pack_file, "_pixels_are_whole", lambda images, _: not read.append(len(images))
     )
     Pack.open(built)
     assert read == []
@@ -107,7 +107,7 @@ def test_pixels_are_read_once_after_a_copy_and_not_at_every_opening(
     shutil.copy(built, copy)
     for _ in range(2):
         Pack.open(copy)
-    assert read == [40]
+    assert read == [7]
 
 
 def test_a_node_whose_pack_is_damaged_is_supplied_again(
@@ -138,7 +138,7 @@ def test_a_folder_in_the_place_of_a_pack_is_named(built: Path, config: DataConfi
         open_pack(config)
 
 
-def test_a_pack_of_which_images_were_left_out_is_sealed_too(
+def test_a_pack_of_which_images_were_left_out_is_whole_too(
     write_images: WriteImages, config: DataConfig, folder: Path
 ) -> None:
     small_folder(write_images)
