@@ -28,7 +28,7 @@ COLORS = 128
 
 def main(run: Annotated[Path | None, typer.Argument()] = None) -> None:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        where = run or Path(folder) / "quickstart"
+        where = run.resolve() if run else Path(folder) / "quickstart"
         if run is None:
             command = [sys.executable, "-m", "inat_ray.sweep", "--out", str(where)]
             subprocess.run(command, check=True)

@@ -193,6 +193,7 @@ def run(call: list[str], here: Path) -> None:
 def _small(words: list[str]) -> list[str]:
     resnet = any(word.startswith("resnet") for word in words)
     network = ["model.backbone=resnet18", "model.weights=none"]
+    network += ["model.freeze.k=10"] if "resnet50_best" in words else []
     own = network if resnet else ["model.filters=[4, 4, 8, 8, 8]", "model.dense=8"]
     return [*(line for line in SMALL if resnet or "feature_views" not in line), *own]
 
