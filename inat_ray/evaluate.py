@@ -10,7 +10,7 @@ import typer
 from inat_ray import options
 from inat_ray.config.errors import UserError
 from inat_ray.config.load import override
-from inat_ray.search.run_folder import (
+from inat_ray.run.folder import (
     RunFolder,
     begin_run,
     check_free,
@@ -70,11 +70,11 @@ def main(
             raise UserError(f"--out {out}: holds the model; choose another folder")
     # Imported only now: they take seconds, and a mistake above is answered at once.
     from inat_ray.data.dataset import open_dataset
-    from inat_ray.inspection.ending import announce
+    from inat_ray.run.result import write_result
+    from inat_ray.terminal.ending import announce
     from inat_ray.training.checkpoint import load_model
     from inat_ray.training.device import resolve_device
     from inat_ray.training.predictions import read_predictions
-    from inat_ray.tuning.result import write_result
 
     loaded = load_model(path)
     config = override(
@@ -106,8 +106,8 @@ def evaluate(
     model: "LoadedModel", split: Split, *, data: "DataSet", device: "torch.device", run: RunFolder
 ) -> tuple[dict[str, Any], Path]:
     """Accuracy and loss on a split, and the file of its predictions."""
-    from inat_ray.tuning.look import evaluate_split
-    from inat_ray.tuning.result import evaluation_result
+    from inat_ray.run.result import evaluation_result
+    from inat_ray.run.test_set import evaluate_split
 
     subset: Literal["train", "validation"] = "train" if split is Split.TRAIN else "validation"
     metrics, path = evaluate_split(model, data=data, subset=subset, device=device, run=run)
@@ -118,9 +118,9 @@ def look(
     model: "LoadedModel", *, data: "DataSet", device: "torch.device", run: RunFolder
 ) -> tuple[dict[str, Any], Path]:
     """A look at the test set, counted by `run`, which keeps the predictions, too."""
-    from inat_ray.search.run_log import RunLog
-    from inat_ray.tuning.look import look_at_test
-    from inat_ray.tuning.result import look_result
+    from inat_ray.log.run_log import RunLog
+    from inat_ray.run.result import look_result
+    from inat_ray.run.test_set import look_at_test
 
     with RunLog(run.log, storage=run.storage, is_claimed=run.is_claimed) as log:
         record = look_at_test(model, data=data, device=device, run=run, log=log)
@@ -144,8 +144,8 @@ def _keeper(
 def numbers(model: "LoadedModel", predictions: "Predictions", *, subset: Split) -> dict[str, Any]:
     """What of the result follows from the predictions, and the size of the model."""
     from inat_ray.models.complexity import complexity
+    from inat_ray.run.result import assessment_result
     from inat_ray.training.assessment import assess
-    from inat_ray.tuning.result import assessment_result
 
     size = complexity(model.experiment, classes=len(model.classes))
     return assessment_result(assess(predictions), subset=subset.value) | {
@@ -164,9 +164,9 @@ def report(
     path: Path,
 ) -> None:
     """Writes the page."""
-    from inat_ray.inspection.page.explanation import explanation_section
-    from inat_ray.inspection.page.model import model_sections
-    from inat_ray.inspection.page.page import write_page
+    from inat_ray.page.explanation import explanation_section
+    from inat_ray.page.model import model_sections
+    from inat_ray.page.page import write_page
 
     sections = model_sections(predictions, subset=subset.value, data=data, result=result)
     write_page(
@@ -182,8 +182,8 @@ def show(predictions: "Predictions", *, result: dict[str, Any], path: Path) -> N
     """The result, the classes, what is confused, and where the page is."""
     from rich.markup import escape
 
-    from inat_ray.inspection.assessment_tables import class_table, confusions_table
-    from inat_ray.inspection.ending import print_result
+    from inat_ray.terminal.assessment_tables import class_table, confusions_table
+    from inat_ray.terminal.ending import print_result
     from inat_ray.training.assessment import assess
 
     console = options.console()

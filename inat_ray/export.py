@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from inat_ray import options
 from inat_ray.config.errors import UserError
-from inat_ray.search.run_folder import model_file
+from inat_ray.run.folder import model_file
 
 
 class FormatName(StrEnum):

@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperGroup
 
+from inat_ray.boards import tensorboard_server
 from inat_ray.config.errors import RunFailedError, UserError
-from inat_ray.inspection import tensorboard_server
 from inat_ray.training.interruption import Interrupted, interruptible
 
 STORAGE, STORAGE_VARIABLE = "resources.storage_path", "INAT_RAY_STORAGE_PATH"

@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from inat_ray import options
 from inat_ray.config.errors import RunFailedError, UserError
-from inat_ray.search.run_folder import model_file
+from inat_ray.run.folder import model_file
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,7 +53,7 @@ def main(
     from inat_ray.data.photographs import photographs_in
     from inat_ray.data.progress import tracked
     from inat_ray.data.walk import PassedOver, told
-    from inat_ray.inspection.predictions_table import shown_predictions
+    from inat_ray.terminal.predictions_table import shown_predictions
     from inat_ray.training.checkpoint import load_model
     from inat_ray.training.device import resolve_device
     from inat_ray.training.predict import predict, prediction_file

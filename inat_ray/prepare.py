@@ -4,7 +4,7 @@ from contextlib import nullcontext
 
 from inat_ray import options
 from inat_ray.config.load import load_experiment
-from inat_ray.search.run_folder import begin_run, check_free, claimed
+from inat_ray.run.folder import begin_run, check_free, claimed
 
 
 def main(
@@ -33,8 +33,8 @@ def main(
         check_free(out, overwrite=overwrite)
     # Imported only now: they take seconds, and a mistake above is answered at once.
     from inat_ray.data.dataset import open_dataset
-    from inat_ray.inspection.ending import announce
-    from inat_ray.tuning.result import data_result, write_result
+    from inat_ray.run.result import data_result, write_result
+    from inat_ray.terminal.ending import announce
 
     claim = nullcontext() if out is None else claimed(out, config, overwrite=overwrite)
     with claim as run:

@@ -8,7 +8,7 @@ from rich.markup import escape
 
 from inat_ray import options
 from inat_ray.config.errors import UserError
-from inat_ray.search.run_folder import RunFolder
+from inat_ray.run.folder import RunFolder
 
 RUN = "A run folder; several are compared."
 
@@ -38,9 +38,9 @@ def main(
         if not run.is_dir():
             raise UserError(f"{run}: there is no such run folder")
     # Imported only now: they take seconds, and a mistake above is answered at once.
-    from inat_ray.inspection.ending import note
-    from inat_ray.inspection.report import write_comparison, write_report
-    from inat_ray.inspection.reported_run import open_run
+    from inat_ray.page.report import write_comparison, write_report
+    from inat_ray.page.reported_run import open_run
+    from inat_ray.terminal.ending import note
 
     opened = [open_run(run, source=data) for run in runs]
     path = out or (RunFolder(runs[0]).report if len(runs) == 1 else Path("comparison.html"))

@@ -14,7 +14,7 @@ from inat_ray import options
 from inat_ray.config.errors import RunFailedError, UserError
 
 if TYPE_CHECKING:
-    from inat_ray.inspection.cleanup import Plan
+    from inat_ray.run.cleanup import Plan
 
 RUNS = Path("runs")
 
@@ -36,8 +36,8 @@ def main(folder: Folder = RUNS, as_json: options.AsJson = False) -> None:
 
     Example: python -m inat_ray.runs runs
     """
-    from inat_ray.inspection.runs_table import run_row, runs_table
-    from inat_ray.search.runs import find_runs
+    from inat_ray.run.listing import find_runs
+    from inat_ray.terminal.runs_table import run_row, runs_table
 
     runs = find_runs(folder)
     console = options.console()
@@ -61,8 +61,8 @@ def compare(
 
     Example: python -m inat_ray.runs compare runs/random runs/bayes
     """
-    from inat_ray.inspection.runs_table import compared_settings, comparison_table, run_row
-    from inat_ray.search.runs import is_run, read_run
+    from inat_ray.run.listing import is_run, read_run
+    from inat_ray.terminal.runs_table import compared_settings, comparison_table, run_row
 
     for path in runs:
         if not is_run(path):
@@ -107,8 +107,8 @@ def clean(
 
     Example: python -m inat_ray.runs clean --packs --older-than 30
     """
-    from inat_ray.inspection.cleanup import Plan, of_packs, of_runs
-    from inat_ray.search.runs import find_runs, is_run
+    from inat_ray.run.cleanup import Plan, of_packs, of_runs
+    from inat_ray.run.listing import find_runs, is_run
 
     runs, now = find_runs(folder), time.time()
     plan = Plan()
@@ -124,8 +124,8 @@ def clean(
 
 
 def _show(plan: "Plan") -> None:
-    from inat_ray.inspection.cleanup import megabytes
-    from inat_ray.inspection.runs_table import removals_table
+    from inat_ray.run.cleanup import megabytes
+    from inat_ray.terminal.runs_table import removals_table
 
     console = options.console()
     for note in plan.notes:
@@ -139,7 +139,7 @@ def _show(plan: "Plan") -> None:
 
 def _carry_out(plan: "Plan", *, yes: bool) -> "Plan":
     """What was removed. Raises UserError where nobody can be asked."""
-    from inat_ray.inspection.cleanup import Plan, carry_out, megabytes
+    from inat_ray.run.cleanup import Plan, carry_out, megabytes
 
     if not yes and not sys.stdin.isatty():
         raise UserError("nothing was removed: there is no terminal to ask on; --yes removes it")

@@ -87,7 +87,7 @@ def main(
         )
     ]
     # Imported only now: they take seconds, and a mistake in the options is answered at once.
-    from inat_ray.search.curves import read_all_curves
+    from inat_ray.run.curve_files import read_all_curves
     from inat_ray.search.simulate import Cluster, Outcome, simulated
 
     curves = read_all_curves(tables)
@@ -125,8 +125,8 @@ def main(
 
 def _save(curves: "CurveTable", path: Path, *, tables: list[Path], note: str) -> None:
     """Raises UserError where the file is there already, or would take another one's provenance."""
-    from inat_ray.search.curves import write_curves
-    from inat_ray.search.provenance import provenance_of
+    from inat_ray.run.curve_files import write_curves
+    from inat_ray.run.provenance import provenance_of
 
     if path.exists():
         raise UserError(f"--save {path}: is there already")

@@ -11,10 +11,10 @@ import typer
 from inat_ray import options
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
-from inat_ray.search.log_mirror import SEGMENTS
-from inat_ray.search.run_folder import RunFolder, begin_run, claimed, reclaimed, run_here
-from inat_ray.search.run_lock import alive_in
-from inat_ray.search.warm_start import WarmStart, warm_start
+from inat_ray.log.lock import alive_in
+from inat_ray.log.mirror import SEGMENTS
+from inat_ray.run.folder import RunFolder, begin_run, claimed, reclaimed, run_here
+from inat_ray.run.warm_start import WarmStart, warm_start
 from inat_ray.storage.place import is_address
 from inat_ray.tuning.plan import Plan, extended_plan, new_plan, resumed_plan
 
@@ -162,7 +162,7 @@ def _refuse(options_given: Sequence[str], beside: str) -> None:
 
 def _show_status(run: str, *, watch: bool, as_json: bool) -> None:
     """Where a run is, once or until it is over."""
-    from inat_ray.inspection.status import print_status, read_status, status_json, watch_status
+    from inat_ray.terminal.status import print_status, read_status, status_json, watch_status
 
     console = options.console()
     status = read_status(run)
@@ -184,11 +184,12 @@ def _run(
     """Carries the plan out, and returns the run's result."""
     known = [warm_start(path, plan.experiment, plan.space) for path in plan.warm_start]
     # Imported only now: they take seconds, and a mistake in the options is answered at once.
+    from inat_ray.boards.trackers import check_trackers
     from inat_ray.data.dataset import open_dataset
     from inat_ray.data.sources import check_source
-    from inat_ray.inspection.ending import announce, announce_warm_start, conclude, note, report
-    from inat_ray.inspection.tracking.choice import check_trackers
     from inat_ray.models.build import check_weights
+    from inat_ray.page.at_end import report
+    from inat_ray.terminal.ending import announce, announce_warm_start, conclude, note
     from inat_ray.tuning.cluster import final_resources, ray_session, trial_resources
     from inat_ray.tuning.resume import check_same_split
 
@@ -231,8 +232,8 @@ def _rehearse(plan: Plan, *, address: str | None, verbose: bool) -> None:
     """Says what the plan amounts to; leaves no run."""
     from inat_ray.data.dataset import open_dataset
     from inat_ray.data.sources import check_source
-    from inat_ray.inspection.ending import announce, announce_dry_run, note
     from inat_ray.models.build import check_weights
+    from inat_ray.terminal.ending import announce, announce_dry_run, note
     from inat_ray.tuning.cluster import final_resources, ray_session, slots_now, trial_resources
     from inat_ray.tuning.dry_run import dry_run
 
@@ -261,9 +262,9 @@ def _search(
     tensorboard_port: int | None,
 ) -> tuple[Experiment, dict[str, Any]]:
     """The search itself, written into the run's log; the winner's experiment and the result."""
-    from inat_ray.inspection.ending import note, told_of_interruption
-    from inat_ray.inspection.observed import observed_log
-    from inat_ray.inspection.tensorboard_server import tensorboard_server
+    from inat_ray.boards.observed import observed_log
+    from inat_ray.boards.tensorboard_server import tensorboard_server
+    from inat_ray.terminal.ending import note, told_of_interruption
     from inat_ray.training.device import resolve_device
     from inat_ray.tuning.provision import provisioned
     from inat_ray.tuning.search_end import finish_search

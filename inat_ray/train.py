@@ -13,20 +13,20 @@ from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
 from inat_ray.config.scale import scaled_batch
-from inat_ray.search.run_folder import (
+from inat_ray.log.lock import alive_in
+from inat_ray.run.folder import (
     RunFolder,
     begin_run,
     claimed,
     reclaimed,
     run_here,
 )
-from inat_ray.search.run_lock import alive_in
 
 if TYPE_CHECKING:
     from inat_ray.data.dataset import DataSet
-    from inat_ray.search.history import TrialHistory
-    from inat_ray.search.run_log import RunLog
-    from inat_ray.tuning.checkpoints import StartingPoint
+    from inat_ray.log.history import TrialHistory
+    from inat_ray.log.run_log import RunLog
+    from inat_ray.run.checkpoints import StartingPoint
     from inat_ray.tuning.cluster import TrialResources
 
 TRIAL = "train"
@@ -126,10 +126,10 @@ def run_training(
 ) -> dict[str, Any]:
     """Trains, leaves the run in its claimed folder, and returns its result."""
     # Imported only now: they take seconds, and a mistake in the options is answered at once.
+    from inat_ray.boards.trackers import check_trackers
     from inat_ray.data.dataset import open_dataset
-    from inat_ray.inspection.ending import announce, announce_training, conclude
-    from inat_ray.inspection.tracking.choice import check_trackers
     from inat_ray.models.build import check_weights
+    from inat_ray.terminal.ending import announce, announce_training, conclude
     from inat_ray.tuning.engine import engine_room
 
     console = options.console()
@@ -167,13 +167,13 @@ def _train(
     tensorboard_port: int | None,
 ) -> dict[str, Any]:
     """The training itself, written into the run's log, and its result."""
-    from inat_ray.inspection.ending import note, told_of_interruption
-    from inat_ray.inspection.observed import observed_log
-    from inat_ray.inspection.tensorboard_server import tensorboard_server
-    from inat_ray.tuning.checkpoints import BEGINNING
+    from inat_ray.boards.observed import observed_log
+    from inat_ray.boards.tensorboard_server import tensorboard_server
+    from inat_ray.run.checkpoints import BEGINNING
+    from inat_ray.run.result import training_result
+    from inat_ray.terminal.ending import note, told_of_interruption
     from inat_ray.tuning.engine import spread
     from inat_ray.tuning.record import single_run_started
-    from inat_ray.tuning.result import training_result
     from inat_ray.tuning.resume import point_to_resume
 
     console = options.console()
@@ -208,7 +208,7 @@ def _recorded(
     start: "StartingPoint",
 ) -> "TrialHistory":
     """The training from `start` to its end, epoch by epoch in the log."""
-    from inat_ray.training.run import train_to_the_end
+    from inat_ray.training.loop import train_to_the_end
     from inat_ray.tuning.engine import engine
     from inat_ray.tuning.record import record_training, training_job
 
@@ -228,10 +228,10 @@ def _recorded(
 
 
 def _look(run: RunFolder, *, data: "DataSet", log: "RunLog") -> dict[str, Any]:
+    from inat_ray.run.result import look_result
+    from inat_ray.run.test_set import look_at_test
     from inat_ray.training.checkpoint import load_model
     from inat_ray.training.device import resolve_device
-    from inat_ray.tuning.look import look_at_test
-    from inat_ray.tuning.result import look_result
 
     model = load_model(run.model)
     device = resolve_device(model.experiment.device)

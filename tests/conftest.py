@@ -17,6 +17,8 @@ import requests
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
+from tests.made_up_sweep import history_of, study, sweep, training  # noqa: F401 - fixtures
+
 RAY_CPUS = 3
 
 CLASSES = ("ash", "beech", "cedar")

@@ -1,7 +1,7 @@
-"""The direction of imports, read from the source itself: DESIGN's one-way street.
+"""The direction of imports, read from the source itself.
 
-config <- storage <- search <- tuning; config <- data, models <- training <- tuning <- inspection <-
-commands; storage <- training
+config <- storage <- log <- search; config, storage <- data, models <- training; all of these <- run
+<- tuning <- terminal <- page <- boards <- commands
 """
 
 import ast
@@ -15,13 +15,17 @@ PACKAGE = Path(__file__).parents[1] / "inat_ray"
 LEVELS = {
     "config": 0,
     "storage": 1,
+    "log": 2,
     "data": 2,
     "models": 2,
-    "search": 2,
+    "search": 3,
     "training": 3,
-    "tuning": 4,
-    "inspection": 5,
-    "commands": 6,
+    "run": 4,
+    "tuning": 5,
+    "terminal": 6,
+    "page": 7,
+    "boards": 8,
+    "commands": 9,
 }
 """A room may import itself and rooms of lower levels. `commands`: the files at the top."""
 
@@ -83,19 +87,19 @@ def test_every_folder_of_the_package_is_a_room_with_a_level():
         ("config/a.py", "import inat_ray.data.pack"),
         ("data/a.py", "from inat_ray.models.cnn import build_cnn"),
         ("models/a.py", "from inat_ray.data import pack"),
-        ("data/a.py", "from inat_ray.search.run_log import RunLog"),
+        ("data/a.py", "from inat_ray.log.run_log import RunLog"),
         ("training/a.py", "from ..tuning import trial"),
         ("search/a.py", "from inat_ray.training.fit import Fit"),
         ("search/a.py", "from ray import tune"),
-        ("storage/a.py", "from inat_ray.search.run_log import RunLog"),
-        ("tuning/a.py", "from inat_ray import inspection"),
-        ("tuning/a.py", "def f():\n    from inat_ray.inspection.tables import write_tables"),
-        ("inspection/a.py", "from inat_ray.sweep import main"),
-        ("inspection/a.py", "from inat_ray import options"),
-        ("inspection/a.py", "import numpy, inat_ray.options"),
+        ("storage/a.py", "from inat_ray.log.run_log import RunLog"),
+        ("tuning/a.py", "from inat_ray import page"),
+        ("tuning/a.py", "def f():\n    from inat_ray.boards.parquet import write_tables"),
+        ("page/a.py", "from inat_ray.sweep import main"),
+        ("page/a.py", "from inat_ray import options"),
+        ("page/a.py", "import numpy, inat_ray.options"),
         ("training/fit.py", "import ray"),
         ("training/fit.py", "from ray.train import report"),
-        ("inspection/a.py", "from ray import tune"),
+        ("page/a.py", "from ray import tune"),
         ("sweep.py", "def main():\n    import ray.tune"),
     ],
 )
@@ -112,7 +116,7 @@ def test_an_import_against_the_rules_is_found(tmp_path, file, line):
         ("data/a.py", "from . import pack"),
         ("tuning/a.py", "from ray import tune"),
         ("training/distributed.py", "import ray.train"),
-        ("inspection/a.py", "import rays, inat_ray_extras.sweep"),
+        ("page/a.py", "import rays, inat_ray_extras.sweep"),
         ("sweep.py", "from inat_ray import options"),
         ("sweep.py", "import inat_ray.tuning.runner"),
     ],

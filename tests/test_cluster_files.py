@@ -197,7 +197,7 @@ def sent(path: str, cluster: dict[str, Any]) -> bool:
 
 @pytest.mark.parametrize(
     "needed",
-    ["inat_ray/sweep.py", "inat_ray/search/run_log.py", "experiments/cnn_bayes.yaml"],
+    ["inat_ray/sweep.py", "inat_ray/log/run_log.py", "experiments/cnn_bayes.yaml"],
 )
 def test_the_project_itself_is_sent(cluster: dict[str, Any], needed: str) -> None:
     assert (ROOT / needed).exists()

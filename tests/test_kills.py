@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from inat_ray.search.records import EpochEnded
-from inat_ray.search.run_log import EVENTS, read_history, read_records
+from inat_ray.log.records import EpochEnded
+from inat_ray.log.run_log import EVENTS, read_history, read_records
 
 SWEEP = """
 name: killed

@@ -8,21 +8,23 @@ from pydantic import (
     model_validator,
 )
 
+from inat_ray.config.metrics import METRICS, Goal, MetricName
 from inat_ray.config.settings import Settings
 
 MAX_TRIALS = 100_000
 """Of a search; a grid with more points than this is refused."""
 
 
-class Metric(Settings):
-    """What the search optimises."""
+class MetricConfig(Settings):
+    """What the search optimizes."""
 
-    name: Literal["val_accuracy", "val_balanced_accuracy", "val_loss"] = "val_accuracy"
-    goal: Literal["maximize", "minimize"] = "maximize"
+    name: MetricName = "val_accuracy"
+    goal: Goal = "maximize"
+    """`minimize` for val_loss, else `maximize`."""
 
     @model_validator(mode="after")
-    def _goal_suits_the_metric(self) -> "Metric":
-        wanted = "minimize" if self.name == "val_loss" else "maximize"
+    def _goal_suits_the_metric(self) -> "MetricConfig":
+        wanted = METRICS[self.name].goal
         if self.goal != wanted:
             raise ValueError(f"goal of {self.name} must be {wanted}")
         return self
@@ -77,7 +79,7 @@ class SearchConfig(Settings):
     """grid: every point of a finite space once, the parameter listed last varying fastest.
     ablation: the experiment as it is, and every value of every parameter with all else as it is;
     each with every `seed`, where that is a parameter."""
-    metric: Metric = Metric()
+    metric: MetricConfig = MetricConfig()
     trials: int | None = Field(None, ge=1, le=MAX_TRIALS)
     """Budget. None: 10 for random and bayes, every point for grid and ablation."""
     epochs: int | None = Field(None, ge=1)
@@ -96,11 +98,11 @@ class SearchConfig(Settings):
 
     @model_validator(mode="after")
     def _target_can_be_met(self) -> "SearchConfig":
-        target, name = self.target, self.metric.name
-        if target is not None and name == "val_loss" and target < 0:
-            raise ValueError(f"target {target}: no loss is below 0")
-        if target is not None and name != "val_loss" and not 0 < target <= 1:
-            raise ValueError(f"target {target}: {name} is a share: above 0, and 1 at most")
+        metric, target = METRICS[self.metric.name], self.target
+        if target is not None and metric.is_share and not 0 < target <= 1:
+            raise ValueError(f"target {target}: {metric.name} is a share: above 0, and 1 at most")
+        if target is not None and target < 0:
+            raise ValueError(f"target {target}: {metric.name} is never below 0")
         return self
 
     @property

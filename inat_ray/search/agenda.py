@@ -9,22 +9,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from inat_ray.config.distributions import Numeric, Parameter
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.search import MAX_TRIALS, SearchConfig
 from inat_ray.config.space import SearchSpace
-from inat_ray.search.budget import has_open_budget, spent_budget
-from inat_ray.search.history import History, TrialHistory
-from inat_ray.search.records import (
+from inat_ray.log.history import History, TrialHistory
+from inat_ray.log.records import (
     JSON,
+    LOG_VERSION,
     AnyRecord,
+    ParameterKind,
     Purpose,
     Reason,
+    RunStarted,
     TrialResumed,
     TrialStarted,
     TrialState,
 )
-from inat_ray.search.schedulers import next_best, promotable, state_after_epoch
-from inat_ray.search.searchers import Suggest, searcher
+from inat_ray.search.budget import has_open_budget, spent_budget
+from inat_ray.search.searchers import Suggest, planned_trials, searcher
+from inat_ray.search.stopping import next_best, promotable, state_after_epoch
 
 
 @dataclass(frozen=True)
@@ -174,3 +178,29 @@ def confirm_agenda(experiment: Experiment, chosen: Sequence[TrialHistory]) -> Ag
 def confirm_seed(experiment: Experiment, place: int) -> int:
     """A seed that no trial of the search has had."""
     return (experiment.seed + MAX_TRIALS + place) % 2**31
+
+
+def run_started(experiment: Experiment, space: SearchSpace) -> RunStarted:
+    """The first record of a search."""
+    search = experiment.search
+    return RunStarted(
+        version=LOG_VERSION,
+        name=experiment.name,
+        method=search.method,
+        metric=search.metric.name,
+        goal=search.metric.goal,
+        trials=planned_trials(search, space),
+        epochs=experiment.recipe.epochs,
+        parameters={name: parameter_kind(p) for name, p in space.parameters.items()},
+    )
+
+
+def parameter_kind(parameter: Parameter) -> ParameterKind:
+    """What all values of a parameter have in common."""
+    if isinstance(parameter, Numeric):
+        return "number"
+    if all(isinstance(value, bool) for value in parameter.values):
+        return "boolean"
+    # A bool is an int to Python, but not to a reader of the table.
+    numbers = (isinstance(v, int | float) and not isinstance(v, bool) for v in parameter.values)
+    return "number" if all(numbers) else "string"

@@ -1,8 +1,8 @@
 """When a search is over: its budgets, as a pure function of (settings, history)."""
 
 from inat_ray.config.search import SearchConfig
-from inat_ray.search.history import History
-from inat_ray.search.records import Reason
+from inat_ray.log.history import History
+from inat_ray.log.records import Reason
 
 
 def spent_budget(search: SearchConfig, history: History) -> Reason | None:

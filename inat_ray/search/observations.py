@@ -7,9 +7,9 @@ from functools import partial
 from itertools import islice
 
 from inat_ray.config.search import EarlyStopping
-from inat_ray.search.history import BAD, History, TrialHistory
-from inat_ray.search.records import TrialKnown, TrialState
-from inat_ray.search.schedulers import at_rung
+from inat_ray.log.history import BAD, History, TrialHistory
+from inat_ray.log.records import TrialKnown, TrialState
+from inat_ray.search.stopping import at_rung
 from inat_ray.search.tpe import LINEAR_FORGETTING, Observation, good_ones
 
 MAX_OBSERVATIONS = 500

@@ -10,9 +10,9 @@ import numpy as np
 from inat_ray.config.distributions import Codes, canonical
 from inat_ray.config.search import SearchConfig
 from inat_ray.config.space import SearchSpace
-from inat_ray.search.history import History
+from inat_ray.log.history import History
+from inat_ray.log.records import JSON
 from inat_ray.search.observations import observations
-from inat_ray.search.records import JSON
 from inat_ray.search.tpe import Observation, fitted
 
 Suggest = Callable[[SearchSpace, History, int, int], dict[str, JSON] | None]

@@ -14,10 +14,8 @@ import numpy as np
 
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.space import SearchSpace
-from inat_ray.search.agenda import Agenda, Work, search_agenda, verdict
-from inat_ray.search.curves import Curve, Curves, CurveTable
-from inat_ray.search.history import History
-from inat_ray.search.records import (
+from inat_ray.log.history import History
+from inat_ray.log.records import (
     EpochEnded,
     Reason,
     SearchEnded,
@@ -25,7 +23,8 @@ from inat_ray.search.records import (
     TrialPaused,
     TrialState,
 )
-from inat_ray.search.run_start import run_started
+from inat_ray.search.agenda import Agenda, Work, run_started, search_agenda, verdict
+from inat_ray.search.curves import Curve, Curves, CurveTable
 
 
 @dataclass(frozen=True)

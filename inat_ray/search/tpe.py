@@ -14,7 +14,7 @@ from hyperopt import tpe
 
 from inat_ray.config.distributions import Categorical, Codes, Parameter
 from inat_ray.config.space import SearchSpace
-from inat_ray.search.records import JSON
+from inat_ray.log.records import JSON
 
 CANDIDATES: int = tpe._default_n_EI_candidates
 PRIOR_WEIGHT: float = tpe._default_prior_weight

@@ -24,8 +24,8 @@ from ray.train.v2._internal.execution.callback import ControllerCallback
 from inat_ray.config.errors import RunFailedError, UserError
 from inat_ray.storage.place import Place
 from inat_ray.training.exchange import Exchange, Status
+from inat_ray.training.loop import Job, TrainedEpoch, Worker
 from inat_ray.training.ranks import Ranks
-from inat_ray.training.run import Job, TrainedEpoch, Worker
 
 TRAIN_SETTINGS = {
     # How long a finished or dead worker goes unnoticed; the default is 2 s.

@@ -11,11 +11,10 @@ from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.space import SearchSpace, trial_experiment
 from inat_ray.data.dataset import DataSet
+from inat_ray.log.history import History
 from inat_ray.models.complexity import Complexity, complexity
-from inat_ray.search.agenda import Work, search_agenda
+from inat_ray.search.agenda import Work, run_started, search_agenda
 from inat_ray.search.curves import METRICS, Curve
-from inat_ray.search.history import History
-from inat_ray.search.run_start import run_started
 from inat_ray.search.simulate import Cluster, Simulation
 from inat_ray.training.rehearsal import Rehearsal, rehearse
 from inat_ray.tuning.cluster import TrialResources

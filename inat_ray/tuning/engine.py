@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from inat_ray.config.experiment import Experiment
 from inat_ray.data.dataset import DataSet
-from inat_ray.search.run_folder import RunFolder
+from inat_ray.run.folder import RunFolder
 from inat_ray.training.device import device_of
-from inat_ray.training.run import Engine, Worker
+from inat_ray.training.loop import Engine, Worker
 
 if TYPE_CHECKING:
     from inat_ray.tuning.cluster import TrialResources

@@ -2,7 +2,7 @@
 
 import re
 
-from inat_ray.search.records import TrialState
+from inat_ray.log.records import TrialState
 
 OUT_OF_MEMORY = (
     "OutOfMemoryError",  # of torch on GPUs, and of Ray, which ends processes before the system does

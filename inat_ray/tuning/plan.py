@@ -10,8 +10,8 @@ from inat_ray.config.experiment import Experiment
 from inat_ray.config.inside import check_inside
 from inat_ray.config.load import load_experiment, override
 from inat_ray.config.space import SearchSpace, search_space
-from inat_ray.search.run_folder import RunFolder, check_free
-from inat_ray.search.run_log import read_history
+from inat_ray.log.run_log import read_history
+from inat_ray.run.folder import RunFolder, check_free
 from inat_ray.tuning.resume import (
     check_extendable,
     check_resumable,

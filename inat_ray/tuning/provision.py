@@ -23,7 +23,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from inat_ray.config.experiment import DataConfig, Experiment, ResnetConfig
 from inat_ray.data.dataset import DataSet
 from inat_ray.data.pack import NoRoomError, Supply, reopen_pack
-from inat_ray.search.run_folder import WEIGHTS, RunFolder
+from inat_ray.run.folder import WEIGHTS, RunFolder
 
 PART = 32 * 2**20
 """Bytes that are sent at a time."""

@@ -7,8 +7,8 @@ from typing import Literal
 
 from inat_ray.config.experiment import Experiment
 from inat_ray.data.dataset import DataSet
-from inat_ray.search.history import TrialHistory
-from inat_ray.search.records import (
+from inat_ray.log.history import TrialHistory
+from inat_ray.log.records import (
     JSON,
     LOG_VERSION,
     EpochEnded,
@@ -18,10 +18,10 @@ from inat_ray.search.records import (
     TrialStarted,
     TrialState,
 )
-from inat_ray.search.run_folder import RunFolder
-from inat_ray.search.run_log import RunLog
-from inat_ray.training.run import Job, TrainedEpoch
-from inat_ray.tuning.checkpoints import drop_model, keep_model, record_epoch
+from inat_ray.log.run_log import RunLog
+from inat_ray.run.checkpoints import drop_model, keep_model, record_epoch
+from inat_ray.run.folder import RunFolder
+from inat_ray.training.loop import Job, TrainedEpoch
 
 
 def single_run_started(experiment: Experiment) -> RunStarted:

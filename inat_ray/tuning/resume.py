@@ -6,10 +6,10 @@ from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
 from inat_ray.data.dataset import DataSet
 from inat_ray.data.split import Split
-from inat_ray.search.history import History, TrialHistory
-from inat_ray.search.run_folder import RunFolder
-from inat_ray.search.run_log import read_history
-from inat_ray.tuning.checkpoints import BEGINNING, StartingPoint, starting_point
+from inat_ray.log.history import History, TrialHistory
+from inat_ray.log.run_log import read_history
+from inat_ray.run.checkpoints import BEGINNING, StartingPoint, starting_point
+from inat_ray.run.folder import RunFolder
 
 ALLOWED_BESIDE = "only settings of resources and device, and --data for images that were moved"
 

@@ -21,17 +21,17 @@ from ray.tune.search import Searcher
 from inat_ray.config.errors import RunFailedError
 from inat_ray.config.experiment import Experiment
 from inat_ray.data.dataset import DataSet
-from inat_ray.search.agenda import WAIT, Agenda, Work, verdict
-from inat_ray.search.records import (
+from inat_ray.log.records import (
     EpochEnded,
     Reason,
     TrialEnded,
     TrialPaused,
     TrialState,
 )
-from inat_ray.search.run_folder import RunFolder
-from inat_ray.search.run_log import RunLog
-from inat_ray.tuning.checkpoints import drop_checkpoints, record_epoch
+from inat_ray.log.run_log import RunLog
+from inat_ray.run.checkpoints import drop_checkpoints, record_epoch
+from inat_ray.run.folder import RunFolder
+from inat_ray.search.agenda import WAIT, Agenda, Work, verdict
 from inat_ray.tuning.cluster import UNBOUNDED, Slots, TrialResources, trial_resources
 from inat_ray.tuning.failures import DISK_FULL, is_disk_full, state_after_error
 from inat_ray.tuning.provision import with_reachable_weights

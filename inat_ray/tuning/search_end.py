@@ -6,18 +6,18 @@ from inat_ray.config.errors import RunFailedError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.space import trial_experiment
 from inat_ray.data.dataset import DataSet
-from inat_ray.search.history import TrialHistory
-from inat_ray.search.run_folder import RunFolder
-from inat_ray.search.run_log import RunLog
-from inat_ray.search.study import final_training, is_training_of, winning_trial
+from inat_ray.log.history import TrialHistory
+from inat_ray.log.run_log import RunLog
+from inat_ray.run.checkpoints import starting_point
+from inat_ray.run.folder import RunFolder
+from inat_ray.run.result import Result, look_result, search_result, training_result
+from inat_ray.run.test_set import look_at_test
+from inat_ray.search.winner import final_training, is_training_of, winning_trial
 from inat_ray.training.checkpoint import load_model
-from inat_ray.tuning.checkpoints import starting_point
 from inat_ray.tuning.cluster import nodes_in_use
-from inat_ray.tuning.look import look_at_test
+from inat_ray.tuning.final_training import train_winner
 from inat_ray.tuning.provision import with_reachable_weights
 from inat_ray.tuning.record import record_training, training_job
-from inat_ray.tuning.result import Result, look_result, search_result, training_result
-from inat_ray.tuning.winner import train_winner
 
 OVER = ("finished", "diverged")
 

@@ -5,15 +5,14 @@ from collections.abc import Sequence
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.space import SearchSpace
 from inat_ray.data.dataset import DataSet
-from inat_ray.search.agenda import confirm_agenda, search_agenda
-from inat_ray.search.history import History, TrialHistory
-from inat_ray.search.records import RunResumed, SearchEnded, TrialEnded, TrialKnown, TrialState
-from inat_ray.search.run_folder import RunFolder
-from inat_ray.search.run_log import RunLog
-from inat_ray.search.run_start import run_started
-from inat_ray.search.schedulers import state_if_over
-from inat_ray.search.study import distinct_configurations
-from inat_ray.tuning.checkpoints import drop_checkpoints
+from inat_ray.log.history import History, TrialHistory
+from inat_ray.log.records import RunResumed, SearchEnded, TrialEnded, TrialKnown, TrialState
+from inat_ray.log.run_log import RunLog
+from inat_ray.run.checkpoints import drop_checkpoints
+from inat_ray.run.folder import RunFolder
+from inat_ray.search.agenda import confirm_agenda, run_started, search_agenda
+from inat_ray.search.stopping import state_if_over
+from inat_ray.search.winner import distinct_configurations
 from inat_ray.tuning.runner import run_agenda
 
 

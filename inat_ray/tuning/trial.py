@@ -10,10 +10,10 @@ from ray import tune
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.space import trial_experiment
 from inat_ray.data.dataset import DataSet
-from inat_ray.search.run_folder import CHECKPOINTS, snapshot_in
+from inat_ray.run.folder import CHECKPOINTS, snapshot_in
 from inat_ray.storage.place import Place
 from inat_ray.training.distributed import WorkerGroup
-from inat_ray.training.run import Job, TrainedEpoch, Worker
+from inat_ray.training.loop import Job, TrainedEpoch, Worker
 from inat_ray.tuning.cluster import TrialResources
 
 

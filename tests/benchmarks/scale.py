@@ -33,11 +33,11 @@ from inat_ray.config.distributions import canonical
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
 from inat_ray.config.space import SearchSpace, search_space
+from inat_ray.log.history import History
+from inat_ray.log.records import AnyRecord, TrialEnded, TrialStarted
 from inat_ray.search import observations
 from inat_ray.search.agenda import search_agenda, verdict
 from inat_ray.search.curves import METRICS, Curve
-from inat_ray.search.history import History
-from inat_ray.search.records import AnyRecord, TrialEnded, TrialStarted
 from inat_ray.search.simulate import Cluster, Simulation
 
 EPOCHS = 27

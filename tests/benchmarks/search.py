@@ -24,8 +24,9 @@ from rich.table import Table
 
 from inat_ray.config.distributions import canonical
 from inat_ray.config.experiment import Experiment
-from inat_ray.search.curves import CurveTable, read_curves
-from inat_ray.search.history import History
+from inat_ray.log.history import History
+from inat_ray.run.curve_files import read_curves
+from inat_ray.search.curves import CurveTable
 from inat_ray.search.simulate import Cluster, Simulation
 from tests.benchmarks.comparison import Part
 from tests.benchmarks.rivals import FACTOR, METRIC, Optuna, StockRay, Strategy

@@ -26,8 +26,8 @@ from typing import IO, Annotated
 
 import typer
 
-from inat_ray.search.records import AnyRecord, EpochEnded, SearchEnded, TrialStarted
-from inat_ray.search.run_log import read_records
+from inat_ray.log.records import AnyRecord, EpochEnded, SearchEnded, TrialStarted
+from inat_ray.log.run_log import read_records
 from tests.benchmarks.comparison import Data, Part, Rounds, Settings
 from tests.benchmarks.rival_sweeps import DROPOUTS, LEARNING_RATES
 

@@ -23,7 +23,7 @@ from inat_ray.config.load import load_experiment
 from inat_ray.data.dataset import open_dataset
 from inat_ray.storage.place import Place
 from inat_ray.training.distributed import WorkerGroup, WorkerResources, worker_group
-from inat_ray.training.run import Job, TrainedEpoch
+from inat_ray.training.loop import Job, TrainedEpoch
 from tests.benchmarks.comparison import Data, Part, Rounds, Settings, alternate
 
 WORKERS = 2

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inat_ray.search.history import History
-from inat_ray.search.records import AnyRecord, EpochEnded, TrialEnded, TrialResumed
-from inat_ray.search.run_log import read_records
+from inat_ray.log.history import History
+from inat_ray.log.records import AnyRecord, EpochEnded, TrialEnded, TrialResumed
+from inat_ray.log.run_log import read_records
 from tests.cluster.hosts import Hosts
 
 TRIALS, EPOCHS = 12, 5

@@ -15,8 +15,8 @@ import yaml
 from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID
 from ray.cluster_utils import AutoscalingCluster
 
-from inat_ray.search.history import History
-from inat_ray.search.run_log import read_history
+from inat_ray.log.history import History
+from inat_ray.log.run_log import read_history
 from tests.cluster.conftest import make_photographs, wait_until
 from tests.cluster.sweeps import SETTINGS
 

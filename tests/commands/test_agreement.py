@@ -10,14 +10,14 @@ from mlflow import MlflowClient
 from safetensors import safe_open
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from inat_ray.inspection.leaderboard import percent
-from inat_ray.inspection.live import epochs_text
-from inat_ray.inspection.status import read_status, status_json
-from inat_ray.search.history import OPEN, History
-from inat_ray.search.run_log import read_history
-from inat_ray.search.runs import read_run
+from inat_ray.log.history import OPEN, History
+from inat_ray.log.run_log import read_history
+from inat_ray.run.listing import read_run
+from inat_ray.terminal.leaderboard import percent
+from inat_ray.terminal.live import epochs_text
+from inat_ray.terminal.status import read_status, status_json
 from inat_ray.training.predictions import read_predictions
-from tests.inspection.tracking.offline import offline_runs
+from tests.boards.offline import offline_runs
 
 
 @pytest.fixture(scope="module")

@@ -28,22 +28,22 @@ from inat_ray.data.decode import UndecodableError, decode_square
 from inat_ray.data.inaturalist import fetch_inaturalist
 from inat_ray.data.pack import open_pack
 from inat_ray.data.split import Split
+from inat_ray.log.run_log import EVENTS, RunLog, read_history, read_stored
 from inat_ray.models.weights import read_weights
-from inat_ray.search.curves import read_curves, write_curves
-from inat_ray.search.result_file import read_result
-from inat_ray.search.run_folder import RunFolder
-from inat_ray.search.run_log import EVENTS, RunLog, read_history, read_stored
-from inat_ray.search.runs import read_run
-from inat_ray.search.warm_start import warm_start
+from inat_ray.run.curve_files import read_curves, write_curves
+from inat_ray.run.folder import RunFolder
+from inat_ray.run.listing import read_run
+from inat_ray.run.result_file import read_result
+from inat_ray.run.warm_start import warm_start
 from inat_ray.storage.place import Place
 from inat_ray.training.checkpoint import load_checkpoint, load_model
 from inat_ray.training.features import FeatureStore
 from inat_ray.training.fit import Fit
+from inat_ray.training.loop import Job, Training
 from inat_ray.training.predictions import Predictions, read_predictions, write_predictions
-from inat_ray.training.run import Job, Training
 from inat_ray.training.snapshot import read_snapshot
 from tests.damage import damaged
-from tests.search.made_up_runs import make_run, search_records, write_log
+from tests.run.made_up_runs import make_run, search_records, write_log
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(10, func_only=True)]
 

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from inat_ray.search.run_folder import reclaimed
-from inat_ray.search.run_log import read_history
+from inat_ray.log.run_log import read_history
+from inat_ray.run.folder import reclaimed
 from inat_ray.training.assessment import assess
 from inat_ray.training.predictions import read_predictions
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from tests.search.made_up_runs import cut_off_run, finished_run
+from tests.run.made_up_runs import cut_off_run, finished_run
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@ import pytest
 
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.space import search_space
-from inat_ray.search.curves import METRICS, Curve, CurveTable, read_curves, write_curves
+from inat_ray.run.curve_files import read_curves, write_curves
+from inat_ray.search.curves import METRICS, Curve, CurveTable
 
 SPACE = {"recipe.lr": {"values": [0.1, 0.03, 0.01]}, "model.dense": {"values": [8, 16, 32]}}
 

@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from inat_ray.inspection import status
-from inat_ray.search.run_folder import RunFolder
-from inat_ray.search.run_log import RunLog
-from tests.search.made_up_runs import cut_off_run, finished_run, make_run, run_started
-from tests.search.test_run_log import ended, epoch, started
+from inat_ray.log.run_log import RunLog
+from inat_ray.run.folder import RunFolder
+from inat_ray.terminal import status
+from tests.log.test_run_log import ended, epoch, started
+from tests.run.made_up_runs import cut_off_run, finished_run, make_run, run_started
 
 
 def last_line(text: str):

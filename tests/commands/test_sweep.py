@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from inat_ray.config.load import load_experiment
-from inat_ray.search.log_mirror import SEGMENTS
-from inat_ray.search.run_log import read_history
+from inat_ray.log.mirror import SEGMENTS
+from inat_ray.log.run_log import read_history
 from tests.commands.conftest import SECRETS
 
 

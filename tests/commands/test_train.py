@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
-from inat_ray.search.records import EpochEnded
-from inat_ray.search.run_folder import create_run, reclaimed
-from inat_ray.search.run_log import EVENTS, read_history, read_records
+from inat_ray.log.records import EpochEnded
+from inat_ray.log.run_log import EVENTS, read_history, read_records
+from inat_ray.run.folder import create_run, reclaimed
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +234,7 @@ def test_a_killed_driver_of_two_workers_loses_an_epoch_at_most(
 LIVE_TRAINING = """
 import shutil, sys
 from inat_ray import options, train
-from inat_ray.search.run_log import RunLog
+from inat_ray.log.run_log import RunLog
 from pathlib import Path
 
 append = RunLog.append

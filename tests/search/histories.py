@@ -1,8 +1,8 @@
 """Logs made up for tests: a space, and records in a few words."""
 
 from inat_ray.config.experiment import Experiment
-from inat_ray.search.history import History
-from inat_ray.search.records import EpochEnded, RunStarted
+from inat_ray.log.history import History
+from inat_ray.log.records import EpochEnded, RunStarted
 
 SPACE = {
     "recipe.lr": {"values": [0.1, 0.01, 0.001]},

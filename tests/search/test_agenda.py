@@ -4,10 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inat_ray.config.space import search_space
+from inat_ray.log.history import History
+from inat_ray.log.records import RunResumed, SearchEnded, TrialEnded, TrialPaused
 from inat_ray.search.agenda import WAIT, Work, confirm_agenda, search_agenda
-from inat_ray.search.history import History
-from inat_ray.search.records import RunResumed, SearchEnded, TrialEnded, TrialPaused
-from inat_ray.search.schedulers import state_after_epoch
+from inat_ray.search.stopping import state_after_epoch
 from tests.search.histories import begun, epoch_of, experiment_of
 
 

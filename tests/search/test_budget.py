@@ -1,8 +1,8 @@
 import pytest
 
+from inat_ray.log.history import History
+from inat_ray.log.records import RunResumed, TrialResumed, TrialStarted
 from inat_ray.search.budget import spent_budget
-from inat_ray.search.history import History
-from inat_ray.search.records import RunResumed, TrialResumed, TrialStarted
 from tests.search.histories import begun, epoch_of, experiment_of
 
 

@@ -1,8 +1,8 @@
 from inat_ray.config.search import EarlyStopping
+from inat_ray.log.history import History
+from inat_ray.log.records import RunStarted, TrialEnded, TrialKnown, TrialStarted
 from inat_ray.search import observations as module
-from inat_ray.search.history import History
 from inat_ray.search.observations import level_of_comparison, observations
-from inat_ray.search.records import RunStarted, TrialEnded, TrialKnown, TrialStarted
 from inat_ray.search.tpe import good_ones
 from tests.search.histories import epoch_of
 

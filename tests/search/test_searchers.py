@@ -6,8 +6,8 @@ import pytest
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.search import EarlyStopping, SearchConfig
 from inat_ray.config.space import SearchSpace, search_space
-from inat_ray.search.history import History
-from inat_ray.search.records import (
+from inat_ray.log.history import History
+from inat_ray.log.records import (
     RunStarted,
     TrialEnded,
     TrialStarted,

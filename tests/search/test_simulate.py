@@ -4,7 +4,8 @@ import pytest
 
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.space import search_space
-from inat_ray.search.curves import METRICS, Curve, CurveTable, read_curves, write_curves
+from inat_ray.run.curve_files import read_curves, write_curves
+from inat_ray.search.curves import METRICS, Curve, CurveTable
 from inat_ray.search.simulate import Cluster, Simulation, simulated
 
 SPACE = {

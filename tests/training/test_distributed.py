@@ -19,7 +19,7 @@ from inat_ray.data.dataset import open_dataset
 from inat_ray.storage.place import Place
 from inat_ray.training.distributed import WorkerGroup, WorkerResources, worker_group
 from inat_ray.training.fit import EpochMetrics
-from inat_ray.training.run import Engine, Job, Worker, train_to_the_end
+from inat_ray.training.loop import Engine, Job, Worker, train_to_the_end
 
 pytestmark = [
     pytest.mark.usefixtures("ray_instance"),

@@ -9,8 +9,8 @@ from inat_ray.data.dataset import open_dataset
 from inat_ray.storage.place import Place
 from inat_ray.training.evaluation import Evaluation
 from inat_ray.training.fit import Fit
+from inat_ray.training.loop import Job, Worker, train_to_the_end
 from inat_ray.training.metrics import Metrics
-from inat_ray.training.run import Job, Worker, train_to_the_end
 from inat_ray.training.snapshot import (
     AUGMENTED,
     MISTAKES,

@@ -11,7 +11,7 @@ from inat_ray.config.experiment import Experiment, ResnetConfig
 from inat_ray.config.load import load_experiment
 from inat_ray.data.dataset import DataSet, open_dataset
 from inat_ray.data.pack import NoRoomError, reopen_pack
-from inat_ray.search.run_folder import RunFolder, create_run
+from inat_ray.run.folder import RunFolder, create_run
 from inat_ray.storage.place import Place
 from inat_ray.tuning import provision
 from inat_ray.tuning.provision import provisioned, with_reachable_weights

@@ -5,11 +5,11 @@ import pytest
 from inat_ray.config.errors import UserError
 from inat_ray.config.load import load_experiment
 from inat_ray.data.dataset import DataSet, open_dataset
-from inat_ray.search.records import EpochEnded, TrialEnded, TrialResumed, TrialStarted
-from inat_ray.search.run_folder import RunFolder, create_run
-from inat_ray.search.run_log import RunLog
+from inat_ray.log.records import EpochEnded, TrialEnded, TrialResumed, TrialStarted
+from inat_ray.log.run_log import RunLog
+from inat_ray.run.checkpoints import BEGINNING, StartingPoint
+from inat_ray.run.folder import RunFolder, create_run
 from inat_ray.training.checkpoint import save_checkpoint
-from inat_ray.tuning.checkpoints import BEGINNING, StartingPoint
 from inat_ray.tuning.record import single_run_started
 from inat_ray.tuning.resume import point_to_resume
 

@@ -9,11 +9,11 @@ from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
 from inat_ray.config.space import search_space
 from inat_ray.data.dataset import DataSet, open_dataset
-from inat_ray.search.history import History
-from inat_ray.search.records import EpochEnded, TrialResumed
-from inat_ray.search.run_folder import RunFolder, create_run, run_here
-from inat_ray.search.run_log import EVENTS, RunLog, read_history, read_records
-from inat_ray.search.study import configurations
+from inat_ray.log.history import History
+from inat_ray.log.records import EpochEnded, TrialResumed
+from inat_ray.log.run_log import EVENTS, RunLog, read_history, read_records
+from inat_ray.run.folder import RunFolder, create_run, run_here
+from inat_ray.search.winner import configurations
 from inat_ray.tuning.cluster import slots_now, trial_resources
 from inat_ray.tuning.provision import provisioned
 from inat_ray.tuning.session import begin, carry_on, run_search

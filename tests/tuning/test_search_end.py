@@ -8,14 +8,14 @@ from safetensors import safe_open
 from inat_ray.config.load import load_experiment
 from inat_ray.config.space import search_space
 from inat_ray.data.dataset import open_dataset
-from inat_ray.search.records import RunResumed, SearchEnded, TrialEnded, TrialStarted
-from inat_ray.search.run_folder import RunFolder, create_run
-from inat_ray.search.run_log import RunLog, read_history
-from inat_ray.search.runs import read_run
+from inat_ray.log.records import RunResumed, SearchEnded, TrialEnded, TrialStarted
+from inat_ray.log.run_log import RunLog, read_history
+from inat_ray.run.folder import RunFolder, create_run
+from inat_ray.run.listing import read_run
+from inat_ray.run.result import write_result
 from inat_ray.training.checkpoint import load_model
-from inat_ray.training.run import Worker, train_to_the_end
+from inat_ray.training.loop import Worker, train_to_the_end
 from inat_ray.tuning import search_end
-from inat_ray.tuning.result import write_result
 from inat_ray.tuning.search_end import finish_search
 from inat_ray.tuning.session import begin
 from tests.search.histories import epoch_of

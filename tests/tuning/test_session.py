@@ -4,11 +4,11 @@ import pytest
 
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.space import search_space
+from inat_ray.log.history import History
+from inat_ray.log.records import RunResumed, SearchEnded, TrialEnded, TrialPaused, TrialStarted
+from inat_ray.log.run_log import RunLog
+from inat_ray.run.folder import RunFolder, create_run
 from inat_ray.search.agenda import Work
-from inat_ray.search.history import History
-from inat_ray.search.records import RunResumed, SearchEnded, TrialEnded, TrialPaused, TrialStarted
-from inat_ray.search.run_folder import RunFolder, create_run
-from inat_ray.search.run_log import RunLog
 from inat_ray.tuning import session
 from inat_ray.tuning.session import begin, run_search
 from tests.search.histories import epoch_of, experiment_of

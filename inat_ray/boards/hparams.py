@@ -1,0 +1,52 @@
+"""Hyperparameters as TensorBoard's HParams tab knows them: types, domains, values."""
+
+import json
+import math
+
+from google.protobuf.struct_pb2 import ListValue, Value
+from tensorboard.plugins.hparams import api_pb2
+
+from inat_ray.config.distributions import Categorical, Parameter
+from inat_ray.log.records import JSON, ParameterKind
+
+TYPES: dict[ParameterKind, int] = {
+    "number": api_pb2.DATA_TYPE_FLOAT64,
+    "boolean": api_pb2.DATA_TYPE_BOOL,
+    "string": api_pb2.DATA_TYPE_STRING,
+}
+
+MOST_CHOICES = 20
+"""The tab shows a checkbox for each choice; of more than these it gets none, but a text filter."""
+
+
+def hparam_info(
+    name: str, kind: ParameterKind, parameter: Parameter | None = None
+) -> api_pb2.HParamInfo:
+    """A column of the tab; with the domain of `parameter`, where it has one that can be shown."""
+    # `differs` puts it among the columns that TensorBoard shows without being asked.
+    info = api_pb2.HParamInfo(name=name, type=TYPES[kind], differs=True)
+    if isinstance(parameter, Categorical):
+        if parameter.size <= MOST_CHOICES:
+            info.domain_discrete.CopyFrom(_choices(parameter, kind))
+    elif parameter is not None and math.isfinite(parameter.low) and math.isfinite(parameter.high):
+        info.domain_interval.min_value = parameter.low
+        info.domain_interval.max_value = parameter.high
+    return info
+
+
+def _choices(parameter: Categorical, kind: ParameterKind) -> ListValue:
+    choices = ListValue()
+    for value in parameter.values:
+        set_value(choices.values.add(), value, kind)
+    return choices
+
+
+def set_value(target: Value, value: JSON, kind: ParameterKind) -> None:
+    """Sets a hyperparameter's value in the type of its column; what is no string as JSON."""
+    match kind:
+        case "number":
+            target.number_value = value
+        case "boolean":
+            target.bool_value = value
+        case "string":
+            target.string_value = value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,261 @@
+"""TensorBoard's files as a function of the run log: scalars by epoch, the HParams tab, images.
+
+The tab is complete however a trial ends: the experiment, with every hyperparameter and
+metric, is declared before the first trial, and a trial's session starts when the trial does. Images
+are of a trial's best epoch, drawn from its snapshot once the trial is over. The search's own
+progress is the run at the top level.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.hparams import api_pb2, metadata
+from tensorboard.plugins.hparams.plugin_data_pb2 import (
+    HParamsPluginData,
+    SessionEndInfo,
+    SessionStartInfo,
+)
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+from inat_ray.boards.hparams import hparam_info, set_value
+from inat_ray.boards.snapshot_pictures import (
+    augmented_picture,
+    confusion_picture,
+    first_filters_picture,
+    mistakes_picture,
+)
+from inat_ray.config.distributions import Parameter
+from inat_ray.log.history import History
+from inat_ray.log.records import (
+    AnyRecord,
+    EpochEnded,
+    ParameterKind,
+    RunStarted,
+    TrialEnded,
+    TrialPaused,
+    TrialResumed,
+    TrialStarted,
+    TrialState,
+)
+from inat_ray.page.pictures import Pixels, jpeg, png
+from inat_ray.training.snapshot import Snapshot
+
+SCALARS = {
+    "train/loss": "train_loss",
+    "train/accuracy": "train_accuracy",
+    "val/loss": "val_loss",
+    "val/accuracy": "val_accuracy",
+    "val/balanced_accuracy": "val_balanced_accuracy",
+    "lr": "lr",
+    "images_per_second": "images_per_second",
+}
+"""Tag -> field of an epoch's record."""
+
+BEST = "val/best_accuracy"
+"""Tag of the running best, whose last value is the trial's best."""
+
+METRICS = {"val/accuracy": "final val accuracy", BEST: "best val accuracy"}
+"""Tag -> name of its column in the HParams tab, which shows the last value of a tag."""
+
+STATUS: dict[TrialState, int] = {
+    "finished": api_pb2.STATUS_SUCCESS,
+    "stopped": api_pb2.STATUS_SUCCESS,
+    "diverged": api_pb2.STATUS_FAILURE,
+    "out_of_memory": api_pb2.STATUS_FAILURE,
+    "failed": api_pb2.STATUS_FAILURE,
+    "interrupted": api_pb2.STATUS_FAILURE,
+}
+
+
+Snapshots = Callable[[str], Snapshot | None]
+"""A trial's, by its id; None where there is none."""
+
+
+def search_progress(history: History) -> tuple[int, dict[str, float]]:
+    """How many of the search's trials are over, and what the search has so far, by tag."""
+    values = {"search/epochs_spent": float(history.epochs_spent)}
+    if math.isfinite(history.best_score):
+        values["search/best_score"] = history.turned(history.best_score)
+    return history.trials_over, values
+
+
+class EventFile:
+    """An event file: what is written is on its way to disk when `write` returns.
+
+    TensorBoard's EventFileWriter takes a thread a file and names files by the clock. This one
+    names a file by the time of its first record, so that the same log gives the same files.
+    """
+
+    def __init__(self, folder: Path, *, started: float) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Ten digits before the point: TensorBoard reads a folder's files in order of name.
+        path = folder / f"events.out.tfevents.{started:017.6f}.inat_ray"
+        self._records = RecordWriter(path.open("wb"))
+        self.write(Event(wall_time=started, file_version="brain.Event:2"))
+
+    def write(self, event: Event) -> None:
+        self._records.write(event.SerializeToString(deterministic=True))
+        self._records.flush()
+
+    def close(self) -> None:
+        self._records.close()
+
+
+class TensorBoardObserver:
+    """Writes a folder a trial below `folder`; told of each record of the log in order.
+
+    A log that is replayed into the same folder writes the same files again. `parameters`: how each
+    is drawn, for its domain in the HParams tab.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        parameters: Mapping[str, Parameter] = {},
+        snapshots: Snapshots = lambda _: None,
+    ) -> None:
+        self.folder = folder
+        self.history = History()
+        self._parameters, self._snapshots = parameters, snapshots
+        self._search: EventFile | None = None
+        self._open: dict[str, EventFile] = {}
+        """By trial id; closed when the trial ends or pauses, since a sweep may have thousands."""
+        self._cut_off: dict[str, TrialEnded] = {}
+        """Endings that are written only at the close: the trial may go on before."""
+
+    def __call__(self, record: AnyRecord) -> None:
+        self.history.add(record)
+        match record:
+            case RunStarted():
+                self._declare(record)
+            case TrialStarted():
+                self._start(record)
+            case EpochEnded():
+                self._epoch(record)
+            case TrialPaused():
+                self._close(record.trial_id)
+            case TrialEnded(state="interrupted"):
+                self._cut_off[record.trial_id] = record
+            case TrialResumed():
+                self._cut_off.pop(record.trial_id, None)
+            case TrialEnded():
+                self._end(record)
+
+    def close(self) -> None:
+        for record in self._cut_off.values():
+            self._end(record)
+        for trial_id in list(self._open):
+            self._close(trial_id)
+        if self._search is not None:
+            self._search.close()
+
+    def _declare(self, record: RunStarted) -> None:
+        kinds = record.parameters | {"seed": "number"}
+        experiment = api_pb2.Experiment(
+            name=record.name,
+            time_created_secs=record.time,
+            hparam_infos=[
+                hparam_info(name, kind, self._parameters.get(name)) for name, kind in kinds.items()
+            ],
+            metric_infos=[
+                api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag), display_name=title)
+                for tag, title in METRICS.items()
+            ],
+        )
+        self._search = EventFile(self.folder, started=record.time)
+        self._search.write(_hparams(record, metadata.EXPERIMENT_TAG, experiment=experiment))
+
+    def _start(self, record: TrialStarted) -> None:
+        start = SessionStartInfo(group_name=record.trial_id, start_time_secs=record.time)
+        for name, value in record.parameters.items():
+            set_value(start.hparams[name], value, self._kind(name))
+        set_value(start.hparams["seed"], record.seed, "number")
+        file = EventFile(self.folder / record.trial_id, started=record.time)
+        file.write(_hparams(record, metadata.SESSION_START_INFO_TAG, session_start_info=start))
+        self._open[record.trial_id] = file
+
+    def _epoch(self, record: EpochEnded) -> None:
+        values = {tag: getattr(record, field) for tag, field in SCALARS.items()}
+        best = self.history.trials[record.trial_id].best("val_accuracy", "maximize")
+        if best is not None:
+            values[BEST] = best.val_accuracy
+        self._file(record).write(_scalars(record, values, step=record.epoch))
+
+    def _end(self, record: TrialEnded) -> None:
+        if (snapshot := self._snapshots(record.trial_id)) is not None:
+            self._file(record).write(_images(record, snapshot))
+        end = SessionEndInfo(status=STATUS[record.state], end_time_secs=record.time)
+        ending = _hparams(record, metadata.SESSION_END_INFO_TAG, session_end_info=end)
+        self._file(record).write(ending)
+        self._close(record.trial_id)
+        self._tell_of_search(record)
+
+    def _tell_of_search(self, record: TrialEnded) -> None:
+        """Accuracy against order of creation, the best so far, what it has cost."""
+        history, trial = self.history, self.history.trials[record.trial_id]
+        if history.run is None or self._search is None or trial.purpose != "search":
+            return
+        if history.run.method == "train":
+            return
+        if trial.is_over:  # one that was cut off may go on, and be told of again
+            over, values = search_progress(history)
+            self._search.write(_scalars(record, values, step=over))
+        best = trial.best(history.run.metric, history.run.goal)
+        if best is not None:
+            score = {"search/score": getattr(best, history.run.metric)}
+            self._search.write(_scalars(record, score, step=trial.number))
+
+    def _file(self, record: EpochEnded | TrialEnded) -> EventFile:
+        """The trial's open file; another one beside the first after a pause."""
+        if record.trial_id not in self._open:
+            folder = self.folder / record.trial_id
+            self._open[record.trial_id] = EventFile(folder, started=record.time)
+        return self._open[record.trial_id]
+
+    def _close(self, trial_id: str) -> None:
+        if file := self._open.pop(trial_id, None):
+            file.close()
+
+    def _kind(self, name: str) -> ParameterKind:
+        assert self.history.run is not None
+        return self.history.run.parameters[name]
+
+
+def _scalars(record: AnyRecord, values: Mapping[str, float], *, step: int) -> Event:
+    scalars = Summary(value=[Summary.Value(tag=t, simple_value=v) for t, v in values.items()])
+    return Event(wall_time=record.time, step=step, summary=scalars)
+
+
+def _images(record: AnyRecord, snapshot: Snapshot) -> Event:
+    """At the step of the epoch that they show."""
+    pictures = {
+        "snapshot/training images": _image(augmented_picture(snapshot), _photographs),
+        "snapshot/confusion": _image(confusion_picture(snapshot), png),
+        "snapshot/first filters": _image(first_filters_picture(snapshot), png),
+    }
+    if (mistakes := mistakes_picture(snapshot)) is not None:
+        pictures["snapshot/worst mistakes"] = _image(mistakes, _photographs)
+    values = [Summary.Value(tag=tag, image=image) for tag, image in pictures.items()]
+    return Event(wall_time=record.time, step=snapshot.epoch, summary=Summary(value=values))
+
+
+def _photographs(pixels: Pixels) -> bytes:
+    """In full size."""
+    return jpeg(pixels, most=max(pixels.shape))
+
+
+def _image(pixels: Pixels, encode: Callable[[Pixels], bytes]) -> Summary.Image:
+    height, width, _ = pixels.shape
+    content = encode(pixels)
+    return Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=content)
+
+
+def _hparams(record: AnyRecord, tag: str, **content: object) -> Event:
+    """An event whose metadata the HParams tab reads; its value is an empty tensor."""
+    about = metadata.create_summary_metadata(HParamsPluginData(**content))
+    value = Summary.Value(tag=tag, metadata=about, tensor=metadata.NULL_TENSOR)
+    return Event(wall_time=record.time, summary=Summary(value=[value]))

@@ -1,0 +1,243 @@
+"""Tells a tracker what the run log is told, on a thread of its own: no sweep waits for a server.
+
+A function of the log: what a tracker missed while it did not answer, it is told when it answers
+again; what it missed because the process was killed, when the run is resumed and the trial goes on.
+"""
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from queue import SimpleQueue
+from textwrap import shorten
+from typing import Any
+
+from inat_ray.boards.tensorboard import SCALARS, search_progress
+from inat_ray.boards.tracker import Scalar, TrackedRun, Tracker
+from inat_ray.config.difference import flat
+from inat_ray.config.experiment import Experiment
+from inat_ray.log.history import History, TrialHistory
+from inat_ray.log.records import (
+    AnyRecord,
+    EpochEnded,
+    LookAtTest,
+    RunStarted,
+    TrialEnded,
+    TrialPaused,
+    TrialResumed,
+    TrialStarted,
+    TrialState,
+)
+
+WHOLE = "sweep"
+"""Key of the run that stands for the whole: of a single training, its only one."""
+
+SECONDS_BETWEEN_TRIES = 20.0
+
+SECONDS_TO_CLOSE = 60.0
+"""How long the end of a run waits for a tracker."""
+
+SECONDS_UNSAID = 2.0
+"""Of that wait; a longer one is explained."""
+
+
+class TrackingObserver:
+    """Told of each record of the log in order.
+
+    State of its thread: `_history`, the log as far as it has been told; `_sent`, the last step of
+    each open run; `_error`, why the tracker does not take what it is told.
+    """
+
+    def __init__(
+        self,
+        tracker: Tracker,
+        experiment: Experiment,
+        *,
+        tell: Callable[[str], None],
+        past: Iterable[AnyRecord] = (),
+        between_tries: float = SECONDS_BETWEEN_TRIES,
+        to_close: float = SECONDS_TO_CLOSE,
+    ) -> None:
+        """`past`: the log of earlier processes, where the run is resumed. Times are in seconds."""
+        self._tracker, self._experiment, self._tell = tracker, experiment, tell
+        self._between_tries, self._to_close = between_tries, to_close
+        self._history = History.of(past)
+        self._sent: dict[str, int] = {}
+        self._error: Exception | None = None
+        self._records: SimpleQueue[AnyRecord | None] = SimpleQueue()
+        self._closing, self._given_up = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._work, daemon=True, name=tracker.title)
+        self._thread.start()
+
+    def __call__(self, record: AnyRecord) -> None:
+        self._records.put(record)
+
+    def close(self) -> None:
+        """Waits until the tracker has all, or says that it does not take it."""
+        title = self._tracker.title
+        self._records.put(None)
+        self._closing.set()
+        self._thread.join(min(SECONDS_UNSAID, self._to_close))
+        if self._thread.is_alive():
+            self._tell(f"waiting for {title} to take the rest, {self._to_close:.0f} s at most")
+            self._thread.join(self._to_close)
+        self._given_up.set()
+        if self._thread.is_alive():
+            self._tell(f"{title} lacks the end of this run; the run's own folder has all of it")
+        elif self._history.run is not None:
+            self._tell(f"{title}: {self._tracker.address()}")
+
+    def _work(self) -> None:
+        while (record := self._records.get()) is not None:
+            self._history.add(record)
+            self._insist(partial(self._take, record))
+        self._insist(self._close_all)
+
+    def _insist(self, action: Callable[[], None]) -> None:
+        """Does it again until it is done. What an action has done, it does not do twice."""
+        while not self._given_up.is_set():
+            try:
+                action()
+            except Exception as error:  # an adapter raises whatever its tracker's library does
+                self._explain(error)
+                if self._closing.wait(self._between_tries):
+                    self._given_up.wait(min(1.0, self._between_tries))
+            else:
+                self._explain(None)
+                return
+
+    def _explain(self, error: Exception | None) -> None:
+        """Once for an outage, and once for its end."""
+        title = self._tracker.title
+        if error is not None and self._error is None:
+            cause = shorten(str(error), width=200, placeholder=" ...")
+            self._tell(f"{title} does not take what it is told, and is told later: {cause}")
+        if error is None and self._error is not None:
+            self._tell(f"{title} takes what it is told again")
+        self._error = error
+
+    def _take(self, record: AnyRecord) -> None:
+        match record:
+            case RunStarted():
+                self._open(WHOLE)
+            case TrialStarted() | TrialResumed():
+                self._open(self._key(record.trial_id))
+            case EpochEnded():
+                self._send_epochs(self._history.trials[record.trial_id])
+            case TrialPaused():
+                self._close(record.trial_id, state="paused", at=record.time)
+            case TrialEnded():
+                self._end(record)
+            case LookAtTest():
+                self._open(WHOLE)
+                test = {"test/accuracy": record.accuracy, "test/loss": record.loss}
+                test |= {} if record.ece is None else {"test/ece": record.ece}
+                self._tracker.summarize(WHOLE, test)
+
+    def _open(self, key: str) -> None:
+        if key in self._sent:
+            return
+        if key != WHOLE:
+            self._open(WHOLE)
+        self._sent[key] = self._tracker.open(self._tracked(key))
+
+    def _send_epochs(self, trial: TrialHistory) -> None:
+        """Those that the tracker lacks. One that is trained again is told once."""
+        key = self._key(trial.trial_id)
+        self._open(key)
+        for epoch in trial.epochs:
+            if epoch.epoch > self._sent[key]:
+                values = {tag: getattr(epoch, field) for tag, field in SCALARS.items()}
+                self._tracker.log(key, values, step=epoch.epoch, time=epoch.time)
+                self._sent[key] = epoch.epoch
+
+    def _end(self, record: TrialEnded) -> None:
+        trial = self._history.trials[record.trial_id]
+        self._send_epochs(trial)
+        self._tracker.summarize(self._key(trial.trial_id), _summary(self._history, trial))
+        if not self._is_single:
+            self._send_progress(record, trial)
+            self._close(trial.trial_id, state=record.state, at=record.time)
+
+    def _send_progress(self, record: TrialEnded, trial: TrialHistory) -> None:
+        step, values = search_progress(self._history)
+        self._open(WHOLE)
+        if trial.purpose == "search" and step > self._sent[WHOLE]:
+            self._tracker.log(WHOLE, values, step=step, time=record.time)
+            self._sent[WHOLE] = step
+
+    def _close(self, key: str, *, state: TrialState, at: float) -> None:
+        if key in self._sent:
+            self._tracker.close(key, state=state, time=at)
+            del self._sent[key]
+
+    def _close_all(self) -> None:
+        for key in sorted(self._sent, key=lambda key: key == WHOLE):
+            state = self._state_of_whole() if key == WHOLE else "interrupted"
+            self._close(key, state=state, at=time.time())
+
+    def _state_of_whole(self) -> TrialState:
+        history = self._history
+        if not self._is_single:
+            return "interrupted" if history.unfinished else "finished"
+        states: list[TrialState] = [trial.state for trial in history.numbered]
+        return states[0] if states and states[0] != "running" else "interrupted"
+
+    def _tracked(self, key: str) -> TrackedRun:
+        run = self._history.run
+        assert run is not None
+        digest = hashlib.sha256(f"{run.name} {run.time}".encode()).hexdigest()
+        sweep = f"{run.name}-{digest[:8]}"
+        if key == WHOLE:
+            return TrackedRun(
+                key=key,
+                name=sweep,
+                kind="train" if self._is_single else "sweep",
+                sweep=sweep,
+                parent=None,
+                parameters=_settings(self._experiment),
+                started=run.time,
+            )
+        trial = self._history.trials[key]
+        return TrackedRun(
+            key=key,
+            name=key,
+            kind=trial.purpose,
+            sweep=sweep,
+            parent=WHOLE,
+            parameters=_scalars(trial.parameters | {"seed": trial.seed}),
+            started=trial.started,
+        )
+
+    def _key(self, trial_id: str) -> str:
+        return WHOLE if self._is_single else trial_id
+
+    @property
+    def _is_single(self) -> bool:
+        return self._history.run is not None and self._history.run.method == "train"
+
+
+def _settings(experiment: Experiment) -> dict[str, Scalar]:
+    """All of the experiment but who is told of it."""
+    return _scalars(dict(flat(experiment.model_dump(mode="json", exclude={"tracking"}))))
+
+
+def _scalars(parameters: dict[str, Any]) -> dict[str, Scalar]:
+    return {
+        name: json.dumps(value) if isinstance(value, list | dict) else value
+        for name, value in parameters.items()
+    }
+
+
+def _summary(history: History, trial: TrialHistory) -> dict[str, float | str]:
+    """Named as in trials.parquet."""
+    assert history.run is not None
+    summary: dict[str, float | str] = {"state": trial.state}
+    best = trial.best(history.run.metric, history.run.goal)
+    if best is not None:
+        summary |= {"score": getattr(best, history.run.metric), "best_epoch": best.epoch}
+    if trial.error is not None:
+        summary["error"] = trial.error
+    return summary

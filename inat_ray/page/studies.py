@@ -1,0 +1,210 @@
+"""Configurations over several seeds: the confirmation, a search over seeds, a study of freezing."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+from markupsafe import Markup
+
+from inat_ray.config.experiment import Experiment
+from inat_ray.config.space import trial_experiment
+from inat_ray.log.history import History
+from inat_ray.log.records import Purpose
+from inat_ray.models.complexity import Complexity, complexity
+from inat_ray.page.colors import BLUE, ORANGE
+from inat_ray.page.parts import Cell, Number, Section, joined, paragraph, plot, table
+from inat_ray.page.trials import percent_axis
+from inat_ray.search.winner import Configuration, configurations, unchanged
+from inat_ray.terminal.ablation_table import change_text, difference_text
+from inat_ray.terminal.leaderboard import LABELS, parameters_text, percent, value_text
+from inat_ray.terminal.study_table import doubt
+
+FREEZE = "model.freeze"
+
+FREEZE_CAPTION = (
+    "By configuration, the best first. Memory is the median over the epochs of the most that the"
+    " tensors took; it is recorded on GPUs."
+)
+
+
+def study_section(history: History, *, purpose: Purpose, title: str) -> Section:
+    """Mean, standard deviation and n of each configuration, and whether the best two differ.
+
+    Of an ablation also what each change makes of the experiment as it is.
+    """
+    assert history.run is not None
+    metric, ranking = history.run.metric, configurations(history, purpose=purpose)
+    base = unchanged(ranking, history)
+    rows = [_study_row(place, c, base=base, metric=metric) for place, c in enumerate(ranking, 1)]
+    columns = ["#", "n", f"{LABELS[metric]}, mean", "sd", "s/epoch"]
+    columns += ["parameters"] if base is None else ["difference ± se", "what is changed"]
+    said = doubt(ranking, metric=metric) or (
+        "The best two differ by more than 2 standard errors of their difference."
+        if len(ranking) > 1
+        else "There is one configuration, so there is nothing to compare it with."
+    )
+    body = joined(
+        paragraph(said),
+        _spread_plot(ranking, metric=metric),
+        table(columns, rows, caption="Configurations, the best first"),
+    )
+    return Section(title, f"{purpose}-study", body)
+
+
+def _study_row(
+    place: int, found: Configuration, *, base: Configuration | None, metric: str
+) -> list[Cell | Number]:
+    accuracy = metric.endswith("accuracy")
+    sd: Cell | Number = None
+    if found.sd is not None:
+        sd = Number(found.sd, f"{100 * found.sd:.1f} points" if accuracy else f"{found.sd:.4f}")
+    return [
+        place,
+        found.n,
+        Number(found.mean, percent(found.mean) if accuracy else f"{found.mean:.4f}"),
+        sd,
+        Number(found.seconds_per_epoch, f"{found.seconds_per_epoch:.2f}"),
+        *([] if base is None else [difference_text(found, base, metric=metric)]),
+        parameters_text(found.parameters) if base is None else change_text(found, base),
+    ]
+
+
+def _spread_plot(ranking: Sequence[Configuration], *, metric: str) -> Markup:
+    """Each seed's result, and the mean with its standard deviation."""
+    figure = go.Figure()
+    seeds = [(f"#{place}", score) for place, c in enumerate(ranking, 1) for score in c.scores]
+    figure.add_scatter(
+        x=[name for name, _ in seeds],
+        y=[score for _, score in seeds],
+        mode="markers",
+        name="a seed",
+        marker={"color": BLUE, "symbol": "circle-open", "size": 8},
+    )
+    figure.add_scatter(
+        x=[f"#{place}" for place in range(1, len(ranking) + 1)],
+        y=[found.mean for found in ranking],
+        error_y={"array": [found.sd or 0.0 for found in ranking]},
+        mode="markers",
+        name="mean ± sd",
+        marker={"color": ORANGE, "symbol": "diamond", "size": 10},
+    )
+    figure.update_xaxes(title="configuration, by rank", type="category")
+    figure.update_yaxes(title=LABELS[metric], **percent_axis(metric))
+    label = f"{LABELS[metric]} of {len(ranking)} configurations over their seeds"
+    return plot(figure, label=label, height=320)
+
+
+@dataclass(frozen=True)
+class _Frozen:
+    """A configuration of a freeze study, and what of its model trains."""
+
+    configuration: Configuration
+    name: str
+    size: Complexity
+    memory: float | None
+    """Median over its epochs of the most memory that was taken, in GiB."""
+
+    @property
+    def frozen_layers(self) -> float:
+        return 1 - self.size.trained_layers / self.size.layers
+
+
+def is_freeze_study(history: History) -> bool:
+    return history.run is not None and FREEZE in history.run.parameters
+
+
+def freeze_section(history: History, experiment: Experiment, *, classes: int) -> Section:
+    """What freezing costs and saves: accuracy, time and memory against the frozen share."""
+    assert history.run is not None
+    metric = history.run.metric
+    found = [_frozen(c, experiment, classes=classes) for c in configurations(history)]
+    rows = [_freeze_row(item, metric=metric) for item in found]
+    columns = [
+        "frozen",
+        "layers frozen",
+        "parameters trained",
+        "n",
+        f"{LABELS[metric]}, mean",
+        "sd",
+        "s/epoch",
+        "memory",
+    ]
+    body = joined(
+        _accuracy_plot(found, metric=metric),
+        _cost_plots(found),
+        table(columns, rows, caption=FREEZE_CAPTION),
+    )
+    return Section("What to freeze", "freeze", body)
+
+
+def _frozen(found: Configuration, experiment: Experiment, *, classes: int) -> _Frozen:
+    first = found.trials[0]
+    tried = trial_experiment(experiment, parameters=first.parameters, seed=first.seed)
+    peaks = [e.peak_memory for t in found.trials for e in t.epochs if e.peak_memory is not None]
+    return _Frozen(
+        configuration=found,
+        name=value_text(found.parameters.get(FREEZE)),
+        size=complexity(tried, classes=classes),
+        memory=statistics.median(peaks) / 2**30 if peaks else None,
+    )
+
+
+def _freeze_row(item: _Frozen, *, metric: str) -> list[Cell | Number]:
+    _, n, mean, sd, seconds, _ = _study_row(0, item.configuration, base=None, metric=metric)
+    trained = item.size.trainable_parameters
+    memory = None if item.memory is None else Number(item.memory, f"{item.memory:.2f} GiB")
+    layers = Number(item.frozen_layers, percent(item.frozen_layers))
+    return [item.name, layers, Number(trained, f"{trained:,}"), n, mean, sd, seconds, memory]
+
+
+def _accuracy_plot(found: Sequence[_Frozen], *, metric: str) -> Markup:
+    found = sorted(found, key=lambda item: item.frozen_layers)
+    figure = go.Figure(
+        go.Scatter(
+            x=[item.frozen_layers for item in found],
+            y=[item.configuration.mean for item in found],
+            error_y={"array": [item.configuration.sd or 0.0 for item in found]},
+            text=[item.name for item in found],
+            textposition=[_label_position(place, item) for place, item in enumerate(found)],
+            mode="markers+text",
+            marker={"color": BLUE, "size": 10},
+            hovertemplate="%{text}<br>%{x:.0%} frozen: %{y:.4f}<extra></extra>",
+        )
+    )
+    figure.update_xaxes(title="layers that are frozen", tickformat=".0%", range=[-0.08, 1.08])
+    figure.update_yaxes(title=f"{LABELS[metric]}, mean ± sd", **percent_axis(metric))
+    label = f"{LABELS[metric]} against the share of layers that is frozen"
+    caption = "The mean over the seeds of each configuration, with its standard deviation."
+    return plot(figure, label=label, caption=caption, height=380)
+
+
+def _label_position(place: int, item: _Frozen) -> str:
+    """Beside the error bar, within the plot, and clear of a neighbour's label."""
+    return f"{('top', 'bottom')[place % 2]} {'left' if item.frozen_layers > 0.5 else 'right'}"
+
+
+def _cost_plots(found: Sequence[_Frozen]) -> Markup:
+    """Time, and memory where the run recorded it."""
+    times = [item.configuration.seconds_per_epoch for item in found]
+    plots = [_cost_plot(found, times, title="seconds an epoch")]
+    if all(item.memory is not None for item in found):
+        plots.append(_cost_plot(found, [i.memory or 0.0 for i in found], title="memory, GiB"))
+    return Markup('<div class="plots">{}</div>').format(Markup("").join(plots))
+
+
+def _cost_plot(found: Sequence[_Frozen], costs: Sequence[float], *, title: str) -> Markup:
+    figure = go.Figure(
+        go.Scatter(
+            x=[item.frozen_layers for item in found],
+            y=costs,
+            text=[item.name for item in found],
+            mode="markers",
+            cliponaxis=False,
+            marker={"color": ORANGE, "size": 10},
+            hovertemplate="%{text}<br>%{x:.0%} frozen: %{y:.2f}<extra></extra>",
+        )
+    )
+    figure.update_xaxes(title="layers that are frozen", tickformat=".0%", range=[-0.08, 1.08])
+    figure.update_yaxes(title=title, rangemode="tozero")
+    return plot(figure, label=f"{title} against the share of frozen layers", height=280)

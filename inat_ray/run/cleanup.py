@@ -1,0 +1,212 @@
+"""What of runs and packs can go, decided apart from doing it.
+
+Of a run that is over go what only its processes needed: checkpoints, weights for the nodes, files
+half written. Model, log, snapshots (small, and what TensorBoard's pictures are drawn from), tables,
+TensorBoard's files, result and report stay, and so does whatever this project did not write. Of the
+cache go packs that no run below the folder uses, and what builds left that were killed. Nothing
+else is touched, no link is followed, and of a run that is kept in a storage too only what is here.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from inat_ray.config.errors import UserError
+from inat_ray.config.experiment import DataConfig
+from inat_ray.data.pack import LOCK as BUILD_LOCK
+from inat_ray.data.pack import pack_folder, pack_name
+from inat_ray.log.lock import LOCK as RUN_LOCK
+from inat_ray.run.folder import CHECKPOINTS, WEIGHTS
+from inat_ray.run.listing import Run
+from inat_ray.storage.disk import PARTIAL, files_below, remove
+
+DAY = 24 * 60 * 60
+"""Seconds."""
+
+_PACK = re.compile(r"[0-9a-f]{24}\.arrow")
+_LEFT_OVER = re.compile(r"[0-9a-f]{24}\.(building|partial)")
+
+
+@dataclass(frozen=True)
+class Removal:
+    """A file or folder that can go."""
+
+    path: Path
+    size: int
+    """In bytes."""
+    why: str
+    lock: Path
+    """To be held meanwhile: who writes there holds it."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What can go, and what stays for a reason that the user may want to know."""
+
+    removals: list[Removal] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def size(self) -> int:
+        return sum(removal.size for removal in self.removals)
+
+    def __add__(self, other: "Plan") -> "Plan":
+        return Plan(self.removals + other.removals, self.notes + other.notes)
+
+
+def obstacle(run: Run, *, named: bool, older_than: float | None, now: float) -> str | None:
+    """Why a run is left as it is; None where it may be cleaned.
+
+    `named`: whether the user asked for this very run; `older_than`: days since it last changed.
+    """
+    if run.state == "running":
+        return "is being written"
+    if run.is_storage:
+        return "is a run's place in a storage"
+    if older_than is not None and now - run.changed < older_than * DAY:
+        return f"changed in the last {older_than:g} days"
+    if run.state != "over" and not named:
+        reason = "is damaged" if run.state == "damaged" else f"is {run.state}, and may be resumed"
+        return f"{reason}; name it to clean it all the same"
+    return None
+
+
+def of_runs(runs: Sequence[Run], *, named: bool, older_than: float | None, now: float) -> Plan:
+    """What of the runs can go."""
+    return sum(
+        (_of_run(run, named=named, older_than=older_than, now=now) for run in runs), start=Plan()
+    )
+
+
+def _of_run(run: Run, *, named: bool, older_than: float | None, now: float) -> Plan:
+    found = Plan(list(_left_overs(run)))
+    reason = obstacle(run, named=named, older_than=older_than, now=now)
+    if not found.removals:
+        return Plan()
+    if reason is not None:
+        return Plan(notes=[f"{run.path}: {reason}; {megabytes(found.size)} of it stay"])
+    if run.storage is not None:
+        return found + Plan(notes=[f"{run.path}: what is in {run.storage} stays there"])
+    return found
+
+
+def _left_overs(run: Run) -> Iterator[Removal]:
+    lock = run.path / "log" / RUN_LOCK
+    for name, why in ((CHECKPOINTS, "checkpoints"), (WEIGHTS, "weights for the nodes")):
+        path = run.path / name
+        if path.is_dir() and not path.is_symlink():
+            yield Removal(path, size_of(path), why, lock)
+    for folder in (run.path, lock.parent):
+        if not folder.is_symlink():
+            for path in sorted(folder.glob(f"*{PARTIAL}")):
+                if path.is_file() and not path.is_symlink():
+                    yield Removal(path, size_of(path), "half written", lock)
+
+
+def caches_of(runs: Sequence[Run]) -> list[Path]:
+    """The folders of packs that runs name; the default one where none does."""
+    configs = [run.experiment.data for run in runs if run.experiment is not None]
+    return sorted({pack_folder(config) for config in configs or [DataConfig()]})
+
+
+def of_packs(runs: Sequence[Run], *, older_than: float | None, now: float) -> Plan:
+    """The packs that no run uses, and what killed builds left, in the caches of the runs."""
+    names = {run.path: _pack_of(run) for run in runs}
+    unknown = [path for path, name in names.items() if name is None]
+    used = None if unknown else {name for name in names.values() if name is not None}
+    removals = [
+        Removal(path, size_of(path), why, path.parent / BUILD_LOCK)
+        for path in _cached(caches_of(runs))
+        if (why := why_not_needed(path.name, used=used)) is not None
+        and (older_than is None or now - path.lstat().st_mtime >= older_than * DAY)
+    ]
+    return Plan(removals, _notes_on_packs(unknown, removals))
+
+
+def why_not_needed(name: str, *, used: set[str] | None) -> str | None:
+    """Of a file among the packs; None for one that is needed, or that may be, or is no pack.
+
+    `used`: the packs that are; None where that is not known of all runs.
+    """
+    if _LEFT_OVER.fullmatch(name):
+        return "left by a build that was killed"
+    if _PACK.fullmatch(name) and used is not None and name not in used:
+        return "pack that no run here uses"
+    return None
+
+
+def _cached(folders: Iterable[Path]) -> Iterator[Path]:
+    """What lies in them; no link, nor anything in a folder that is one."""
+    for folder in folders:
+        if folder.is_dir() and not folder.is_symlink():
+            yield from (path for path in sorted(folder.iterdir()) if not path.is_symlink())
+
+
+def _notes_on_packs(unknown: Sequence[Path], removals: Sequence[Removal]) -> list[str]:
+    if unknown:
+        more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+        return [
+            f"packs stay: it cannot be told which one {unknown[0]}{more} uses, for the images are"
+            " not here or the run is damaged"
+        ]
+    if removals:
+        return ["runs elsewhere may use these packs too; they would make them again"]
+    return []
+
+
+def _pack_of(run: Run) -> str | None:
+    """The file name of a run's pack: as its result says, or else found from its images."""
+    if run.pack is not None:
+        return run.pack.name
+    if run.experiment is None:
+        return None
+    try:
+        return pack_name(run.experiment.data)
+    except UserError:
+        return None
+
+
+def carry_out(plan: Plan) -> tuple[Plan, list[str]]:
+    """Removes what is planned; returns what of it is gone, and why anything is not."""
+    gone: list[Removal] = []
+    problems: list[str] = []
+    for removal in plan.removals:
+        try:
+            _remove(removal)
+        except Timeout:
+            problems.append(f"{removal.path}: is in use now")
+        except OSError as error:
+            problems.append(f"{removal.path}: {error.strerror}")
+        else:
+            gone.append(removal)
+    return Plan(gone), problems
+
+
+def _remove(removal: Removal) -> None:
+    """While its lock is held, so that nobody begins to use it. A link is refused by both ways."""
+    if not removal.lock.parent.is_dir():  # a run without a log, which nobody can go on with
+        _delete(removal.path)
+        return
+    with FileLock(removal.lock, timeout=0):
+        _delete(removal.path)
+
+
+def _delete(path: Path) -> None:
+    if path.is_symlink():
+        raise OSError(0, "is a link now")
+    remove(path)
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of the files below a folder."""
+    if not path.is_dir():
+        return path.lstat().st_size
+    return sum(status.st_size for _, status in files_below(path))
+
+
+def megabytes(size: float) -> str:
+    """12.3 MB, 4.56 GB; in powers of ten, as `df -H` has them."""
+    return f"{size / 1e9:,.2f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"

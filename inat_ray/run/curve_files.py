@@ -1,0 +1,145 @@
+"""Recorded learning curves, read from a run folder or a table, and written as one."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import TypeAdapter
+
+from inat_ray.config.distributions import Numeric
+from inat_ray.config.errors import UserError, readable
+from inat_ray.config.experiment import PARTS, Experiment
+from inat_ray.config.load import load_experiment
+from inat_ray.config.space import search_space
+from inat_ray.config.tracking import TrackingConfig
+from inat_ray.log.records import JSON
+from inat_ray.log.run_log import read_history
+from inat_ray.run.folder import RunFolder
+from inat_ray.search.curves import METRICS, Curve, CurveTable, curves_of
+
+SCHEMA = pa.schema(
+    [
+        pa.field("parameters", pa.string(), nullable=False),
+        pa.field("seed", pa.int32(), nullable=False),
+        pa.field("epoch", pa.int32(), nullable=False),
+        *(pa.field(name, pa.float32(), nullable=False) for name in ("seconds", *METRICS)),
+    ]
+)
+"""Of a table of curves, as it is read."""
+
+_PARAMETERS: TypeAdapter[dict[str, JSON]] = TypeAdapter(dict[str, JSON])
+
+
+def read_curves(path: Path) -> CurveTable:
+    """The curves in a run folder of `sweep`, or in a file that `write_curves` wrote.
+
+    Raises UserError where it is neither.
+    """
+    if path.is_dir():
+        return _curves_of_run(path)
+    with readable(path, remedy="a run folder or a table that simulate --save wrote is needed"):
+        table = pq.read_table(path, page_checksum_verification=True)
+        experiment = Experiment.model_validate_json((table.schema.metadata or {})[b"experiment"])
+        curves = _curves(table.select(SCHEMA.names).cast(SCHEMA))
+    return _table(experiment, curves, where=str(path))
+
+
+def _table(experiment: Experiment, curves: list[Curve], *, where: str) -> CurveTable:
+    """Raises UserError where a curve has a value that its parameter cannot have."""
+    space = search_space(experiment, where=where)
+    for curve in curves:
+        for name, value in curve.parameters.items():
+            if isinstance(space.parameters.get(name), Numeric) and not _is_number(value):
+                raise UserError(
+                    f"{where}: {name}: {value!r} is recorded where numbers are searched"
+                )
+    return CurveTable(experiment, space, curves)
+
+
+def _is_number(value: JSON) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def read_all_curves(paths: Sequence[Path]) -> CurveTable:
+    """The curves of several runs or tables of one space, in this order.
+
+    Raises UserError as `read_curves`, and where a space is another than the first.
+    """
+    first, *others = [read_curves(path) for path in paths]
+    for path, other in zip(paths[1:], others, strict=True):
+        if other.experiment.search.parameters != first.experiment.search.parameters:
+            raise UserError(f"{path}: has other search.parameters than {paths[0]}")
+    curves = [curve for table in (first, *others) for curve in table.curves]
+    return CurveTable(first.experiment, first.space, curves)
+
+
+def write_curves(table: CurveTable, path: Path, *, provenance: Mapping[str, Any]) -> None:
+    """A row an epoch; the experiment and `provenance` stand in the file's metadata.
+
+    Where the images lay is left out: the file is made to be given away.
+    """
+    rows = [(curve, epoch) for curve in table.curves for epoch in range(curve.epochs)]
+    columns: dict[str, pa.Array] = {
+        "parameters": pa.array(
+            [json.dumps(dict(curve.parameters)) for curve, _ in rows]
+        ).dictionary_encode(),
+        "seed": pa.array([curve.seed for curve, _ in rows], pa.int32()),
+        "epoch": pa.array([epoch + 1 for _, epoch in rows], pa.int32()),
+        "seconds": pa.array([curve.seconds[epoch] for curve, epoch in rows], pa.float32()),
+    }
+    for name in METRICS:
+        values = [curve.metrics[name][epoch] for curve, epoch in rows]
+        columns[name] = pa.array(values, pa.float32())
+    about = {"experiment": _without_addresses(table.experiment).model_dump_json()}
+    about |= {key: json.dumps(value) for key, value in provenance.items()}
+    table = pa.table(columns).replace_schema_metadata(about)
+    pq.write_table(table, path, compression="zstd", write_page_checksum=True)
+
+
+def _without_addresses(experiment: Experiment) -> Experiment:
+    """Without the folders, buckets and trackers of whoever recorded the curves."""
+    given = experiment.data
+    folders = {key: getattr(given, key) for key in ("source", *PARTS)}
+    names = {key: folder and Path(folder).name for key, folder in folders.items()}
+    data = given.model_copy(update={**names, "cache": type(given)().cache})
+    resources = experiment.resources.model_copy(update={"storage_path": None})
+    return experiment.model_copy(
+        update={"data": data, "resources": resources, "tracking": TrackingConfig()}
+    )
+
+
+def _curves(table: pa.Table) -> list[Curve]:
+    """From rows in the order of writing; raises ValueError where they are not."""
+    columns = {name: table[name].to_pylist() for name in table.column_names}
+    starts = [row for row, epoch in enumerate(columns["epoch"]) if epoch == 1]
+    bounds = list(zip(starts, [*starts[1:], table.num_rows], strict=True))
+    counted = [epoch for start, end in bounds for epoch in range(1, end - start + 1)]
+    if not bounds or columns["epoch"] != counted:
+        raise ValueError("a curve's epochs do not ascend from 1")
+    if not all(0 <= seconds < math.inf for seconds in columns["seconds"]):
+        raise ValueError("an epoch's seconds are no amount of time")
+    return [
+        Curve(
+            parameters=_PARAMETERS.validate_json(columns["parameters"][start]),
+            seed=columns["seed"][start],
+            metrics={name: columns[name][start:end] for name in METRICS},
+            seconds=columns["seconds"][start:end],
+        )
+        for start, end in bounds
+    ]
+
+
+def _curves_of_run(path: Path) -> CurveTable:
+    run = RunFolder(path)
+    if not run.experiment.exists() or not run.events.exists():
+        raise UserError(f"{path}: holds no run")
+    experiment = load_experiment(run.experiment)
+    trials = read_history(run.log).searched
+    curves = list(curves_of(trials))
+    if not curves:
+        raise UserError(f"{path}: no trial of this run has an epoch yet")
+    return _table(experiment, curves, where=str(run.experiment))

@@ -1,0 +1,95 @@
+"""Other runs' trials, told to the searcher of a new one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from inat_ray.config.errors import UserError
+from inat_ray.config.experiment import Experiment
+from inat_ray.config.load import load_experiment
+from inat_ray.config.space import SearchSpace, value_at
+from inat_ray.log.history import History
+from inat_ray.log.records import JSON, TrialKnown
+from inat_ray.log.run_log import read_history
+from inat_ray.run.folder import RunFolder
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """What another run tells, and what of it does not fit, in sentences."""
+
+    trials: list[TrialKnown]
+    notes: list[str]
+
+
+def warm_start(path: Path, experiment: Experiment, space: SearchSpace) -> WarmStart:
+    """The trials of the run in `path` as far as `space` has their parameters.
+
+    A parameter that the other search did not vary has there the value of its experiment. Raises
+    UserError where the run cannot serve: no search, or of another metric.
+    """
+    run = RunFolder(path)
+    if not run.events.exists() or not run.experiment.exists():
+        raise UserError(f"--warm-start {path}: holds no run")
+    other, history = load_experiment(run.experiment), read_history(run.log)
+    _check_metric(path, experiment, history)
+    tree = other.model_dump(mode="json")
+    told, unfit = [], dict.fromkeys(space.parameters, 0)
+    for trial in history.searched:
+        values = {name: trial.parameters.get(name, value_at(tree, name)) for name in unfit}
+        fits = {name: v for name, v in values.items() if space.parameters[name].contains(v)}
+        for name in values.keys() - fits.keys():
+            unfit[name] += 1
+        assert history.run is not None
+        if fits and trial.epochs:
+            told.append(
+                TrialKnown(
+                    source=f"{history.run.name} {trial.trial_id}",
+                    parameters=space.existing(fits),
+                    values=trial.values(history.run.metric),
+                    state=trial.state,
+                )
+            )
+    notes = [f"{path}: {len(told)} of {len(history.searched)} trials are told to the searcher"]
+    notes += _what_does_not_fit(unfit, history, space)
+    notes += _other_circumstances(experiment, other)
+    return WarmStart(trials=told, notes=notes)
+
+
+def _check_metric(path: Path, experiment: Experiment, history: History) -> None:
+    metric = experiment.search.metric.name
+    if history.run is None or history.run.method == "train":
+        raise UserError(f"--warm-start {path}: holds no search")
+    if history.run.metric != metric:
+        raise UserError(
+            f"--warm-start {path}: its metric is {history.run.metric}; this search's is {metric}"
+        )
+
+
+def _what_does_not_fit(unfit: Mapping[str, int], history: History, space: SearchSpace) -> list[str]:
+    notes = [
+        f"{name}: {count} trials have a value that this space has not; it is left out of them"
+        for name, count in unfit.items()
+        if count
+    ]
+    assert history.run is not None
+    surplus = [name for name in history.run.parameters if name not in space.parameters]
+    if surplus:
+        notes.append(f"{', '.join(surplus)}: varied there and not here; not taken into account")
+    return notes
+
+
+def _other_circumstances(experiment: Experiment, other: Experiment) -> list[str]:
+    """Settings that make scores incomparable; said, and left to the reader."""
+    here, there = (e.model_dump(mode="json")["data"] for e in (experiment, other))
+    ignored = ("cache",)
+    differing = [
+        f"data.{key}: {_text(there[key])} there, {_text(here[key])} here"
+        for key in here
+        if here[key] != there.get(key) and key not in ignored
+    ]
+    return [f"scores may not be comparable: {'; '.join(differing)}"] if differing else []
+
+
+def _text(value: JSON) -> str:
+    return value if isinstance(value, str) else repr(value)

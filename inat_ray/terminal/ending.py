@@ -1,0 +1,175 @@
+"""What a command says before and after its work."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+
+from inat_ray.config.errors import UserError
+from inat_ray.config.experiment import Experiment, ResnetConfig
+from inat_ray.config.load import dump_experiment
+from inat_ray.data.dataset import DataSet
+from inat_ray.data.names import listed, shown_name
+from inat_ray.data.pack import Pack
+from inat_ray.data.walk import told
+from inat_ray.log.history import History
+from inat_ray.log.run_log import read_history
+from inat_ray.run.folder import RunFolder
+from inat_ray.run.result import Result, write_result
+from inat_ray.run.warm_start import WarmStart
+from inat_ray.search.winner import is_confirmed, seed_is_searched
+from inat_ray.storage.disk import replacing
+from inat_ray.terminal.ablation_table import ablation_table
+from inat_ray.terminal.estimate import duration
+from inat_ray.terminal.freeze_table import freeze_table
+from inat_ray.terminal.leaderboard import (
+    counted,
+    leaderboard_table,
+    parameters_text,
+    result_table,
+)
+from inat_ray.terminal.study_table import study_table
+from inat_ray.tuning.dry_run import DryRun
+
+SHOWN_NAMES = 5
+SHOWN_CLASSES = 10
+
+
+def announce(console: Console, *, data: DataSet, run: RunFolder | None = None) -> None:
+    """The data as it was understood, what was left out of it, and where the run goes."""
+    sizes = ", ".join(f"{len(data.subset(name))} {name}" for name in data.SUBSETS)
+    console.print(f"[bold]data[/]  {len(data.pack.classes)} classes: {sizes} images")
+    for text in understood(data.pack):
+        console.print(f"      {escape(text)}", soft_wrap=True)
+    if data.pack.rebuilt is not None:
+        note(console, f"{data.pack.rebuilt}; it was built again")
+    bad = [f"{shown_name(image.name)} ({image.reason})" for image in data.pack.quarantined]
+    _name_some(console, bad, what="images left out, because they cannot be read")
+    _name_some(console, data.split.duplicates, what="images in two places, kept on one side")
+    if run is not None:
+        if not run.split.exists():
+            data.split.write(run.split, data.pack)
+            run.keep(run.split)
+        console.print(f"[bold]run[/]   {escape(str(run.path))}")
+        if run.storage is not None:
+            console.print(f"[bold]kept[/]  {escape(str(run.storage))}", soft_wrap=True)
+
+
+def understood(pack: Pack) -> Iterator[str]:
+    """The classes by name and size, the folders of the parts, and what lies there besides."""
+    counts = np.bincount(pack.labels, minlength=len(pack.classes))
+    fewest, most = counts.argmin(), counts.argmax()
+    yield f"classes: {listed(pack.classes, most=SHOWN_CLASSES)}"
+    yield (
+        f"images a class: {counts[fewest]:,} ({shown_name(pack.classes[fewest])})"
+        f" to {counts[most]:,} ({shown_name(pack.classes[most])})"
+        if counts[fewest] < counts[most]
+        else f"images a class: {counts[most]:,}"
+    )
+    if pack.parts:
+        yield "folders: " + ", ".join(f"{role} {place}" for role, place in pack.parts.items())
+    if pack.passed_over:
+        yield f"passed over: {told(pack.passed_over)}"
+
+
+def announce_training(console: Console, experiment: Experiment, *, classes: int) -> None:
+    """What of the model trains, where not all does, and who shares the work."""
+    if isinstance(experiment.model, ResnetConfig):
+        console.print(freeze_table(experiment, classes=classes))
+    workers = experiment.resources.workers_per_trial
+    if workers > 1:
+        recipe = experiment.recipe
+        console.print(
+            f"[bold]work[/]  {workers} workers share each batch of {recipe.batch_size} images;"
+            f" learning rate {recipe.lr:g}"
+        )
+
+
+def announce_warm_start(console: Console, known: Sequence[WarmStart]) -> None:
+    """What other runs tell the searcher, and what of them does not fit."""
+    for note in (note for source in known for note in source.notes):
+        console.print(f"[bold]known[/] {escape(note)}", soft_wrap=True)
+
+
+def announce_dry_run(console: Console, found: DryRun, *, slots: int) -> None:
+    """The first points, the largest model and its step, and the time of the search."""
+    console.print("[bold]first[/]")
+    for work in found.suggestions:
+        console.print(f"  {work.trial_id}  {parameters_text(work.parameters)}", soft_wrap=True)
+    size, step = found.complexity, found.rehearsal
+    memory = "" if step.peak_bytes is None else f", {step.peak_bytes / 2**30:.1f} GiB of GPU memory"
+    console.print(
+        f"[bold]largest[/]  {parameters_text(found.largest)}\n"
+        f"  {size.parameters:,} parameters, {size.macs:,} MACs an image;"
+        f" a step of {step.images} images takes {step.seconds:.3g} s{memory}\n"
+        f"[bold]time[/]  about {duration(found.seconds)} for {found.trials} trials,"
+        f" {slots} at a time, without the start and the winner",
+        soft_wrap=True,
+    )
+
+
+def conclude(console: Console, *, run: RunFolder, result: Result, model: Experiment) -> None:
+    """Writes result.json and the model's experiment; prints tables, result and next steps."""
+    with replacing(run.model_experiment) as partial:
+        partial.write_text(dump_experiment(model), encoding="utf-8")
+    write_result(result, run.result)  # the last: with it the run has come to its end
+    run.keep_all()
+    history = read_history(run.log)
+    if len(history.searched) > 1:
+        console.print(leaderboard_table(history, width=console.width))
+    if history.run is not None and history.run.method == "ablation":
+        console.print(ablation_table(history))
+    elif seed_is_searched(history):
+        rows = result["search"]["study"]
+        trained = {row["trials"][0]: row["trainable_parameters"] for row in rows}
+        console.print(study_table(history, width=console.width, trainable=trained))
+    if is_confirmed(history):
+        console.print(study_table(history, purpose="confirm", width=console.width))
+    print_result(console, result)
+    console.print(
+        f"TensorBoard: [bold]tensorboard --logdir {escape(str(run.tensorboard))}[/]\n"
+        f"Evaluate:    [bold]python -m inat_ray.evaluate {escape(str(run.model))} --data D[/]",
+        soft_wrap=True,
+    )
+
+
+def print_result(console: Console, result: Result) -> None:
+    """The numbers of a result as a table."""
+    console.print(result_table(result))
+
+
+def note(console: Console, text: str) -> None:
+    """A line about something that the user may want to know."""
+    console.print(f"[yellow]note[/]  {escape(text)}", soft_wrap=True)
+
+
+@contextmanager
+def told_of_interruption(console: Console, *, run: RunFolder) -> Iterator[None]:
+    """Says what is kept when Ctrl-C ends the context, and lets the interruption go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        with suppress(UserError):  # there may be no log yet; it is the interruption that goes on
+            _tell_what_is_kept(console, read_history(run.log), run=run)
+        raise
+
+
+def _tell_what_is_kept(console: Console, history: History, *, run: RunFolder) -> None:
+    epochs, trials = counted(history.epochs_trained, "epoch"), len(history.trials)
+    console.print(
+        f"interrupted: {epochs} of {counted(trials, 'trial')}"
+        f" ({history.trials_over} ended) are kept in {escape(str(run.path))}",
+        soft_wrap=True,
+    )
+    command = "train" if history.run and history.run.method == "train" else "sweep"
+    line = escape(f"python -m inat_ray.{command} --resume {run.path}")
+    console.print(f"go on with: [bold]{line}[/]", soft_wrap=True)
+
+
+def _name_some(console: Console, names: Sequence[str], *, what: str) -> None:
+    if names:
+        more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
+        shown = escape("; ".join(names[:SHOWN_NAMES]))
+        console.print(f"[yellow]note[/]  {len(names)} {what}: {shown}{more}", soft_wrap=True)

@@ -1,0 +1,134 @@
+"""The progress of a run: a live view in a terminal, a line an event elsewhere."""
+
+import threading
+import time
+
+from rich.console import Console, Group
+from rich.live import Live
+
+from inat_ray.data.progress import can_redraw
+from inat_ray.log.history import History, TrialHistory
+from inat_ray.log.records import AnyRecord, EpochEnded, TrialEnded, TrialResumed, TrialStarted
+from inat_ray.terminal.estimate import stands_alone, times_text
+from inat_ray.terminal.leaderboard import counted, parameters_text, percent, states_text
+from inat_ray.terminal.live import (
+    best_text,
+    live_view,
+    score_text,
+    share_text,
+    speed_text,
+)
+
+REFRESHES_PER_SECOND = 2
+SECONDS_BETWEEN_LINES = 10.0
+"""Without a terminal: how often a search says where it stands while no trial begins or ends."""
+
+
+class RunProgress:
+    """Follows a run's records, in a terminal that can redraw or as plain lines."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.history = History()
+        self._lock = threading.Lock()
+        """Held while the history changes or is drawn: Live draws in a thread of its own."""
+        self._live: Live | None = None
+        self._last_line = 0.0
+        """When a line was last written, by the clock of the records."""
+
+    def __enter__(self) -> "RunProgress":
+        if can_redraw(self.console):
+            self._live = Live(
+                get_renderable=self._view,
+                console=self.console,
+                refresh_per_second=REFRESHES_PER_SECOND,
+                transient=True,
+            )
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def __call__(self, record: AnyRecord) -> None:
+        with self._lock:
+            self.history.add(record)
+        if line := self._line(record):
+            self.console.out(line, highlight=False)
+            self._last_line = record.time
+
+    def catch_up(self, record: AnyRecord) -> None:
+        """Takes in what happened before, and says nothing."""
+        self.history.add(record)
+
+    def _view(self) -> Group:
+        with self._lock:
+            return live_view(self.history, now=time.time(), options=self.console.options)
+
+    def _line(self, record: AnyRecord) -> str | None:
+        """In a terminal only what is to stay above the live table: epochs, and errors."""
+        line = event_line(self.history, record)
+        if self._live is not None:
+            stays = isinstance(record, EpochEnded) or getattr(record, "error", None)
+            return line if stays else None
+        due = record.time - self._last_line >= SECONDS_BETWEEN_LINES
+        if line is None and due and isinstance(record, EpochEnded):
+            return standing_line(self.history, now=record.time)
+        return line
+
+
+def event_line(history: History, record: AnyRecord) -> str | None:
+    """What a log file should say of a record; None for nothing.
+
+    Of a trial in a search it tells start and end, of a training by itself every epoch.
+    """
+    match record:
+        case TrialStarted():
+            shown = parameters_text(record.parameters)
+            planned = counted(record.epochs, "epoch")
+            return f"{record.trial_id} starts, {planned}  {shown}".rstrip()
+        case TrialResumed():
+            return f"{record.trial_id} goes on after epoch {record.epochs}"
+        case EpochEnded():
+            trial = history.trials[record.trial_id]
+            return epoch_line(record, trial) if stands_alone(history, trial) else None
+        case TrialEnded():
+            return ending_line(history, history.trials[record.trial_id])
+        case _:
+            return None
+
+
+def epoch_line(record: EpochEnded, trial: TrialHistory) -> str:
+    width = len(str(trial.planned_epochs))
+    return (
+        f"epoch {record.epoch:{width}}/{trial.planned_epochs}"
+        f"  train {record.train_loss:6.3f} {percent(record.train_accuracy):>7}"
+        f"  val {record.val_loss:6.3f} {percent(record.val_accuracy):>7}"
+        f"  {record.images_per_second:,.0f} images/s"
+    )
+
+
+def ending_line(history: History, trial: TrialHistory) -> str:
+    """How a trial ended, and of a trial in a search where the search stands."""
+    error = f" ({trial.error})" if trial.error else ""
+    line = f"{trial.trial_id} {trial.state}{error} after {share_text(trial)} epochs"
+    if score := score_text(history, trial):
+        line += f", {score}"
+    if stands_alone(history, trial):
+        return line
+    assert history.run is not None
+    best = best_text(history)
+    place = f"[{history.trials_over}/{history.planned_trials}]"
+    return f"{place} {line}" + (f"; {best}" if best else "")
+
+
+def standing_line(history: History, *, now: float) -> str:
+    """Where a search stands, in one line."""
+    parts = [states_text(history), _epochs_and_speed(history), times_text(history, now=now)]
+    return "; ".join([*parts, best_text(history) or "no result yet"])
+
+
+def _epochs_and_speed(history: History) -> str:
+    epochs = counted(history.epochs_trained, "epoch")
+    return ", ".join(filter(None, [epochs, speed_text(history)]))

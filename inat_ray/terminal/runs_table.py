@@ -1,0 +1,153 @@
+"""Runs for the terminal and as JSON: a list, a comparison, and what a clean-up would remove."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from inat_ray.config.difference import differing
+from inat_ray.log.records import JSON
+from inat_ray.run.cleanup import Plan, megabytes
+from inat_ray.run.listing import Run
+from inat_ray.terminal.estimate import duration
+from inat_ray.terminal.leaderboard import LABELS, percent, value_text
+
+NOTHING = "-"
+
+STYLES = {"running": "green", "cut off": "yellow", "failed": "red", "damaged": "red"}
+
+
+def runs_table(runs: Sequence[Run], *, folder: Path) -> Table:
+    """A row a run below `folder`: what it is, how it stands, its numbers, its size, its begin."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("run", overflow="fold")
+    for title in ("kind", "state"):
+        table.add_column(title, no_wrap=True)
+    for title in ("trials", "best", "test", "size"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("begun", no_wrap=True)
+    for run in runs:
+        style = STYLES.get(run.state, "")
+        within = run.path.relative_to(folder) if run.path != folder else folder
+        table.add_row(
+            escape(str(within)),
+            run.kind,
+            f"[{style}]{run.state}[/]" if style else run.state,
+            _trials(run),
+            metric_text(run),
+            _share(run.test_accuracy),
+            megabytes(run.size),
+            _date(run.begun),
+        )
+    return table
+
+
+def run_row(run: Run) -> dict[str, Any]:
+    """A run as JSON holds it; sizes in bytes, times in seconds since 1970."""
+    return {
+        "path": str(run.path),
+        "name": run.name,
+        "kind": run.kind,
+        "state": run.state,
+        "trials": run.trials,
+        "planned_trials": run.planned_trials,
+        "epochs": run.epochs,
+        "seconds": run.seconds,
+        "metric": run.metric,
+        "best": run.best,
+        "test_accuracy": run.test_accuracy,
+        "test_looks": run.test_looks,
+        "bytes": run.size,
+        "begun": run.begun,
+        "changed": run.changed,
+        "storage": run.storage,
+        "problem": run.problem,
+    }
+
+
+def compared_settings(runs: Sequence[Run]) -> dict[str, list[Any]]:
+    """Dotted setting -> its value in each run, where they differ; None where it is not known."""
+    known = [run for run in runs if run.experiment is not None]
+    found = differing([run.experiment for run in known if run.experiment is not None])
+    places = [known.index(run) if run in known else None for run in runs]
+    return {
+        key: [None if place is None else values[place] for place in places]
+        for key, values in found.items()
+    }
+
+
+def comparison_table(runs: Sequence[Run]) -> Table:
+    """A column a run: how they ended, and then the settings in which they differ."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("", style="dim", overflow="fold")
+    for run in runs:
+        table.add_column(escape(str(run.path)), overflow="fold")
+    for title, cells in _outcomes(runs).items():
+        table.add_row(title, *cells)
+    table.add_section()
+    for key, values in compared_settings(runs).items():
+        if key != "name":
+            table.add_row(key, *(escape(_setting_text(value)) for value in values))
+    return table
+
+
+def _setting_text(value: JSON) -> str:
+    """Of a parameter that is searched, what it may be: 32-64, 64-128; uniform 0.5 0."""
+    if value is None:
+        return NOTHING
+    if isinstance(value, dict) and list(value) == ["values"]:
+        return ", ".join(map(value_text, value["values"]))
+    return value_text(value)
+
+
+def _outcomes(runs: Sequence[Run]) -> dict[str, list[str]]:
+    return {
+        "name": [escape(run.name) for run in runs],
+        "kind": [run.kind for run in runs],
+        "state": [run.state for run in runs],
+        "trials": [_trials(run) for run in runs],
+        "metric": [LABELS.get(run.metric or "", run.metric or NOTHING) for run in runs],
+        "best": [metric_text(run) for run in runs],
+        "test acc": [_share(run.test_accuracy) for run in runs],
+        "looks at the test set": [str(run.test_looks) for run in runs],
+        "epochs": [f"{run.epochs:,}" for run in runs],
+        "time": [NOTHING if run.seconds is None else duration(run.seconds) for run in runs],
+        "size": [megabytes(run.size) for run in runs],
+        "begun": [_date(run.begun) for run in runs],
+    }
+
+
+def removals_table(plan: Plan) -> Table:
+    """What would go, a line each, with its size."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("to be removed", overflow="fold")
+    table.add_column("what", overflow="fold")
+    table.add_column("size", justify="right", no_wrap=True)
+    for removal in plan.removals:
+        table.add_row(escape(str(removal.path)), removal.why, megabytes(removal.size))
+    return table
+
+
+def metric_text(run: Run) -> str:
+    """The best value, as a percentage where it is a share."""
+    if run.best is None or run.metric is None:
+        return NOTHING
+    return percent(run.best) if run.metric.endswith("accuracy") else f"{run.best:.3f}"
+
+
+def _trials(run: Run) -> str:
+    planned = run.planned_trials
+    return str(run.trials) if planned in (None, run.trials) else f"{run.trials}/{planned}"
+
+
+def _share(value: float | None) -> str:
+    return NOTHING if value is None else percent(value)
+
+
+def _date(time: float) -> str:
+    """In local time, to the minute."""
+    return datetime.fromtimestamp(time).astimezone().strftime("%Y-%m-%d %H:%M") if time else NOTHING

@@ -1,0 +1,256 @@
+"""Where a run is that another process, or another machine, is at work on. Nothing is written."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+
+from inat_ray.config.errors import UserError
+from inat_ray.data.progress import can_redraw
+from inat_ray.log.history import History, TrialHistory
+from inat_ray.log.lock import is_being_written
+from inat_ray.log.mirror import SEGMENTS
+from inat_ray.log.records import AnyRecord, TrialEnded
+from inat_ray.log.run_log import EVENTS, read_records, read_stored
+from inat_ray.run.folder import EXPERIMENT, RunFolder
+from inat_ray.run.listing import State, is_run, state_of
+from inat_ray.run.result_file import parsed_result, read_result
+from inat_ray.search.winner import final_training, winning_trial
+from inat_ray.storage.place import Place, is_address
+from inat_ray.terminal.estimate import (
+    duration,
+    epochs_planned,
+    phase_of,
+    seconds_left,
+)
+from inat_ray.terminal.leaderboard import percent
+from inat_ray.terminal.live import best_text, kept_model_text, live_view, running_trials
+
+SECONDS_BETWEEN_LOOKS = 2.0
+
+AnyState = State | Literal["running or cut off"]
+"""The last: a storage tells what happened, and not whether somebody is still at work."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """A run as its log and result tell it at `now`, in seconds since 1970."""
+
+    run: str
+    """As the user named it."""
+    state: AnyState
+    history: History
+    result: dict[str, Any]
+    report: Path | None
+    changed: float | None
+    """When the last record was written; None where there is none."""
+    now: float
+
+    @property
+    def goes_on(self) -> bool:
+        return self.state in ("running", "running or cut off")
+
+    @property
+    def resume_command(self) -> str | None:
+        """None where there is nothing to resume."""
+        if self.state not in ("cut off", "running or cut off"):
+            return None
+        method = self.history.run.method if self.history.run else None
+        return f"python -m inat_ray.{'train' if method == 'train' else 'sweep'} --resume {self.run}"
+
+    @property
+    def test_accuracy(self) -> float | None:
+        if self.history.looks:
+            return self.history.looks[-1].accuracy
+        return self.result.get("test_accuracy")
+
+
+def read_status(run: str) -> Status:
+    """Of a run folder, or a run's place in a storage.
+
+    Raises UserError where there is no run, or none of sweep or train, or its log is damaged.
+    """
+    if is_address(run) or _is_stored(Path(run)):
+        return _status_of_stored(run)
+    path = Path(run)
+    if not path.is_dir():
+        raise UserError(f"--status {run}: there is no such folder")
+    if not is_run(path):
+        raise UserError(f"--status {run}: holds no run")
+    folder = RunFolder(path)
+    events = folder.log / EVENTS
+    # Asked before the log is read: a run that ends in between is then told as running, not cut off.
+    running = is_being_written(folder.log)
+    return _status(
+        run,
+        records=list(read_records(events)) if events.exists() else [],
+        result=read_result(folder.result),
+        report=folder.report if folder.report.exists() else None,
+        running=running,
+    )
+
+
+def print_status(console: Console, status: Status, *, with_view: bool = True) -> None:
+    """The view, and what it comes to: running, over, failed, or how to go on."""
+    if with_view:
+        view = live_view(
+            status.history, now=status.now, options=console.options, goes_on=status.goes_on
+        )
+        console.print(view)
+    console.print(f"[bold]{status.state}[/]{escape(_details(status))}", soft_wrap=True)
+    if status.resume_command is not None:
+        condition = " if nobody is at work on it" if status.goes_on else ""
+        command = escape(status.resume_command)
+        console.print(f"go on with{condition}: [bold]{command}[/]", soft_wrap=True)
+
+
+def watch_status(console: Console, run: str) -> Status:
+    """Shows the view anew until nothing more is to come, or Ctrl-C; returns the last status.
+
+    Raises UserError where the console cannot redraw.
+    """
+    if not can_redraw(console):
+        raise UserError("--watch: needs a terminal; --status alone shows the run once")
+    status = read_status(run)
+    with Live(console=console, auto_refresh=False) as live:
+        try:
+            while True:
+                view = live_view(
+                    status.history, now=status.now, options=console.options, goes_on=status.goes_on
+                )
+                live.update(view, refresh=True)
+                if not status.goes_on:
+                    return status
+                time.sleep(SECONDS_BETWEEN_LOOKS)
+                status = read_status(run)
+        except KeyboardInterrupt:
+            return status
+
+
+def status_json(status: Status) -> dict[str, Any]:
+    """The same for programs. Times in seconds, `changed` and `ends` since 1970."""
+    history, told = status.history, history_json(status.history, now=status.now)
+    left = seconds_left(history, now=status.now) if status.goes_on and history.run else None
+    return {
+        "run": status.run,
+        "state": status.state,
+        **told,
+        "seconds_left": left,
+        "ends": None if left is None else status.now + left,
+        "changed": status.changed,
+        "test_accuracy": status.test_accuracy,
+        "report": None if status.report is None else str(status.report),
+        "resume": status.resume_command,
+    }
+
+
+def history_json(history: History, *, now: float) -> dict[str, Any]:
+    """What a run has come to; nothing of one that has not begun."""
+    if history.run is None:
+        return {}
+    best, kept = winning_trial(history), final_training(history)
+    return {
+        "name": history.run.name,
+        "method": history.run.method,
+        "metric": history.run.metric,
+        "phase": phase_of(history),
+        "trials": dict(+history.states),
+        "planned_trials": history.planned_trials,
+        "epochs": history.epochs_spent,
+        "planned_epochs": epochs_planned(history),
+        "saved_epochs": history.epochs_saved,
+        "seconds": history.seconds_at(now),
+        "best": None if best is None else _trial_json(history, best),
+        "kept_model": None if kept is None else _trial_json(history, kept),
+        "running": [_trial_json(history, trial) for trial in running_trials(history)],
+    }
+
+
+def _trial_json(history: History, trial: TrialHistory) -> dict[str, Any]:
+    assert history.run is not None
+    best = trial.best(history.run.metric, history.run.goal)
+    return {
+        "trial": trial.trial_id,
+        "rank": history.ranking.rank(trial.number),
+        "best": None if best is None else getattr(best, history.run.metric),
+        "epochs": len(trial.epochs),
+        "planned_epochs": trial.planned_epochs,
+        "val_accuracy": trial.values("val_accuracy"),
+        "images_per_second": trial.epochs[-1].images_per_second if trial.epochs else None,
+        "parameters": trial.parameters,
+    }
+
+
+def _is_stored(folder: Path) -> bool:
+    """Whether it is a run's place in a storage that is on this disk."""
+    return (folder / SEGMENTS).is_dir() and not (RunFolder(folder).log / EVENTS).exists()
+
+
+def _status_of_stored(run: str) -> Status:
+    place = Place.at(run)
+    if not (place / EXPERIMENT).exists():
+        raise UserError(f"--status {run}: holds no run")
+    records = [record for _, record in read_stored(place)]
+    file = place / "result.json"
+    result = parsed_result(file.read(), source=str(file)) if file.exists() else None
+    status = _status(run, records=records, result=result, report=None, running=False)
+    if status.state != "cut off":
+        return status
+    return replace(status, state="running or cut off", history=History.of(records), now=time.time())
+
+
+def _status(
+    run: str,
+    *,
+    records: Sequence[AnyRecord],
+    result: dict[str, Any] | None,
+    report: Path | None,
+    running: bool,
+) -> Status:
+    """Raises UserError where the run is none that trains."""
+    history = History.of(records)
+    if history.run is None and result is not None:
+        raise UserError(f"--status {run}: is no run of sweep or train")
+    state = state_of(history, result or {}, running=running)
+    changed = records[-1].time if records else None
+    now = time.time() if running or changed is None else changed
+    if not running:
+        _interrupt(history, now=now)
+    return Status(
+        run=run,
+        state=state,
+        history=history,
+        result=result or {},
+        report=report,
+        changed=changed,
+        now=now,
+    )
+
+
+def _interrupt(history: History, *, now: float) -> None:
+    """What the log of a dead process calls running is not."""
+    for trial in list(history.trials.values()):
+        if trial.state == "running":
+            history.add(TrialEnded(time=now, trial_id=trial.trial_id, state="interrupted"))
+
+
+def _details(status: Status) -> str:
+    """': best val acc 91.2 % (trial_0004), test accuracy 60.0 %, report runs/a/report.html'."""
+    parts: list[str] = []
+    if status.goes_on and status.changed is not None:
+        parts.append(f"last record {duration(time.time() - status.changed)} ago")
+    if status.state == "over":
+        parts += filter(None, [best_text(status.history), kept_model_text(status.history)])
+    if status.test_accuracy is not None:
+        parts.append(f"test accuracy {percent(status.test_accuracy)}")
+    if status.state == "over" and status.report is not None:
+        parts.append(f"report {status.report}")
+    if status.state == "failed":
+        errors = [trial.error for trial in status.history.searched if trial.error]
+        parts.append(f"last error: {errors[-1]}" if errors else "no trial has a result")
+    return ": " + ", ".join(parts) if parts else ""

@@ -1,0 +1,169 @@
+"""One training run and what it leaves: a checkpoint after every epoch, and the best model."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from inat_ray.config.experiment import Experiment
+from inat_ray.config.search import MetricConfig
+from inat_ray.data.dataset import DataSet
+from inat_ray.storage.place import Place
+from inat_ray.training.checkpoint import (
+    checkpoint_readable,
+    load_checkpoint,
+    save_checkpoint,
+    save_model,
+)
+from inat_ray.training.fit import EpochMetrics, Fit
+from inat_ray.training.ranks import ALONE, Ranks
+from inat_ray.training.snapshot import (
+    Pictures,
+    augmented_pictures,
+    take_snapshot,
+    write_snapshot,
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training run, and where it leaves its files: all that a process needs to carry it on."""
+
+    experiment: Experiment
+    data: DataSet
+    checkpoints: Place
+    """A folder of the job's own. A checkpoint is added after every epoch, and none is removed here:
+    whoever keeps the log knows which one is still needed."""
+    keeps_model: bool = False
+    """Whether an epoch that is the best so far leaves its model too."""
+    snapshot: Place | None = None
+    """Where what the best epoch looks like is kept, for whoever draws it; None: it is not."""
+
+    def model(self, epoch: int) -> Place:
+        """Where `epoch` leaves its model. Each has a name of its own, so that an epoch which is
+        lost before its record leaves the weights that the log knows as they are."""
+        return model_in(self.checkpoints, epoch)
+
+
+def model_in(checkpoints: Place, epoch: int) -> Place:
+    return checkpoints / f"model_{epoch:04d}.safetensors"
+
+
+@dataclass(frozen=True)
+class TrainedEpoch:
+    """An epoch that is over; what it left is in its place."""
+
+    metrics: EpochMetrics
+    checkpoint: Place
+    diverged: bool
+    improved: bool
+    """Whether it is the best so far."""
+
+
+class Training:
+    """Carries a job on, epoch by epoch; this process may be one rank of several.
+
+    State: `fit`, and `best`, the best epoch's score so far (higher is better). Both are in each
+    checkpoint, so a job goes on from one as if it had never stopped.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        *,
+        device: torch.device,
+        ranks: Ranks = ALONE,
+        resume_from: Place | None = None,
+        progress: bool = False,
+    ) -> None:
+        self.job, self.ranks = job, ranks
+        self.fit = Fit(job.experiment, job.data, device=device, ranks=ranks, progress=progress)
+        self.best = float("-inf")
+        self._augmented: Pictures | None = None
+        if resume_from is not None:
+            state = load_checkpoint(resume_from, device)
+            with checkpoint_readable(resume_from):
+                self.fit.load_state_dict(state["fit"])
+                self.best = float(state["best"])
+
+    def is_at(self, job: Job, epochs_done: int) -> bool:
+        """Whether the next epoch here is the one after `epochs_done` of `job`."""
+        same = self.job.checkpoints == job.checkpoints
+        return same and self.fit.epochs_done == epochs_done
+
+    def epoch(self) -> TrainedEpoch:
+        """Trains for an epoch; on the first rank, its files are written before this returns."""
+        metrics = self.fit.epoch()
+        score = score_of(metrics, self.job.experiment.search.metric)
+        improved = score > self.best  # never true of NaN
+        if improved:
+            self.best = score
+            if self.job.snapshot is not None:
+                self._write_snapshot(self.job.snapshot)
+        place = self.job.checkpoints / f"epoch_{metrics.epoch:04d}.pt"
+        if self.ranks.is_first:
+            if improved and self.job.keeps_model:
+                name = self.job.checkpoints.last_name
+                save_model(self.job.model(metrics.epoch), self.fit, training=name)
+            save_checkpoint(place, {"fit": self.fit.state_dict(), "best": self.best})
+        return TrainedEpoch(metrics, place, diverged=self.fit.diverged, improved=improved)
+
+    def _write_snapshot(self, place: Place) -> None:
+        """All ranks come here together, for their metrics are the same."""
+        if self._augmented is None:
+            self._augmented = augmented_pictures(self.fit)
+        snapshot = take_snapshot(self.fit, augmented=self._augmented)
+        if self.ranks.is_first:
+            write_snapshot(place, snapshot)
+
+
+def score_of(metrics: EpochMetrics, metric: MetricConfig) -> float:
+    """The metric, turned so that higher is better."""
+    value: float = getattr(metrics, metric.name)
+    return value if metric.goal == "maximize" else -value
+
+
+class Engine(Protocol):
+    """What trains the epochs of jobs, one after another: this process, or a group of workers."""
+
+    def epoch(self, job: Job, *, epochs_done: int, resume_from: Place | None) -> TrainedEpoch:
+        """The next epoch of `job` after `epochs_done`; from a checkpoint unless it is the first."""
+        ...
+
+
+class Worker:
+    """A process that trains; it keeps the job that it was last at, ready to go on."""
+
+    def __init__(
+        self, device: torch.device, *, ranks: Ranks = ALONE, progress: bool = False
+    ) -> None:
+        self._device, self._ranks, self._progress = device, ranks, progress
+        self._training: Training | None = None
+
+    def epoch(self, job: Job, *, epochs_done: int, resume_from: Place | None) -> TrainedEpoch:
+        training = self._training
+        if training is None or not training.is_at(job, epochs_done):
+            self._training = training = None  # the old one's memory goes first
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
+            self._training = training = Training(
+                job,
+                device=self._device,
+                ranks=self._ranks,
+                resume_from=resume_from,
+                progress=self._progress,
+            )
+        return training.epoch()
+
+
+def train_to_the_end(
+    job: Job, engine: Engine, *, epochs_done: int = 0, resume_from: Place | None = None
+) -> Iterator[TrainedEpoch]:
+    """The job's epochs after the first `epochs_done`; stops early on a NaN or infinite loss."""
+    for epoch in range(epochs_done, job.experiment.recipe.epochs):
+        done = engine.epoch(job, epochs_done=epoch, resume_from=resume_from)
+        yield done
+        if done.diverged:
+            return
+        resume_from = done.checkpoint

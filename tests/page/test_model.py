@@ -1,0 +1,144 @@
+import base64
+import io
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from inat_ray.page.model import PICTURE_SIDE, model_sections
+from inat_ray.page.parts import Section
+from inat_ray.training.predictions import Predictions
+
+
+@pytest.fixture
+def sections(predictions, data) -> dict[str, str]:
+    return bodies(model_sections(predictions, subset="test", data=data))
+
+
+def bodies(sections: list[Section]) -> dict[str, str]:
+    return {section.anchor: str(section.body) for section in sections}
+
+
+def pictures_in(body: str) -> list[Image.Image]:
+    contents = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', body)
+    return [Image.open(io.BytesIO(base64.b64decode(content))) for content in contents]
+
+
+def test_accuracy_comes_with_its_interval_and_the_images(sections):
+    assert "33.3 % (95 % interval 15.2 to 58.3 %)" in sections["model"]
+    assert "<dt>images</dt><dd>15</dd>" in sections["model"]
+    assert "top-5" not in sections["model"]
+
+
+def test_size_and_speed_are_told_as_far_as_the_result_has_them(predictions):
+    result = {"parameters": 4882725, "macs": 220071168, "images_per_second": 220.3, "seed": 1}
+    body = bodies(model_sections(predictions, subset="test", data=None, result=result))["model"]
+    assert "<dd>4,882,725</dd>" in body
+    assert "<dt>images/s in training</dt><dd>220</dd>" in body
+    assert "of them trained" not in body
+
+
+def test_the_classes_stand_hardest_first_with_a_dash_for_what_is_undefined(sections):
+    rows = re.findall(r"<tr><td>(\w+)</td>(.*?)</tr>", sections["model-classes"])
+    assert [name for name, _ in rows] == ["beech", "cedar", "ash"]
+    assert re.findall(r">([^<]+)</td>", rows[0][1]) == ["5", "0", "-", "0.0 %", "0.0 %"]
+    assert re.findall(r">([^<]+)</td>", rows[2][1]) == ["5", "15", "33.3 %", "100.0 %", "50.0 %"]
+
+
+def test_many_classes_fold_their_table_away(predictions):
+    names = [f"class_{number:02d}" for number in range(60)]
+    many = replace(
+        predictions, classes=names, probabilities=np.eye(60, dtype="f4")[predictions.truths]
+    )
+    body = bodies(model_sections(many, subset="test", data=None))["model-classes"]
+    assert "<summary>All 60 classes</summary>" in body
+    assert "The 40 classes with the lowest F1" in body
+    assert all(f"<td>{name}</td>" in body for name in names)
+
+
+def test_confusions_are_counted_in_a_table_too(sections):
+    rows = re.findall(r"<tr>(<td>.*?)</tr>", sections["model-confusions"])
+    cells = [re.findall(r">([^<]+)</td>", row) for row in rows]
+    assert cells == [["beech", "ash", "5", "100.0 %"], ["cedar", "ash", "5", "100.0 %"]]
+
+
+def test_a_model_without_a_mistake_is_said_to_have_none(predictions):
+    right = replace(predictions, probabilities=np.eye(3, dtype="f4")[predictions.truths])
+    found = bodies(model_sections(right, subset="validation", data=None))
+    assert "No image is taken for another class." in found["model-confusions"]
+    assert "There is no mistake." in found["model-mistakes"]
+
+
+def test_pictures_are_small_jpegs_told_apart_by_more_than_colour(sections):
+    shown = pictures_in(sections["model-pictures"])
+    assert len(shown) == 15  # all there are
+    assert max(max(picture.size) for picture in shown) <= PICTURE_SIDE
+    assert sections["model-pictures"].count('<li class="right">') == 5
+    assert (
+        len(re.findall(r'<li class="wrong">.*?<b>✗\xa0ash</b>', sections["model-pictures"])) == 10
+    )
+    assert "<b>✓\xa0ash</b>" in sections["model-pictures"]
+
+
+def test_a_picture_is_the_one_that_its_caption_names(predictions, data, sections):
+    """The hue of the photographs tells their class."""
+    captions = re.findall(r'alt="[^:]+: (\w+), \w+ taken for ash"', sections["model-pictures"])
+    brightest = [
+        int(np.asarray(picture).mean(axis=(0, 1)).argmax())
+        for picture in pictures_in(sections["model-pictures"])
+    ]
+    assert captions == [data.classes[label] for label in brightest]
+    assert len(captions) == 15
+
+
+def test_mistakes_come_with_both_probabilities_the_surest_first(predictions, sections):
+    body = sections["model-mistakes"]
+    assert len(pictures_in(body)) == 10
+    surest = int(np.flatnonzero(predictions.truths != 0)[0])
+    first = re.search(r"<figcaption>(.*?)</figcaption>", body)
+    assert first is not None
+    assert predictions.classes[predictions.truths[surest]] == "beech"
+    assert first[1] == "<b>✗\xa0ash</b> 88\xa0%<br>is beech 3\xa0%"
+    assert f"<td>{predictions.paths[surest]}</td>" in body
+
+
+def test_pictures_that_are_gone_are_said_to_be_missing(predictions, data):
+    without = bodies(model_sections(predictions, subset="test", data=None))
+    for anchor in ("model-pictures", "model-mistakes"):
+        assert 'class="missing">The photographs are not at hand' in without[anchor]
+        assert pictures_in(without[anchor]) == []
+    assert f"<td>{predictions.paths[-1]}</td>" in without["model-mistakes"]
+    renamed = replace(predictions, paths=["gone.jpg", *predictions.paths[1:]])
+    some = bodies(model_sections(renamed, subset="test", data=data))["model-pictures"]
+    assert "Images no longer among the photographs: 1 of 15." in some
+    assert len(pictures_in(some)) == 14
+
+
+def test_probabilities_that_are_no_numbers_leave_a_page(predictions, data):
+    broken = replace(predictions, probabilities=np.full((15, 3), np.nan, dtype="f4"))
+    found = bodies(model_sections(broken, subset="test", data=data))
+    assert "no probability that is a number" in found["model-calibration"]
+    assert len(pictures_in(found["model-pictures"])) == 15
+    assert "nan %" not in " ".join(found.values())
+
+
+def test_names_are_shown_as_they_are_and_never_run(predictions, data):
+    named = replace(predictions, classes=["<script>", "b & c", "d"])
+    for body in bodies(model_sections(named, subset="test", data=data)).values():
+        assert "<script>" not in body.replace('<script type="application/json">', "")
+
+
+def test_all_anchors_differ(sections, predictions, data):
+    assert len(sections) == len(model_sections(predictions, subset="test", data=data))
+
+
+def test_predictions_of_one_image_are_enough(predictions):
+    one = Predictions(
+        paths=predictions.paths[:1],
+        classes=predictions.classes,
+        truths=predictions.truths[:1],
+        probabilities=predictions.probabilities[:1],
+    )
+    assert "100.0 %" in bodies(model_sections(one, subset="train", data=None))["model"]

@@ -1,0 +1,76 @@
+"""What the page says of trials is what the log says."""
+
+import pytest
+
+from inat_ray.config.search import EarlyStopping
+from inat_ray.page.trials import (
+    curves_section,
+    leaderboard_section,
+    progress_section,
+    rungs_section,
+    running_best,
+)
+
+
+@pytest.fixture
+def history(sweep, history_of):
+    return history_of(sweep)
+
+
+def test_every_trial_is_in_the_leaderboard_the_best_first_and_those_without_a_result_last(
+    history, rows_of
+):
+    rows = rows_of(leaderboard_section(history))
+    assert [row[1] for row in rows] == [
+        "trial_0000",
+        "trial_0005",
+        "trial_0004",
+        "trial_0001",
+        "trial_0002",
+        "trial_0003",
+    ]
+    assert rows[0][:5] == ["1", "trial_0000", "90.0 %", "3/3", "finished"]
+    assert rows[-1][:5] == ["-", "trial_0003", "-", "0/3", "failed: out of memory [GPU 0]"]
+
+
+def test_a_trials_name_leads_to_its_curve(history, plots_of):
+    assert 'href="#learning-curves" data-trial="trial_0000"' in leaderboard_section(history).body
+    (drawn,) = plots_of(curves_section(history))
+    assert "trial_0000" in [trace.get("meta") for trace in drawn["data"]]
+
+
+def test_a_curve_has_every_epoch_and_ends_in_the_symbol_of_its_state(history, plots_of):
+    (drawn,) = plots_of(curves_section(history))
+    curves = {trace["meta"]: trace for trace in drawn["data"]}
+    assert curves["trial_0000"]["y"] == [0.5, 0.9, 0.8]
+    assert curves["trial_0001"]["marker"]["symbol"] == "circle-open"
+    assert "trial_0003" not in curves
+
+
+def test_points_stand_at_their_creation_and_the_line_steps_at_new_bests(history, plots_of):
+    (drawn,) = plots_of(progress_section(history))
+    points = {
+        name: (x, y)
+        for trace in drawn["data"]
+        if trace["mode"] == "markers"
+        for name, x, y in zip(trace["text"], trace["x"], trace["y"], strict=True)
+    }
+    assert points["trial_0000"] == (pytest.approx(1 / 60), 0.9)
+    assert len(points) == 5
+    times, values = running_best(history)
+    assert values == [0.5, 0.9, 0.9]
+    assert times == sorted(times)
+
+
+def test_a_minimised_metric_steps_down(history_of, study):
+    records = study({"a": [0.5], "b": [0.7], "c": [0.6]}, metric="val_loss", goal="minimize")
+    assert running_best(history_of(records))[1] == pytest.approx([0.5, 0.3, 0.3])
+
+
+def test_rungs_tell_who_came_and_who_went_on(history, rows_of, plots_of):
+    settings = EarlyStopping(kind="asha", min_epochs=1, reduction_factor=2)
+    section = rungs_section(history, settings)
+    # 5 trials have a first epoch; two of them trained a second.
+    assert rows_of(section) == [["1", "5", "2", "30.0 %"], ["2", "2", "1", "90.0 %"]]
+    (drawn,) = plots_of(section)
+    assert [len(trace["x"]) for trace in drawn["data"]] == [3, 4]

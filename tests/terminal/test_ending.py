@@ -1,0 +1,60 @@
+"""What a command says at its end."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from inat_ray.config.experiment import DataConfig, Experiment
+from inat_ray.data.dataset import open_dataset
+from inat_ray.run.folder import create_run
+from inat_ray.terminal.ending import announce, told_of_interruption
+from tests.run.made_up_runs import run_started, write_log
+
+
+def test_the_data_is_told_by_class_part_and_what_was_passed_over(tmp_path):
+    rng = np.random.default_rng(0)
+    for name, count in (("train/ash", 5), ("train/oak ", 9), ("val/ash", 1), ("val/oak ", 1)):
+        (tmp_path / "d" / name).mkdir(parents=True)
+        for number in range(count):
+            pixels = rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "d" / name / f"{number}.png")
+    (tmp_path / "d" / "val" / "ash" / "x.psd").write_text("")
+    config = DataConfig(source=str(tmp_path / "d"), cache=str(tmp_path / "c"), image_size=32)
+    path = open_dataset(config).pack.path
+    console = Console(file=io.StringIO(), width=300)
+    announce(console, data=open_dataset(config))
+    assert [line.strip() for line in console.file.getvalue().splitlines()[1:]] == [
+        "classes: ash, 'oak '",
+        "images a class: 6 (ash) to 10 ('oak ')",
+        "folders: train train, test val",
+        "passed over: 1 .psd",
+    ]
+    path.write_bytes(b"damaged")
+    announce(console, data=open_dataset(config))
+    assert "is no pack that can be read" in console.file.getvalue()
+    assert "it was built again" in console.file.getvalue()
+
+
+@pytest.mark.parametrize("content", [None, b"damaged\n"])
+def test_an_interruption_stays_one_where_there_is_no_log_to_tell_of(tmp_path, content):
+    run = create_run(tmp_path / "run", Experiment(), overwrite=False)
+    if content is not None:
+        run.events.parent.mkdir(parents=True, exist_ok=True)
+        run.events.write_bytes(content)
+    console = Console(file=io.StringIO(), width=300)
+    with pytest.raises(KeyboardInterrupt), told_of_interruption(console, run=run):
+        raise KeyboardInterrupt
+    assert console.file.getvalue() == ""
+
+
+def test_an_interruption_says_what_is_kept_and_how_to_go_on(tmp_path):
+    run = create_run(tmp_path / "run", Experiment(), overwrite=False)
+    write_log(run, [run_started()])
+    console = Console(file=io.StringIO(), width=300)
+    with pytest.raises(KeyboardInterrupt), told_of_interruption(console, run=run):
+        raise KeyboardInterrupt
+    assert "interrupted: 0 epochs of 0 trials" in console.file.getvalue()
+    assert f"sweep --resume {run.path}" in console.file.getvalue()

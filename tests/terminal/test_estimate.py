@@ -1,0 +1,128 @@
+import time
+
+import pytest
+
+from inat_ray.log.records import LookAtTest, RunResumed, SearchEnded
+from inat_ray.terminal.estimate import (
+    duration,
+    end_text,
+    epochs_planned,
+    phase_of,
+    seconds_left,
+    times_text,
+)
+from tests.made_up_sweep import renamed
+
+
+def test_time_left_follows_the_pace_of_trials_with_running_ones_in_part(sweep, history_of):
+    # 4 trials ended, of two more 2/3 and 1/3 are done; so of 8 trials 3 are left.
+    left = seconds_left(history_of(sweep), now=sweep[0].time + 160)
+    assert left == pytest.approx(160 / 5 * 3)
+
+
+def test_time_left_is_unknown_before_the_first_epoch(sweep, history_of):
+    assert seconds_left(history_of(sweep[:2]), now=sweep[0].time + 5) is None
+
+
+def test_time_in_which_nothing_ran_is_neither_gone_nor_part_of_the_pace(sweep, history_of):
+    history, at = history_of(sweep), sweep[-1].time
+    before = times_text(history, now=at + 5)
+    assert before.startswith("0:2")
+    history.add(RunResumed(time=at + 10_000, trials=8))
+    assert times_text(history, now=at + 10_005) == before
+
+
+def test_time_left_of_a_single_training_follows_its_epochs(training, history_of):
+    """Of two seconds each; two are left, and of one of them a half is over."""
+    left = seconds_left(history_of(training[:3]), now=training[2].time + 1)
+    assert left == pytest.approx(2 * 2 - 1)
+    assert seconds_left(history_of(training[:5]), now=training[4].time + 1) is None
+
+
+def test_an_epoch_that_takes_longer_than_the_others_leaves_those_after_it(training, history_of):
+    left = seconds_left(history_of(training[:3]), now=training[2].time + 1000)
+    assert left == pytest.approx(2)
+
+
+def test_the_winners_training_has_a_time_left_of_its_own(sweep, history_of):
+    winner = renamed(sweep[1:3], "winner", purpose="final", time=sweep[0].time + 1000)
+    history = history_of([*sweep, *winner])
+    assert seconds_left(history, now=winner[-1].time) == pytest.approx(4)
+
+
+def test_an_extended_search_has_a_time_left_although_a_winner_was_trained(sweep, history_of):
+    winner = renamed(sweep[1:6], "winner", purpose="final", time=sweep[-1].time)
+    more = RunResumed(time=sweep[-1].time + 10, trials=20, extended=True)
+    history = history_of(
+        [*sweep, *winner, SearchEnded(time=winner[-1].time, reason="trials"), more]
+    )
+    assert seconds_left(history, now=more.time + 5) > 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(-1.0, "0:00"), (59.6, "1:00"), (125, "2:05"), (3723, "1:02:03")]
+)
+def test_durations_read_like_a_clock(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_the_clock_time_of_the_end_has_its_day_where_that_is_far(sweep, history_of):
+    now = sweep[0].time + 160
+    history = history_of(sweep)
+    end = time.localtime(now + seconds_left(history, now=now))
+    assert end_text(history, now=now) == time.strftime("until %H:%M", end)
+    assert end_text(history_of(sweep[:2]), now=now) is None
+    late = sweep[0].time + 1_000_000
+    end = time.localtime(late + seconds_left(history, now=late))
+    assert end_text(history, now=late) == time.strftime("until %a %H:%M", end)
+
+
+def test_what_early_stopping_saved_is_counted_against_what_was_planned(sweep, history_of):
+    history = history_of(sweep)
+    assert epochs_planned(history) == 8 * 3
+    assert history.epochs_saved == 2  # of trial_0001
+
+
+def test_a_search_goes_through_its_phases(sweep, history_of):
+    at = sweep[-1].time
+    ended = SearchEnded(time=at, reason="trials")
+    winner = renamed(sweep[1:6], "winner", purpose="final", time=at + 1)
+    look = LookAtTest(time=at + 9, model="m", accuracy=0.5, loss=1.0, images=2, predictions="p")
+    told = [*sweep, ended, *winner, look]
+    phases = [phase_of(history_of(told[:n])) for n in range(len(sweep), len(told) + 1)]
+    assert phases == ["search", "confirmation", *["winner's training"] * 4, "test", "over"]
+
+
+def test_an_earlier_look_at_the_test_set_does_not_end_an_extended_search(sweep, history_of):
+    at = sweep[-1].time
+    look = LookAtTest(time=at, model="m", accuracy=0.5, loss=1.0, images=2, predictions="p")
+    ended = SearchEnded(time=at, reason="trials")
+    winner = later(renamed(sweep[1:6], "winner", purpose="final"), at + 1)
+    history = history_of([*sweep, look, ended, *winner])
+    assert phase_of(history) == "test"
+
+
+def later(records, time: float) -> list:
+    """The records from this time on, a second apart."""
+    return [
+        record.model_copy(update={"time": time + number}) for number, record in enumerate(records)
+    ]
+
+
+def test_an_extended_search_is_not_over_while_its_second_winner_is_trained(sweep, history_of):
+    at = sweep[-1].time
+    ended = SearchEnded(time=at, reason="trials")
+    look = LookAtTest(time=at + 9, model="m", accuracy=0.5, loss=1.0, images=2, predictions="p")
+    first = later(renamed(sweep[1:6], "winner", purpose="final"), at + 1)
+    better = later(renamed(sweep[1:6], "better", parameters={"recipe.lr": 0.5}), at + 20)
+    better[1] = better[1].model_copy(update={"val_accuracy": 0.99})
+    second = later(renamed(better, "winner_2", purpose="final"), at + 40)
+    told = [*sweep, ended, *first, look, RunResumed(time=at + 15, trials=9, extended=True)]
+    told += [*better, ended, *second, look.model_copy(update={"time": at + 60})]
+    phases = [phase_of(history_of(told[:n])) for n in range(len(told) - 7, len(told) + 1)]
+    assert phases == ["search", "confirmation", *["winner's training"] * 4, "test", "over"]
+
+
+def test_a_single_training_is_training_until_it_ends(training, history_of):
+    assert phase_of(history_of(training[:-1])) == "training"
+    assert phase_of(history_of(training)) == "over"
