@@ -1,8 +1,8 @@
 """The README's picture: a search in the terminal, and the top of its report.
 
-    python -m tests.pictures [RUN]
+    python -m tests.pictures
 
-Without RUN, a quickstart is run for it. Needs Debian's chromium.
+Runs a quickstart for it. Needs Debian's chromium.
 """
 
 import io
@@ -11,8 +11,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
 
 import typer
 from PIL import Image
@@ -22,36 +23,56 @@ from rich.text import Text
 
 PICTURE = Path(__file__).parents[1] / "docs" / "images" / "quickstart.png"
 COLUMNS = 96
+CURVES = "learning-curves"
+"""The report's chapter that is shown below its summary."""
 COLORS = 128
 """Of the picture's palette: texts and flat areas need no more, and the file is a third as large."""
 
 
-def main(run: Annotated[Path | None, typer.Argument()] = None) -> None:
+def main() -> None:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        where = run.resolve() if run else Path(folder) / "quickstart"
-        if run is None:
-            command = [sys.executable, "-m", "inat_ray.sweep", "--out", str(where)]
-            subprocess.run(command, check=True)
+        where = Path(folder) / "runs" / "quickstart"
+        command = [sys.executable, "-m", "inat_ray.sweep", "--out", str(where)]
+        with subprocess.Popen(command) as sweep:
+            shown = [text for text in _while_it_runs(sweep, where) if "finished" in text]
         program = shutil.which("chromium")
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        report = _shot(browser, (where / "report.html").as_uri(), width=1280, height=760)
+        address = (where / "report.html").as_uri()
+        report = _shot(browser, address, width=1280, height=550)
+        curves = _shot(browser, f"{address}#{CURVES}", width=1280, height=480)
         terminal = Path(folder) / "terminal.html"
-        terminal.write_text(f"<body style='margin:0;width:900px'>{_terminal(where)}</body>")
+        terminal.write_text(
+            f"<body style='margin:0;width:900px'>{_terminal(shown[len(shown) // 2])}</body>"
+        )
         text = _shot(browser, terminal.as_uri(), width=900, height=None)
-        _together(report, text).save(PICTURE, optimize=True)
+        _stacked([text, report, curves]).save(PICTURE, optimize=True)
 
 
-def _terminal(run: Path) -> str:
-    """What the terminal shows of a run, as SVG."""
-    command = [sys.executable, "-m", "inat_ray.sweep", "--status", run.name]
-    look = os.environ | {"FORCE_COLOR": "1", "COLUMNS": str(COLUMNS), "TERM": "xterm-256color"}
+def _while_it_runs(sweep: "subprocess.Popen[bytes]", run: Path) -> Iterator[str]:
+    """What `--status` shows of the run, again and again until it has ended."""
+    place = run.relative_to(run.parents[1])
+    command = [sys.executable, "-m", "inat_ray.sweep", "--status", str(place)]
+    look = {"FORCE_COLOR": "1", "COLUMNS": str(COLUMNS), "TERM": "xterm-256color"}
     look["PYTHONPATH"] = str(Path(__file__).parents[1])
-    done = subprocess.run(
-        command, capture_output=True, text=True, env=look, cwd=run.parent, check=True
-    )
+    while sweep.poll() is None:
+        time.sleep(2)
+        if run.exists():
+            done = subprocess.run(
+                command,
+                capture_output=True,
+                text=True,
+                env=os.environ | look,
+                cwd=run.parents[1],
+                check=False,
+            )
+            yield done.stderr
+
+
+def _terminal(text: str) -> str:
+    """A terminal with this text, as SVG."""
     console = Console(record=True, width=COLUMNS, file=io.StringIO())
     console.print(Text("$ inat-ray sweep", style="bold"))
-    console.print(Text.from_ansi(done.stderr))
+    console.print(Text.from_ansi(text.rstrip()))
     return console.export_svg(title="inat-ray sweep", font_aspect_ratio=0.6)
 
 
@@ -66,12 +87,13 @@ def _shot(browser: Browser, address: str, *, width: int, height: int | None) -> 
     return Image.open(io.BytesIO(page.screenshot(full_page=height is None))).convert("RGB")
 
 
-def _together(report: Image.Image, terminal: Image.Image) -> Image.Image:
-    """The terminal above the report, in few colors."""
-    width = max(report.width, terminal.width)
-    picture = Image.new("RGB", (width, report.height + terminal.height + 24), "white")
-    picture.paste(terminal, ((width - terminal.width) // 2, 0))
-    picture.paste(report, ((width - report.width) // 2, terminal.height + 24))
+def _stacked(parts: list[Image.Image]) -> Image.Image:
+    """The pictures below each other, in few colors."""
+    picture = Image.new("RGB", (max(p.width for p in parts), sum(p.height for p in parts)), "white")
+    top = 0
+    for part in parts:
+        picture.paste(part, ((picture.width - part.width) // 2, top))
+        top += part.height
     return picture.quantize(COLORS)
 
 

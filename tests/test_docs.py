@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -125,6 +126,12 @@ def test_every_link_leads_to_a_file_and_a_heading(page: Path):
             continue
         assert target.exists(), path
         assert not anchor or anchor in anchors(target), f"{path}#{anchor}"
+
+
+def test_the_architecture_names_files_that_there_are():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    for name in re.findall(r"`(\w+/\w+\.py)`", text):
+        assert (ROOT / "inat_ray" / name).exists(), name
 
 
 def test_every_page_is_linked_from_the_readme():
