@@ -8,7 +8,7 @@ READY := .venv/.ready
 # whatever starts more processes would look slower than it is.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: quickstart install test test-slow test-cluster gpu-check check format schema docs tensorboard benchmark benchmark-search requirements clean
+.PHONY: quickstart install test test-slow pictures test-cluster gpu-check check format schema docs tensorboard benchmark benchmark-search requirements clean
 
 quickstart: $(READY)  ## a first sweep on pictures that are drawn by code
 	$(BIN)/python -m inat_ray.sweep experiments/quickstart.yaml --out runs/quickstart --overwrite
@@ -59,8 +59,11 @@ docs: $(READY)  ## the pages, with strict links, into site/
 tensorboard: $(READY)  ## make tensorboard RUN=runs/mine
 	$(BIN)/tensorboard --logdir $(RUN)/tensorboard --host 127.0.0.1
 
+pictures: $(READY)  ## the README's picture, from a quickstart; needs chromium
+	$(BIN)/python -m tests.pictures
+
 # All modules are compiled before, so that no tool waits for that because it has the first turn.
-benchmark: $(READY)  ## make benchmark DATA=folder; the figures of the README
+benchmark: $(READY)  ## make benchmark DATA=folder; the figures of docs/benchmarks.md
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --editable '.[benchmark]'
 	$(BIN)/python -m tests.benchmarks --data $(or $(DATA),$(error photographs are needed: make benchmark DATA=folder))
 

@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -45,7 +46,7 @@ def _one(predicted: Predicted, classes: Sequence[str], *, top: int) -> Table:
 
 def _many(predicted: Sequence[Predicted], classes: Sequence[str], *, top: int) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
-    folder = os.path.commonpath([each.path.parent for each in predicted])
+    folder = _shared_folder([each.path.parent for each in predicted])
     table.add_column(f"in {escape(as_text(folder))}" if folder else "", overflow="fold")
     table.add_column("class")
     table.add_column("probability", justify="right", no_wrap=True)
@@ -66,3 +67,10 @@ def _counts(predicted: Sequence[Predicted], classes: Sequence[str]) -> str:
     hidden = len(predicted) - SHOWN_IMAGES
     more = f"and {hidden:,} more, which --json and --out have; " if hidden > 0 else ""
     return f"{more}{len(predicted):,} photographs: {text}"
+
+
+def _shared_folder(folders: Sequence[Path]) -> str:
+    """The innermost folder around all of them; relative ones where all are."""
+    if any(folder.is_absolute() for folder in folders):
+        folders = [folder.absolute() for folder in folders]
+    return os.path.commonpath(folders)

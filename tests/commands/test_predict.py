@@ -66,6 +66,14 @@ def test_on_a_terminal_it_is_a_table(model, told, data_folder):
     assert "15 photographs: " in text
 
 
+def test_relative_and_absolute_paths_go_together(model, told, data_folder, tmp_path, monkeypatch):
+    shutil.copy(data_folder / "val" / "ash" / "00.png", tmp_path / "new.png")
+    monkeypatch.chdir(tmp_path)
+    code, text = told("predict", model, "new.png", data_folder / "val" / "ash")
+    assert code == 0, text
+    assert "6 photographs" in text
+
+
 def test_what_cannot_be_read_is_named_and_left_out(model, told, data_folder, tmp_path):
     folder = tmp_path / "mixed"
     shutil.copytree(data_folder / "val" / "ash", folder / "deep" / "down")

@@ -1,8 +1,8 @@
-"""The README's performance section, written from what the benchmark found.
+"""The measured part of docs/benchmarks.md, written from what the benchmark found.
 
-    python -m tests.benchmarks.readme runs/benchmark/benchmark.json
+    python -m tests.benchmarks.page runs/benchmark/benchmark.json
 
-The file is kept as tests/benchmarks/measured.json, so that a test can hold the README to it.
+The file is kept as tests/benchmarks/measured.json, so that a test can hold the page to it.
 """
 
 import json
@@ -15,7 +15,7 @@ import typer
 
 from tests.benchmarks.comparison import Figure
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 MEASURED = Path(__file__).with_name("measured.json")
 BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
 
@@ -91,17 +91,17 @@ def _figures(tree: Mapping[str, Any]) -> Iterator[str]:
     yield "</details>"
 
 
-def replaced(readme: str, new: str) -> str:
-    """The README with the section between its marks replaced."""
-    assert readme.count(BEGIN) == readme.count(END) == 1
-    before, _, rest = readme.partition(BEGIN)
+def replaced(page: str, new: str) -> str:
+    """The page with the section between its marks replaced."""
+    assert page.count(BEGIN) == page.count(END) == 1
+    before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}{new}{END}{after}"
 
 
 def main(measured: Path) -> None:
     tree = json.loads(measured.read_text())
-    README.write_text(replaced(README.read_text(), section(tree)))
+    PAGE.write_text(replaced(PAGE.read_text(), section(tree)))
     if measured.resolve() != MEASURED:
         shutil.copy(measured, MEASURED)
 

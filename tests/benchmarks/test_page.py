@@ -1,16 +1,16 @@
-"""The README's figures are those that were measured."""
+"""The figures of docs/benchmarks.md are those that were measured."""
 
 import json
 
-from tests.benchmarks.readme import MEASURED, RATIOS, README, replaced, section
+from tests.benchmarks.page import MEASURED, PAGE, RATIOS, replaced, section
 
 TREE = json.loads(MEASURED.read_text())
 
 
-def test_the_performance_section_is_written_from_what_the_benchmark_measured():
-    readme = README.read_text()
-    assert section(TREE) in readme
-    assert replaced(readme, section(TREE)) == readme
+def test_the_measured_part_is_written_from_what_the_benchmark_measured():
+    page = PAGE.read_text()
+    assert section(TREE) in page
+    assert replaced(page, section(TREE)) == page
 
 
 def test_every_ratio_stands_with_its_n_and_spread():

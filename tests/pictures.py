@@ -1,0 +1,101 @@
+"""The README's picture: a search in the terminal, and the top of its report.
+
+    python -m tests.pictures
+
+Runs a quickstart for it. Needs Debian's chromium.
+"""
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import typer
+from PIL import Image
+from playwright.sync_api import Browser, sync_playwright
+from rich.console import Console
+from rich.text import Text
+
+PICTURE = Path(__file__).parents[1] / "docs" / "images" / "quickstart.png"
+COLUMNS = 96
+CURVES = "learning-curves"
+"""The report's chapter that is shown below its summary."""
+COLORS = 128
+"""Of the picture's palette: texts and flat areas need no more, and the file is a third as large."""
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        where = Path(folder) / "runs" / "quickstart"
+        command = [sys.executable, "-m", "inat_ray.sweep", "--out", str(where)]
+        with subprocess.Popen(command) as sweep:
+            shown = [text for text in _while_it_runs(sweep, where) if "finished" in text]
+        program = shutil.which("chromium")
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        address = (where / "report.html").as_uri()
+        report = _shot(browser, address, width=1280, height=550)
+        curves = _shot(browser, f"{address}#{CURVES}", width=1280, height=480)
+        terminal = Path(folder) / "terminal.html"
+        terminal.write_text(
+            f"<body style='margin:0;width:900px'>{_terminal(shown[len(shown) // 2])}</body>"
+        )
+        text = _shot(browser, terminal.as_uri(), width=900, height=None)
+        _stacked([text, report, curves]).save(PICTURE, optimize=True)
+
+
+def _while_it_runs(sweep: "subprocess.Popen[bytes]", run: Path) -> Iterator[str]:
+    """What `--status` shows of the run, again and again until it has ended."""
+    place = run.relative_to(run.parents[1])
+    command = [sys.executable, "-m", "inat_ray.sweep", "--status", str(place)]
+    look = {"FORCE_COLOR": "1", "COLUMNS": str(COLUMNS), "TERM": "xterm-256color"}
+    look["PYTHONPATH"] = str(Path(__file__).parents[1])
+    while sweep.poll() is None:
+        time.sleep(2)
+        if run.exists():
+            done = subprocess.run(
+                command,
+                capture_output=True,
+                text=True,
+                env=os.environ | look,
+                cwd=run.parents[1],
+                check=False,
+            )
+            yield done.stderr
+
+
+def _terminal(text: str) -> str:
+    """A terminal with this text, as SVG."""
+    console = Console(record=True, width=COLUMNS, file=io.StringIO())
+    console.print(Text("$ inat-ray sweep", style="bold"))
+    console.print(Text.from_ansi(text.rstrip()))
+    return console.export_svg(title="inat-ray sweep", font_aspect_ratio=0.6)
+
+
+def _shot(browser: Browser, address: str, *, width: int, height: int | None) -> Image.Image:
+    size = {"width": width, "height": height or 100}
+    page = browser.new_page(viewport=size, color_scheme="light")
+    # Rich's pictures name a font on the network; the monospace font at hand does.
+    page.route("http*://**", lambda route: route.abort())
+    page.goto(address)
+    if height:
+        page.wait_for_selector("html[data-drawn]", state="attached")
+    return Image.open(io.BytesIO(page.screenshot(full_page=height is None))).convert("RGB")
+
+
+def _stacked(parts: list[Image.Image]) -> Image.Image:
+    """The pictures below each other, in few colors."""
+    picture = Image.new("RGB", (max(p.width for p in parts), sum(p.height for p in parts)), "white")
+    top = 0
+    for part in parts:
+        picture.paste(part, ((picture.width - part.width) // 2, top))
+        top += part.height
+    return picture.quantize(COLORS)
+
+
+if __name__ == "__main__":
+    typer.run(main)
