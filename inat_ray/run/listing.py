@@ -18,7 +18,7 @@ from inat_ray.log.lock import is_being_written
 from inat_ray.log.mirror import SEGMENTS
 from inat_ray.log.run_log import EVENTS, read_history, read_stored
 from inat_ray.run.folder import RunFolder
-from inat_ray.run.result_file import read_result
+from inat_ray.run.result import read_result
 from inat_ray.search.winner import winning_trial
 from inat_ray.storage.disk import files_below
 from inat_ray.storage.place import Place
