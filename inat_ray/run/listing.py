@@ -187,7 +187,7 @@ def _best(history: History) -> float | None:
     winner = winning_trial(history) if history.run else None
     if winner is None or history.run is None:
         return None
-    best = winner.best(history.run.metric, history.run.goal)
+    best = winner.best(history.run.metric)
     return None if best is None else float(getattr(best, history.run.metric))
 
 

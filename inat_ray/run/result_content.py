@@ -37,7 +37,7 @@ def training_result(trial: TrialHistory, *, experiment: Experiment, data: DataSe
     Raises RunFailedError where no epoch has a result.
     """
     metric = experiment.search.metric
-    best = trial.best(metric.name, metric.goal)
+    best = trial.best(metric.name)
     if best is None:
         raise RunFailedError(
             f"{trial.trial_id}: the loss was no number in the first epoch; lower recipe.lr,"
@@ -138,7 +138,7 @@ def search_result(history: History, *, experiment: Experiment, data: DataSet) ->
     assert history.run is not None
     winner = winning_trial(history)
     assert winner is not None
-    best = winner.best(history.run.metric, history.run.goal)
+    best = winner.best(history.run.metric)
     result: Result = {
         "ended": history.ended,
         "winner": winner.trial_id,

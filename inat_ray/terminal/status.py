@@ -173,7 +173,7 @@ def history_json(history: History, *, now: float) -> dict[str, Any]:
 
 def _trial_json(history: History, trial: TrialHistory) -> dict[str, Any]:
     assert history.run is not None
-    best = trial.best(history.run.metric, history.run.goal)
+    best = trial.best(history.run.metric)
     return {
         "trial": trial.trial_id,
         "rank": history.ranking.rank(trial.number),
