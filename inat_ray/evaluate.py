@@ -106,7 +106,7 @@ def evaluate(
     model: "LoadedModel", split: Split, *, data: "DataSet", device: "torch.device", run: RunFolder
 ) -> tuple[dict[str, Any], Path]:
     """Accuracy and loss on a split, and the file of its predictions."""
-    from inat_ray.run.result import evaluation_result
+    from inat_ray.run.result_content import evaluation_result
     from inat_ray.run.test_set import evaluate_split
 
     subset: Literal["train", "validation"] = "train" if split is Split.TRAIN else "validation"
@@ -119,7 +119,7 @@ def look(
 ) -> tuple[dict[str, Any], Path]:
     """A look at the test set, counted by `run`, which keeps the predictions, too."""
     from inat_ray.log.run_log import RunLog
-    from inat_ray.run.result import look_result
+    from inat_ray.run.result_content import look_result
     from inat_ray.run.test_set import look_at_test
 
     with RunLog(run.log, storage=run.storage, is_claimed=run.is_claimed) as log:
@@ -144,7 +144,7 @@ def _keeper(
 def numbers(model: "LoadedModel", predictions: "Predictions", *, subset: Split) -> dict[str, Any]:
     """What of the result follows from the predictions, and the size of the model."""
     from inat_ray.models.complexity import complexity
-    from inat_ray.run.result import assessment_result
+    from inat_ray.run.result_content import assessment_result
     from inat_ray.training.assessment import assess
 
     size = complexity(model.experiment, classes=len(model.classes))

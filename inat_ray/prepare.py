@@ -33,7 +33,8 @@ def main(
         check_free(out, overwrite=overwrite)
     # Imported only now: they take seconds, and a mistake above is answered at once.
     from inat_ray.data.dataset import open_dataset
-    from inat_ray.run.result import data_result, write_result
+    from inat_ray.run.result import write_result
+    from inat_ray.run.result_content import data_result
     from inat_ray.terminal.ending import announce
 
     claim = nullcontext() if out is None else claimed(out, config, overwrite=overwrite)

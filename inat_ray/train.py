@@ -170,7 +170,7 @@ def _train(
     from inat_ray.boards.observed import observed_log
     from inat_ray.boards.tensorboard_server import tensorboard_server
     from inat_ray.run.checkpoints import BEGINNING
-    from inat_ray.run.result import training_result
+    from inat_ray.run.result_content import training_result
     from inat_ray.terminal.ending import note, told_of_interruption
     from inat_ray.tuning.engine import spread
     from inat_ray.tuning.record import single_run_started
@@ -228,7 +228,7 @@ def _recorded(
 
 
 def _look(run: RunFolder, *, data: "DataSet", log: "RunLog") -> dict[str, Any]:
-    from inat_ray.run.result import look_result
+    from inat_ray.run.result_content import look_result
     from inat_ray.run.test_set import look_at_test
     from inat_ray.training.checkpoint import load_model
     from inat_ray.training.device import resolve_device

@@ -97,8 +97,8 @@ def _about(trial: TrialHistory) -> dict[str, Any]:
 
 def _scores(trial: TrialHistory, history: History) -> dict[str, Any]:
     assert history.run is not None
-    best = trial.best(history.run.metric, history.run.goal)
-    highest = trial.best("val_accuracy", "maximize")
+    best = trial.best(history.run.metric)
+    highest = trial.best("val_accuracy")
     last: EpochEnded | None = trial.epochs[-1] if trial.epochs else None
     return {
         "score": getattr(best, history.run.metric) if best else None,

@@ -180,7 +180,7 @@ class TensorBoardObserver:
 
     def _epoch(self, record: EpochEnded) -> None:
         values = {tag: getattr(record, field) for tag, field in SCALARS.items()}
-        best = self.history.trials[record.trial_id].best("val_accuracy", "maximize")
+        best = self.history.trials[record.trial_id].best("val_accuracy")
         if best is not None:
             values[BEST] = best.val_accuracy
         self._file(record).write(_scalars(record, values, step=record.epoch))
@@ -204,7 +204,7 @@ class TensorBoardObserver:
         if trial.is_over:  # one that was cut off may go on, and be told of again
             over, values = search_progress(history)
             self._search.write(_scalars(record, values, step=over))
-        best = trial.best(history.run.metric, history.run.goal)
+        best = trial.best(history.run.metric)
         if best is not None:
             score = {"search/score": getattr(best, history.run.metric)}
             self._search.write(_scalars(record, score, step=trial.number))

@@ -235,7 +235,7 @@ def _summary(history: History, trial: TrialHistory) -> dict[str, float | str]:
     """Named as in trials.parquet."""
     assert history.run is not None
     summary: dict[str, float | str] = {"state": trial.state}
-    best = trial.best(history.run.metric, history.run.goal)
+    best = trial.best(history.run.metric)
     if best is not None:
         summary |= {"score": getattr(best, history.run.metric), "best_epoch": best.epoch}
     if trial.error is not None:

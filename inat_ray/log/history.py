@@ -4,9 +4,9 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
 
 from inat_ray.config.distributions import canonical
+from inat_ray.config.metrics import METRICS, MetricName
 from inat_ray.log.records import (
     JSON,
     AnyRecord,
@@ -60,11 +60,10 @@ class TrialHistory:
         """The metric after each epoch."""
         return [getattr(record, metric) for record in self.epochs]
 
-    def best(self, metric: str, goal: Literal["maximize", "minimize"]) -> EpochEnded | None:
-        """The epoch with the best value that is a number; the earliest of equals."""
-        numbers = [record for record in self.epochs if math.isfinite(getattr(record, metric))]
-        pick = max if goal == "maximize" else min
-        return pick(numbers, key=lambda record: getattr(record, metric), default=None)
+    def best(self, metric: MetricName) -> EpochEnded | None:
+        """Returns the epoch with the best finite value; the earliest of equals."""
+        scored = (record for record in self.epochs if math.isfinite(record.score(metric)))
+        return max(scored, key=lambda record: record.score(metric), default=None)
 
 
 @dataclass
@@ -196,12 +195,12 @@ class History:
     def score(self, record: EpochEnded) -> float:
         """The run's metric after an epoch, turned so that higher is better."""
         assert self.run is not None
-        return self.turned(getattr(record, self.run.metric))
+        return record.score(self.run.metric)
 
     def turned(self, value: float) -> float:
-        """A value of the run's metric so that higher is better."""
+        """Turns a value of the run's metric so that higher is better, or turns it back."""
         assert self.run is not None
-        return value if self.run.goal == "maximize" else -value
+        return METRICS[self.run.metric].score(value)
 
     def leaderboard(self) -> list[TrialHistory]:
         """The search's trials that have a result, best first; equals in order of start."""

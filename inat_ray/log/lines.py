@@ -20,15 +20,13 @@ from inat_ray.log.records import (
     LookAtTest,
     RunResumed,
     RunStarted,
-    TrialEnded,
     TrialPaused,
+    TrialRecord,
     TrialResumed,
     TrialStarted,
 )
 
 REMEDY = "put back a whole copy of it, or remove the line to go on without what it said"
-
-OfTrial = TrialStarted | EpochEnded | TrialPaused | TrialResumed | TrialEnded
 
 _RECORDS: TypeAdapter[AnyRecord] = TypeAdapter(AnyRecord)
 
@@ -98,7 +96,7 @@ class _Order:
     def __init__(self) -> None:
         self._run: RunStarted | None = None
         self._epochs: dict[str, int] = {}
-        self._last: dict[str, OfTrial] = {}
+        self._last: dict[str, TrialRecord] = {}
 
     def is_resumption(self, record: AnyRecord) -> bool:
         """Whether it is the first that a process writes into a log that another one began.
@@ -121,9 +119,9 @@ class _Order:
         if isinstance(record, TrialStarted):
             twice = record.trial_id in self._epochs
             return f"{record.trial_id} begins a second time" if twice else None
-        return self._problem_of_trial(record) if isinstance(record, OfTrial) else None
+        return self._problem_of_trial(record) if isinstance(record, TrialRecord) else None
 
-    def _problem_of_trial(self, record: OfTrial) -> str | None:
+    def _problem_of_trial(self, record: TrialRecord) -> str | None:
         done, last = self._epochs.get(record.trial_id), self._last.get(record.trial_id)
         if done is None:
             return f"{record.kind} of {record.trial_id}, which has not begun"
@@ -141,13 +139,13 @@ class _Order:
                 problem = f"{record.trial_id} pauses without an epoch that has a score"
         return problem
 
-    def _has_score(self, last: OfTrial | None) -> bool:
+    def _has_score(self, last: TrialRecord | None) -> bool:
         """Whether a trial's last record gives it a place among others, which pausing needs."""
         assert self._run is not None
-        return isinstance(last, EpochEnded) and math.isfinite(getattr(last, self._run.metric))
+        return isinstance(last, EpochEnded) and math.isfinite(last.score(self._run.metric))
 
     def add(self, record: AnyRecord) -> None:
-        if isinstance(record, OfTrial):
+        if isinstance(record, TrialRecord):
             self._last[record.trial_id] = record
         match record:
             case RunStarted():

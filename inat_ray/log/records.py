@@ -3,7 +3,10 @@
 import time
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+
+from inat_ray.config.epoch import EpochMetrics
+from inat_ray.config.metrics import Goal, MetricName
 
 JSON = Any
 """A value that JSON can hold."""
@@ -39,23 +42,10 @@ Reason = Literal["trials", "points", "epochs", "time", "target"]
 Method = Literal["random", "bayes", "grid", "ablation", "train"]
 """How a run chooses its configurations; `train` has a single one."""
 
-MetricName = Literal["val_accuracy", "val_balanced_accuracy", "val_loss"]
-
 Time = Annotated[float, Field(ge=0, le=2**37, allow_inf_nan=False)]
 """Seconds since 1970, up to a year that every calendar has."""
 
-Amount = Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False)]
-
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-
-
-def _share_or_nan(value: float) -> float:
-    if value < 0 or value > 1:
-        raise ValueError("should be 0 to 1")
-    return value
-
-
-ShareOrNan = Annotated[float, AfterValidator(_share_or_nan)]
 
 TrialId = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
 """Folders are named by it."""
@@ -66,6 +56,14 @@ class Record(BaseModel):
 
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")
     time: Time = Field(default_factory=time.time)
+    kind: str
+    """Says which record it is. Declared here so that it is the second field of every line."""
+
+
+class TrialRecord(Record):
+    """A record of something that happened to a trial of this run."""
+
+    trial_id: TrialId
 
 
 class RunStarted(Record):
@@ -75,7 +73,7 @@ class RunStarted(Record):
     name: str
     method: Method
     metric: MetricName
-    goal: Literal["maximize", "minimize"]
+    goal: Goal
     trials: NonNegativeInt
     """Trials that are planned."""
     epochs: NonNegativeInt
@@ -106,11 +104,10 @@ class TrialKnown(Record):
     state: TrialState
 
 
-class TrialStarted(Record):
+class TrialStarted(TrialRecord):
     """Written when the trial is suggested: it may wait for a process then."""
 
     kind: Literal["trial_started"] = "trial_started"
-    trial_id: TrialId
     purpose: Purpose = "search"
     seed: int
     parameters: dict[str, JSON]
@@ -119,47 +116,29 @@ class TrialStarted(Record):
     """Epochs that this trial runs unless it is stopped."""
 
 
-class EpochEnded(Record):
-    """Metrics after `epoch` (counted from 1). Losses carry no label smoothing on validation."""
+class EpochEnded(EpochMetrics, TrialRecord):
+    """The numbers of a trial's epoch, and the checkpoint that the training left after it."""
 
     kind: Literal["epoch_ended"] = "epoch_ended"
-    trial_id: TrialId
-    epoch: PositiveInt
-    train_loss: float
-    """No number, as `val_loss` may be, where the training diverged."""
-    train_accuracy: ShareOrNan
-    val_loss: float
-    val_accuracy: ShareOrNan
-    val_balanced_accuracy: ShareOrNan
-    lr: Amount
-    seconds: Amount
-    """The whole epoch, evaluation included."""
-    images_per_second: Amount
-    """Training images over the seconds of the training part."""
-    peak_memory: NonNegativeInt | None = None
-    """Most bytes of the GPU's memory that were taken; None on a CPU."""
     checkpoint: Annotated[str, Field(pattern=r"^checkpoints/.+\.pt$")] | None = None
     """Relative to the run folder; written before this record. Gone when the trial is over."""
 
 
-class TrialPaused(Record):
+class TrialPaused(TrialRecord):
     """At a rung: the trial goes on only if it is promoted."""
 
     kind: Literal["trial_paused"] = "trial_paused"
-    trial_id: TrialId
 
 
-class TrialResumed(Record):
+class TrialResumed(TrialRecord):
     """A trial that was paused or cut off goes on after `epochs`; later epochs are void."""
 
     kind: Literal["trial_resumed"] = "trial_resumed"
-    trial_id: TrialId
     epochs: NonNegativeInt
 
 
-class TrialEnded(Record):
+class TrialEnded(TrialRecord):
     kind: Literal["trial_ended"] = "trial_ended"
-    trial_id: TrialId
     state: TrialState
     error: str | None = None
 

@@ -63,7 +63,7 @@ def _row(run: ReportedRun) -> list[Cell | Number]:
     if history.run is None:
         return [run.name, *[None] * 7]
     winner = winning_trial(history)
-    best = winner.best(history.run.metric, history.run.goal) if winner else None
+    best = winner.best(history.run.metric) if winner else None
     metric = history.run.metric
     low, high = wilson_interval(round(look.accuracy * look.images), look.images) if look else (0, 0)
     return [

@@ -92,7 +92,7 @@ def _best_figures(run: ReportedRun) -> Iterator[tuple[str, str]]:
     title = "Best trial's" if run.is_search else "Best"
     found = {title: winning_trial(run.history), "Kept model's": final_training(run.history)}
     for whose, trial in found.items():
-        if trial is not None and (best := trial.best(started.metric, started.goal)) is not None:
+        if trial is not None and (best := trial.best(started.metric)) is not None:
             yield f"{whose} {LABELS[started.metric]}", metric_text(started.metric, best)
 
 

@@ -12,7 +12,7 @@ from inat_ray.log.history import History
 from inat_ray.log.records import LookAtTest
 from inat_ray.log.run_log import EVENTS, read_records
 from inat_ray.run.folder import RunFolder
-from inat_ray.run.result_file import read_result
+from inat_ray.run.result import read_result
 from inat_ray.training.checkpoint import LoadedModel, load_model
 
 NEVER_BEGAN = "The log holds no record: the run ended before its first trial."

@@ -63,7 +63,7 @@ def _row(
     names: Sequence[str],
 ) -> list[Cell | Number]:
     assert history.run is not None
-    best = trial.best(history.run.metric, history.run.goal)
+    best = trial.best(history.run.metric)
     scores: list[Cell | Number] = [
         None if best is None else Number(getattr(best, metric), metric_text(metric, best))
         for metric in metrics
@@ -263,8 +263,8 @@ def _at_rung(history: History, epoch: int) -> list[tuple[EpochEnded, bool]]:
 def _results(history: History) -> list[tuple[TrialHistory, EpochEnded]]:
     """The search's trials with a result, and the epoch that gave it."""
     assert history.run is not None
-    metric, goal = history.run.metric, history.run.goal
-    return [(t, best) for t in history.searched if (best := t.best(metric, goal)) is not None]
+    metric = history.run.metric
+    return [(t, best) for t in history.searched if (best := t.best(metric)) is not None]
 
 
 def percent_axis(metric: str) -> dict[str, str]:

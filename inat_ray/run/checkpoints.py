@@ -45,7 +45,7 @@ def keep_model(trial: TrialHistory, *, run: RunFolder, log: RunLog) -> None:
     A result.json that tells of the model before it goes first, so the two always belong together.
     """
     assert log.history.run is not None
-    best = trial.best(log.history.run.metric, log.history.run.goal)
+    best = trial.best(log.history.run.metric)
     if best is None or not (model := _model(best, run=run)).exists():
         return
     for file in (run.result, run.model_experiment):

@@ -19,14 +19,14 @@ from inat_ray.config.tracking import TrackingConfig
 from inat_ray.log.records import JSON
 from inat_ray.log.run_log import read_history
 from inat_ray.run.folder import RunFolder
-from inat_ray.search.curves import METRICS, Curve, CurveTable, curves_of
+from inat_ray.search.curves import CURVE_METRICS, Curve, CurveTable, curves_of
 
 SCHEMA = pa.schema(
     [
         pa.field("parameters", pa.string(), nullable=False),
         pa.field("seed", pa.int32(), nullable=False),
         pa.field("epoch", pa.int32(), nullable=False),
-        *(pa.field(name, pa.float32(), nullable=False) for name in ("seconds", *METRICS)),
+        *(pa.field(name, pa.float32(), nullable=False) for name in ("seconds", *CURVE_METRICS)),
     ]
 )
 """Of a table of curves, as it is read."""
@@ -91,7 +91,7 @@ def write_curves(table: CurveTable, path: Path, *, provenance: Mapping[str, Any]
         "epoch": pa.array([epoch + 1 for _, epoch in rows], pa.int32()),
         "seconds": pa.array([curve.seconds[epoch] for curve, epoch in rows], pa.float32()),
     }
-    for name in METRICS:
+    for name in CURVE_METRICS:
         values = [curve.metrics[name][epoch] for curve, epoch in rows]
         columns[name] = pa.array(values, pa.float32())
     about = {"experiment": _without_addresses(table.experiment).model_dump_json()}
@@ -126,7 +126,7 @@ def _curves(table: pa.Table) -> list[Curve]:
         Curve(
             parameters=_PARAMETERS.validate_json(columns["parameters"][start]),
             seed=columns["seed"][start],
-            metrics={name: columns[name][start:end] for name in METRICS},
+            metrics={name: columns[name][start:end] for name in CURVE_METRICS},
             seconds=columns["seconds"][start:end],
         )
         for start, end in bounds

@@ -18,7 +18,7 @@ from inat_ray.log.lock import is_being_written
 from inat_ray.log.mirror import SEGMENTS
 from inat_ray.log.run_log import EVENTS, read_history, read_stored
 from inat_ray.run.folder import RunFolder
-from inat_ray.run.result_file import read_result
+from inat_ray.run.result import read_result
 from inat_ray.search.winner import winning_trial
 from inat_ray.storage.disk import files_below
 from inat_ray.storage.place import Place
@@ -187,7 +187,7 @@ def _best(history: History) -> float | None:
     winner = winning_trial(history) if history.run else None
     if winner is None or history.run is None:
         return None
-    best = winner.best(history.run.metric, history.run.goal)
+    best = winner.best(history.run.metric)
     return None if best is None else float(getattr(best, history.run.metric))
 
 

@@ -8,7 +8,7 @@ from inat_ray.log.history import History
 from inat_ray.log.records import RunResumed
 from inat_ray.log.run_log import EVENTS, read_records
 from inat_ray.run.folder import RunFolder
-from inat_ray.run.result_file import read_result
+from inat_ray.run.result import read_result
 
 Provenance = dict[str, Any]
 

@@ -1,192 +1,64 @@
-"""What a run amounts to: the numbers of result.json, taken from the log."""
+"""result.json: who writes it, and who reads it. What other commands use of it is checked.
+
+It is the last file that a run writes: a run that trains is over once it is there.
+"""
 
 import json
 import math
-import platform
-import statistics
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from inat_ray.config.errors import RunFailedError
+from pydantic import BaseModel, NonNegativeInt
+from pydantic_core import from_json
+
+from inat_ray.config.epoch import Amount
+from inat_ray.config.errors import readable
 from inat_ray.config.experiment import Experiment
-from inat_ray.config.space import trial_experiment
-from inat_ray.data.dataset import DataSet
-from inat_ray.data.split import SubsetName
-from inat_ray.log.history import History, TrialHistory
-from inat_ray.log.records import LookAtTest
-from inat_ray.models.complexity import complexity
-from inat_ray.search.winner import (
-    Configuration,
-    configurations,
-    is_confirmed,
-    seed_is_searched,
-    winning_trial,
-)
+from inat_ray.config.load import dump_experiment
+from inat_ray.log.records import Share
+from inat_ray.run.folder import RunFolder
 from inat_ray.storage.disk import replacing
-from inat_ray.training.assessment import Assessment, ClassScores, wilson_interval
-from inat_ray.training.machine import machine
-from inat_ray.training.metrics import Metrics
 
 Result = dict[str, Any]
 
-PREFIXES = {"train": "train", "validation": "val", "test": "test"}
-"""Of a subset's numbers in the result."""
-
-REPORTED_VERSIONS = ("inat_ray", "torch", "torchvision", "ray", "hyperopt", "numpy", "pillow")
+REMEDY = "the run's log has its numbers too; put back a copy of it, or remove it"
 
 
-def training_result(trial: TrialHistory, *, experiment: Experiment, data: DataSet) -> Result:
-    """The result of one training: its best epoch, its cost, its model. Seconds are of epochs.
-
-    `images_per_second` is the median over the epochs after the first, which warms up.
-    Raises RunFailedError where no epoch has a result.
-    """
-    metric = experiment.search.metric
-    best = trial.best(metric.name, metric.goal)
-    if best is None:
-        raise RunFailedError(
-            f"{trial.trial_id}: the loss was no number in the first epoch; lower recipe.lr,"
-            " or set recipe.gradient_clip"
-        )
-    steady = trial.epochs[1:] or trial.epochs
-    size = complexity(experiment, classes=len(data.classes))
-    return {
-        "name": experiment.name,
-        "training": trial.trial_id,
-        "state": trial.state,
-        "val_accuracy": best.val_accuracy,
-        "val_balanced_accuracy": best.val_balanced_accuracy,
-        "val_loss": best.val_loss,
-        "best_epoch": best.epoch,
-        "epochs": len(trial.epochs),
-        "seconds": sum(epoch.seconds for epoch in trial.epochs),
-        "images_per_second": statistics.median(e.images_per_second for e in steady),
-        "parameters": size.parameters,
-        "trainable_parameters": size.trainable_parameters,
-        "macs": size.macs,
-        "seed": trial.seed,
-        "data": data_result(data),
-        "versions": versions(),
-        "machine": machine(),
-    }
+class _Data(BaseModel):
+    classes: list[str]
+    images: dict[str, NonNegativeInt]
+    quarantined: dict[str, str]
+    duplicates: list[str]
+    pack: str
 
 
-def data_result(data: DataSet) -> Result:
-    """The data as it was used: images by subset, what was left out and why."""
-    return {
-        "classes": data.pack.classes,
-        "images": {name: len(data.subset(name)) for name in data.SUBSETS},
-        "quarantined": {image.name: image.reason for image in data.pack.quarantined},
-        "passed_over": dict(data.pack.passed_over),
-        "duplicates": list(data.split.duplicates),
-        "pack": str(data.pack.path),
-    }
+class _Nodes(BaseModel):
+    count: NonNegativeInt
+    cpus: Amount
+    gpus: Amount
+    accelerators: list[str]
 
 
-def look_result(look: LookAtTest) -> Result:
-    """The part of a result that a look at the test set adds."""
-    return {
-        "test_accuracy": look.accuracy,
-        "test_accuracy_interval": _interval(look.accuracy, look.images),
-        "test_loss": look.loss,
-        "test_ece": look.ece,
-        "test_images": look.images,
-    }
+class _Machine(BaseModel):
+    processor: str
+    cores: NonNegativeInt
+    system: str
+    gpus: list[str] = []
+    nodes: list[_Nodes] = []
 
 
-def evaluation_result(metrics: Metrics, *, subset: SubsetName) -> Result:
-    """What evaluating a subset that is not the test set gives."""
-    prefix = PREFIXES[subset]
-    return {
-        f"{prefix}_accuracy": metrics.accuracy,
-        f"{prefix}_accuracy_interval": _interval(metrics.accuracy, metrics.images),
-        f"{prefix}_balanced_accuracy": metrics.balanced_accuracy,
-        f"{prefix}_loss": metrics.loss,
-        f"{prefix}_images": metrics.images,
-    }
+class _Result(BaseModel):
+    """The result of `train`, `sweep`, `evaluate` or `prepare`; no key is in all of them."""
 
-
-def assessment_result(assessment: Assessment, *, subset: SubsetName) -> Result:
-    """How the model fares on a subset by class, and how far its probabilities can be trusted."""
-    prefix = PREFIXES[subset]
-    result = {
-        f"{prefix}_ece": assessment.ece,
-        f"{prefix}_macro_precision": assessment.macro_precision,
-        f"{prefix}_macro_recall": assessment.macro_recall,
-        f"{prefix}_macro_f1": assessment.macro_f1,
-        f"{prefix}_classes": {scores.name: _class_result(scores) for scores in assessment.classes},
-    }
-    if assessment.top5_accuracy is not None:
-        result[f"{prefix}_top5_accuracy"] = assessment.top5_accuracy
-    return result
-
-
-def _class_result(scores: ClassScores) -> Result:
-    return {
-        "precision": scores.precision,
-        "recall": scores.recall,
-        "f1": scores.f1,
-        "images": scores.images,
-    }
-
-
-def _interval(accuracy: float, images: int) -> list[float]:
-    """Lower and upper end, of 95 %."""
-    return list(wilson_interval(round(accuracy * images), images))
-
-
-def search_result(history: History, *, experiment: Experiment, data: DataSet) -> Result:
-    """What the search did: its winner, trials by state, epochs spent and saved.
-
-    Where seeds are searched, its configurations too, best first.
-    """
-    assert history.run is not None
-    winner = winning_trial(history)
-    assert winner is not None
-    best = winner.best(history.run.metric, history.run.goal)
-    result: Result = {
-        "ended": history.ended,
-        "winner": winner.trial_id,
-        "parameters": winner.parameters,
-        history.run.metric: getattr(best, history.run.metric),
-        "trials": dict(+history.states),
-        "epochs": history.epochs_spent,
-        "epochs_saved": history.epochs_saved,
-    }
-    if seed_is_searched(history):
-        result["study"] = _study(configurations(history), experiment, data)
-    if is_confirmed(history):
-        result["confirmed"] = _study(configurations(history, purpose="confirm"), experiment, data)
-    return result
-
-
-def _study(found: list[Configuration], experiment: Experiment, data: DataSet) -> list[Result]:
-    return [configuration_result(c, experiment=experiment, data=data) for c in found]
-
-
-def configuration_result(
-    configuration: Configuration, *, experiment: Experiment, data: DataSet
-) -> Result:
-    """A configuration over its seeds; `sd` is None for one trial."""
-    first = configuration.trials[0]
-    tried = trial_experiment(experiment, parameters=first.parameters, seed=first.seed)
-    size = complexity(tried, classes=len(data.classes))
-    return {
-        "parameters": configuration.parameters,
-        "trials": [trial.trial_id for trial in configuration.trials],
-        "n": configuration.n,
-        "mean": configuration.mean,
-        "sd": configuration.sd,
-        "seconds_per_epoch": configuration.seconds_per_epoch,
-        "trainable_parameters": size.trainable_parameters,
-    }
-
-
-def versions() -> dict[str, str]:
-    return {"python": platform.python_version()} | {
-        name: version(name) for name in REPORTED_VERSIONS
-    }
+    test_accuracy: Share | None = None
+    parameters: NonNegativeInt | None = None
+    trainable_parameters: NonNegativeInt | None = None
+    macs: NonNegativeInt | None = None
+    images_per_second: Amount | None = None
+    data: _Data | None = None
+    pack: str | None = None
+    versions: dict[str, str] = {}
+    machine: _Machine | None = None
 
 
 def write_result(result: Result, path: Path) -> Result:
@@ -204,3 +76,28 @@ def _without_nan(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def finish_run(run: RunFolder, *, result: Result, model: Experiment) -> None:
+    """Writes the experiment of the model that is kept, then the result; all goes to the storage."""
+    with replacing(run.model_experiment) as partial:
+        partial.write_text(dump_experiment(model), encoding="utf-8")
+    write_result(result, run.result)
+    run.keep_all()
+
+
+def read_result(path: Path) -> Result | None:
+    """A run's result.json; None where there is none. Raises UserError where it is damaged."""
+    if not path.exists():
+        return None
+    with readable(path, remedy=REMEDY):
+        content = path.read_bytes()
+    return parsed_result(content, source=str(path))
+
+
+def parsed_result(content: bytes, *, source: str) -> Result:
+    """`source`: what an error names. Raises UserError where the content is no result."""
+    with readable(source, remedy=REMEDY):
+        _Result.model_validate_json(content, strict=True)
+        result: Result = from_json(content)
+    return result

@@ -1,5 +1,6 @@
 """When a search is over: its budgets, as a pure function of (settings, history)."""
 
+from inat_ray.config.metrics import METRICS
 from inat_ray.config.search import SearchConfig
 from inat_ray.log.history import History
 from inat_ray.log.records import Reason
@@ -12,10 +13,9 @@ def spent_budget(search: SearchConfig, history: History) -> Reason | None:
     """
     if history.extended:
         return None
-    if search.target is not None:
-        sign = 1 if search.metric.goal == "maximize" else -1
-        if history.best_score >= sign * search.target:
-            return "target"
+    metric = METRICS[search.metric.name]
+    if search.target is not None and history.best_score >= metric.score(search.target):
+        return "target"
     if search.epochs is not None and history.epochs_spent >= search.epochs:
         return "epochs"
     if search.time is not None and history.seconds >= search.time:

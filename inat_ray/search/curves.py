@@ -7,11 +7,13 @@ from typing import Protocol
 
 from inat_ray.config.distributions import Categorical, Parameter, canonical
 from inat_ray.config.experiment import Experiment
+from inat_ray.config.metrics import METRICS
 from inat_ray.config.space import SearchSpace
 from inat_ray.log.history import TrialHistory
 from inat_ray.log.records import JSON
 
-METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_balanced_accuracy")
+CURVE_METRICS = ("train_loss", "train_accuracy", *METRICS)
+"""The numbers of an epoch that a curve holds."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,6 @@ def curves_of(trials: Iterable[TrialHistory]) -> Iterable[Curve]:
             yield Curve(
                 parameters=trial.parameters,
                 seed=trial.seed,
-                metrics={name: trial.values(name) for name in METRICS},
+                metrics={name: trial.values(name) for name in CURVE_METRICS},
                 seconds=[epoch.seconds for epoch in trial.epochs],
             )

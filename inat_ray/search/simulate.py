@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from inat_ray.config.experiment import Experiment
+from inat_ray.config.metrics import METRICS
 from inat_ray.config.space import SearchSpace
 from inat_ray.log.history import History
 from inat_ray.log.records import (
@@ -155,9 +156,9 @@ def simulated(
 ) -> Outcome:
     """The whole search; a trial is good that ends within `within` of the best in the record."""
     simulation = Simulation(experiment, table.space, table, cluster)
-    sign = 1 if experiment.search.metric.goal == "maximize" else -1
-    name = experiment.search.metric.name
-    goal = max(sign * curve.metrics[name][-1] for curve in table.configurations) - within
+    metric = METRICS[experiment.search.metric.name]
+    scores = (metric.score(curve.metrics[metric.name][-1]) for curve in table.configurations)
+    goal = max(scores) - within
     good: list[tuple[int, float]] = []
     best = -math.inf
 
@@ -174,7 +175,7 @@ def simulated(
     history = simulation.run(until=watch)
     first = good[0] if good else (None, None)
     return Outcome(
-        best=sign * best if math.isfinite(best) else math.nan,
+        best=metric.score(best) if math.isfinite(best) else math.nan,
         epochs=history.epochs_spent,
         seconds=simulation.clock,
         epochs_to_good=first[0],

@@ -25,7 +25,7 @@ def state_if_over(trial: TrialHistory) -> TrialState | None:
     if not trial.epochs:
         return None
     newest = trial.epochs[-1]
-    if not (math.isfinite(newest.train_loss) and math.isfinite(newest.val_loss)):
+    if newest.diverged:
         return "diverged"
     return "finished" if newest.epoch >= trial.planned_epochs else None
 

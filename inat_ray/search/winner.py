@@ -60,8 +60,7 @@ def configurations(history: History, *, purpose: Purpose = "search") -> list[Con
             groups[canonical(_without_seed(trial.parameters))].setdefault(trial.seed, trial)
     found = [_configuration(history, list(trials.values())) for trials in groups.values()]
     most = max((c.n for c in found), default=0)
-    sign = 1 if history.run.goal == "maximize" else -1
-    return sorted(found, key=lambda c: (c.n == most, sign * c.mean), reverse=True)
+    return sorted(found, key=lambda c: (c.n == most, history.turned(c.mean)), reverse=True)
 
 
 def unchanged(ranking: Sequence[Configuration], history: History) -> Configuration | None:
@@ -159,7 +158,7 @@ def _configuration(history: History, trials: list[TrialHistory]) -> Configuratio
 
 def _score(history: History, trial: TrialHistory) -> float | None:
     assert history.run is not None
-    best = trial.best(history.run.metric, history.run.goal)
+    best = trial.best(history.run.metric)
     return None if best is None else float(getattr(best, history.run.metric))
 
 

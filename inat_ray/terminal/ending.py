@@ -9,7 +9,6 @@ from rich.markup import escape
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
-from inat_ray.config.load import dump_experiment
 from inat_ray.config.model import ResnetConfig
 from inat_ray.data.dataset import DataSet
 from inat_ray.data.names import listed, shown_name
@@ -18,10 +17,10 @@ from inat_ray.data.walk import told
 from inat_ray.log.history import History
 from inat_ray.log.run_log import read_history
 from inat_ray.run.folder import RunFolder
-from inat_ray.run.result import Result, write_result
+from inat_ray.run.result import Result, finish_run
+from inat_ray.run.split import keep_split
 from inat_ray.run.warm_start import WarmStart
 from inat_ray.search.winner import is_confirmed, seed_is_searched
-from inat_ray.storage.disk import replacing
 from inat_ray.terminal.ablation_table import ablation_table
 from inat_ray.terminal.estimate import duration
 from inat_ray.terminal.freeze_table import freeze_table
@@ -50,9 +49,7 @@ def announce(console: Console, *, data: DataSet, run: RunFolder | None = None) -
     _name_some(console, bad, what="images left out, because they cannot be read")
     _name_some(console, data.split.duplicates, what="images in two places, kept on one side")
     if run is not None:
-        if not run.split.exists():
-            data.split.write(run.split, data.pack)
-            run.keep(run.split)
+        keep_split(run, data)
         console.print(f"[bold]run[/]   {escape(str(run.path))}")
         if run.storage is not None:
             console.print(f"[bold]kept[/]  {escape(str(run.storage))}", soft_wrap=True)
@@ -112,11 +109,8 @@ def announce_dry_run(console: Console, found: DryRun, *, slots: int) -> None:
 
 
 def conclude(console: Console, *, run: RunFolder, result: Result, model: Experiment) -> None:
-    """Writes result.json and the model's experiment; prints tables, result and next steps."""
-    with replacing(run.model_experiment) as partial:
-        partial.write_text(dump_experiment(model), encoding="utf-8")
-    write_result(result, run.result)  # the last: with it the run has come to its end
-    run.keep_all()
+    """Finishes the run; prints tables, result and next steps."""
+    finish_run(run, result=result, model=model)
     history = read_history(run.log)
     if len(history.searched) > 1:
         console.print(leaderboard_table(history, width=console.width))

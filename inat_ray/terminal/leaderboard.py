@@ -140,7 +140,7 @@ def _leaderboard(history: History, *, most: int, apart: bool) -> Table:
 def _scores(history: History, trial: TrialHistory, metrics: Sequence[str]) -> list[str]:
     """Trial, metrics at its best epoch, epochs, state."""
     assert history.run is not None
-    best = trial.best(history.run.metric, history.run.goal)
+    best = trial.best(history.run.metric)
     assert best is not None
     values = [metric_text(metric, best) for metric in metrics]
     return [trial.trial_id, *values, f"{len(trial.epochs)}/{trial.planned_epochs}", trial.state]

@@ -146,7 +146,7 @@ def score_text(history: History, trial: TrialHistory) -> str | None:
     """A trial's best value of the run's metric: 'val acc 91.2 %'."""
     assert history.run is not None
     metric = history.run.metric
-    best = trial.best(metric, history.run.goal)
+    best = trial.best(metric)
     return None if best is None else f"{LABELS[metric]} {metric_text(metric, best)}"
 
 

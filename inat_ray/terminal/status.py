@@ -19,7 +19,7 @@ from inat_ray.log.records import AnyRecord, TrialEnded
 from inat_ray.log.run_log import EVENTS, read_records, read_stored
 from inat_ray.run.folder import EXPERIMENT, RunFolder
 from inat_ray.run.listing import State, is_run, state_of
-from inat_ray.run.result_file import parsed_result, read_result
+from inat_ray.run.result import parsed_result, read_result
 from inat_ray.search.winner import final_training, winning_trial
 from inat_ray.storage.place import Place, is_address
 from inat_ray.terminal.estimate import (
@@ -173,7 +173,7 @@ def history_json(history: History, *, now: float) -> dict[str, Any]:
 
 def _trial_json(history: History, trial: TrialHistory) -> dict[str, Any]:
     assert history.run is not None
-    best = trial.best(history.run.metric, history.run.goal)
+    best = trial.best(history.run.metric)
     return {
         "trial": trial.trial_id,
         "rank": history.ranking.rank(trial.number),

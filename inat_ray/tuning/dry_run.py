@@ -14,7 +14,7 @@ from inat_ray.data.dataset import DataSet
 from inat_ray.log.history import History
 from inat_ray.models.complexity import Complexity, complexity
 from inat_ray.search.agenda import Work, run_started, search_agenda
-from inat_ray.search.curves import METRICS, Curve
+from inat_ray.search.curves import CURVE_METRICS, Curve
 from inat_ray.search.simulate import Cluster, Simulation
 from inat_ray.training.rehearsal import Rehearsal, rehearse
 from inat_ray.tuning.cluster import TrialResources
@@ -148,7 +148,7 @@ class Costs:
             epochs = tried.recipe.epochs if tried else 1
             digest = hashlib.sha256(name.encode()).digest()
             score = int.from_bytes(digest[:4], "big") / 2**32
-            metrics = {metric: [score] * epochs for metric in METRICS}
+            metrics = {metric: [score] * epochs for metric in CURVE_METRICS}
             self._known[name] = Curve(parameters, 0, metrics, seconds=[seconds] * epochs)
         return self._known[name]
 

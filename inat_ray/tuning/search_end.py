@@ -10,7 +10,8 @@ from inat_ray.log.history import TrialHistory
 from inat_ray.log.run_log import RunLog
 from inat_ray.run.checkpoints import starting_point
 from inat_ray.run.folder import RunFolder
-from inat_ray.run.result import Result, look_result, search_result, training_result
+from inat_ray.run.result import Result
+from inat_ray.run.result_content import look_result, search_result, training_result
 from inat_ray.run.test_set import look_at_test
 from inat_ray.search.winner import final_training, is_training_of, winning_trial
 from inat_ray.training.checkpoint import load_model

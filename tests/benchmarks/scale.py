@@ -37,7 +37,7 @@ from inat_ray.log.history import History
 from inat_ray.log.records import AnyRecord, TrialEnded, TrialStarted
 from inat_ray.search import observations
 from inat_ray.search.agenda import search_agenda, verdict
-from inat_ray.search.curves import METRICS, Curve
+from inat_ray.search.curves import CURVE_METRICS, Curve
 from inat_ray.search.simulate import Cluster, Simulation
 
 EPOCHS = 27
@@ -86,7 +86,7 @@ class Formula:
         epochs = np.arange(1, EPOCHS + 1)
         final, pace = self.final(parameters), rng.uniform(3, 6)
         values = 0.1 + (final - 0.1) * (1 - np.exp(-epochs / pace)) + rng.normal(0, 0.005, EPOCHS)
-        metrics = dict.fromkeys(METRICS, values.tolist())
+        metrics = dict.fromkeys(CURVE_METRICS, values.tolist())
         return Curve(parameters, seed=0, metrics=metrics, seconds=[rng.uniform(20, 60)] * EPOCHS)
 
 

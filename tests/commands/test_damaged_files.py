@@ -34,7 +34,7 @@ from inat_ray.models.weights import read_weights
 from inat_ray.run.curve_files import read_curves, write_curves
 from inat_ray.run.folder import RunFolder
 from inat_ray.run.listing import read_run
-from inat_ray.run.result_file import read_result
+from inat_ray.run.result import read_result
 from inat_ray.run.warm_start import warm_start
 from inat_ray.storage.place import Place
 from inat_ray.training.checkpoint import load_checkpoint, load_model

@@ -5,7 +5,7 @@ import pytest
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.space import search_space
 from inat_ray.run.curve_files import read_curves, write_curves
-from inat_ray.search.curves import METRICS, Curve, CurveTable
+from inat_ray.search.curves import CURVE_METRICS, Curve, CurveTable
 
 SPACE = {"recipe.lr": {"values": [0.1, 0.03, 0.01]}, "model.dense": {"values": [8, 16, 32]}}
 
@@ -17,7 +17,7 @@ def table(tmp_path):
     experiment = Experiment.model_validate(tree)
     space = search_space(experiment)
     curves = [
-        Curve(p, seed=n, metrics={m: [0.1 * n + 0.01 * e for e in range(4)] for m in METRICS},
+        Curve(p, seed=n, metrics={m: [0.1 * n + 0.01 * e for e in range(4)] for m in CURVE_METRICS},
               seconds=[1.0] * 4)
         for n, p in enumerate(space.grid)
     ]  # fmt: skip
@@ -68,7 +68,8 @@ def test_an_ablation_is_no_record_to_search_on(told, tmp_path):
     experiment = Experiment.model_validate({"search": {"parameters": SPACE, "method": "ablation"}})
     space = search_space(experiment)
     curves = [
-        Curve(p, seed=0, metrics={m: [0.5] for m in METRICS}, seconds=[1.0]) for p in space.grid
+        Curve(p, seed=0, metrics={m: [0.5] for m in CURVE_METRICS}, seconds=[1.0])
+        for p in space.grid
     ]
     write_curves(CurveTable(experiment, space, curves), tmp_path / "a.parquet", provenance={})
     code, text = told("simulate", tmp_path / "a.parquet")

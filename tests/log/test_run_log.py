@@ -1,3 +1,4 @@
+import json
 import math
 import os
 import shutil
@@ -361,8 +362,8 @@ def test_the_best_epoch_is_the_earliest_of_equals_and_a_number():
         epoch("a", 2, accuracy=0.8, loss=0.5),
         epoch("a", 3, accuracy=0.8, loss=0.4),
     ).trials["a"]
-    best = trial.best("val_accuracy", "maximize")
-    least_loss = trial.best("val_loss", "minimize")
+    best = trial.best("val_accuracy")
+    least_loss = trial.best("val_loss")
     assert best is not None
     assert least_loss is not None
     assert (best.epoch, least_loss.epoch) == (2, 3)
@@ -370,7 +371,7 @@ def test_the_best_epoch_is_the_earliest_of_equals_and_a_number():
 
 def test_a_trial_whose_values_are_no_numbers_has_no_best():
     trial = history_of(RUN, started("a"), epoch("a", 1, loss=math.nan)).trials["a"]
-    assert trial.best("val_loss", "minimize") is None
+    assert trial.best("val_loss") is None
 
 
 def test_the_leaderboard_has_the_searchs_trials_with_a_result_best_first():
@@ -485,3 +486,14 @@ def test_the_lock_is_held_until_the_storage_has_all(tmp_path, monkeypatch):
     log.close()
     assert held == [True]
     assert not is_being_written(tmp_path / "log")
+
+
+def test_the_fields_of_a_line_have_an_order_that_logs_keep_from_version_to_version():
+    assert list(json.loads(epoch("a", 1).model_dump_json())) == [
+        "time", "kind", "trial_id", "epoch", "train_loss", "train_accuracy", "val_loss",
+        "val_accuracy", "val_balanced_accuracy", "lr", "seconds", "images_per_second",
+        "peak_memory", "checkpoint",
+    ]  # fmt: skip
+    assert list(json.loads(started("a").model_dump_json()))[:4] == [
+        "time", "kind", "trial_id", "purpose",
+    ]  # fmt: skip

@@ -10,7 +10,7 @@ from inat_ray.config.space import search_space
 from inat_ray.log.run_log import EVENTS
 from inat_ray.run.curve_files import read_curves, write_curves
 from inat_ray.run.folder import RunFolder
-from inat_ray.search.curves import METRICS, Curve, CurveTable
+from inat_ray.search.curves import CURVE_METRICS, Curve, CurveTable
 from tests.run.made_up_runs import make_run, search_records
 from tests.search.histories import experiment_of
 
@@ -23,7 +23,7 @@ def path(tmp_path):
         Curve(
             parameters={"recipe.lr": rate},
             seed=7,
-            metrics={name: [0.1, 0.2, 0.3] for name in METRICS},
+            metrics={name: [0.1, 0.2, 0.3] for name in CURVE_METRICS},
             seconds=[1.0, 1.0, 1.0],
         )
         for rate in (0.1, 0.2)

@@ -5,7 +5,7 @@ import pytest
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.space import search_space
 from inat_ray.run.curve_files import read_curves, write_curves
-from inat_ray.search.curves import METRICS, Curve, CurveTable
+from inat_ray.search.curves import CURVE_METRICS, Curve, CurveTable
 from inat_ray.search.simulate import Cluster, Simulation, simulated
 
 SPACE = {
@@ -32,7 +32,8 @@ def table_of(**search) -> CurveTable:
             parameters=point,
             seed=0,
             metrics={
-                name: [accuracy(point, epoch) for epoch in range(1, EPOCHS + 1)] for name in METRICS
+                name: [accuracy(point, epoch) for epoch in range(1, EPOCHS + 1)]
+                for name in CURVE_METRICS
             },
             seconds=[2.0] * EPOCHS,
         )
