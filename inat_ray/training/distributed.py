@@ -22,6 +22,7 @@ from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from ray.train.v2._internal.execution.callback import ControllerCallback
 
 from inat_ray.config.errors import RunFailedError, UserError
+from inat_ray.config.resources import Resources
 from inat_ray.storage.place import Place
 from inat_ray.training.exchange import Exchange, Status
 from inat_ray.training.loop import Job, TrainedEpoch, Worker
@@ -65,20 +66,6 @@ class Refused:
     message: str
 
 
-@dataclass(frozen=True)
-class WorkerResources:
-    """What each of a group's workers takes."""
-
-    workers: int
-    cpus: int
-    gpus: int
-    accelerator_type: str | None = None
-
-    @property
-    def per_worker(self) -> dict[str, int]:
-        return {"CPU": self.cpus} | ({"GPU": self.gpus} if self.gpus else {})
-
-
 class _TellController(ControllerCallback):
     """Hands the controller's address to the driver, which Ray Train does not."""
 
@@ -92,12 +79,11 @@ class _TellController(ControllerCallback):
 class WorkerGroup:
     """An engine of several processes, seen from the driver; it starts with its first epoch."""
 
-    def __init__(self, resources: WorkerResources, *, storage: Place, max_failures: int) -> None:
+    def __init__(self, resources: Resources, *, storage: Place) -> None:
         """`storage`: a place all workers see, where Ray Train may make a folder for a while."""
         os.environ.update(TRAIN_SETTINGS)
         self.resources = resources
         self._storage, self._folder = storage, f"workers-{uuid4().hex[:8]}"
-        self._max_failures = max_failures
         self._exchange: Any = None
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
@@ -106,7 +92,7 @@ class WorkerGroup:
         """As `Engine.epoch`; workers that die are replaced, and the epoch is repeated.
 
         Raises UserError where the job cannot be done as it is, RunFailedError where its workers
-        died or failed more than `max_failures` times; after either the group is closed.
+        died or failed more than `resources.max_failures` times; after either the group is closed.
         """
         if self._thread is None:
             self._start()
@@ -143,19 +129,21 @@ class WorkerGroup:
         self._thread = None
 
     def _start(self) -> None:
+        gpus = int(self.resources.gpus_per_worker or 0)
         self._exchange = ray.remote(Exchange).options(num_cpus=0).remote()
         trainer = TorchTrainer(
             _work,
             train_loop_config={
                 "exchange": self._exchange,
-                "threads": self.resources.cpus,
+                "threads": self.resources.cpus_per_worker,
             },
             # Two ranks on one device are an error of NCCL's, and without GPUs there is gloo.
-            torch_config=TorchConfig(backend="nccl" if self.resources.gpus else "gloo"),
+            torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
             scaling_config=ray.train.ScalingConfig(
-                num_workers=self.resources.workers,
-                use_gpu=bool(self.resources.gpus),
-                resources_per_worker=self.resources.per_worker,
+                num_workers=self.resources.workers_per_trial,
+                use_gpu=bool(gpus),
+                resources_per_worker={"CPU": self.resources.cpus_per_worker}
+                | ({"GPU": gpus} if gpus else {}),
                 accelerator_type=self.resources.accelerator_type,
             ),
             run_config=ray.train.RunConfig(
@@ -188,7 +176,7 @@ class WorkerGroup:
             )
             if status.answer is not None:
                 return status.answer
-            if status.attempts > self._max_failures + 1:
+            if status.attempts > self.resources.max_failures + 1:
                 raise RunFailedError(
                     f"{status.attempts - 1} attempts at the epoch failed:"
                     f" {status.error or 'a worker process died'}"
@@ -209,11 +197,9 @@ def _reap(training: threading.Thread, exchange: Any, left: Place) -> None:
 
 
 @contextmanager
-def worker_group(
-    resources: WorkerResources, *, storage: Place, max_failures: int
-) -> Iterator[WorkerGroup]:
+def worker_group(resources: Resources, *, storage: Place) -> Iterator[WorkerGroup]:
     """A group for as long as the context lasts; ended at once where it ends by an exception."""
-    group = WorkerGroup(resources, storage=storage, max_failures=max_failures)
+    group = WorkerGroup(resources, storage=storage)
     try:
         yield group
     except BaseException:

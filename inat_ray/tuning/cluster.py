@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import ray
-import torch
 import yaml
 from ray._private import services
 from ray.exceptions import AuthenticationError
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
-from inat_ray.training.distributed import WorkerResources
+from inat_ray.config.resources import Resources
 from inat_ray.tuning.own_ray import own_ray, signals_kept
 
 QUIET = {
@@ -70,54 +69,6 @@ class Node:
     gpus: float
     count: int = 1
     accelerator_types: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True)
-class TrialResources:
-    """What each training takes."""
-
-    workers: int
-    cpus: int
-    """Of a worker."""
-    gpus: float
-    """Of a worker; whole where there are several."""
-    accelerator_type: str | None = None
-    most: int | None = None
-    """Trainings at once; None: as many as fit."""
-
-    @property
-    def device(self) -> torch.device:
-        """Of a worker: a process that was given no GPU must not take one that it sees."""
-        return torch.device("cuda" if self.gpus else "cpu")
-
-    @property
-    def of_a_group(self) -> WorkerResources:
-        return WorkerResources(
-            workers=self.workers,
-            cpus=self.cpus,
-            gpus=int(self.gpus),
-            accelerator_type=self.accelerator_type,
-        )
-
-    def slots_on(self, nodes: "Sequence[Node]") -> int:
-        """How many trainings fit at once."""
-        slots = self.places_on(nodes) // self.workers
-        return slots if self.most is None else min(slots, self.most)
-
-    def places_on(self, nodes: "Sequence[Node]") -> int:
-        """How many workers fit; one never spans two nodes."""
-        kind = self.accelerator_type
-        return sum(
-            node.count
-            * min(int(node.cpus // self.cpus), int(node.gpus / self.gpus) if self.gpus else 10**9)
-            for node in nodes
-            if kind is None or kind in node.accelerator_types
-        )
-
-    @property
-    def of_the_kind(self) -> dict[str, float]:
-        """What Ray asks for beside a GPU of a certain kind."""
-        return {f"{KIND}{self.accelerator_type}": 0.001} if self.accelerator_type else {}
 
 
 @contextmanager
@@ -188,28 +139,22 @@ def _found_by_ray(given: str) -> str:
         raise UserError(f"{given}: there is no Ray cluster on this machine") from None
 
 
-def trial_resources(experiment: Experiment) -> TrialResources:
-    """The share of this cluster that a trial of the experiment takes.
+def trial_resources(experiment: Experiment) -> Resources:
+    """The experiment's resources for this cluster: how many GPUs a worker gets is settled.
 
-    Raises UserError where not a single trial ever fits.
+    Raises UserError if not a single trial can ever fit.
     """
     wanted, nodes = experiment.resources, _nodes()
     if wanted.storage_path is None and _may_have_several_nodes():
         raise UserError(NEEDS_STORAGE)
-    resources = TrialResources(
-        workers=wanted.workers_per_trial,
-        cpus=wanted.cpus_per_worker,
-        gpus=gpus_of_worker(experiment),
-        accelerator_type=wanted.accelerator_type,
-        most=wanted.max_concurrent,
-    )
-    if resources.slots_on(nodes) == 0:
+    resources = wanted.model_copy(update={"gpus_per_worker": gpus_of_worker(experiment)})
+    if trainings_at_once(resources, nodes) == 0:
         raise UserError(_does_not_fit(resources, nodes))
     return resources
 
 
-def final_resources(experiment: Experiment) -> TrialResources:
-    """What the winner's training takes: `final_workers`, or a worker a GPU if there are several."""
+def final_resources(experiment: Experiment) -> Resources:
+    """The resources of the winner's training: `final_workers`, or one worker for each GPU."""
     workers = experiment.resources.final_workers
     if workers is None:
         gpus = int(ray.cluster_resources().get("GPU", 0)) if gpus_of_worker(experiment) else 0
@@ -219,6 +164,30 @@ def final_resources(experiment: Experiment) -> TrialResources:
         settings["gpus_per_worker"] = math.ceil(gpus_of_worker(experiment))
     resources = experiment.resources.model_copy(update=settings)
     return trial_resources(experiment.model_copy(update={"resources": resources}))
+
+
+def trainings_at_once(resources: Resources, nodes: Sequence[Node]) -> int:
+    """How many trainings fit on the nodes, up to `max_concurrent`."""
+    slots = workers_at_once(resources, nodes) // resources.workers_per_trial
+    most = resources.max_concurrent
+    return slots if most is None else min(slots, most)
+
+
+def workers_at_once(resources: Resources, nodes: Sequence[Node]) -> int:
+    """How many workers fit on the nodes; a worker never spans two of them."""
+    cpus, gpus = resources.cpus_per_worker, resources.gpus_per_worker
+    kind = resources.accelerator_type
+    return sum(
+        node.count * min(int(node.cpus // cpus), int(node.gpus / gpus) if gpus else 10**9)
+        for node in nodes
+        if kind is None or kind in node.accelerator_types
+    )
+
+
+def kind_of_gpu(resources: Resources) -> dict[str, float]:
+    """What Ray is asked for besides a GPU to get one of a certain kind."""
+    kind = resources.accelerator_type
+    return {f"{KIND}{kind}": 0.001} if kind else {}
 
 
 def gpus_of_worker(experiment: Experiment) -> float:
@@ -245,17 +214,18 @@ class Slots:
     are what it starts nodes for.
     """
 
-    def __init__(self, resources: TrialResources) -> None:
+    def __init__(self, resources: Resources) -> None:
         self._resources = resources
         self._known, self._looked = 0, -math.inf
 
     def __call__(self) -> int:
         if time.monotonic() > self._looked + SECONDS_BETWEEN_LOOKS:
-            self._known, self._looked = self._resources.slots_on(_nodes()), time.monotonic()
+            self._known = trainings_at_once(self._resources, _nodes())
+            self._looked = time.monotonic()
         return self._known
 
 
-def slots_now(resources: TrialResources) -> int:
+def slots_now(resources: Resources) -> int:
     """How many trials run at once on the nodes that there are, or can be."""
     return Slots(resources)()
 
@@ -324,8 +294,9 @@ def _node(resources: Mapping[str, float], *, count: int = 1) -> Node:
     )
 
 
-def _does_not_fit(wanted: TrialResources, nodes: Sequence[Node]) -> str:
-    workers, cpus, gpus = wanted.workers, wanted.cpus, wanted.gpus
+def _does_not_fit(wanted: Resources, nodes: Sequence[Node]) -> str:
+    workers, cpus = wanted.workers_per_trial, wanted.cpus_per_worker
+    gpus = wanted.gpus_per_worker or 0
     each = f"{cpus} CPU{'s' if cpus > 1 else ''}"
     each += f" and {gpus:g} GPU{'s' if gpus > 1 else ''}" if gpus else ""
     each += f" of the kind {wanted.accelerator_type}" if wanted.accelerator_type else ""
@@ -334,6 +305,6 @@ def _does_not_fit(wanted: TrialResources, nodes: Sequence[Node]) -> str:
         f"resources: {workers} worker{'s' if workers > 1 else ''} of {each} wanted"
         f" (workers_per_trial or final_workers, cpus_per_worker, gpus_per_worker,"
         f" accelerator_type):"
-        f" the cluster has room for {wanted.places_on(nodes)};"
+        f" the cluster has room for {workers_at_once(wanted, nodes)};"
         f" now it has {total.get('CPU', 0):g} CPUs and {total.get('GPU', 0):g} GPUs"
     )

@@ -9,6 +9,7 @@ import numpy as np
 from inat_ray.config.distributions import JSON, Categorical, canonical
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
+from inat_ray.config.resources import Resources
 from inat_ray.config.space import SearchSpace, trial_experiment
 from inat_ray.data.dataset import DataSet
 from inat_ray.log.history import History
@@ -17,7 +18,7 @@ from inat_ray.search.agenda import Work, run_started, search_agenda
 from inat_ray.search.curves import METRICS, Curve
 from inat_ray.search.simulate import Cluster, Simulation
 from inat_ray.training.rehearsal import Rehearsal, rehearse
-from inat_ray.tuning.cluster import TrialResources
+from inat_ray.tuning.engine import worker_device
 
 SHOWN_SUGGESTIONS = 8
 SIMULATED_TRIALS = 100
@@ -45,7 +46,7 @@ def dry_run(
     space: SearchSpace,
     *,
     data: DataSet,
-    resources: TrialResources,
+    resources: Resources,
     slots: int,
 ) -> DryRun:
     """`slots`: trials at once. Raises RunFailedError where the largest model does not train.
@@ -59,7 +60,8 @@ def dry_run(
     largest = largest_point(experiment, space, classes=classes)
     tried = _experiment_at(experiment, largest)
     assert tried is not None
-    rehearsal = rehearse(tried, data, device=resources.device, threads=resources.cpus)
+    device, threads = worker_device(resources), resources.cpus_per_worker
+    rehearsal = rehearse(tried, data, device=device, threads=threads)
     steps = len(data.split.train) / rehearsal.images
     # Validation is a forward pass, a third of a training step's work.
     epoch = rehearsal.seconds * (steps + len(data.split.validation) / rehearsal.images / 3)

@@ -15,9 +15,9 @@ from inat_ray.run.listing import read_run
 from inat_ray.run.result import write_result
 from inat_ray.training.checkpoint import load_model
 from inat_ray.training.loop import Worker, train_to_the_end
-from inat_ray.tuning import search_end
-from inat_ray.tuning.search_end import finish_search
-from inat_ray.tuning.session import begin
+from inat_ray.tuning import final_training
+from inat_ray.tuning.final_training import finish_search
+from inat_ray.tuning.search import begin
 from tests.search.histories import epoch_of
 
 CPU = torch.device("cpu")
@@ -44,7 +44,7 @@ def sweep(data_folder, small_settings, tmp_path, monkeypatch):
     sweep = SimpleNamespace(experiment=experiment, run=run, data=open_dataset(experiment.data))
     sweep.trained, sweep.killed_after = [], None
 
-    def train_winner(job, *, run, start):
+    def train_winner(job, *, storage, start):
         sweep.trained.append(job.checkpoints.last_name)
         done, checkpoint = start.epochs_done, start.checkpoint
         worker = Worker(CPU)
@@ -53,8 +53,8 @@ def sweep(data_folder, small_settings, tmp_path, monkeypatch):
             if epoch.metrics.epoch == sweep.killed_after:
                 raise KilledError
 
-    monkeypatch.setattr(search_end, "train_winner", train_winner)
-    monkeypatch.setattr(search_end, "nodes_in_use", list)
+    monkeypatch.setattr(final_training, "train_winner", train_winner)
+    monkeypatch.setattr(final_training, "nodes_in_use", list)
     with RunLog(run.log) as log:
         begin(experiment, space=search_space(experiment), log=log)
     return sweep

@@ -97,14 +97,15 @@ def record_training(
 def _take_in(done: TrainedEpoch, *, trial: TrialHistory, run: RunFolder, log: RunLog) -> None:
     assert log.history.run is not None
     before = trial.best(log.history.run.metric, log.history.run.goal)
-    record_epoch(_epoch_record(done, trial_id=trial.trial_id, run=run), run=run, log=log)
+    record_epoch(epoch_record(done, trial_id=trial.trial_id, run=run), run=run, log=log)
     if done.improved and trial.purpose != "final":
         keep_model(trial, run=run, log=log)
     if done.improved and before is not None and before.epoch != done.metrics.epoch:
         drop_model(before, run=run, log=log)
 
 
-def _epoch_record(done: TrainedEpoch, *, trial_id: str, run: RunFolder) -> EpochEnded:
+def epoch_record(done: TrainedEpoch, *, trial_id: str, run: RunFolder) -> EpochEnded:
+    """The record of an epoch that a trial of the run has trained."""
     checkpoint = done.checkpoint.relative_to(run.shared)
     return EpochEnded(trial_id=trial_id, checkpoint=checkpoint, **asdict(done.metrics))
 
