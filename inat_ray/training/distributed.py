@@ -2,9 +2,11 @@
 
 Starting a group of workers takes seconds (each imports PyTorch and joins the process group), so
 a group outlives its job: it waits for orders, and an order is one epoch of some job. A trial of a
-sweep hands its workers on to the next trial. A worker that dies is replaced by Ray Train, with
-all others; the new ones take the outstanding order and repeat its epoch from the checkpoint
-before it.
+sweep hands its workers on to the next trial.
+
+A lost worker is replaced here: Ray Train starts the whole group anew (`_start` has its settings),
+the new workers take the outstanding order from the `Exchange` and repeat its epoch from the
+checkpoint before it, and `_await` gives up after too many attempts.
 """
 
 import os
@@ -41,13 +43,13 @@ TRAIN_SETTINGS = {
 }
 
 SECONDS_BETWEEN_CHECKS = 1.0
-"""How often a driver that waits looks whether its workers are still to be waited for."""
+"""How often a waiting driver checks whether its workers are still worth waiting for."""
 
 SECONDS_TO_END = 5.0
-"""What workers have to end by themselves, before they are ended."""
+"""How long workers may take to end by themselves before they are killed."""
 
 START_FAILURES = 10
-"""How often in its life a group's workers may die before they have begun."""
+"""How often, in a group's life, workers may die before they have taken an order."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Refused:
-    """The answer to an order that no repetition would help: a mistake of the user's."""
+    """The answer to an order that would fail again: the user made a mistake."""
 
     message: str
 

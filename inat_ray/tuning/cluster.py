@@ -1,4 +1,4 @@
-"""Ray: a session of it, and what the cluster can give to trials."""
+"""A session of Ray, and what its cluster can give to trials."""
 
 import logging
 import math
@@ -39,24 +39,24 @@ QUIET = {
 
 
 AUTOSCALER_CONFIG = Path("~/ray_bootstrap_config.yaml").expanduser()
-"""Where `ray up` leaves the cluster file on the head node, filled out. Ray itself does not say what
-its autoscaler may add, and a cluster that is asked for nothing yet has no workers."""
+"""The copy of the cluster file that `ray up` leaves on the head node. It is read because Ray does
+not say what its autoscaler may add, and a cluster without work has no worker nodes yet."""
 
 KIND = "accelerator_type:"
-"""Before the kind of a node's GPUs in the names of its resources."""
+"""Prefix of the resource that tells the kind of a node's GPUs."""
 
 SECONDS_BETWEEN_LOOKS = 1.0
-"""How often is looked for nodes that have joined or gone."""
+"""How often the driver checks for nodes that have joined or left."""
 
 SECONDS_TO_ANSWER = 10.0
-"""For a cluster that is to be joined."""
+"""How long a cluster at a given address may take to accept a connection."""
 
 UNBOUNDED = 4096
-"""Nodes of a type for which a cluster file has no limit."""
+"""Stands for the number of nodes of a type that a cluster file does not limit."""
 
 
 NEEDS_STORAGE = (
-    "resources.storage_path: this cluster has several nodes, and a trial may go on on another one:"
+    "resources.storage_path: this cluster has several nodes, and a trial may move to another one:"
     " give --storage-path s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or a folder that all nodes share"
 )
 
@@ -73,10 +73,10 @@ class Node:
 
 @contextmanager
 def ray_session(*, verbose: bool, address: str | None = None) -> Iterator[None]:
-    """Ray for as long as the context lasts: the cluster at `address` or RAY_ADDRESS, else one of
-    our own; an instance that this process has joined already is used.
+    """Keeps Ray up while the context lasts: the cluster at `address` or RAY_ADDRESS, else one of
+    our own. A Ray that this process has joined already is used as it is.
 
-    Raises UserError where no cluster answers, RunFailedError where our own fails.
+    Raises UserError if no cluster answers, RunFailedError if our own fails.
     """
     os.environ.update(QUIET)
     given = f"--address {address}" if address else f"RAY_ADDRESS {os.environ.get('RAY_ADDRESS')}"
@@ -84,7 +84,7 @@ def ray_session(*, verbose: bool, address: str | None = None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    # A trial that fails is told by our log and table; Tune would print its traceback twice.
+    # Our log and table tell of a trial that fails; Tune would print its traceback twice.
     level = logging.INFO if verbose else logging.CRITICAL
     for name in ("ray", "ray.tune", "ray.data", "ray.train"):
         logging.getLogger(name).setLevel(level)
@@ -99,7 +99,7 @@ def ray_session(*, verbose: bool, address: str | None = None) -> Iterator[None]:
 
 @contextmanager
 def joined_ray(address: str, *, given: str, **settings: Any) -> Iterator[None]:
-    """The cluster at an address, joined for as long as the context lasts."""
+    """Joins the cluster at an address while the context lasts."""
     _check_reachable(address, given=given)
     try:
         with signals_kept():
@@ -116,14 +116,14 @@ def joined_ray(address: str, *, given: str, **settings: Any) -> Iterator[None]:
 
 
 def _check_reachable(address: str, *, given: str) -> None:
-    """Raises UserError at once where nothing listens; Ray itself would try for minutes."""
+    """Raises UserError at once if nothing listens; Ray itself would try for minutes."""
     if address == "auto":
         address = _found_by_ray(given)
     host, _, port = address.rpartition(":")
     if "://" in address or not port.isdigit():
         raise UserError(
-            f"{given}: is no address of a cluster; auto or HOST:PORT is allowed, the port that"
-            " `ray start --port` was given (6379 if none)"
+            f"{given}: is not the address of a cluster; auto or HOST:PORT is allowed, with the port"
+            " that `ray start --port` was given (6379 if none)"
         )
     try:
         socket.create_connection((host, int(port)), timeout=SECONDS_TO_ANSWER).close()
@@ -132,7 +132,7 @@ def _check_reachable(address: str, *, given: str) -> None:
 
 
 def _found_by_ray(given: str) -> str:
-    """What `auto` means on this machine; it may be a cluster that is gone."""
+    """Returns what `auto` means on this machine; that cluster may be gone."""
     try:
         return str(services.get_ray_address_from_environment("auto", None))
     except ConnectionError:
@@ -191,9 +191,9 @@ def kind_of_gpu(resources: Resources) -> dict[str, float]:
 
 
 def gpus_of_worker(experiment: Experiment) -> float:
-    """One GPU where the cluster has any, unless the experiment says otherwise.
+    """Returns 1 if the cluster has any GPU, unless the experiment says otherwise.
 
-    Raises UserError where the experiment's device is a GPU, and there is none.
+    Raises UserError if the experiment's device is a GPU, and there is none.
     """
     if experiment.device == "cpu":
         return 0.0
@@ -208,10 +208,10 @@ def gpus_of_worker(experiment: Experiment) -> float:
 
 
 class Slots:
-    """How many trials run at once: more as nodes join, fewer as they go.
+    """How many trials run at once: more as nodes join, fewer as they leave.
 
-    On an autoscaler's head node as many as its cluster file allows: those that wait for a place
-    are what it starts nodes for.
+    On an autoscaler's head node it is as many as its cluster file allows, for the autoscaler
+    starts nodes only for trials that wait for a place.
     """
 
     def __init__(self, resources: Resources) -> None:
@@ -226,12 +226,12 @@ class Slots:
 
 
 def slots_now(resources: Resources) -> int:
-    """How many trials run at once on the nodes that there are, or can be."""
+    """How many trials run at once on the nodes that are up, or may be started."""
     return Slots(resources)()
 
 
 def nodes_in_use() -> list[dict[str, Any]]:
-    """The nodes that are up, by kind: how many, and what each has."""
+    """Counts the nodes that are up, by what each has."""
     kinds = Counter(_node(node["Resources"]) for node in ray.nodes() if node["Alive"])
     return [
         {
@@ -245,7 +245,7 @@ def nodes_in_use() -> list[dict[str, Any]]:
 
 
 def _may_have_several_nodes() -> bool:
-    """Whether a trial may go on on another node than it began on."""
+    """Whether a trial may move to another node than the one it began on."""
     config = _autoscaler()
     if config is not None:
         return bool(config.get("max_workers", UNBOUNDED))
@@ -261,7 +261,7 @@ def _autoscaler() -> dict[str, Any] | None:
 
 
 def _nodes() -> list[Node]:
-    """The nodes that there are, or on an autoscaler's head node those that there can be."""
+    """The nodes that are up; on an autoscaler's head node those that it may start."""
     config = _autoscaler()
     # The hosts of a `local` cluster are there or not: the file knows their names alone.
     if config is not None and config["provider"]["type"] != "local":
@@ -283,7 +283,7 @@ def nodes_of_autoscaler(config: Mapping[str, Any]) -> list[Node]:
 
 
 def _node(resources: Mapping[str, float], *, count: int = 1) -> Node:
-    """From its resources, as Ray names them."""
+    """Reads the resources of a node, as Ray names them."""
     return Node(
         cpus=resources.get("CPU", 0),
         gpus=resources.get("GPU", 0),

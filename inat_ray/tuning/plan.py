@@ -23,7 +23,7 @@ ALLOWED_BESIDE = "only settings of resources and device, and --data for images t
 
 @dataclass(frozen=True)
 class Plan:
-    """A sweep that is known to be possible, as far as that can be told without the data."""
+    """A sweep that was found possible, as far as that can be told without the data."""
 
     experiment: Experiment
     space: SearchSpace
@@ -31,9 +31,9 @@ class Plan:
     """None: the default one, of a new run."""
     is_new: bool = True
     more_trials: int = 0
-    """That an extension adds."""
+    """How many trials an extension adds."""
     warm_start: tuple[Path, ...] = ()
-    """Runs whose trials the searcher is told of."""
+    """Other runs that the searcher learns from."""
     notes: tuple[str, ...] = ()
     """What the person should know before it begins."""
 
@@ -47,7 +47,7 @@ def new_plan(
     overwrite: bool,
     warm_start: Sequence[Path] = (),
 ) -> Plan:
-    """A run of the experiment in `path`. Raises UserError where something does not fit."""
+    """A new run of the experiment in `path`. Raises UserError if something does not fit."""
     notes: list[str] = []
     experiment = load_experiment(path, settings=settings, options=options, tell=notes.append)
     space = search_space(experiment, where=str(path))

@@ -13,7 +13,7 @@ CONTINUED = ("running", "interrupted", "failed")
 
 
 def point_to_resume(run: RunFolder, *, data: DataSet, trial_id: str) -> StartingPoint:
-    """After the last epoch in the run's log.
+    """Returns the point after the last epoch in the run's log.
 
     Raises UserError if the run holds no training that can go on, or on other data.
     """

@@ -39,7 +39,7 @@ def single_run_started(experiment: Experiment) -> RunStarted:
 
 
 def training_job(experiment: Experiment, *, data: DataSet, run: RunFolder, name: str) -> Job:
-    """A training whose best model is to be kept."""
+    """The job of a training whose best model is kept."""
     return Job(
         experiment,
         data,
