@@ -266,9 +266,9 @@ def _search(
     from inat_ray.boards.tensorboard_server import tensorboard_server
     from inat_ray.terminal.ending import note, told_of_interruption
     from inat_ray.training.device import resolve_device
+    from inat_ray.tuning.final_training import finish_search
     from inat_ray.tuning.provision import provisioned
-    from inat_ray.tuning.search_end import finish_search
-    from inat_ray.tuning.session import begin, carry_on, run_search
+    from inat_ray.tuning.search import begin, carry_on, run_search
 
     config, console = plan.experiment, options.console()
     # Of this process, for the look at the test set; a head may be without the workers' GPUs.

@@ -13,6 +13,7 @@ from inat_ray.config.batch_scaling import scaled_batch
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
+from inat_ray.config.resources import Resources
 from inat_ray.log.lock import alive_in
 from inat_ray.run.folder import (
     RunFolder,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from inat_ray.log.history import TrialHistory
     from inat_ray.log.run_log import RunLog
     from inat_ray.run.checkpoints import StartingPoint
-    from inat_ray.tuning.cluster import TrialResources
 
 TRIAL = "train"
 """What the log calls the one training of a run."""
@@ -130,13 +130,13 @@ def run_training(
     from inat_ray.data.dataset import open_dataset
     from inat_ray.models.build import check_weights
     from inat_ray.terminal.ending import announce, announce_training, conclude
-    from inat_ray.tuning.engine import engine_room
+    from inat_ray.tuning.engine import ray_if_needed
 
     console = options.console()
     check_weights(config)
     check_trackers(config)
     with ExitStack() as at_work:
-        with engine_room(config, address=address, verbose=verbose) as resources:
+        with ray_if_needed(config, address=address, verbose=verbose) as resources:
             dataset = open_dataset(config.data, progress=True)
             if not resumed:
                 begin_run(run, config)
@@ -161,7 +161,7 @@ def _train(
     *,
     data: "DataSet",
     run: RunFolder,
-    resources: "TrialResources | None",
+    resources: Resources,
     resumed: bool,
     test: bool,
     tensorboard_port: int | None,
@@ -172,15 +172,15 @@ def _train(
     from inat_ray.run.checkpoints import BEGINNING
     from inat_ray.run.result_content import training_result
     from inat_ray.terminal.ending import note, told_of_interruption
-    from inat_ray.tuning.engine import spread
-    from inat_ray.tuning.record import single_run_started
+    from inat_ray.tuning.engine import data_for
     from inat_ray.tuning.resume import point_to_resume
+    from inat_ray.tuning.single_training import single_run_started
 
     console = options.console()
     start = point_to_resume(run, data=data, trial_id=TRIAL) if resumed else BEGINNING
     with (
         told_of_interruption(console, run=run),
-        spread(data, resources, run=run, tell=partial(note, console)) as everywhere,
+        data_for(resources, data, run=run, tell=partial(note, console)) as everywhere,
         observed_log(run, console, experiment=config, resumed=resumed) as log,
         tensorboard_server(run.tensorboard, port=tensorboard_port, tell=partial(note, console)),
     ):
@@ -204,17 +204,17 @@ def _recorded(
     data: "DataSet",
     run: RunFolder,
     log: "RunLog",
-    resources: "TrialResources | None",
+    resources: Resources,
     start: "StartingPoint",
 ) -> "TrialHistory":
     """The training from `start` to its end, epoch by epoch in the log."""
     from inat_ray.training.loop import train_to_the_end
     from inat_ray.tuning.engine import engine
-    from inat_ray.tuning.record import record_training, training_job
+    from inat_ray.tuning.single_training import record_training, training_job
 
     job = training_job(config, data=data, run=run, name=TRIAL)
     done = start.epochs_done
-    with engine(config, resources, run=run) as trainer:
+    with engine(resources, storage=run.shared, progress=True) as trainer:
         return record_training(
             train_to_the_end(job, trainer, epochs_done=done, resume_from=start.checkpoint),
             run=run,

@@ -118,7 +118,7 @@ def test_an_import_against_the_rules_is_found(tmp_path, file, line):
         ("training/distributed.py", "import ray.train"),
         ("page/a.py", "import rays, inat_ray_extras.sweep"),
         ("sweep.py", "from inat_ray import options"),
-        ("sweep.py", "import inat_ray.tuning.runner"),
+        ("sweep.py", "import inat_ray.tuning.ray_tune"),
     ],
 )
 def test_an_import_within_the_rules_is_let_pass(tmp_path, file, line):

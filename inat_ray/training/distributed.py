@@ -2,9 +2,11 @@
 
 Starting a group of workers takes seconds (each imports PyTorch and joins the process group), so
 a group outlives its job: it waits for orders, and an order is one epoch of some job. A trial of a
-sweep hands its workers on to the next trial. A worker that dies is replaced by Ray Train, with
-all others; the new ones take the outstanding order and repeat its epoch from the checkpoint
-before it.
+sweep hands its workers on to the next trial.
+
+A lost worker is replaced here: Ray Train starts the whole group anew (`_start` has its settings),
+the new workers take the outstanding order from the `Exchange` and repeat its epoch from the
+checkpoint before it, and `_await` gives up after too many attempts.
 """
 
 import os
@@ -22,6 +24,7 @@ from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from ray.train.v2._internal.execution.callback import ControllerCallback
 
 from inat_ray.config.errors import RunFailedError, UserError
+from inat_ray.config.resources import Resources
 from inat_ray.storage.place import Place
 from inat_ray.training.exchange import Exchange, Status
 from inat_ray.training.loop import Job, TrainedEpoch, Worker
@@ -40,13 +43,13 @@ TRAIN_SETTINGS = {
 }
 
 SECONDS_BETWEEN_CHECKS = 1.0
-"""How often a driver that waits looks whether its workers are still to be waited for."""
+"""How often a waiting driver checks whether its workers are still worth waiting for."""
 
 SECONDS_TO_END = 5.0
-"""What workers have to end by themselves, before they are ended."""
+"""How long workers may take to end by themselves before they are killed."""
 
 START_FAILURES = 10
-"""How often in its life a group's workers may die before they have begun."""
+"""How often, in a group's life, workers may die before they have taken an order."""
 
 
 @dataclass(frozen=True)
@@ -60,23 +63,9 @@ class Order:
 
 @dataclass(frozen=True)
 class Refused:
-    """The answer to an order that no repetition would help: a mistake of the user's."""
+    """The answer to an order that would fail again: the user made a mistake."""
 
     message: str
-
-
-@dataclass(frozen=True)
-class WorkerResources:
-    """What each of a group's workers takes."""
-
-    workers: int
-    cpus: int
-    gpus: int
-    accelerator_type: str | None = None
-
-    @property
-    def per_worker(self) -> dict[str, int]:
-        return {"CPU": self.cpus} | ({"GPU": self.gpus} if self.gpus else {})
 
 
 class _TellController(ControllerCallback):
@@ -92,12 +81,11 @@ class _TellController(ControllerCallback):
 class WorkerGroup:
     """An engine of several processes, seen from the driver; it starts with its first epoch."""
 
-    def __init__(self, resources: WorkerResources, *, storage: Place, max_failures: int) -> None:
+    def __init__(self, resources: Resources, *, storage: Place) -> None:
         """`storage`: a place all workers see, where Ray Train may make a folder for a while."""
         os.environ.update(TRAIN_SETTINGS)
         self.resources = resources
         self._storage, self._folder = storage, f"workers-{uuid4().hex[:8]}"
-        self._max_failures = max_failures
         self._exchange: Any = None
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
@@ -106,7 +94,7 @@ class WorkerGroup:
         """As `Engine.epoch`; workers that die are replaced, and the epoch is repeated.
 
         Raises UserError where the job cannot be done as it is, RunFailedError where its workers
-        died or failed more than `max_failures` times; after either the group is closed.
+        died or failed more than `resources.max_failures` times; after either the group is closed.
         """
         if self._thread is None:
             self._start()
@@ -143,19 +131,21 @@ class WorkerGroup:
         self._thread = None
 
     def _start(self) -> None:
+        gpus = int(self.resources.gpus_per_worker or 0)
         self._exchange = ray.remote(Exchange).options(num_cpus=0).remote()
         trainer = TorchTrainer(
             _work,
             train_loop_config={
                 "exchange": self._exchange,
-                "threads": self.resources.cpus,
+                "threads": self.resources.cpus_per_worker,
             },
             # Two ranks on one device are an error of NCCL's, and without GPUs there is gloo.
-            torch_config=TorchConfig(backend="nccl" if self.resources.gpus else "gloo"),
+            torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
             scaling_config=ray.train.ScalingConfig(
-                num_workers=self.resources.workers,
-                use_gpu=bool(self.resources.gpus),
-                resources_per_worker=self.resources.per_worker,
+                num_workers=self.resources.workers_per_trial,
+                use_gpu=bool(gpus),
+                resources_per_worker={"CPU": self.resources.cpus_per_worker}
+                | ({"GPU": gpus} if gpus else {}),
                 accelerator_type=self.resources.accelerator_type,
             ),
             run_config=ray.train.RunConfig(
@@ -188,7 +178,7 @@ class WorkerGroup:
             )
             if status.answer is not None:
                 return status.answer
-            if status.attempts > self._max_failures + 1:
+            if status.attempts > self.resources.max_failures + 1:
                 raise RunFailedError(
                     f"{status.attempts - 1} attempts at the epoch failed:"
                     f" {status.error or 'a worker process died'}"
@@ -209,11 +199,9 @@ def _reap(training: threading.Thread, exchange: Any, left: Place) -> None:
 
 
 @contextmanager
-def worker_group(
-    resources: WorkerResources, *, storage: Place, max_failures: int
-) -> Iterator[WorkerGroup]:
+def worker_group(resources: Resources, *, storage: Place) -> Iterator[WorkerGroup]:
     """A group for as long as the context lasts; ended at once where it ends by an exception."""
-    group = WorkerGroup(resources, storage=storage, max_failures=max_failures)
+    group = WorkerGroup(resources, storage=storage)
     try:
         yield group
     except BaseException:

@@ -1,4 +1,4 @@
-"""Ray: a session of it, and what the cluster can give to trials."""
+"""A session of Ray, and what its cluster can give to trials."""
 
 import logging
 import math
@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import ray
-import torch
 import yaml
 from ray._private import services
 from ray.exceptions import AuthenticationError
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
-from inat_ray.training.distributed import WorkerResources
+from inat_ray.config.resources import Resources
 from inat_ray.tuning.own_ray import own_ray, signals_kept
 
 QUIET = {
@@ -40,24 +39,24 @@ QUIET = {
 
 
 AUTOSCALER_CONFIG = Path("~/ray_bootstrap_config.yaml").expanduser()
-"""Where `ray up` leaves the cluster file on the head node, filled out. Ray itself does not say what
-its autoscaler may add, and a cluster that is asked for nothing yet has no workers."""
+"""The copy of the cluster file that `ray up` leaves on the head node. It is read because Ray does
+not say what its autoscaler may add, and a cluster without work has no worker nodes yet."""
 
 KIND = "accelerator_type:"
-"""Before the kind of a node's GPUs in the names of its resources."""
+"""Prefix of the resource that tells the kind of a node's GPUs."""
 
 SECONDS_BETWEEN_LOOKS = 1.0
-"""How often is looked for nodes that have joined or gone."""
+"""How often the driver checks for nodes that have joined or left."""
 
 SECONDS_TO_ANSWER = 10.0
-"""For a cluster that is to be joined."""
+"""How long a cluster at a given address may take to accept a connection."""
 
 UNBOUNDED = 4096
-"""Nodes of a type for which a cluster file has no limit."""
+"""Stands for the number of nodes of a type that a cluster file does not limit."""
 
 
 NEEDS_STORAGE = (
-    "resources.storage_path: this cluster has several nodes, and a trial may go on on another one:"
+    "resources.storage_path: this cluster has several nodes, and a trial may move to another one:"
     " give --storage-path s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or a folder that all nodes share"
 )
 
@@ -72,60 +71,12 @@ class Node:
     accelerator_types: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True)
-class TrialResources:
-    """What each training takes."""
-
-    workers: int
-    cpus: int
-    """Of a worker."""
-    gpus: float
-    """Of a worker; whole where there are several."""
-    accelerator_type: str | None = None
-    most: int | None = None
-    """Trainings at once; None: as many as fit."""
-
-    @property
-    def device(self) -> torch.device:
-        """Of a worker: a process that was given no GPU must not take one that it sees."""
-        return torch.device("cuda" if self.gpus else "cpu")
-
-    @property
-    def of_a_group(self) -> WorkerResources:
-        return WorkerResources(
-            workers=self.workers,
-            cpus=self.cpus,
-            gpus=int(self.gpus),
-            accelerator_type=self.accelerator_type,
-        )
-
-    def slots_on(self, nodes: "Sequence[Node]") -> int:
-        """How many trainings fit at once."""
-        slots = self.places_on(nodes) // self.workers
-        return slots if self.most is None else min(slots, self.most)
-
-    def places_on(self, nodes: "Sequence[Node]") -> int:
-        """How many workers fit; one never spans two nodes."""
-        kind = self.accelerator_type
-        return sum(
-            node.count
-            * min(int(node.cpus // self.cpus), int(node.gpus / self.gpus) if self.gpus else 10**9)
-            for node in nodes
-            if kind is None or kind in node.accelerator_types
-        )
-
-    @property
-    def of_the_kind(self) -> dict[str, float]:
-        """What Ray asks for beside a GPU of a certain kind."""
-        return {f"{KIND}{self.accelerator_type}": 0.001} if self.accelerator_type else {}
-
-
 @contextmanager
 def ray_session(*, verbose: bool, address: str | None = None) -> Iterator[None]:
-    """Ray for as long as the context lasts: the cluster at `address` or RAY_ADDRESS, else one of
-    our own; an instance that this process has joined already is used.
+    """Keeps Ray up while the context lasts: the cluster at `address` or RAY_ADDRESS, else one of
+    our own. A Ray that this process has joined already is used as it is.
 
-    Raises UserError where no cluster answers, RunFailedError where our own fails.
+    Raises UserError if no cluster answers, RunFailedError if our own fails.
     """
     os.environ.update(QUIET)
     given = f"--address {address}" if address else f"RAY_ADDRESS {os.environ.get('RAY_ADDRESS')}"
@@ -133,7 +84,7 @@ def ray_session(*, verbose: bool, address: str | None = None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    # A trial that fails is told by our log and table; Tune would print its traceback twice.
+    # Our log and table tell of a trial that fails; Tune would print its traceback twice.
     level = logging.INFO if verbose else logging.CRITICAL
     for name in ("ray", "ray.tune", "ray.data", "ray.train"):
         logging.getLogger(name).setLevel(level)
@@ -148,7 +99,7 @@ def ray_session(*, verbose: bool, address: str | None = None) -> Iterator[None]:
 
 @contextmanager
 def joined_ray(address: str, *, given: str, **settings: Any) -> Iterator[None]:
-    """The cluster at an address, joined for as long as the context lasts."""
+    """Joins the cluster at an address while the context lasts."""
     _check_reachable(address, given=given)
     try:
         with signals_kept():
@@ -165,14 +116,14 @@ def joined_ray(address: str, *, given: str, **settings: Any) -> Iterator[None]:
 
 
 def _check_reachable(address: str, *, given: str) -> None:
-    """Raises UserError at once where nothing listens; Ray itself would try for minutes."""
+    """Raises UserError at once if nothing listens; Ray itself would try for minutes."""
     if address == "auto":
         address = _found_by_ray(given)
     host, _, port = address.rpartition(":")
     if "://" in address or not port.isdigit():
         raise UserError(
-            f"{given}: is no address of a cluster; auto or HOST:PORT is allowed, the port that"
-            " `ray start --port` was given (6379 if none)"
+            f"{given}: is not the address of a cluster; auto or HOST:PORT is allowed, with the port"
+            " that `ray start --port` was given (6379 if none)"
         )
     try:
         socket.create_connection((host, int(port)), timeout=SECONDS_TO_ANSWER).close()
@@ -181,35 +132,29 @@ def _check_reachable(address: str, *, given: str) -> None:
 
 
 def _found_by_ray(given: str) -> str:
-    """What `auto` means on this machine; it may be a cluster that is gone."""
+    """Returns what `auto` means on this machine; that cluster may be gone."""
     try:
         return str(services.get_ray_address_from_environment("auto", None))
     except ConnectionError:
         raise UserError(f"{given}: there is no Ray cluster on this machine") from None
 
 
-def trial_resources(experiment: Experiment) -> TrialResources:
-    """The share of this cluster that a trial of the experiment takes.
+def trial_resources(experiment: Experiment) -> Resources:
+    """The experiment's resources for this cluster: how many GPUs a worker gets is settled.
 
-    Raises UserError where not a single trial ever fits.
+    Raises UserError if not a single trial can ever fit.
     """
     wanted, nodes = experiment.resources, _nodes()
     if wanted.storage_path is None and _may_have_several_nodes():
         raise UserError(NEEDS_STORAGE)
-    resources = TrialResources(
-        workers=wanted.workers_per_trial,
-        cpus=wanted.cpus_per_worker,
-        gpus=gpus_of_worker(experiment),
-        accelerator_type=wanted.accelerator_type,
-        most=wanted.max_concurrent,
-    )
-    if resources.slots_on(nodes) == 0:
+    resources = wanted.model_copy(update={"gpus_per_worker": gpus_of_worker(experiment)})
+    if trainings_at_once(resources, nodes) == 0:
         raise UserError(_does_not_fit(resources, nodes))
     return resources
 
 
-def final_resources(experiment: Experiment) -> TrialResources:
-    """What the winner's training takes: `final_workers`, or a worker a GPU if there are several."""
+def final_resources(experiment: Experiment) -> Resources:
+    """The resources of the winner's training: `final_workers`, or one worker for each GPU."""
     workers = experiment.resources.final_workers
     if workers is None:
         gpus = int(ray.cluster_resources().get("GPU", 0)) if gpus_of_worker(experiment) else 0
@@ -221,10 +166,34 @@ def final_resources(experiment: Experiment) -> TrialResources:
     return trial_resources(experiment.model_copy(update={"resources": resources}))
 
 
-def gpus_of_worker(experiment: Experiment) -> float:
-    """One GPU where the cluster has any, unless the experiment says otherwise.
+def trainings_at_once(resources: Resources, nodes: Sequence[Node]) -> int:
+    """How many trainings fit on the nodes, up to `max_concurrent`."""
+    slots = workers_at_once(resources, nodes) // resources.workers_per_trial
+    most = resources.max_concurrent
+    return slots if most is None else min(slots, most)
 
-    Raises UserError where the experiment's device is a GPU, and there is none.
+
+def workers_at_once(resources: Resources, nodes: Sequence[Node]) -> int:
+    """How many workers fit on the nodes; a worker never spans two of them."""
+    cpus, gpus = resources.cpus_per_worker, resources.gpus_per_worker
+    kind = resources.accelerator_type
+    return sum(
+        node.count * min(int(node.cpus // cpus), int(node.gpus / gpus) if gpus else 10**9)
+        for node in nodes
+        if kind is None or kind in node.accelerator_types
+    )
+
+
+def kind_of_gpu(resources: Resources) -> dict[str, float]:
+    """What Ray is asked for besides a GPU to get one of a certain kind."""
+    kind = resources.accelerator_type
+    return {f"{KIND}{kind}": 0.001} if kind else {}
+
+
+def gpus_of_worker(experiment: Experiment) -> float:
+    """Returns 1 if the cluster has any GPU, unless the experiment says otherwise.
+
+    Raises UserError if the experiment's device is a GPU, and there is none.
     """
     if experiment.device == "cpu":
         return 0.0
@@ -239,29 +208,30 @@ def gpus_of_worker(experiment: Experiment) -> float:
 
 
 class Slots:
-    """How many trials run at once: more as nodes join, fewer as they go.
+    """How many trials run at once: more as nodes join, fewer as they leave.
 
-    On an autoscaler's head node as many as its cluster file allows: those that wait for a place
-    are what it starts nodes for.
+    On an autoscaler's head node it is as many as its cluster file allows, for the autoscaler
+    starts nodes only for trials that wait for a place.
     """
 
-    def __init__(self, resources: TrialResources) -> None:
+    def __init__(self, resources: Resources) -> None:
         self._resources = resources
         self._known, self._looked = 0, -math.inf
 
     def __call__(self) -> int:
         if time.monotonic() > self._looked + SECONDS_BETWEEN_LOOKS:
-            self._known, self._looked = self._resources.slots_on(_nodes()), time.monotonic()
+            self._known = trainings_at_once(self._resources, _nodes())
+            self._looked = time.monotonic()
         return self._known
 
 
-def slots_now(resources: TrialResources) -> int:
-    """How many trials run at once on the nodes that there are, or can be."""
+def slots_now(resources: Resources) -> int:
+    """How many trials run at once on the nodes that are up, or may be started."""
     return Slots(resources)()
 
 
 def nodes_in_use() -> list[dict[str, Any]]:
-    """The nodes that are up, by kind: how many, and what each has."""
+    """Counts the nodes that are up, by what each has."""
     kinds = Counter(_node(node["Resources"]) for node in ray.nodes() if node["Alive"])
     return [
         {
@@ -275,7 +245,7 @@ def nodes_in_use() -> list[dict[str, Any]]:
 
 
 def _may_have_several_nodes() -> bool:
-    """Whether a trial may go on on another node than it began on."""
+    """Whether a trial may move to another node than the one it began on."""
     config = _autoscaler()
     if config is not None:
         return bool(config.get("max_workers", UNBOUNDED))
@@ -291,7 +261,7 @@ def _autoscaler() -> dict[str, Any] | None:
 
 
 def _nodes() -> list[Node]:
-    """The nodes that there are, or on an autoscaler's head node those that there can be."""
+    """The nodes that are up; on an autoscaler's head node those that it may start."""
     config = _autoscaler()
     # The hosts of a `local` cluster are there or not: the file knows their names alone.
     if config is not None and config["provider"]["type"] != "local":
@@ -313,7 +283,7 @@ def nodes_of_autoscaler(config: Mapping[str, Any]) -> list[Node]:
 
 
 def _node(resources: Mapping[str, float], *, count: int = 1) -> Node:
-    """From its resources, as Ray names them."""
+    """Reads the resources of a node, as Ray names them."""
     return Node(
         cpus=resources.get("CPU", 0),
         gpus=resources.get("GPU", 0),
@@ -324,8 +294,9 @@ def _node(resources: Mapping[str, float], *, count: int = 1) -> Node:
     )
 
 
-def _does_not_fit(wanted: TrialResources, nodes: Sequence[Node]) -> str:
-    workers, cpus, gpus = wanted.workers, wanted.cpus, wanted.gpus
+def _does_not_fit(wanted: Resources, nodes: Sequence[Node]) -> str:
+    workers, cpus = wanted.workers_per_trial, wanted.cpus_per_worker
+    gpus = wanted.gpus_per_worker or 0
     each = f"{cpus} CPU{'s' if cpus > 1 else ''}"
     each += f" and {gpus:g} GPU{'s' if gpus > 1 else ''}" if gpus else ""
     each += f" of the kind {wanted.accelerator_type}" if wanted.accelerator_type else ""
@@ -334,6 +305,6 @@ def _does_not_fit(wanted: TrialResources, nodes: Sequence[Node]) -> str:
         f"resources: {workers} worker{'s' if workers > 1 else ''} of {each} wanted"
         f" (workers_per_trial or final_workers, cpus_per_worker, gpus_per_worker,"
         f" accelerator_type):"
-        f" the cluster has room for {wanted.places_on(nodes)};"
+        f" the cluster has room for {workers_at_once(wanted, nodes)};"
         f" now it has {total.get('CPU', 0):g} CPUs and {total.get('GPU', 0):g} GPUs"
     )

@@ -9,6 +9,7 @@ import numpy as np
 from inat_ray.config.distributions import JSON, Categorical, canonical
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
+from inat_ray.config.resources import Resources
 from inat_ray.config.space import SearchSpace, trial_experiment
 from inat_ray.data.dataset import DataSet
 from inat_ray.log.history import History
@@ -17,18 +18,18 @@ from inat_ray.search.agenda import Work, run_started, search_agenda
 from inat_ray.search.curves import CURVE_METRICS, Curve
 from inat_ray.search.simulate import Cluster, Simulation
 from inat_ray.training.rehearsal import Rehearsal, rehearse
-from inat_ray.tuning.cluster import TrialResources
+from inat_ray.tuning.engine import worker_device
 
 SHOWN_SUGGESTIONS = 8
 SIMULATED_TRIALS = 100
-"""The time of more is extrapolated."""
+"""The time of further trials is extrapolated."""
 TRIED_VALUES = 5
-"""Of a numeric parameter, when the largest model is looked for."""
+"""How many values of a numeric parameter are tried in search of the largest model."""
 
 
 @dataclass(frozen=True)
 class DryRun:
-    """What was found out."""
+    """The findings of a dry run."""
 
     suggestions: list[Work]
     largest: dict[str, JSON]
@@ -45,12 +46,13 @@ def dry_run(
     space: SearchSpace,
     *,
     data: DataSet,
-    resources: TrialResources,
+    resources: Resources,
     slots: int,
 ) -> DryRun:
-    """`slots`: trials at once. Raises RunFailedError where the largest model does not train.
+    """Trains the largest model for a few steps and estimates the search; `slots`: trials at once.
 
-    Raises UserError where one of the first trials is no experiment.
+    Raises RunFailedError if that model does not train, UserError if one of the first trials is not
+    a valid experiment.
     """
     classes = len(data.classes)
     first = first_suggestions(experiment, space)
@@ -59,7 +61,8 @@ def dry_run(
     largest = largest_point(experiment, space, classes=classes)
     tried = _experiment_at(experiment, largest)
     assert tried is not None
-    rehearsal = rehearse(tried, data, device=resources.device, threads=resources.cpus)
+    device, threads = worker_device(resources), resources.cpus_per_worker
+    rehearsal = rehearse(tried, data, device=device, threads=threads)
     steps = len(data.split.train) / rehearsal.images
     # Validation is a forward pass, a third of a training step's work.
     epoch = rehearsal.seconds * (steps + len(data.split.validation) / rehearsal.images / 3)
@@ -87,7 +90,7 @@ def first_suggestions(experiment: Experiment, space: SearchSpace) -> list[Work]:
 
 
 def largest_point(experiment: Experiment, space: SearchSpace, *, classes: int) -> dict[str, JSON]:
-    """The point of the most multiply-accumulates in a step, parameter by parameter.
+    """Finds the point with the most multiply-accumulates in a step, parameter by parameter.
 
     It begins at the costliest of the first trials, so that none of them takes more. Work grows with
     each of the parameters that matter, whatever the others are, so one pass finds it; where two
@@ -132,7 +135,7 @@ def estimated(
 
 @dataclass
 class Costs:
-    """Curves of made-up trials: their time follows from their work, their ranks are drawn."""
+    """Curves of made-up trials: their times follow from their work, their ranks are drawn."""
 
     experiment: Experiment
     classes: int
@@ -154,7 +157,7 @@ class Costs:
 
 
 def _experiment_at(base: Experiment, parameters: Mapping[str, JSON]) -> Experiment | None:
-    """None where the values do not go together."""
+    """Returns None if the values are an invalid combination."""
     try:
         return trial_experiment(base, parameters=dict(parameters), seed=base.seed)
     except UserError:

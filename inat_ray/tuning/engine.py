@@ -1,33 +1,34 @@
 """What one training runs on: this process, or a group of workers on Ray.
 
-Ray is imported by the latter alone: one process trains where there is none.
+Ray is imported for the group alone: `train` with one worker works without it.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
 
 from inat_ray.config.experiment import Experiment
+from inat_ray.config.resources import Resources
 from inat_ray.data.dataset import DataSet
 from inat_ray.run.folder import RunFolder
+from inat_ray.storage.place import Place
 from inat_ray.training.device import device_of
 from inat_ray.training.loop import Engine, Worker
 
-if TYPE_CHECKING:
-    from inat_ray.tuning.cluster import TrialResources
-
 
 @contextmanager
-def engine_room(
+def ray_if_needed(
     experiment: Experiment, *, address: str | None = None, verbose: bool
-) -> "Iterator[TrialResources | None]":
-    """What the experiment's training will take; None for this process alone, without Ray.
+) -> Iterator[Resources]:
+    """The resources of the experiment's training; Ray is up meanwhile if it has several workers.
 
-    Raises UserError where there is not as much.
+    Raises UserError if they are not available.
     """
-    if experiment.resources.workers_per_trial == 1:
-        device_of(experiment)
-        yield None
+    resources = experiment.resources
+    if resources.workers_per_trial == 1:
+        gpus = float(device_of(experiment).type == "cuda")
+        yield resources.model_copy(update={"gpus_per_worker": gpus})
         return
     from inat_ray.tuning.cluster import ray_session, trial_resources
 
@@ -35,37 +36,38 @@ def engine_room(
         yield trial_resources(experiment)
 
 
-@contextmanager
-def spread(
-    data: DataSet,
-    resources: "TrialResources | None",
-    *,
-    run: RunFolder,
-    tell: Callable[[str], None],
-) -> Iterator[DataSet]:
-    """The data wherever the training will be."""
-    if resources is None:
-        yield data
-        return
+def data_for(
+    resources: Resources, data: DataSet, *, run: RunFolder, tell: Callable[[str], None]
+) -> AbstractContextManager[DataSet]:
+    """The data in a form that every process of the training can open."""
+    if resources.workers_per_trial == 1:
+        return nullcontext(data)
     from inat_ray.tuning.provision import provisioned
 
-    with provisioned(data, run=run, tell=tell) as everywhere:
-        yield everywhere
+    return provisioned(data, run=run, tell=tell)
 
 
 @contextmanager
 def engine(
-    experiment: Experiment, resources: "TrialResources | None", *, run: RunFolder
+    resources: Resources, *, storage: Place, threads: int | None = None, progress: bool = False
 ) -> Iterator[Engine]:
-    """The engine for as long as the context lasts; its processes end with it."""
-    if resources is None:
-        yield Worker(device_of(experiment), progress=True)
+    """Builds what trains: this process if there is one worker, else a group that ends with the
+    context.
+
+    `storage`: a place that all workers see. `threads`: of this process, if it is the one that
+    trains; a group's workers have their share of the CPUs.
+    """
+    if resources.workers_per_trial == 1:
+        if threads is not None:
+            torch.set_num_threads(threads)
+        yield Worker(worker_device(resources), progress=progress)
         return
     from inat_ray.training.distributed import worker_group
 
-    with worker_group(
-        resources.of_a_group,
-        storage=run.shared,
-        max_failures=experiment.resources.max_failures,
-    ) as workers:
+    with worker_group(resources, storage=storage) as workers:
         yield workers
+
+
+def worker_device(resources: Resources) -> torch.device:
+    """A worker's device: a process that was given no GPU must not take one that it sees."""
+    return torch.device("cuda" if resources.gpus_per_worker else "cpu")

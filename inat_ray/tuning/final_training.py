@@ -1,4 +1,4 @@
-"""The winner's configuration, trained once more on the cluster for the model that is kept."""
+"""After the search: the winner is trained once more for the model that is kept, and tested once."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,39 +8,124 @@ import torch
 from ray.exceptions import NodeDiedError, ObjectLostError, WorkerCrashedError
 
 from inat_ray.config.errors import RunFailedError
-from inat_ray.run.checkpoints import StartingPoint
+from inat_ray.config.experiment import Experiment
+from inat_ray.config.resources import Resources
+from inat_ray.config.space import trial_experiment
+from inat_ray.data.dataset import DataSet
+from inat_ray.log.history import TrialHistory
+from inat_ray.log.run_log import RunLog
+from inat_ray.run.checkpoints import StartingPoint, starting_point
 from inat_ray.run.folder import RunFolder
-from inat_ray.training.distributed import worker_group
-from inat_ray.training.loop import Engine, Job, TrainedEpoch, Worker, train_to_the_end
-from inat_ray.tuning.cluster import TrialResources, final_resources
+from inat_ray.run.result import Result
+from inat_ray.run.result_content import look_result, search_result, training_result
+from inat_ray.run.test_set import look_at_test
+from inat_ray.search.winner import final_training, is_training_of, winning_trial
+from inat_ray.storage.place import Place
+from inat_ray.training.checkpoint import load_model
+from inat_ray.training.loop import Job, TrainedEpoch, train_to_the_end
+from inat_ray.tuning.cluster import final_resources, kind_of_gpu, nodes_in_use
+from inat_ray.tuning.engine import engine
+from inat_ray.tuning.provision import with_reachable_weights
+from inat_ray.tuning.single_training import record_training, training_job
+
+OVER = ("finished", "diverged")
 
 LOST = (NodeDiedError, WorkerCrashedError, ObjectLostError)
-"""What Ray says of a task whose process or node is gone."""
+"""What Ray raises for a task whose process or node is gone."""
 
 
-def train_winner(job: Job, *, run: RunFolder, start: StartingPoint) -> Iterator[TrainedEpoch]:
+def finish_search(
+    experiment: Experiment, *, data: DataSet, run: RunFolder, log: RunLog, device: torch.device
+) -> tuple[Experiment, Result]:
+    """Trains the winning trial's configuration again, keeps its best epoch, tests it once.
+
+    What the log has of that already is not done again: a search that was extended and has the same
+    winner keeps model and test result. One whose winner was the winner before the last is trained
+    anew, for the model is another's by then. Returns the winner's resolved experiment and the run's
+    result; needs Ray to be up. Raises RunFailedError if no trial has a result, with the errors
+    that were seen.
+    """
+    best = winning_trial(log.history)
+    if best is None:
+        errors = sorted({trial.error or trial.state for trial in log.history.searched})
+        raise RunFailedError("no trial gave a result: " + "; ".join(errors))
+    winner = trial_experiment(experiment, parameters=best.parameters, seed=best.seed)
+    trial = final_training(log.history)
+    if trial is None or trial.state not in OVER:
+        trial = _recorded(winner, best, data=data, run=run, log=log)
+    result = training_result(trial, experiment=winner, data=data)
+    run.fetch_model()
+    result["machine"]["nodes"] = nodes_in_use()
+    result["search"] = search_result(log.history, experiment=experiment, data=data)
+    look = log.history.look
+    if look is None:
+        model = load_model(run.model)
+        look = look_at_test(model, data=data, device=device, run=run, log=log)
+    result |= look_result(look) | {"test_looks": len(log.history.looks)}
+    log.then(run.checkpoints.remove)
+    return winner, result
+
+
+def _recorded(
+    winner: Experiment, best: TrialHistory, *, data: DataSet, run: RunFolder, log: RunLog
+) -> TrialHistory:
+    """The winner's training, begun or carried on, epoch by epoch in the log."""
+    finals = [trial for trial in log.history.numbered if trial.purpose == "final"]
+    known = next((trial for trial in finals if is_training_of(trial, best)), None)
+    trial_id = known.trial_id if known else _new_name(len(finals))
+    reachable = with_reachable_weights(winner, run=run)
+    job = training_job(reachable, data=data, run=run, name=trial_id)
+    start = starting_point(known, run=run)
+    return record_training(
+        train_winner(job, storage=run.shared, start=start),
+        run=run,
+        log=log,
+        trial_id=trial_id,
+        purpose="final",
+        experiment=winner,
+        parameters=best.parameters,
+        epochs_done=start.epochs_done,
+    )
+
+
+def _new_name(others: int) -> str:
+    """`winner`; if an extended search has another winner `winner_2`, and so on."""
+    return f"winner_{others + 1}" if others else "winner"
+
+
+def train_winner(job: Job, *, storage: Place, start: StartingPoint) -> Iterator[TrainedEpoch]:
     """Trains on the GPUs of the cluster, or else with every CPU of a node.
 
     Each epoch is yielded as it ends; by then the job's best model so far is in its place.
     """
     resources = final_resources(job.experiment)
-    if resources.workers == 1:
-        yield from _train_in_a_task(job, resources, start)
-        return
-    max_failures = job.experiment.resources.max_failures
-    group = worker_group(resources.of_a_group, storage=run.shared, max_failures=max_failures)
-    with group as workers:
-        yield from _epochs(job, workers, start)
+    # A single worker needs a process on a node that has what it takes; a group finds its own.
+    train = _train if resources.workers_per_trial > 1 else _train_in_a_task
+    yield from train(job, start, resources=resources, storage=storage)
+
+
+def _train(
+    job: Job,
+    start: StartingPoint,
+    *,
+    resources: Resources,
+    storage: Place,
+    threads: int | None = None,
+) -> Iterator[TrainedEpoch]:
+    with engine(resources, storage=storage, threads=threads) as trainer:
+        yield from train_to_the_end(
+            job, trainer, epochs_done=start.epochs_done, resume_from=start.checkpoint
+        )
 
 
 def _train_in_a_task(
-    job: Job, resources: TrialResources, start: StartingPoint
+    job: Job, start: StartingPoint, *, resources: Resources, storage: Place
 ) -> Iterator[TrainedEpoch]:
     """A process that dies, with its node or alone, is replaced by one that goes on after it."""
     failures, most = 0, job.experiment.resources.max_failures
     while True:
         try:
-            for epoch in _task(job, resources, start):
+            for epoch in _task(job, start, resources=resources, storage=storage):
                 done = ray.get(epoch)
                 start, failures = StartingPoint(done.metrics.epoch, done.checkpoint), 0
                 yield done
@@ -54,35 +139,25 @@ def _train_in_a_task(
                 ) from None
 
 
-def _task(job: Job, resources: TrialResources, start: StartingPoint) -> Any:
-    """A process that trains; gives a reference to each epoch as it ends."""
-    threads = resources.cpus if resources.gpus else _cpus_of_largest_node(resources)
+def _task(job: Job, start: StartingPoint, *, resources: Resources, storage: Place) -> Any:
+    """Starts a process that trains; returns references to its epochs, each ready as it ends."""
+    gpus = resources.gpus_per_worker or 0
+    threads = resources.cpus_per_worker if gpus else _cpus_of_largest_node(resources)
     task: Any = ray.remote(_train).options(  # type: ignore[arg-type]
         num_cpus=threads,
-        num_gpus=resources.gpus,
-        resources=resources.of_the_kind,
+        num_gpus=gpus,
+        resources=kind_of_gpu(resources),
         num_returns="streaming",
         max_retries=0,  # Ray would begin at the same epoch again
     )
-    return task.remote(job, start, device=resources.device, threads=threads)
+    return task.remote(job, start, resources=resources, storage=storage, threads=threads)
 
 
-def _train(
-    job: Job, start: StartingPoint, *, device: torch.device, threads: int
-) -> Iterator[TrainedEpoch]:
-    torch.set_num_threads(threads)
-    yield from _epochs(job, Worker(device), start)
+def _cpus_of_largest_node(wanted: Resources) -> int:
+    """The most CPUs that a node has of those that are up and of the kind that is wanted.
 
-
-def _epochs(job: Job, engine: Engine, start: StartingPoint) -> Iterator[TrainedEpoch]:
-    return train_to_the_end(
-        job, engine, epochs_done=start.epochs_done, resume_from=start.checkpoint
-    )
-
-
-def _cpus_of_largest_node(wanted: TrialResources) -> int:
-    """Of those that are there and of the kind that is wanted: once idle workers have gone, perhaps
-    a head without any, and then what is wanted at least."""
+    At least what is wanted: once idle workers have gone there may be a head without any CPU.
+    """
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    fit = [node for node in nodes if wanted.of_the_kind.keys() <= node.keys()]
-    return max([wanted.cpus, *(int(node.get("CPU", 0)) for node in fit)])
+    fit = [node for node in nodes if kind_of_gpu(wanted).keys() <= node.keys()]
+    return max([wanted.cpus_per_worker, *(int(node.get("CPU", 0)) for node in fit)])

@@ -32,10 +32,11 @@ SECONDS_TO_START = 180.0
 ATTEMPTS = 2
 
 SECONDS_BETWEEN_LOOKS = 0.2
-"""How often is looked whether Ray's processes live."""
+"""How often the driver checks that Ray's processes are alive."""
 
 SECONDS_TO_END = 20.0
-"""For a command whose Ray has died. Calls that wait for a dead Ray end after a minute, by abort."""
+"""How long a command whose Ray has died may take to end. Calls that wait for a dead
+Ray abort the process after a minute."""
 
 AGENT_PORTS = (
     *("metrics_agent_port", "metrics_export_port"),
@@ -104,18 +105,18 @@ def _free_port() -> int:
 
 
 def vital_processes(node: Any) -> dict[str, "subprocess.Popen[bytes]"]:
-    """By name, those that a Ray cannot be without."""
+    """Returns, by name, the processes without which Ray does not work."""
     return {name: node.all_processes[name][0].process for name in ("raylet", "gcs_server")}
 
 
 def dead_one(processes: Mapping[str, "subprocess.Popen[bytes]"]) -> str | None:
-    """The name of one that has ended."""
+    """Returns the name of a process that has ended; None if all are alive."""
     return next((name for name, one in processes.items() if one.poll() is not None), None)
 
 
 @contextmanager
 def signals_kept() -> Iterator[None]:
-    """Around `ray.init`, which takes SIGTERM: in Python as it begins, in C++ as it ends."""
+    """Undoes that `ray.init` takes SIGTERM: in Python as it begins, in C++ as it ends."""
     with patch.object(ray._private.utils, "set_sigterm_handler", lambda handler: None):
         try:
             yield
@@ -125,9 +126,9 @@ def signals_kept() -> Iterator[None]:
 
 @contextmanager
 def own_ray(**settings: Any) -> Iterator[None]:
-    """Ray for as long as the context lasts; the settings are those of `ray.init`.
+    """Keeps a Ray up while the context lasts; the settings are those of `ray.init`.
 
-    Raises RunFailedError where it does not start or dies, UserError where there is no place for its
+    Raises RunFailedError if it does not start or dies, UserError if there is no place for its
     sockets. When it dies, whatever runs in the context is interrupted as by Ctrl-C.
     """
     _keep_the_token_to_ourselves()
@@ -145,7 +146,7 @@ def own_ray(**settings: Any) -> Iterator[None]:
 
 
 def _start(**settings: Any) -> None:
-    """Raises RunFailedError where Ray fails twice: once it may be for a machine that is busy."""
+    """Raises RunFailedError if Ray fails twice; it may fail once because the machine is busy."""
     error = None
     for _ in range(ATTEMPTS):
         try:
@@ -172,7 +173,7 @@ class Watch:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Raises RunFailedError in place of whatever the loss has led to."""
+        """Raises RunFailedError in place of whatever error the loss has caused."""
         self._thread.start()
         try:
             yield
@@ -224,9 +225,9 @@ def _died(process: str) -> str:
 
 
 def folder_for_sockets() -> str | None:
-    """Where Ray's own folder would make the paths of sockets too long, another; None: Ray's own.
+    """Returns another folder if Ray's own would make the paths of sockets too long; else None.
 
-    Raises UserError where there is none.
+    Raises UserError if there is none.
     """
     if _has_short_paths(get_default_ray_temp_dir()):
         return None
@@ -244,7 +245,7 @@ def _has_short_paths(folder: str) -> bool:
 
 
 def _keep_the_token_to_ourselves() -> None:
-    """Makes Ray's token, where there is none yet, in a file that nobody else reads."""
+    """Makes Ray's token, if there is none yet, in a file that nobody else can read."""
     before = os.umask(0o077)
     try:
         if authentication.enable_token_auth_by_default():
@@ -260,7 +261,7 @@ def _loopback_interface() -> str:
 
 
 def _limits() -> str:
-    """What of the shell's limits may be the reason."""
+    """Returns the shell's limit that may be the reason, for the error message."""
     space, _ = resource.getrlimit(resource.RLIMIT_AS)
     if space == resource.RLIM_INFINITY:
         return ""

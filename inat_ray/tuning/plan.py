@@ -5,27 +5,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from inat_ray.config.difference import differences
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment, override
 from inat_ray.config.space import SearchSpace, search_space
 from inat_ray.config.space_check import check_inside
+from inat_ray.log.history import History
 from inat_ray.log.run_log import read_history
 from inat_ray.run.folder import RunFolder, check_free
-from inat_ray.tuning.resume import (
-    check_extendable,
-    check_resumable,
-    same_experiment,
-    stored_experiment,
-)
 
 Options = Mapping[str, tuple[str, Any]]
 """Dotted key -> (name of the command-line option, value)."""
 
+ALLOWED_BESIDE = "only settings of resources and device, and --data for images that were moved"
+
 
 @dataclass(frozen=True)
 class Plan:
-    """A sweep that is known to be possible, as far as that can be told without the data."""
+    """A sweep that was found possible, as far as that can be told without the data."""
 
     experiment: Experiment
     space: SearchSpace
@@ -33,9 +31,9 @@ class Plan:
     """None: the default one, of a new run."""
     is_new: bool = True
     more_trials: int = 0
-    """That an extension adds."""
+    """How many trials an extension adds."""
     warm_start: tuple[Path, ...] = ()
-    """Runs whose trials the searcher is told of."""
+    """Other runs that the searcher learns from."""
     notes: tuple[str, ...] = ()
     """What the person should know before it begins."""
 
@@ -49,7 +47,7 @@ def new_plan(
     overwrite: bool,
     warm_start: Sequence[Path] = (),
 ) -> Plan:
-    """A run of the experiment in `path`. Raises UserError where something does not fit."""
+    """A new run of the experiment in `path`. Raises UserError if something does not fit."""
     notes: list[str] = []
     experiment = load_experiment(path, settings=settings, options=options, tell=notes.append)
     space = search_space(experiment, where=str(path))
@@ -71,15 +69,18 @@ def resumed_plan(
 ) -> Plan:
     """The run in `folder` from where it was cut off.
 
-    Raises UserError where it is complete, or where another experiment is asked for.
+    Raises UserError if it is complete, or if another experiment is asked for.
     """
-    experiment = _own_experiment(folder, "--resume", path=path, settings=settings, options=options)
     run = RunFolder(folder)
+    experiment = _own_experiment(run, "--resume", path=path, settings=settings, options=options)
     if run.events.exists():
-        check_resumable(run, read_history(run.log))
-    return Plan(
-        experiment, search_space(experiment, where=str(run.experiment)), folder, is_new=False
-    )
+        history = read_history(run.log)
+        _check_is_search(run, history, option="--resume")
+        if run.result.exists() and not history.unfinished:
+            raise UserError(
+                f"--resume {folder}: the sweep is complete; --extend {folder} --trials N adds to it"
+            )
+    return _continued(run, experiment)
 
 
 def extended_plan(
@@ -92,33 +93,55 @@ def extended_plan(
 ) -> Plan:
     """The run in `folder` with further trials.
 
-    Raises UserError where it has not come to its end, or where another experiment is asked for.
+    Raises UserError if it has not come to its end, or if another experiment is asked for.
     """
     if trials is None or trials < 1:
         raise UserError(f"--extend {folder}: --trials N says how many trials to add; 1 or more")
-    experiment = _own_experiment(folder, "--extend", path=path, settings=settings, options=options)
     run = RunFolder(folder)
+    experiment = _own_experiment(run, "--extend", path=path, settings=settings, options=options)
     if not run.events.exists():
         raise UserError(f"--extend {folder}: holds no run")
-    check_extendable(run, read_history(run.log))
+    history = read_history(run.log)
+    _check_is_search(run, history, option="--extend")
+    if history.ended is None:
+        raise UserError(
+            f"--extend {folder}: the search has not ended yet; --resume {folder} goes on with it"
+        )
+    return _continued(run, experiment, more_trials=trials)
+
+
+def _continued(run: RunFolder, experiment: Experiment, *, more_trials: int = 0) -> Plan:
     space = search_space(experiment, where=str(run.experiment))
-    return Plan(experiment, space, folder, is_new=False, more_trials=trials)
+    return Plan(experiment, space, run.path, is_new=False, more_trials=more_trials)
 
 
 def _own_experiment(
-    folder: Path, option: str, *, path: Path | None, settings: Sequence[str], options: Options
+    run: RunFolder, option: str, *, path: Path | None, settings: Sequence[str], options: Options
 ) -> Experiment:
-    """The run's experiment, with what may change changed."""
-    run = RunFolder(folder)
-    stored = stored_experiment(run, option=option)
+    """The run's own experiment with what was changed of what may change.
+
+    `path`: an experiment that was named beside the run; it must be the same.
+    """
+    if not run.experiment.exists():
+        raise UserError(f"{option} {run.path}: holds no run")
+    stored = load_experiment(run.experiment)
     if path is None:
         now = override(stored, settings=settings, options=options)
     else:
         now = load_experiment(path, settings=settings, options=options)
-    same_experiment(run, now, option=option)
+    if found := differences(stored, now):
+        raise UserError(
+            f"{option} {run.path}: goes on with the run's own experiment, and this one differs:"
+            f" {'; '.join(found)}; {ALLOWED_BESIDE} may change"
+        )
     if now.resources.storage_path != stored.resources.storage_path:
         raise UserError(
             f"{option} {run.path}: resources.storage_path: stays what it was when the run began:"
             f" {stored.resources.storage_path or 'none'}"
         )
     return now
+
+
+def _check_is_search(run: RunFolder, history: History, *, option: str) -> None:
+    if history.run is not None and history.run.method == "train":
+        raise UserError(f"{option} {run.path}: is a run of train; train --resume goes on with it")

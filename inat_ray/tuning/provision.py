@@ -1,9 +1,9 @@
-"""The pack on every node of a cluster: from the driver's node through Ray, once a node.
+"""Brings the pack to every node of a cluster, once a node, from the driver's node through Ray.
 
-Photographs lie on the driver's node alone, and so does the pack that they were decoded into. A
-node that joins is sent the pack before it is needed, by a thread that watches for such nodes; a
-trial that comes earlier waits for it, or fetches it itself. A node whose disk has no room takes no
-trials: all that it has to give is taken.
+Photographs are on the driver's node alone, and so is the pack that they were decoded into. A
+thread watches for nodes that join and sends them the pack before it is needed; a trial that comes
+earlier waits for it, or fetches it itself. A node whose disk has no room gets no trials: actors
+that do nothing take all of its CPUs and GPUs.
 """
 
 import hashlib
@@ -27,13 +27,13 @@ from inat_ray.data.pack import NoRoomError, Supply, reopen_pack
 from inat_ray.run.folder import WEIGHTS, RunFolder
 
 PART = 32 * 2**20
-"""Bytes that are sent at a time."""
+"""How many bytes are sent at a time."""
 
 SECONDS_BETWEEN_LOOKS = 2.0
-"""How often is looked for nodes that have joined."""
+"""How often the thread checks for nodes that have joined."""
 
 SECONDS_BETWEEN_REPORTS = 10.0
-"""How often a node's progress is told."""
+"""How often the progress of a node is reported."""
 
 
 class PackServer:
@@ -68,7 +68,7 @@ class FromServer:
     """Bytes."""
 
     def __call__(self, path: Path) -> None:
-        """Raises NoRoomError where the disk is too full."""
+        """Raises NoRoomError if the disk is too full."""
         free = shutil.disk_usage(path.parent).free
         if free < self.size:
             raise NoRoomError(
@@ -90,8 +90,8 @@ class FromServer:
 def provisioned(data: DataSet, *, run: RunFolder, tell: Callable[[str], None]) -> Iterator[DataSet]:
     """The data in a form that every node can unpickle; needs Ray to be up.
 
-    The nodes that there are have the pack when the context begins; others get it as they join. A
-    run without a storage stays on one node, which has it.
+    The nodes that are up have the pack when the context begins; others get it as they join. A run
+    without a storage stays on one node, which has it.
     """
     if run.storage is None:
         yield data
@@ -112,9 +112,9 @@ def provisioned(data: DataSet, *, run: RunFolder, tell: Callable[[str], None]) -
 
 
 def with_reachable_weights(experiment: Experiment, *, run: RunFolder) -> Experiment:
-    """The experiment for other nodes: weights that are a file here are a copy in the storage there.
+    """The experiment for other nodes: weights in a file here are replaced by a copy in the storage.
 
-    Named by its content, so that it is brought there once.
+    The copy is named by its content, so that it is brought there once.
     """
     model, storage = experiment.model, run.storage
     if storage is None or not isinstance(model, ResnetConfig):
@@ -183,7 +183,7 @@ class NodeCare:
         self._report()
 
     def _conclude(self, task: Any, node_id: str, node: dict[str, Any] | None) -> None:
-        """A node that died meanwhile comes back under another id, and is new then."""
+        """Settles a node; if it died and comes back, it has another id and is new."""
         try:
             self._tell(f"node {ray.get(task)} has the pack ({self._size / 1e6:.0f} MB)")
         except RayTaskError as error:
@@ -216,7 +216,7 @@ class Blocker:
 
 
 def this_node() -> str:
-    """As people know it."""
+    """The address by which people know this node."""
     address: str = ray.util.get_node_ip_address()
     return address
 

@@ -1,11 +1,16 @@
-from dataclasses import replace
-
-from inat_ray.tuning.cluster import UNBOUNDED, Node, TrialResources, nodes_of_autoscaler
+from inat_ray.config.resources import Resources
+from inat_ray.tuning.cluster import (
+    UNBOUNDED,
+    Node,
+    nodes_of_autoscaler,
+    trainings_at_once,
+    workers_at_once,
+)
 
 
 def places_for(nodes: list[Node], *, cpus: int, gpus: float, kind: str | None = None) -> int:
-    wanted = TrialResources(workers=1, cpus=cpus, gpus=gpus, accelerator_type=kind)
-    return wanted.places_on(nodes)
+    wanted = Resources(cpus_per_worker=cpus, gpus_per_worker=gpus, accelerator_type=kind)
+    return workers_at_once(wanted, nodes)
 
 
 def test_a_worker_never_spans_two_nodes():
@@ -56,6 +61,6 @@ def test_of_several_kinds_of_gpus_only_those_asked_for_count():
 
 def test_a_bound_on_trials_at_once_holds_however_many_nodes_there_are():
     nodes = [Node(cpus=8, gpus=0)] * 4
-    wanted = TrialResources(workers=3, cpus=2, gpus=0.0)
-    assert wanted.slots_on(nodes) == 5
-    assert replace(wanted, most=2).slots_on(nodes) == 2
+    wanted = Resources(workers_per_trial=3, cpus_per_worker=2, gpus_per_worker=0)
+    assert trainings_at_once(wanted, nodes) == 5
+    assert trainings_at_once(wanted.model_copy(update={"max_concurrent": 2}), nodes) == 2

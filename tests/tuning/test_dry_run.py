@@ -5,9 +5,9 @@ import pytest
 from inat_ray.config.distributions import Numeric
 from inat_ray.config.errors import RunFailedError, UserError
 from inat_ray.config.load import load_experiment, override
+from inat_ray.config.resources import Resources
 from inat_ray.config.space import SearchSpace, search_space
 from inat_ray.data.dataset import open_dataset
-from inat_ray.tuning.cluster import TrialResources
 from inat_ray.tuning.dry_run import Costs, dry_run, estimated, first_suggestions, largest_point
 
 FILTERS = "search.parameters.model.filters={values: [[8, 8, 8, 8, 8], [4, 4, 4, 4, 4]]}"
@@ -65,7 +65,7 @@ def test_the_time_of_a_search_grows_with_its_trials_and_shrinks_with_its_slots(e
     assert estimated(bounded, space, costs, slots=1)[1] < 0.8 * alone
 
 
-CPU = TrialResources(workers=1, cpus=1, gpus=0.0)
+CPU = Resources(gpus_per_worker=0)
 
 
 def test_a_dry_run_trains_the_largest_model_for_a_few_steps(experiment):

@@ -1,4 +1,4 @@
-"""A whole search in its log: begun or carried on, to its end and through its confirmation."""
+"""A search in its log: begun or continued, until it and its confirmation are over."""
 
 from collections.abc import Sequence
 
@@ -13,20 +13,20 @@ from inat_ray.run.folder import RunFolder
 from inat_ray.search.agenda import confirm_agenda, run_started, search_agenda
 from inat_ray.search.stopping import state_if_over
 from inat_ray.search.winner import distinct_configurations
-from inat_ray.tuning.runner import run_agenda
+from inat_ray.tuning.ray_tune import run_agenda
 
 
 def begin(
     experiment: Experiment, *, space: SearchSpace, log: RunLog, known: Sequence[TrialKnown] = ()
 ) -> None:
-    """The first records of a run; `known`: trials of other runs for the searcher."""
+    """Writes the first records of a run; `known`: trials of other runs for the searcher."""
     log.append(run_started(experiment, space))
     for record in known:
         log.append(record)
 
 
 def carry_on(*, log: RunLog, more_trials: int = 0) -> None:
-    """The record of a run that was cut off, or that is extended by trials after its end."""
+    """Records that a run goes on that was cut off, or that is extended by trials after its end."""
     trials = log.history.planned_trials + more_trials
     log.append(RunResumed(trials=trials, extended=more_trials > 0))
 
@@ -34,7 +34,7 @@ def carry_on(*, log: RunLog, more_trials: int = 0) -> None:
 def run_search(
     experiment: Experiment, *, space: SearchSpace, data: DataSet, run: RunFolder, log: RunLog
 ) -> None:
-    """Whatever is left of the search, then of its confirmation; needs Ray to be up.
+    """Trains what is left of the search, then of its confirmation; needs Ray to be up.
 
     Raises as `run_agenda`.
     """
@@ -50,7 +50,7 @@ def run_search(
 
 
 def _end_what_is_over(*, run: RunFolder, log: RunLog) -> None:
-    """Trials whose last epoch is in the log, but not their end: the driver died between the two."""
+    """Ends trials whose last epoch is in the log without their end: the driver died in between."""
     for trial in list(log.history.interrupted.values()):
         if (state := state_if_over(trial)) is not None:
             _end(trial, state, run=run, log=log)
@@ -59,7 +59,7 @@ def _end_what_is_over(*, run: RunFolder, log: RunLog) -> None:
 
 
 def _end_what_waits(*, run: RunFolder, log: RunLog) -> None:
-    """Trials of a search that is over: paused ones, and those cut off as its budget was spent."""
+    """Stops what a search that is over leaves: paused trials, and those cut off at its budget."""
     for trial in log.history.waiting:
         _end(trial, "stopped", run=run, log=log)
 

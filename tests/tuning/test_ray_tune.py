@@ -16,7 +16,7 @@ from inat_ray.run.folder import RunFolder, create_run, run_here
 from inat_ray.search.winner import configurations
 from inat_ray.tuning.cluster import slots_now, trial_resources
 from inat_ray.tuning.provision import provisioned
-from inat_ray.tuning.session import begin, carry_on, run_search
+from inat_ray.tuning.search import begin, carry_on, run_search
 
 pytestmark = [
     pytest.mark.usefixtures("ray_instance"),
@@ -236,7 +236,8 @@ def test_a_trial_without_gpus_gets_what_it_asks_for(data_folder, small_settings)
         data_folder, small_settings, "device=cpu", "resources.max_concurrent=1"
     )
     resources = trial_resources(experiment)
-    assert (resources.cpus, resources.gpus, slots_now(resources)) == (1, 0.0, 1)
+    assert (resources.cpus_per_worker, resources.gpus_per_worker) == (1, 0.0)
+    assert slots_now(resources) == 1
 
 
 @pytest.mark.slow

@@ -9,8 +9,8 @@ from inat_ray.log.records import RunResumed, SearchEnded, TrialEnded, TrialPause
 from inat_ray.log.run_log import RunLog
 from inat_ray.run.folder import RunFolder, create_run
 from inat_ray.search.agenda import Work
-from inat_ray.tuning import session
-from inat_ray.tuning.session import begin, run_search
+from inat_ray.tuning import search
+from inat_ray.tuning.search import begin, run_search
 from tests.search.histories import epoch_of, experiment_of
 
 
@@ -44,7 +44,7 @@ def resumed(monkeypatch):
                 log.append(TrialEnded(trial_id=work.trial_id, state="finished"))
             return work
 
-        monkeypatch.setattr(session, "run_agenda", run_agenda)
+        monkeypatch.setattr(search, "run_agenda", run_agenda)
         with RunLog(run.log) as log:
             log.append(RunResumed(trials=9))
             run_search(experiment, space=search_space(experiment), data=None, run=run, log=log)

@@ -1,6 +1,5 @@
-"""A single training written into the run log: `train`'s own, and the sweep's winner."""
+"""A single training that is written into the run log: `train`'s, or that of a sweep's winner."""
 
-import math
 from collections.abc import Iterable
 from typing import Literal
 
@@ -15,11 +14,11 @@ from inat_ray.log.records import (
     TrialEnded,
     TrialResumed,
     TrialStarted,
-    TrialState,
 )
 from inat_ray.log.run_log import RunLog
 from inat_ray.run.checkpoints import drop_model, keep_model, record_epoch
 from inat_ray.run.folder import RunFolder
+from inat_ray.search.stopping import state_if_over
 from inat_ray.training.loop import Job, TrainedEpoch
 
 
@@ -39,7 +38,7 @@ def single_run_started(experiment: Experiment) -> RunStarted:
 
 
 def training_job(experiment: Experiment, *, data: DataSet, run: RunFolder, name: str) -> Job:
-    """A training whose best model is to be kept."""
+    """The job of a training whose best model is kept."""
     return Job(
         experiment,
         data,
@@ -60,11 +59,11 @@ def record_training(
     parameters: dict[str, JSON],
     epochs_done: int = 0,
 ) -> TrialHistory:
-    """Consumes a training's epochs into the log, its start and its ending too.
+    """Writes a training into the log as its epochs come: its start, each epoch, and its end.
 
-    A training that the log knows already goes on after `epochs_done`. The run's model is the one of
-    the best epoch in the log: of a winner once its training is over, for there may be another
-    winner's until then. An interruption or an error is recorded and raised again.
+    A training that the log knows already goes on after `epochs_done`. The run's model becomes the
+    one of the best epoch so far; a winner's only once its training is over, for an earlier winner's
+    model may be the run's until then. An interruption or an error is recorded and raised again.
     """
     if trial_id in log.history.trials:
         log.append(TrialResumed(trial_id=trial_id, epochs=epochs_done))
@@ -89,26 +88,23 @@ def record_training(
         raise
     trial = log.history.trials[trial_id]
     keep_model(trial, run=run, log=log)
-    log.append(TrialEnded(trial_id=trial_id, state=_ending(trial)))
+    state = state_if_over(trial)
+    assert state is not None, "the epochs ended before the training was over"
+    log.append(TrialEnded(trial_id=trial_id, state=state))
     return trial
 
 
 def _take_in(done: TrainedEpoch, *, trial: TrialHistory, run: RunFolder, log: RunLog) -> None:
     assert log.history.run is not None
     before = trial.best(log.history.run.metric)
-    record_epoch(_epoch_record(done, trial_id=trial.trial_id, run=run), run=run, log=log)
+    record_epoch(epoch_record(done, trial_id=trial.trial_id, run=run), run=run, log=log)
     if done.improved and trial.purpose != "final":
         keep_model(trial, run=run, log=log)
     if done.improved and before is not None and before.epoch != done.metrics.epoch:
         drop_model(before, run=run, log=log)
 
 
-def _epoch_record(done: TrainedEpoch, *, trial_id: str, run: RunFolder) -> EpochEnded:
+def epoch_record(done: TrainedEpoch, *, trial_id: str, run: RunFolder) -> EpochEnded:
+    """The record of an epoch that a trial of the run has trained."""
     checkpoint = done.checkpoint.relative_to(run.shared)
     return EpochEnded(trial_id=trial_id, checkpoint=checkpoint, **done.metrics.model_dump())
-
-
-def _ending(trial: TrialHistory) -> TrialState:
-    newest = trial.epochs[-1]
-    numbers = math.isfinite(newest.train_loss) and math.isfinite(newest.val_loss)
-    return "finished" if numbers else "diverged"

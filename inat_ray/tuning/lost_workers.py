@@ -1,0 +1,78 @@
+"""What becomes of a trial whose process is lost or whose code fails, and of the run with it.
+
+Where a lost process is replaced:
+- a trial's own: here it is decided that the trial goes on, `search.agenda` gives it out again from
+  its last epoch, and Ray Tune starts a process for it;
+- one of several workers of a training: Ray Train starts the group again, see
+  `training.distributed`;
+- the winner's: `tuning.final_training` starts another.
+"""
+
+from ray.exceptions import RayActorError, RayTaskError
+
+from inat_ray.log.records import TrialState
+
+OUT_OF_MEMORY = (
+    "OutOfMemoryError",  # of torch on GPUs, and of Ray, which ends processes before the system does
+    "NODE_OUT_OF_MEMORY",  # Ray again, in what it says of a dead process
+    "MemoryError",
+    "not enough memory: you tried to allocate",  # of torch on CPUs, a mere RuntimeError
+    "can't allocate memory",
+)
+LOST = (
+    "ActorDiedError",
+    "ActorUnavailableError",
+    "NodeDiedError",
+    "WorkerCrashedError",
+    "StorageError",  # ours: the place of the checkpoints does not answer
+    "NoRoomError",  # the node has no room for the pack, and will get no further trial
+)
+"""Raised within a trial that has several processes, or whose node is at fault. By name, for what a
+worker of a group met with is told as text."""
+
+DISK_FULL = (
+    "the disk is full; what was recorded is safe, and the run can be resumed once there is room"
+)
+
+
+def state_after_error(error: Exception, *, may_go_on: bool) -> tuple[TrialState, str]:
+    """The state of a trial that ended with `error`, and the reason in a sentence.
+
+    A process that died says nothing of the configuration: the trial goes on (`interrupted`) from
+    its last epoch, unless that has been tried often enough. Nor does a disk that is full.
+    """
+    reason = _reason(error)
+    if _is_any(OUT_OF_MEMORY, error):
+        return "out_of_memory", reason
+    if is_disk_full(error) or not _was_raised(error) or _is_any(LOST, error):
+        return ("interrupted" if may_go_on else "failed"), reason
+    return "failed", reason
+
+
+def is_disk_full(error: Exception) -> bool:
+    return "No space left on device" in _said(error)
+
+
+def _is_any(signs: tuple[str, ...], error: Exception) -> bool:
+    return any(sign in _said(error) for sign in signs)
+
+
+def _was_raised(error: Exception) -> bool:
+    """Whether code raised it, in the trial or as its process began; else Ray tells of a death."""
+    if isinstance(error, RayActorError):
+        return error.actor_init_failed
+    return isinstance(error, RayTaskError)
+
+
+def _said(error: Exception) -> str:
+    """What code raised, without Ray's traceback of it; or what Ray says."""
+    if isinstance(error, RayTaskError):
+        return f"{type(error.cause).__name__}: {error.cause}"
+    return str(error)
+
+
+def _reason(error: Exception) -> str:
+    """The error's last line; the first sentence of it where Ray speaks."""
+    lines = str(error).strip().splitlines() or ["the trial's process died"]
+    last = lines[-1].strip()
+    return last if _was_raised(error) else last.partition(". ")[0]

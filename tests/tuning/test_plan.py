@@ -1,0 +1,105 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from inat_ray.config.errors import UserError
+from inat_ray.config.experiment import Experiment
+from inat_ray.config.load import dump_experiment
+from inat_ray.config.space import search_space
+from inat_ray.log.records import SearchEnded
+from inat_ray.log.run_log import RunLog
+from inat_ray.run.folder import RunFolder, create_run
+from inat_ray.search.agenda import run_started
+from inat_ray.tuning.plan import Plan, extended_plan, new_plan, resumed_plan
+from inat_ray.tuning.single_training import single_run_started
+from tests.search.histories import experiment_of
+
+NOTHING = {"path": None, "settings": (), "options": {}}
+"""Nothing is given beside the run."""
+
+
+@pytest.fixture
+def experiment() -> Experiment:
+    parameters = {"recipe.lr": {"values": [0.1, 0.01]}}
+    return experiment_of(parameters=parameters, method="random", trials=2)
+
+
+@pytest.fixture
+def run(tmp_path, experiment) -> RunFolder:
+    """A search whose process died after its first record."""
+    run = create_run(tmp_path / "run", experiment, overwrite=False)
+    add(run, run_started(experiment, search_space(experiment)))
+    return run
+
+
+def add(run: RunFolder, record) -> None:
+    with RunLog(run.log) as log:
+        log.append(record)
+
+
+def new(folder: Path, experiment: Experiment, *settings: str, **given) -> Plan:
+    path = folder / "experiment.yaml"
+    path.write_text(dump_experiment(experiment))
+    return new_plan(path, settings=settings, options={}, out=None, overwrite=False, **given)
+
+
+def test_a_new_sweep_is_planned_from_its_experiment_alone(tmp_path, experiment):
+    plan = new(tmp_path, experiment, "search.trials=7")
+    assert (plan.is_new, plan.folder, plan.more_trials) == (True, None, 0)
+    assert plan.experiment.search.trials == 7
+    assert list(plan.space.parameters) == ["recipe.lr"]
+
+
+def test_a_sweep_that_varies_nothing_is_refused(tmp_path, experiment):
+    with pytest.raises(UserError, match=r"search\.parameters: is empty"):
+        new(tmp_path, experiment.model_copy(update={"search": Experiment().search}))
+
+
+def test_only_a_searcher_that_learns_is_told_of_other_runs(tmp_path, experiment):
+    with pytest.raises(UserError, match=r"--warm-start: only search\.method bayes learns"):
+        new(tmp_path, experiment, warm_start=[tmp_path])
+
+
+def test_a_sweep_that_was_cut_off_goes_on_with_its_own_experiment(run, experiment):
+    plan = resumed_plan(run.path, **NOTHING)
+    assert (plan.is_new, plan.folder, plan.more_trials) == (False, run.path, 0)
+    assert plan.experiment == experiment
+
+
+def test_what_the_machine_has_may_change_and_nothing_else(run):
+    given = NOTHING | {"settings": ["resources.max_concurrent=1"]}
+    assert resumed_plan(run.path, **given).experiment.resources.max_concurrent == 1
+    with pytest.raises(UserError, match=r"this one differs: recipe\.momentum"):
+        resumed_plan(run.path, **NOTHING | {"settings": ["recipe.momentum=0.5"]})
+    with pytest.raises(UserError, match=r"storage_path: stays what it was.*: none"):
+        resumed_plan(run.path, **NOTHING | {"settings": ["resources.storage_path=/elsewhere"]})
+
+
+def test_a_complete_sweep_is_extended_and_not_resumed(run):
+    with pytest.raises(UserError, match="the search has not ended yet"):
+        extended_plan(run.path, trials=3, **NOTHING)
+    add(run, SearchEnded(reason="trials"))
+    assert resumed_plan(run.path, **NOTHING).folder == run.path  # its winner is to be trained
+    run.result.write_text("{}")
+    with pytest.raises(UserError, match="the sweep is complete"):
+        resumed_plan(run.path, **NOTHING)
+    assert extended_plan(run.path, trials=3, **NOTHING).more_trials == 3
+    with pytest.raises(UserError, match="--trials N"):
+        extended_plan(run.path, trials=0, **NOTHING)
+
+
+def test_a_run_of_train_is_no_sweep(tmp_path, experiment):
+    run = create_run(tmp_path / "run", experiment, overwrite=False)
+    add(run, single_run_started(experiment))
+    with pytest.raises(UserError, match="is a run of train"):
+        resumed_plan(run.path, **NOTHING)
+    with pytest.raises(UserError, match="is a run of train"):
+        extended_plan(run.path, trials=1, **NOTHING)
+
+
+def test_a_plan_is_made_before_pytorch_or_ray_are_imported():
+    """They take seconds, and a mistake in the options is answered at once."""
+    code = "import sys, inat_ray.sweep; assert not {'torch', 'ray'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
