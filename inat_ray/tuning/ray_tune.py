@@ -13,10 +13,11 @@ import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from ray import tune
+from ray import cloudpickle, tune
 from ray._common.constants import HEAD_NODE_RESOURCE_NAME
 from ray.tune.execution import class_cache
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -214,9 +215,20 @@ class DeskCallback(_AtTheDesk, tune.Callback):
     """Tune tells of a trial that failed, or whose process was lost."""
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        # Tune keeps the object for errors of a trial's code or process; for its own only the text.
-        error = trial.get_pickled_error() or RuntimeError(trial.get_error() or "")
-        self.desk.fail(trial.config["trial_id"], error)
+        self.desk.fail(trial.config["trial_id"], _error_of(trial))
+
+
+def _error_of(trial: Any) -> Exception:
+    """The error of a trial of Tune's; one of Tune's own is kept as text alone.
+
+    Read from the files in which Tune has just put it: `Trial.get_pickled_error` looks for them in
+    the experiment's storage, where they come only after callbacks are called.
+    """
+    if file := trial.pickled_error_file:
+        error: Exception = cloudpickle.loads(Path(file).read_bytes())
+        return error
+    file = trial.error_file
+    return RuntimeError(Path(file).read_text(encoding="utf-8") if file else "")
 
 
 class Desk:
