@@ -30,22 +30,30 @@ COLORS = 128
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as folder:
         where = Path(folder) / "runs" / "quickstart"
         command = [sys.executable, "-m", "inat_ray.sweep", "--out", str(where)]
         with subprocess.Popen(command) as sweep:
             shown = [text for text in _while_it_runs(sweep, where) if "finished" in text]
+        draw(where, shown[len(shown) // 2], PICTURE)
+
+
+def draw(run: Path, shown: str, path: Path) -> None:
+    """Writes the picture of a finished run, with what a terminal showed of it."""
+    address = (run / "report.html").resolve().as_uri()
+    page = f"<body style='margin:0;width:900px'>{_terminal(shown)}</body>"
+    with sync_playwright() as playwright, tempfile.NamedTemporaryFile("w", suffix=".html") as file:
+        file.write(page)
+        file.flush()
         program = shutil.which("chromium")
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        address = (where / "report.html").as_uri()
-        report = _shot(browser, address, width=1280, height=550)
-        curves = _shot(browser, f"{address}#{CURVES}", width=1280, height=480)
-        terminal = Path(folder) / "terminal.html"
-        terminal.write_text(
-            f"<body style='margin:0;width:900px'>{_terminal(shown[len(shown) // 2])}</body>"
-        )
-        text = _shot(browser, terminal.as_uri(), width=900, height=None)
-        _stacked([text, report, curves]).save(PICTURE, optimize=True)
+        parts = [
+            _shot(browser, Path(file.name).as_uri(), width=900, height=None),
+            _shot(browser, address, width=1280, height=360),
+            _shot(browser, f"{address}#{CURVES}", width=1280, height=540),
+        ]
+        browser.close()
+    _stacked(parts).save(path, optimize=True)
 
 
 def _while_it_runs(sweep: "subprocess.Popen[bytes]", run: Path) -> Iterator[str]:
@@ -55,7 +63,7 @@ def _while_it_runs(sweep: "subprocess.Popen[bytes]", run: Path) -> Iterator[str]
     look = {"FORCE_COLOR": "1", "COLUMNS": str(COLUMNS), "TERM": "xterm-256color"}
     look["PYTHONPATH"] = str(Path(__file__).parents[1])
     while sweep.poll() is None:
-        time.sleep(2)
+        time.sleep(5)  # more often, it would slow down what it shows
         if run.exists():
             done = subprocess.run(
                 command,
@@ -84,6 +92,7 @@ def _shot(browser: Browser, address: str, *, width: int, height: int | None) -> 
     page.goto(address)
     if height:
         page.wait_for_selector("html[data-drawn]", state="attached")
+        page.wait_for_timeout(3000)  # a chart is drawn once the reader comes to it
     return Image.open(io.BytesIO(page.screenshot(full_page=height is None))).convert("RGB")
 
 
