@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import MODEL_KINDS, NAMED_SOURCES, Experiment
 from inat_ray.config.fix import fix_parameters
+from inat_ray.config.shipped import find_experiment
 from inat_ray.config.yaml_reader import parse_yaml, read_yaml
 
 Tree = dict[str, Any]
@@ -43,6 +44,8 @@ def load_experiment(
 ) -> Experiment:
     """The experiment in `path` (None: all defaults), then `--set` lines, then options.
 
+    `path` may be the name of an experiment that comes with inat_ray.
+
     `settings` are lines `KEY=VALUE` with a dotted key and a YAML value. `options` maps a
     dotted key to (name of the command-line option, value). Either fixes a parameter of the search,
     which `tell` is told.
@@ -50,7 +53,7 @@ def load_experiment(
     Raises UserError that names the file or option, the key, the value and what is allowed.
     """
     origins: dict[str, str] = {}
-    tree = _read_with_ancestors(path, origins, ()) if path else {}
+    tree = _read_with_ancestors(find_experiment(path), origins, ()) if path else {}
     return _settle(tree, origins=origins, settings=settings, options=options or {}, tell=tell)
 
 
