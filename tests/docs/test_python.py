@@ -31,7 +31,9 @@ def test_the_snippets_of_the_page_run_one_after_the_other(tmp_path, monkeypatch)
 def test_the_notebook_runs_and_its_progress_stays_in_its_cell(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(DOCS.parent))
     notebook = nbformat.read(DOCS / "quickstart.ipynb", as_version=4)
-    NotebookClient(notebook, timeout=280, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    NotebookClient(
+        notebook, timeout=280, startup_timeout=180, resources={"metadata": {"path": str(tmp_path)}}
+    ).execute()
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     shown = "".join(output.get("text", "") for output in code[1].outputs)
     assert "trial_0000" in shown
