@@ -59,7 +59,7 @@ def main(
     (report.html) with scores by class, confusions, calibration and pictures. Data and split are
     those that the model was trained with, unless --data or --set change them.
 
-    Example: python -m inat_ray.evaluate runs/quickstart --split train
+    Example: inat-ray evaluate runs/quickstart --split train
     """
     options.set_verbosity(verbose=verbose)
     subset = _subset(split, test=test)

@@ -43,7 +43,7 @@ def main(
 
     Load a .pt2 from people whom you trust alone: torch may run code that is in it. ONNX holds none.
 
-    Example: python -m inat_ray.export runs/mine --format onnx
+    Example: inat-ray export runs/mine --format onnx
     """
     options.set_verbosity(verbose=verbose)
     path = model_file(model)

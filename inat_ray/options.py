@@ -43,7 +43,11 @@ class TrackerChoice(StrEnum):
 
 
 ExperimentFile = Annotated[
-    Path | None, typer.Argument(metavar="[EXPERIMENT]", help="A YAML file; see experiments/.")
+    Path | None,
+    typer.Argument(
+        metavar="[EXPERIMENT]",
+        help="A YAML file, or one that comes along: `inat-ray experiments` lists them.",
+    ),
 ]
 Model = Annotated[
     Path, typer.Argument(metavar="MODEL", help="A best.safetensors, or the run that holds it.")
@@ -169,7 +173,14 @@ def set_verbosity(*, verbose: bool) -> None:
 
 def console() -> Console:
     """Where progress and tables go: stderr, so that stdout is the result alone."""
-    return Console(stderr=True, highlight=False)
+    # In a notebook as in a log file: rich's own way there needs ipywidgets.
+    return Console(stderr=True, highlight=False, force_jupyter=False)
+
+
+def say_loading(*modules: str) -> None:
+    """Says what takes seconds to import, so that no command begins with a silence."""
+    if missing := [module for module in modules if module not in sys.modules]:
+        console().print(f"[dim]loading {' and '.join(missing)}[/]")
 
 
 def print_json(result: dict[str, Any]) -> None:
@@ -194,15 +205,32 @@ def run(command: Callable[..., None], *, also: Mapping[str, Callable[..., None]]
     With others beside it, the one that is named; `command` is the one where none is.
     A full disk is a failure; any other error of the system is a bug, and shows where it is.
     """
-    app = typer.Typer(
-        cls=_First, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich"
-    )
-    app.command("list" if also else None, help=_help(command))(_ended_by_signals(command))
+    run_app(app_of(command, also=also))
+
+
+def app_of(
+    command: Callable[..., None], *, also: Mapping[str, Callable[..., None]] = {}
+) -> typer.Typer:
+    """A command, and those beside it, for Typer; see `run`."""
+    app = new_app(cls=_First)
+    app.command("list" if also else None, help=help_of(command))(_ended_by_signals(command))
     for name, other in also.items():
-        app.command(name, help=_help(other))(_ended_by_signals(other))
+        app.command(name, help=help_of(other))(_ended_by_signals(other))
+    return app
+
+
+def new_app(*, cls: type[TyperGroup]) -> typer.Typer:
+    """An empty one, in this program's manner."""
+    return typer.Typer(
+        cls=cls, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich"
+    )
+
+
+def run_app(app: typer.Typer, *, name: str | None = None) -> None:
+    """Runs it and ends this process, as `run` says; `name` is the program's own."""
     try:
         with interruptible():
-            app()
+            app(prog_name=name)
     except (UserError, RunFailedError) as error:
         console().print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(USER_MISTAKE if isinstance(error, UserError) else FAILED)
@@ -231,7 +259,7 @@ def _ended_by_signals(command: Callable[..., None]) -> Callable[..., None]:
     return ended
 
 
-def _help(command: Callable[..., None]) -> str:
+def help_of(command: Callable[..., None]) -> str:
     """Its docstring, a line a paragraph: the terminal is not as wide as a file."""
     paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)

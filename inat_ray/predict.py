@@ -43,7 +43,7 @@ def main(
     {"image": ..., "prediction": ..., "top": [{"class": ..., "probability": ...}, ...]}
     or {"image": ..., "error": ...}.
 
-    Example: python -m inat_ray.predict runs/mine ~/photos/unknown.jpg
+    Example: inat-ray predict runs/mine ~/photos/unknown.jpg
     """
     options.set_verbosity(verbose=verbose)
     path = model_file(model)

@@ -21,7 +21,7 @@ def main(
 
     With --out, the run folder holds the resolved experiment, the split and result.json.
 
-    Example: python -m inat_ray.prepare --data ~/photos --set data.image_size=128
+    Example: inat-ray prepare --data ~/photos --set data.image_size=128
     """
     options.set_verbosity(verbose=verbose)
     config = load_experiment(

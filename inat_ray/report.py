@@ -31,7 +31,7 @@ def main(
     The test set is not looked at again: its predictions are those that the run has recorded.
     --data names the photographs where they have moved since.
 
-    Example: python -m inat_ray.report runs/quickstart
+    Example: inat-ray report runs/quickstart
     """
     options.set_verbosity(verbose=verbose)
     for run in runs:

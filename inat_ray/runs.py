@@ -34,7 +34,7 @@ def main(folder: Folder = RUNS, as_json: options.AsJson = False) -> None:
 
     Two more commands: `compare RUN RUN...` and `clean [FOLDER]`; each has a --help of its own.
 
-    Example: python -m inat_ray.runs runs
+    Example: inat-ray runs runs
     """
     from inat_ray.run.listing import find_runs
     from inat_ray.terminal.runs_table import run_row, runs_table
@@ -59,7 +59,7 @@ def compare(
 ) -> None:
     """Compare runs: how they ended, what they took, and the settings in which they differ.
 
-    Example: python -m inat_ray.runs compare runs/random runs/bayes
+    Example: inat-ray runs compare runs/random runs/bayes
     """
     from inat_ray.run.listing import is_run, read_run
     from inat_ray.terminal.runs_table import compared_settings, comparison_table, run_row
@@ -105,7 +105,7 @@ def clean(
     Runs that are being written are never touched, nor are those that can be resumed, unless FOLDER
     is the run itself. Of a run that is kept in a storage too, only what is here is removed.
 
-    Example: python -m inat_ray.runs clean --packs --older-than 30
+    Example: inat-ray runs clean --packs --older-than 30
     """
     from inat_ray.run.cleanup import Plan, of_packs, of_runs
     from inat_ray.run.listing import find_runs, is_run

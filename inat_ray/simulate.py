@@ -75,7 +75,7 @@ def main(
 
     Nothing is trained: the search itself runs, in virtual time.
 
-    Example: python -m inat_ray.simulate runs/mine --workers 1,4,16 --early-stopping none,asha
+    Example: inat-ray simulate runs/mine --workers 1,4,16 --early-stopping none,asha
     """
     lines = [
         Setting(m, e, factor, n)

@@ -11,17 +11,17 @@ import typer
 from inat_ray import options
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
+from inat_ray.config.shipped import QUICKSTART, find_experiment
 from inat_ray.log.lock import alive_in
 from inat_ray.log.mirror import SEGMENTS
 from inat_ray.run.folder import RunFolder, begin_run, claimed, reclaimed, run_here
 from inat_ray.run.warm_start import WarmStart, warm_start
 from inat_ray.storage.place import is_address
-from inat_ray.tuning.plan import Plan, extended_plan, new_plan, resumed_plan
 
 if TYPE_CHECKING:
     from inat_ray.data.dataset import DataSet
-
-QUICKSTART = Path(__file__).parents[1] / "experiments" / "quickstart.yaml"
+    from inat_ray.tuning.dry_run import DryRun
+    from inat_ray.tuning.plan import Plan
 
 
 def main(
@@ -74,9 +74,9 @@ def main(
 ) -> None:
     """Search hyperparameters on Ray Tune; train the winner; look at the test set once.
 
-    Without EXPERIMENT: experiments/quickstart.yaml, on pictures drawn by code.
+    Without EXPERIMENT: quickstart, on pictures drawn by code.
 
-    Example: python -m inat_ray.sweep experiments/cnn_bayes.yaml --data ~/inaturalist_12K
+    Example: inat-ray sweep cnn_bayes --data ~/inaturalist_12K
     """
     options.set_verbosity(verbose=verbose)
     if status is not None:
@@ -89,14 +89,15 @@ def main(
         raise UserError("--watch: needs --status RUN")
     port = options.tensorboard_port(wanted=tensorboard, port=tensorboard_port)
     given = options.data_options(data=data, seed=seed) | options.tracking_option(track)
+    experiment = None if experiment is None else find_experiment(experiment)
+    options.say_loading("torch", "ray")
     if resume is None and extend is None:
         if trials is not None:
             given["search.trials"] = ("--trials", trials)
-        given |= options.storage_option(storage_path)
-        plan = new_plan(
+        plan = _new(
             experiment or QUICKSTART,
             settings=settings or [],
-            options=given,
+            options=given | options.storage_option(storage_path),
             out=out,
             overwrite=overwrite,
             warm_start=[Path(run) for run in warm_start.split(",")] if warm_start else [],
@@ -116,13 +117,19 @@ def main(
             options=given,
         )
     if dry_run:
-        _rehearse(plan, address=address, verbose=verbose)
+        run_rehearsal(plan, address=address, verbose=verbose)
         return
-    result = _run(
+    _, result = run_sweep(
         plan, address=address, overwrite=overwrite, tensorboard_port=port, verbose=verbose
     )
     if as_json:
         options.print_json(result)
+
+
+def _new(path: Path, **given: Any) -> "Plan":
+    from inat_ray.tuning.plan import new_plan
+
+    return new_plan(path, **given)
 
 
 def _continued(
@@ -133,8 +140,10 @@ def _continued(
     out: Path | None,
     trials: int | None,
     **given: Any,
-) -> Plan:
+) -> "Plan":
     """The plan of --resume or --extend."""
+    from inat_ray.tuning.plan import extended_plan, resumed_plan
+
     if extend is not None:
         if resume is not None:
             raise UserError("--extend: has no place beside --resume")
@@ -173,15 +182,15 @@ def _show_status(run: str, *, watch: bool, as_json: bool) -> None:
         options.print_json(status_json(status))
 
 
-def _run(
-    plan: Plan,
+def run_sweep(
+    plan: "Plan",
     *,
-    address: str | None,
-    overwrite: bool,
-    tensorboard_port: int | None,
-    verbose: bool,
-) -> dict[str, Any]:
-    """Carries the plan out, and returns the run's result."""
+    address: str | None = None,
+    overwrite: bool = False,
+    tensorboard_port: int | None = None,
+    verbose: bool = False,
+) -> tuple[Path, dict[str, Any]]:
+    """Carries the plan out, and returns the run's folder and its result."""
     known = [warm_start(path, plan.experiment, plan.space) for path in plan.warm_start]
     # Imported only now: they take seconds, and a mistake in the options is answered at once.
     from inat_ray.boards.trackers import check_trackers
@@ -217,10 +226,10 @@ def _run(
             )
         conclude(console, run=run, result=result, model=winner)
         report(console, run=run)
-    return result
+    return run.path, result
 
 
-def _claim(plan: Plan, *, overwrite: bool) -> AbstractContextManager[RunFolder]:
+def _claim(plan: "Plan", *, overwrite: bool) -> AbstractContextManager[RunFolder]:
     """The run's folder, for this process alone."""
     if plan.is_new:
         return claimed(plan.folder, plan.experiment, overwrite=overwrite)
@@ -228,8 +237,8 @@ def _claim(plan: Plan, *, overwrite: bool) -> AbstractContextManager[RunFolder]:
     return reclaimed(plan.folder)
 
 
-def _rehearse(plan: Plan, *, address: str | None, verbose: bool) -> None:
-    """Says what the plan amounts to; leaves no run."""
+def run_rehearsal(plan: "Plan", *, address: str | None = None, verbose: bool = False) -> "DryRun":
+    """Says what the plan amounts to, and returns it; leaves no run."""
     from inat_ray.data.dataset import open_dataset
     from inat_ray.data.sources import check_source
     from inat_ray.models.build import check_weights
@@ -251,10 +260,11 @@ def _rehearse(plan: Plan, *, address: str | None, verbose: bool) -> None:
     console.print("[dim]training the largest model for a few steps[/]")
     found = dry_run(config, plan.space, data=data, resources=resources, slots=slots)
     announce_dry_run(console, found, slots=slots)
+    return found
 
 
 def _search(
-    plan: Plan,
+    plan: "Plan",
     *,
     data: "DataSet",
     run: RunFolder,

@@ -80,7 +80,7 @@ def main(
 ) -> None:
     """Train one configuration and keep its best epoch by validation accuracy.
 
-    Example: python -m inat_ray.train experiments/cnn_best.yaml --data ~/inaturalist_12K --test
+    Example: inat-ray train cnn_best --data ~/inaturalist_12K --test
     """
     options.set_verbosity(verbose=verbose)
     port = options.tensorboard_port(wanted=tensorboard, port=tensorboard_port)
@@ -99,19 +99,39 @@ def main(
     config = load_experiment(experiment, settings=settings or (), options=given)
     if scale_batch is not None:
         config = scaled_batch(config, scale_batch.value)
-    claim = reclaimed(resumed) if resumed else claimed(out, config, overwrite=overwrite)
-    with claim as run:
-        result = run_training(
-            config,
-            run=run,
-            resumed=resumed is not None,
-            test=test,
-            address=address,
-            tensorboard_port=port,
-            verbose=verbose,
-        )
+    _, result = train_in(
+        out if resumed is None else resumed,
+        config,
+        resumed=resumed is not None,
+        overwrite=overwrite,
+        test=test,
+        address=address,
+        tensorboard_port=port,
+        verbose=verbose,
+    )
     if as_json:
         options.print_json(result)
+
+
+def train_in(
+    folder: Path | None,
+    config: Experiment,
+    *,
+    resumed: bool = False,
+    overwrite: bool = False,
+    **given: Any,
+) -> tuple[Path, dict[str, Any]]:
+    """Claims the folder (None: the default one) and trains, `given` as for `run_training`.
+
+    Returns the run's folder and its result.
+    """
+    if resumed:
+        assert folder is not None
+        claim = reclaimed(folder)
+    else:
+        claim = claimed(folder, config, overwrite=overwrite)
+    with claim as run:
+        return run.path, run_training(config, run=run, resumed=resumed, **given)
 
 
 def run_training(
@@ -119,12 +139,13 @@ def run_training(
     *,
     run: RunFolder,
     resumed: bool,
-    test: bool,
-    address: str | None,
-    tensorboard_port: int | None,
-    verbose: bool,
+    test: bool = False,
+    address: str | None = None,
+    tensorboard_port: int | None = None,
+    verbose: bool = False,
 ) -> dict[str, Any]:
     """Trains, leaves the run in its claimed folder, and returns its result."""
+    options.say_loading("torch")
     # Imported only now: they take seconds, and a mistake in the options is answered at once.
     from inat_ray.boards.trackers import check_trackers
     from inat_ray.data.dataset import open_dataset

@@ -60,7 +60,7 @@ def objection(file: str, imported: str, package: str) -> str | None:
     top, *rest = imported.split(".")
     if top == "ray" and not file.startswith(RAY_IS_AT_HOME):
         return f"imports {imported}; Ray belongs in {' and '.join(RAY_IS_AT_HOME)}"
-    if top != package or not rest:
+    if top != package or not rest or rest == ["__version__"]:
         return None
     here, there = room(file.partition("/")[0]), room(rest[0])
     if here == there or LEVELS[there] < LEVELS[here]:

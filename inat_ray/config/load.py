@@ -14,6 +14,7 @@ from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import NAMED_SOURCES, Experiment
 from inat_ray.config.model import MODEL_KINDS
 from inat_ray.config.overrides import PARAMETERS, fix_parameters, parse_setting, put
+from inat_ray.config.shipped import find_experiment
 from inat_ray.config.yaml_reader import read_yaml
 
 Tree = dict[str, Any]
@@ -41,6 +42,8 @@ def load_experiment(
 ) -> Experiment:
     """The experiment in `path` (None: all defaults), then `--set` lines, then options.
 
+    `path` may be the name of an experiment that comes with inat_ray.
+
     `settings` are lines `KEY=VALUE` with a dotted key and a YAML value. `options` maps a
     dotted key to (name of the command-line option, value). Either fixes a parameter of the search,
     which `tell` is told.
@@ -48,7 +51,7 @@ def load_experiment(
     Raises UserError that names the file or option, the key, the value and what is allowed.
     """
     origins: dict[str, str] = {}
-    tree = _read_with_ancestors(path, origins, ()) if path else {}
+    tree = _read_with_ancestors(find_experiment(path), origins, ()) if path else {}
     return _settle(tree, origins=origins, settings=settings, options=options or {}, tell=tell)
 
 

@@ -66,7 +66,7 @@ def advancing(
     `done`: units of an earlier attempt, which say nothing about the pace; `console`: stderr where
     it is not given; `clock`: in seconds.
     """
-    console = console or Console(stderr=True)
+    console = console or Console(stderr=True, force_jupyter=False)
     if not shown:
         yield lambda _: None
     elif can_redraw(console):

@@ -4,6 +4,7 @@ import platform
 import statistics
 from importlib.metadata import version
 
+from inat_ray import __version__
 from inat_ray.config.errors import RunFailedError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.space import trial_experiment
@@ -27,7 +28,7 @@ from inat_ray.training.metrics import Metrics
 PREFIXES = {"train": "train", "validation": "val", "test": "test"}
 """Of a subset's numbers in the result."""
 
-REPORTED_VERSIONS = ("inat_ray", "torch", "torchvision", "ray", "hyperopt", "numpy", "pillow")
+REPORTED_VERSIONS = ("torch", "torchvision", "ray", "hyperopt", "numpy", "pillow")
 
 
 def training_result(trial: TrialHistory, *, experiment: Experiment, data: DataSet) -> Result:
@@ -178,6 +179,6 @@ def configuration_result(
 
 
 def versions() -> dict[str, str]:
-    return {"python": platform.python_version()} | {
+    return {"python": platform.python_version(), "inat_ray": __version__} | {
         name: version(name) for name in REPORTED_VERSIONS
     }

@@ -14,7 +14,6 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from inat_ray import __version__
 from inat_ray.config.errors import RunFailedError, UserError
 from inat_ray.data.augment import Normalize
 from inat_ray.storage.disk import replacing
@@ -91,7 +91,7 @@ def about(model: LoadedModel) -> dict[str, Any]:
     return {
         "name": model.experiment.name,
         "epoch": model.epoch,
-        "inat_ray": version("inat_ray"),
+        "inat_ray": __version__,
         "torch": torch.__version__,
         "classes": model.classes,
         "image_size": size,

@@ -2,9 +2,12 @@
 
 import multiprocessing
 import statistics
+import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 
@@ -42,13 +45,33 @@ def rehearse(
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
         try:
-            return pool.submit(_rehearse, experiment, data, device, threads).result()
+            with _main_kept_from_children():
+                steps = pool.submit(_rehearse, experiment, data, device, threads)
+            return steps.result()
         except BrokenProcessPool:
             raise RunFailedError(
                 "the process was killed, as the system does when memory runs out"
             ) from None
         except (RuntimeError, MemoryError) as error:  # torch's out-of-memory error is the former
             raise RunFailedError(str(error).splitlines()[0]) from None
+
+
+@contextmanager
+def _main_kept_from_children() -> Iterator[None]:
+    """Processes that are spawned meanwhile do not run this program's main module again.
+
+    multiprocessing would import it in each, so that what is pickled from there is found. Nothing
+    is here, and a user's script without `if __name__ == "__main__"` would begin anew in the child.
+    """
+    main = sys.modules["__main__"]
+    spec, file = main.__spec__, main.__dict__.pop("__file__", None)
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        main.__spec__ = spec
+        if file is not None:
+            main.__file__ = file
 
 
 def _rehearse(

@@ -7,7 +7,7 @@ import pytest
 def test_help_has_an_example(told, name):
     code, text = told(name, "--help")
     assert code == 0
-    assert f"python -m inat_ray.{name}" in text
+    assert f"inat-ray {name}" in text
     for option in ("--data", "--set", "--seed", "--out", "--overwrite", "--json", "--verbose"):
         assert option in text
 

@@ -1,0 +1,361 @@
+"""inat_ray from Python: the commands as functions, for scripts and notebooks.
+
+    import inat_ray
+
+    run = inat_ray.Experiment.open("quickstart", {"search.trials": 4}).sweep(out="runs/mine")
+    run.trials()                       # a data frame, a row a training
+    model = inat_ray.load(run.best)
+    model.predict(["leaf.jpg"])
+
+What a user did wrong raises `UserError`, a run that cannot go on `RunFailedError`. Progress goes to
+stderr: a live view in a terminal, plain lines in a notebook or a file. Ctrl-C, or a notebook's stop
+button, raises KeyboardInterrupt once what was done is kept; `Run.resume` goes on from there.
+"""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from inat_ray import options, sweep, train
+from inat_ray.config import experiment as settings_of
+from inat_ray.config.errors import RunFailedError, UserError
+from inat_ray.config.load import load_experiment
+from inat_ray.config.shipped import find_experiment
+from inat_ray.log.run_log import read_history
+from inat_ray.run.folder import RunFolder, model_file
+from inat_ray.run.result import read_result
+from inat_ray.training.interruption import interruptible
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+    from torch import nn
+
+    from inat_ray.log.history import History
+    from inat_ray.training.checkpoint import LoadedModel
+    from inat_ray.tuning.dry_run import DryRun
+
+__all__ = ["Experiment", "Model", "Prediction", "Run", "RunFailedError", "UserError", "load"]
+
+PathLike = str | Path
+
+Settings = Mapping[str, Any]
+"""Dotted key -> value, as `--set` has them: {"recipe.lr": 0.01}."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment: a file, or one that comes with inat_ray, and changes to it."""
+
+    path: Path
+    settings: Settings
+
+    @classmethod
+    def open(cls, source: PathLike, settings: Settings | None = None) -> "Experiment":
+        """An experiment by its path or shipped name, with `settings` in place of its own.
+
+        Raises UserError that names the setting and what is allowed.
+        """
+        opened = cls(find_experiment(Path(source)), dict(settings or {}))
+        opened._config({})
+        return opened
+
+    @property
+    def config(self) -> settings_of.Experiment:
+        """All settings, with their defaults; `model_dump()` makes a dictionary of them."""
+        return self._config({})
+
+    def sweep(
+        self,
+        *,
+        data: PathLike | None = None,
+        out: PathLike | None = None,
+        trials: int | None = None,
+        seed: int | None = None,
+        overwrite: bool = False,
+        storage_path: str | None = None,
+        warm_start: Sequence[PathLike] = (),
+        address: str | None = None,
+        verbose: bool = False,
+    ) -> "Run":
+        """Searches, trains the winner, and looks at the test set once; like `inat-ray sweep`.
+
+        `data` is a folder of labelled photographs, "inaturalist-12k" or "demo"; `out` the run's
+        folder, runs/<name>-<time> if not given. Raises UserError, RunFailedError.
+        """
+        options.say_loading("torch", "ray")
+        from inat_ray.tuning.plan import new_plan
+
+        given = _given(data=data, seed=seed, trials=trials) | options.storage_option(storage_path)
+        with _interruptible():
+            plan = new_plan(
+                self.path,
+                settings=(),
+                options=self._options | given,
+                out=_path(out),
+                overwrite=overwrite,
+                warm_start=[Path(run) for run in warm_start],
+            )
+            folder, _ = sweep.run_sweep(plan, address=address, overwrite=overwrite, verbose=verbose)
+        return Run(folder)
+
+    def train(
+        self,
+        *,
+        data: PathLike | None = None,
+        out: PathLike | None = None,
+        seed: int | None = None,
+        test: bool = False,
+        workers: int | None = None,
+        overwrite: bool = False,
+        storage_path: str | None = None,
+        address: str | None = None,
+        verbose: bool = False,
+    ) -> "Run":
+        """Trains this one configuration and keeps its best epoch; like `inat-ray train`.
+
+        `test` looks at the test set once; `workers` processes share each batch. Raises UserError,
+        RunFailedError.
+        """
+        given = _given(data=data, seed=seed, workers=workers)
+        config = self._config(given | options.storage_option(storage_path))
+        with _interruptible():
+            folder, _ = train.train_in(
+                _path(out),
+                config,
+                overwrite=overwrite,
+                test=test,
+                address=address,
+                verbose=verbose,
+            )
+        return Run(folder)
+
+    def dry_run(
+        self,
+        *,
+        data: PathLike | None = None,
+        trials: int | None = None,
+        seed: int | None = None,
+        address: str | None = None,
+        verbose: bool = False,
+    ) -> "DryRun":
+        """Trains the largest model for a step, and estimates the sweep's time; leaves no run."""
+        options.say_loading("torch", "ray")
+        from inat_ray.tuning.plan import new_plan
+
+        given = self._options | _given(data=data, seed=seed, trials=trials)
+        with _interruptible():
+            plan = new_plan(self.path, settings=(), options=given, out=None, overwrite=False)
+            return sweep.run_rehearsal(plan, address=address, verbose=verbose)
+
+    @property
+    def _options(self) -> dict[str, tuple[str, Any]]:
+        return {key: ("settings", value) for key, value in self.settings.items()}
+
+    def _config(self, given: dict[str, tuple[str, Any]]) -> settings_of.Experiment:
+        return load_experiment(self.path, options=self._options | given)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder, of a sweep or of a training, over or not."""
+
+    path: Path
+
+    def __init__(self, path: PathLike) -> None:
+        """Raises UserError where the folder holds no run."""
+        object.__setattr__(self, "path", Path(path))
+        if not self._folder.holds_a_run:
+            raise UserError(f"{path}: holds no run")
+
+    def trials(self) -> "pd.DataFrame":
+        """A row a training, in order of start: hyperparameters, state, best accuracy, cost."""
+        from inat_ray.boards.parquet import trials_table
+
+        _need_pandas()
+        return trials_table(self._history).to_pandas()
+
+    def epochs(self) -> "pd.DataFrame":
+        """A row an epoch of every training: losses, accuracies, learning rate, seconds."""
+        from inat_ray.boards.parquet import epochs_table
+
+        _need_pandas()
+        return epochs_table(self._history).to_pandas()
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """What result.json says; None as long as the run is not over."""
+        return read_result(self._folder.result)
+
+    @property
+    def best(self) -> Path:
+        """The best model's file, for `load`. Raises UserError where there is none yet."""
+        return model_file(self.path)
+
+    def resume(self, *, address: str | None = None, verbose: bool = False) -> "Run":
+        """Goes on with a run that was cut off, to its end. Raises UserError where it is over."""
+        with _interruptible():
+            if self._is_training:
+                config = load_experiment(self._folder.experiment)
+                train.train_in(self.path, config, resumed=True, address=address, verbose=verbose)
+            else:
+                from inat_ray.tuning.plan import resumed_plan
+
+                plan = resumed_plan(self.path, path=None, settings=(), options={})
+                sweep.run_sweep(plan, address=address, verbose=verbose)
+        return self
+
+    def report(self, out: PathLike | None = None) -> Path:
+        """Writes the run as one HTML page, report.html in its folder if not given `out`."""
+        from inat_ray.page.report import write_report
+        from inat_ray.page.reported_run import open_run
+
+        path = _path(out) or self._folder.report
+        write_report(open_run(self.path), path)
+        return path
+
+    @property
+    def _folder(self) -> RunFolder:
+        return RunFolder(self.path)
+
+    @property
+    def _history(self) -> "History":
+        return read_history(self._folder.log)
+
+    @property
+    def _is_training(self) -> bool:
+        """A sweep that was cut off before its log began has something to search."""
+        if not self._folder.events.exists():
+            return not load_experiment(self._folder.experiment).search.parameters
+        run = self._history.run
+        return run is not None and run.method == "train"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model sees in one photograph."""
+
+    image: "Path | Image | NDArray[np.uint8]"
+    """As it was given; of a folder, the path of the photograph."""
+    label: str | None
+    """The likeliest class; None where the photograph cannot be read."""
+    probabilities: dict[str, float]
+    """Class -> probability, the likeliest first."""
+    reason: str | None = None
+    """Why it cannot be read."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A saved model, ready to predict."""
+
+    loaded: "LoadedModel"
+    device: str = "auto"
+
+    @property
+    def classes(self) -> list[str]:
+        """The names of its classes, in the order of its outputs."""
+        return self.loaded.classes
+
+    @property
+    def model(self) -> "nn.Module":
+        """The plain network: normalised pixels (n, 3, S, S) to logits (n, classes)."""
+        return self.loaded.model
+
+    def predict(
+        self, images: "PathLike | Sequence[PathLike | Image | NDArray[np.uint8]]"
+    ) -> list[Prediction]:
+        """Predictions of photographs, each prepared exactly as in training and evaluation.
+
+        Takes paths, folders of photographs, Pillow images, or arrays (H, W, 3) of uint8, RGB.
+        Raises UserError for a path that is not there.
+        """
+        from inat_ray.data.photographs import photographs_in
+
+        given = [images] if isinstance(images, str | Path) else list(images)
+        with TemporaryDirectory() as scratch:
+            shown: dict[Path, Path | Image | NDArray[np.uint8]] = {}
+            for number, each in enumerate(given):
+                if isinstance(each, str | Path):
+                    shown |= {path: path for path in photographs_in([Path(each)])}
+                else:
+                    shown[_written(each, Path(scratch) / f"{number}.png")] = each
+            return self._predicted(shown)
+
+    def _predicted(
+        self, shown: "Mapping[Path, Path | Image | NDArray[np.uint8]]"
+    ) -> list[Prediction]:
+        from inat_ray.training.device import resolve_device
+        from inat_ray.training.predict import predict
+
+        device = resolve_device(self.device)
+        found = []
+        for batch in predict(self.loaded, list(shown), device=device):
+            for each in batch:
+                best = each.top(len(self.classes), self.classes) if each.reason is None else []
+                label = best[0][0] if best else None
+                found.append(Prediction(shown[each.path], label, dict(best), each.reason))
+        return found
+
+
+def load(model: PathLike, *, device: str = "auto") -> Model:
+    """The model in a file (best.safetensors) or a run's folder.
+
+    `device` is auto (a GPU if there is one), cuda or cpu. Raises UserError where there is none.
+    """
+    from inat_ray.training.checkpoint import load_model
+
+    return Model(load_model(model_file(Path(model))), device)
+
+
+def _written(image: "Image | NDArray[np.uint8]", path: Path) -> Path:
+    """The image as a file without loss, so that it takes the way of all photographs."""
+    from PIL import Image
+
+    picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    picture.save(path)
+    return path
+
+
+def _given(
+    *,
+    data: PathLike | None = None,
+    seed: int | None = None,
+    trials: int | None = None,
+    workers: int | None = None,
+) -> dict[str, tuple[str, Any]]:
+    """The keyword arguments that were given, as options of an experiment."""
+    given = {
+        "data.source": ("data", None if data is None else str(data)),
+        "seed": ("seed", seed),
+        "search.trials": ("trials", trials),
+        "resources.workers_per_trial": ("workers", workers),
+    }
+    return {key: pair for key, pair in given.items() if pair[1] is not None}
+
+
+def _path(path: PathLike | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
+def _need_pandas() -> None:
+    try:
+        import pandas  # noqa: F401
+    except ImportError:
+        raise UserError("data frames need pandas: pip install pandas") from None
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the work in order; only the main thread can be told of signals."""
+    if threading.current_thread() is threading.main_thread():
+        with interruptible():
+            yield
+    else:
+        yield

@@ -1,0 +1,45 @@
+"""inat-ray experiments: those that come with inat_ray, listed and copied."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from inat_ray import options
+from inat_ray.config.shipped import copy_experiment, shipped_experiments
+
+
+def main(
+    copy: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Copy this one here, with those that it extends."),
+    ] = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """List the experiments that come with inat_ray; each can be run by its name.
+
+    Example: inat-ray experiments --copy cnn_bayes
+    """
+    console = options.console()
+    if copy is not None:
+        copies = copy_experiment(copy, Path())
+        for path in copies:
+            console.print(f"[bold]written[/]  {escape(str(path))}", soft_wrap=True)
+        if as_json:
+            options.print_json({"copied": [str(path) for path in copies]})
+        return
+    found = shipped_experiments()
+    table = Table("name", "what it is", "needs", box=box.SIMPLE_HEAD)
+    for each in found:
+        table.add_row(each.name, each.about, each.needs)
+    console.print(table)
+    if as_json:
+        rows = [{"name": e.name, "about": e.about, "needs": e.needs} for e in found]
+        options.print_json({"experiments": rows})
+
+
+if __name__ == "__main__":
+    options.run(main)

@@ -1,0 +1,169 @@
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+import inat_ray
+from tests.conftest import CLASSES
+
+
+@pytest.fixture(scope="module")
+def settings(small_settings, data_folder):
+    """Those of a small experiment on photographs, as a person would write them in Python."""
+    lines = [*small_settings, f"data.source={data_folder}", "device=cpu"]
+    return {key: yaml.safe_load(value) for key, value in (line.split("=", 1) for line in lines)}
+
+
+@pytest.fixture(scope="module")
+def trained(settings, tmp_path_factory) -> inat_ray.Run:
+    out = tmp_path_factory.mktemp("api") / "run"
+    return inat_ray.Experiment.open("cnn_best", settings).train(out=out, seed=3)
+
+
+def test_every_name_that_the_package_offers_is_there():
+    assert all(getattr(inat_ray, name) is not None for name in inat_ray.__all__)
+    assert set(inat_ray.__all__) <= set(dir(inat_ray))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        inat_ray.nothing  # noqa: B018
+
+
+def test_the_package_itself_imports_nothing_heavy():
+    program = "import inat_ray, sys; print({'torch', 'ray', 'numpy', 'typer'} & set(sys.modules))"
+    line = [sys.executable, "-c", program]
+    assert subprocess.run(line, capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_an_experiment_has_the_settings_that_were_given():
+    experiment = inat_ray.Experiment.open("cnn_bayes", {"recipe.lr": 0.01})
+    assert (experiment.config.name, experiment.config.recipe.lr) == ("cnn_bayes", 0.01)
+
+
+@pytest.mark.parametrize(
+    ("source", "settings", "reason"),
+    [
+        ("nowhere", {}, "none of that name"),
+        ("no/where.yaml", {}, "no such experiment file"),
+        ("quickstart", {"recipe.lr": -1}, r"settings: recipe.lr: -1"),
+        ("quickstart", {"recipe.lrr": 1}, "did you mean 'lr'"),
+    ],
+)
+def test_a_mistake_is_an_exception_as_soon_as_the_experiment_is_opened(source, settings, reason):
+    with pytest.raises(inat_ray.UserError, match=reason):
+        inat_ray.Experiment.open(source, settings)
+
+
+def test_a_training_gives_its_run_with_tables_and_result(trained):
+    assert trained.path.name == "run"
+    [trial] = trained.trials().to_dict("records")
+    assert (trial["seed"], trial["state"], trial["epochs"]) == (3, "finished", 2)
+    assert trained.result["val_accuracy"] == trial["best_val_accuracy"]
+    assert list(trained.epochs()["epoch"]) == [1, 2]
+    assert inat_ray.Run(str(trained.path)) == trained
+
+
+def test_a_run_writes_its_report_where_it_is_asked_to(trained, tmp_path):
+    assert trained.report() == trained.path / "report.html"
+    page = trained.report(tmp_path / "page.html")
+    assert "cnn_best" in page.read_text()
+
+
+def test_a_run_that_is_over_is_not_resumed(trained):
+    with pytest.raises(inat_ray.UserError, match="is over"):
+        trained.resume()
+
+
+def test_a_run_that_is_there_is_not_written_over(trained, settings):
+    with pytest.raises(inat_ray.UserError, match="holds a run already"):
+        inat_ray.Experiment.open("cnn_best", settings).train(out=trained.path)
+
+
+def test_a_folder_without_a_run_is_none(tmp_path):
+    with pytest.raises(inat_ray.UserError, match="holds no run"):
+        inat_ray.Run(tmp_path)
+
+
+def test_a_training_works_in_a_thread_too(settings, tmp_path):
+    runs = []
+
+    def train() -> None:
+        experiment = inat_ray.Experiment.open("cnn_best", {**settings, "recipe.epochs": 1})
+        runs.append(experiment.train(out=tmp_path / "run"))
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    thread.join()
+    assert runs[0].best.exists()
+
+
+def test_a_model_says_the_same_of_a_path_a_picture_and_an_array(trained, data_folder):
+    model = inat_ray.load(trained.best)
+    path = data_folder / "val" / "ash" / "00.png"
+    picture = Image.open(path)
+    from_path, from_picture, from_array = model.predict([path, picture, np.asarray(picture)])
+    assert model.classes == list(CLASSES)
+    assert from_path.image == path
+    assert from_picture.image is picture
+    assert from_path.probabilities == from_picture.probabilities == from_array.probabilities
+    assert from_path.label == max(from_path.probabilities, key=from_path.probabilities.get)
+    assert sum(from_path.probabilities.values()) == pytest.approx(1)
+
+
+def test_a_model_takes_folders_and_names_what_it_cannot_read(trained, data_folder, tmp_path):
+    model = inat_ray.load(trained.path, device="cpu")
+    assert len(model.predict(str(data_folder / "val"))) == 15
+    (tmp_path / "torn.png").write_bytes(b"no picture")
+    [torn] = model.predict(tmp_path)
+    assert torn.label is None
+    assert torn.reason
+    with pytest.raises(inat_ray.UserError, match="there is no such file"):
+        model.predict(tmp_path / "nothing.png")
+
+
+def test_the_network_of_a_model_is_a_plain_module(trained):
+    model = inat_ray.load(trained.best, device="cpu")
+    assert isinstance(model.model, torch.nn.Module)
+    assert model.model.eval()(torch.zeros(2, 3, 32, 32)).shape == (2, 3)
+
+
+def test_data_frames_without_pandas_are_refused_with_what_to_install(trained, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(inat_ray.UserError, match="pip install pandas"):
+        trained.trials()
+
+
+SCRIPT = """
+import inat_ray
+print("begins")
+small = {"model.filters": [4, 4, 8, 8, 8], "model.dense": 8, "recipe.epochs": 1,
+         "search.trials": 2,
+         "data.cache": "packs", "device": "cpu"}
+experiment = inat_ray.Experiment.open("quickstart", small)
+print(experiment.dry_run().trials)
+run = experiment.sweep(out="run")
+print(len(run.trials()), run.result["test_accuracy"] is not None, run.best.name)
+"""
+
+
+@pytest.mark.slow
+def test_a_script_without_a_main_guard_rehearses_and_sweeps(tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    done = subprocess.run(
+        [sys.executable, "script.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[0] == "begins"
+    assert done.stdout.count("begins") == 1
+    assert done.stdout.splitlines()[-1].endswith("True best.safetensors")
