@@ -34,7 +34,7 @@ def main(
     # Imported only now: they take seconds, and a mistake above is answered at once.
     from inat_ray.data.dataset import open_dataset
     from inat_ray.run.result import data_result, write_result
-    from inat_ray.terminal.ending import announce
+    from inat_ray.terminal.announcements import announce
 
     claim = nullcontext() if out is None else claimed(out, config, overwrite=overwrite)
     with claim as run:

@@ -3,7 +3,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from inat_ray.boards.tracker import TrackedRun
+from inat_ray.boards.trackers import TrackedRun
 from inat_ray.boards.tracking_observer import TrackingObserver
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.tracking import TrackingConfig
