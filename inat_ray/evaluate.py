@@ -71,7 +71,7 @@ def main(
     # Imported only now: they take seconds, and a mistake above is answered at once.
     from inat_ray.data.dataset import open_dataset
     from inat_ray.run.result import write_result
-    from inat_ray.terminal.ending import announce
+    from inat_ray.terminal.announcements import announce
     from inat_ray.training.checkpoint import load_model
     from inat_ray.training.device import resolve_device
     from inat_ray.training.predictions import read_predictions
@@ -182,12 +182,11 @@ def show(predictions: "Predictions", *, result: dict[str, Any], path: Path) -> N
     """The result, the classes, what is confused, and where the page is."""
     from rich.markup import escape
 
-    from inat_ray.terminal.assessment_tables import class_table, confusions_table
-    from inat_ray.terminal.ending import print_result
+    from inat_ray.terminal.model_tables import class_table, confusions_table, result_table
     from inat_ray.training.assessment import assess
 
     console = options.console()
-    print_result(console, result)
+    console.print(result_table(result))
     console.print(class_table(assess(predictions)))
     if not predictions.correct.all():
         console.print(confusions_table(predictions))

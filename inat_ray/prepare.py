@@ -35,7 +35,7 @@ def main(
     from inat_ray.data.dataset import open_dataset
     from inat_ray.run.result import write_result
     from inat_ray.run.result_content import data_result
-    from inat_ray.terminal.ending import announce
+    from inat_ray.terminal.announcements import announce
 
     claim = nullcontext() if out is None else claimed(out, config, overwrite=overwrite)
     with claim as run:

@@ -40,7 +40,7 @@ def main(
     # Imported only now: they take seconds, and a mistake above is answered at once.
     from inat_ray.page.report import write_comparison, write_report
     from inat_ray.page.reported_run import open_run
-    from inat_ray.terminal.ending import note
+    from inat_ray.terminal.announcements import note
 
     opened = [open_run(run, source=data) for run in runs]
     path = out or (RunFolder(runs[0]).report if len(runs) == 1 else Path("comparison.html"))

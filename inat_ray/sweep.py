@@ -198,7 +198,7 @@ def run_sweep(
     from inat_ray.data.sources import check_source
     from inat_ray.models.build import check_weights
     from inat_ray.page.at_end import report
-    from inat_ray.terminal.ending import announce, announce_warm_start, conclude, note
+    from inat_ray.terminal.announcements import announce, announce_warm_start, conclude, note
     from inat_ray.tuning.cluster import final_resources, ray_session, trial_resources
     from inat_ray.tuning.resume import check_same_split
 
@@ -242,7 +242,7 @@ def run_rehearsal(plan: "Plan", *, address: str | None = None, verbose: bool = F
     from inat_ray.data.dataset import open_dataset
     from inat_ray.data.sources import check_source
     from inat_ray.models.build import check_weights
-    from inat_ray.terminal.ending import announce, announce_dry_run, note
+    from inat_ray.terminal.announcements import announce, announce_dry_run, note
     from inat_ray.tuning.cluster import final_resources, ray_session, slots_now, trial_resources
     from inat_ray.tuning.dry_run import dry_run
 
@@ -272,9 +272,9 @@ def _search(
     tensorboard_port: int | None,
 ) -> tuple[Experiment, dict[str, Any]]:
     """The search itself, written into the run's log; the winner's experiment and the result."""
-    from inat_ray.boards.observed import observed_log
+    from inat_ray.boards.observed_log import observed_log
     from inat_ray.boards.tensorboard_server import tensorboard_server
-    from inat_ray.terminal.ending import note, told_of_interruption
+    from inat_ray.terminal.announcements import note, told_of_interruption
     from inat_ray.training.device import resolve_device
     from inat_ray.tuning.final_training import finish_search
     from inat_ray.tuning.provision import provisioned

@@ -150,7 +150,7 @@ def run_training(
     from inat_ray.boards.trackers import check_trackers
     from inat_ray.data.dataset import open_dataset
     from inat_ray.models.build import check_weights
-    from inat_ray.terminal.ending import announce, announce_training, conclude
+    from inat_ray.terminal.announcements import announce, announce_training, conclude
     from inat_ray.tuning.engine import ray_if_needed
 
     console = options.console()
@@ -188,11 +188,11 @@ def _train(
     tensorboard_port: int | None,
 ) -> dict[str, Any]:
     """The training itself, written into the run's log, and its result."""
-    from inat_ray.boards.observed import observed_log
+    from inat_ray.boards.observed_log import observed_log
     from inat_ray.boards.tensorboard_server import tensorboard_server
     from inat_ray.run.checkpoints import BEGINNING
     from inat_ray.run.result_content import training_result
-    from inat_ray.terminal.ending import note, told_of_interruption
+    from inat_ray.terminal.announcements import note, told_of_interruption
     from inat_ray.tuning.engine import data_for
     from inat_ray.tuning.resume import point_to_resume
     from inat_ray.tuning.single_training import single_run_started

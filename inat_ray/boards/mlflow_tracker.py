@@ -10,7 +10,7 @@ from mlflow import MlflowClient, get_tracking_uri
 from mlflow.entities import Metric, Param, Run
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from inat_ray.boards.tracker import TrackedRun
+from inat_ray.boards.trackers import TrackedRun
 from inat_ray.config.errors import UserError
 from inat_ray.config.tracking import MlflowConfig
 from inat_ray.log.records import TrialState

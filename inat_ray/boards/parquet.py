@@ -1,6 +1,6 @@
-"""The log as two Parquet tables: a row a training, and a row an epoch.
+"""Writes the log as two Parquet tables: one row for each training, and one for each epoch.
 
-Each column says in its field's metadata what it holds; the table's metadata name run and metric.
+Each field's metadata describes its column; the table's metadata name the run and its metric.
 """
 
 import json
@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from inat_ray.config.metrics import METRICS
 from inat_ray.config.space import SEED
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import JSON, EpochEnded, ParameterKind
@@ -24,10 +25,10 @@ TRIAL = {
     "purpose": (pa.string(), "search, confirm (another seed) or final (the model that is kept)"),
     "state": (pa.string(), "how it ended"),
     "error": (pa.string(), "why it failed"),
-    "seed": (pa.int64(), "of initialisation, order and augmentation"),
+    "seed": (pa.int64(), "of initialization, order, and augmentation"),
     "started": (MOMENT, "when it was suggested"),
 }
-"""Column -> its type and what it holds; the hyperparameters' columns stand after these."""
+"""Column -> its type and description; the columns of the hyperparameters follow these."""
 
 SCORES = {
     "score": (pa.float64(), "best value of the run's metric after any epoch"),
@@ -36,18 +37,17 @@ SCORES = {
     "last_val_accuracy": (pa.float64(), "validation accuracy after the last epoch"),
     "epochs": (pa.int64(), "epochs that were trained"),
     "planned_epochs": (pa.int64(), "epochs of a training that is not stopped early"),
-    "seconds": (pa.float64(), "of its epochs"),
+    "seconds": (pa.float64(), "time of all its epochs"),
 }
 
 EPOCH = {
     "trial_id": (pa.string(), "name of the training"),
     "epoch": (pa.int64(), "from 1"),
-    "time": (MOMENT, "when it was over"),
+    "time": (MOMENT, "when it ended"),
     "train_loss": (pa.float64(), "mean over the augmented images, as they were trained on"),
     "train_accuracy": (pa.float64(), "of the same images, 0 to 1"),
-    "val_loss": (pa.float64(), "mean cross-entropy, without label smoothing"),
-    "val_accuracy": (pa.float64(), "0 to 1"),
-    "val_balanced_accuracy": (pa.float64(), "mean of the classes' recalls"),
+    # The loss comes first, as for training; naming it again does not move it.
+    **{name: (pa.float64(), METRICS[name].meaning) for name in ("val_loss", *METRICS)},
     "lr": (pa.float64(), "learning rate of the last step"),
     "seconds": (pa.float64(), "training and validation"),
     "images_per_second": (pa.float64(), "training images over the training's seconds"),
@@ -55,7 +55,7 @@ EPOCH = {
 }
 
 ABSENT = object()
-"""Of a parameter whose condition a trial does not meet: no value, which is not JSON's null."""
+"""Stands for a parameter whose condition a trial does not meet, since null may be a value."""
 
 
 def write_tables(history: History, folder: Path) -> None:
@@ -65,7 +65,7 @@ def write_tables(history: History, folder: Path) -> None:
 
 
 def trials_table(history: History) -> pa.Table:
-    """A row a training of any purpose, in order of start; a column a hyperparameter that varies."""
+    """One row for each training, in order of start; one column for each searched parameter."""
     trials = history.numbered
     about = [_about(trial) for trial in trials]
     scores = [_scores(trial, history) for trial in trials]
@@ -78,7 +78,7 @@ def trials_table(history: History) -> pa.Table:
 
 
 def epochs_table(history: History) -> pa.Table:
-    """A row an epoch, by training in order of start."""
+    """One row for each epoch, by training in order of start."""
     records = [epoch for trial in history.numbered for epoch in trial.epochs]
     rows = [dict(record) | {"time": _moment(record.time)} for record in records]
     return _table(_columns(rows, EPOCH), history)
@@ -115,7 +115,7 @@ def _columns(
     rows: Sequence[dict[str, Any]], described: dict[str, tuple[pa.DataType, str]]
 ) -> list[tuple[pa.Field, pa.Array]]:
     return [
-        (_field(name, kind, text), pa.array([row[name] for row in rows], kind))
+        (_field(name, kind, text), pa.array([row.get(name) for row in rows], kind))
         for name, (kind, text) in described.items()
     ]
 
@@ -132,7 +132,7 @@ def _table(columns: Sequence[tuple[pa.Field, pa.Array]], history: History) -> pa
 
 
 def _moment(seconds: float) -> datetime:
-    """Of seconds since 1970."""
+    """From seconds since 1970."""
     return datetime.fromtimestamp(seconds, UTC)
 
 
@@ -149,7 +149,7 @@ def _parameter_columns(
 
 
 def _parameter_column(values: list[JSON], kind: ParameterKind) -> pa.Array:
-    """Numbers are whole where all are; strings are JSON where any value is no string."""
+    """Numbers are integers if all are; strings are JSON if any value is not a string."""
     given = [value for value in values if value is not ABSENT]
     if kind == "string" and not all(isinstance(value, str) for value in given):
         values = [value if value is ABSENT else json.dumps(value) for value in values]

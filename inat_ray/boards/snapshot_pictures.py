@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from inat_ray.page.pictures import GAP, Pixels, filters_picture, heat_colors
-from inat_ray.terminal.leaderboard import percent
+from inat_ray.terminal.words import percent
 from inat_ray.training.snapshot import Mistakes, Snapshot
 
 COLUMNS = 4

@@ -1,4 +1,4 @@
-"""TensorBoard's files as a function of the run log: scalars by epoch, the HParams tab, images.
+"""Writes TensorBoard's files from the run log: scalars by epoch, the HParams tab, images.
 
 The tab is complete however a trial ends: the experiment, with every hyperparameter and
 metric, is declared before the first trial, and a trial's session starts when the trial does. Images
@@ -28,6 +28,7 @@ from inat_ray.boards.snapshot_pictures import (
     mistakes_picture,
 )
 from inat_ray.config.distributions import Parameter
+from inat_ray.config.metrics import METRICS
 from inat_ray.log.history import History
 from inat_ray.log.records import (
     AnyRecord,
@@ -46,19 +47,17 @@ from inat_ray.training.snapshot import Snapshot
 SCALARS = {
     "train/loss": "train_loss",
     "train/accuracy": "train_accuracy",
-    "val/loss": "val_loss",
-    "val/accuracy": "val_accuracy",
-    "val/balanced_accuracy": "val_balanced_accuracy",
+    **{name.replace("_", "/", 1): name for name in METRICS},
     "lr": "lr",
     "images_per_second": "images_per_second",
 }
 """Tag -> field of an epoch's record."""
 
 BEST = "val/best_accuracy"
-"""Tag of the running best, whose last value is the trial's best."""
+"""The tag of a trial's best so far."""
 
-METRICS = {"val/accuracy": "final val accuracy", BEST: "best val accuracy"}
-"""Tag -> name of its column in the HParams tab, which shows the last value of a tag."""
+HPARAMS_COLUMNS = {"val/accuracy": "final val accuracy", BEST: "best val accuracy"}
+"""Tag -> title of its column in the HParams tab, which shows the last value of a tag."""
 
 STATUS: dict[TrialState, int] = {
     "finished": api_pb2.STATUS_SUCCESS,
@@ -71,11 +70,16 @@ STATUS: dict[TrialState, int] = {
 
 
 Snapshots = Callable[[str], Snapshot | None]
-"""A trial's, by its id; None where there is none."""
+"""Finds a trial's snapshot by its id; None if there is none."""
+
+
+def epoch_scalars(record: EpochEnded) -> dict[str, float]:
+    """An epoch's numbers by tag; a metric that an older log lacks is NaN."""
+    return {tag: getattr(record, field, math.nan) for tag, field in SCALARS.items()}
 
 
 def search_progress(history: History) -> tuple[int, dict[str, float]]:
-    """How many of the search's trials are over, and what the search has so far, by tag."""
+    """The number of the search's trials that are over, and its scalars so far by tag."""
     values = {"search/epochs_spent": float(history.epochs_spent)}
     if math.isfinite(history.best_score):
         values["search/best_score"] = history.turned(history.best_score)
@@ -163,7 +167,7 @@ class TensorBoardObserver:
             ],
             metric_infos=[
                 api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag), display_name=title)
-                for tag, title in METRICS.items()
+                for tag, title in HPARAMS_COLUMNS.items()
             ],
         )
         self._search = EventFile(self.folder, started=record.time)
@@ -179,7 +183,7 @@ class TensorBoardObserver:
         self._open[record.trial_id] = file
 
     def _epoch(self, record: EpochEnded) -> None:
-        values = {tag: getattr(record, field) for tag, field in SCALARS.items()}
+        values = epoch_scalars(record)
         best = self.history.trials[record.trial_id].best("val_accuracy")
         if best is not None:
             values[BEST] = best.val_accuracy
@@ -195,7 +199,7 @@ class TensorBoardObserver:
         self._tell_of_search(record)
 
     def _tell_of_search(self, record: TrialEnded) -> None:
-        """Accuracy against order of creation, the best so far, what it has cost."""
+        """The trial's score by order of start, the best so far, and the epochs spent."""
         history, trial = self.history, self.history.trials[record.trial_id]
         if history.run is None or self._search is None or trial.purpose != "search":
             return
@@ -234,7 +238,7 @@ def _images(record: AnyRecord, snapshot: Snapshot) -> Event:
     """At the step of the epoch that they show."""
     pictures = {
         "snapshot/training images": _image(augmented_picture(snapshot), _photographs),
-        "snapshot/confusion": _image(confusion_picture(snapshot), png),
+        "snapshot/confusion matrix": _image(confusion_picture(snapshot), png),
         "snapshot/first filters": _image(first_filters_picture(snapshot), png),
     }
     if (mistakes := mistakes_picture(snapshot)) is not None:

@@ -1,16 +1,68 @@
-"""Which trackers an experiment asks for, and whether they can be had."""
+"""Experiment trackers: what each of them has to do, and which ones an experiment asks for."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import Protocol
 
-from inat_ray.boards.tracker import Tracker
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
+from inat_ray.log.records import TrialState
 from inat_ray.run.folder import RunFolder
+
+Scalar = float | int | bool | str | None
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """A run as a tracker knows it: a trial, or the sweep that trials belong to."""
+
+    key: str
+    """Unique in the sweep."""
+    name: str
+    kind: str
+    """`sweep`, `train`, or a trial's purpose."""
+    sweep: str
+    """The sweep's name; no other sweep has it."""
+    parent: str | None
+    """The sweep's key; None for the sweep itself."""
+    parameters: Mapping[str, Scalar]
+    """By dotted name; lists and mappings as JSON."""
+    started: float
+    """Seconds since 1970."""
+
+    @property
+    def identity(self) -> str:
+        """The same however often the sweep is resumed, and unique among all sweeps' runs."""
+        return f"{self.sweep}-{self.key}"
+
+
+class Tracker(Protocol):
+    """The adapter for one tracker. Any exception is an outage: the method is called again."""
+
+    title: str
+
+    def open(self, run: TrackedRun) -> int:
+        """Begins or continues a run; returns the last step that it has already, 0 if none."""
+
+    def log(self, key: str, values: Mapping[str, float], *, step: int, time: float) -> None:
+        """Adds scalars to an open run; `time` in seconds since 1970."""
+
+    def summarize(self, key: str, values: Mapping[str, float | str]) -> None:
+        """Sets values that describe an open run as a whole."""
+
+    def close(self, key: str, *, state: TrialState, time: float) -> None:
+        """Ends or pauses an open run: it may be opened again."""
+
+    def address(self) -> str:
+        """Where a person finds the runs."""
 
 
 def check_trackers(experiment: Experiment) -> None:
-    """Raises UserError where one is not installed, does not answer or lacks a key: before the
-    first trial, and with no question asked."""
+    """Raises UserError if a tracker is not installed, does not answer, or lacks a key.
+
+    It is called before the first trial, and never asks for input.
+    """
     tracking = experiment.tracking
     for name in tracking.to:
         if find_spec(name) is None:
@@ -29,7 +81,7 @@ def check_trackers(experiment: Experiment) -> None:
 
 
 def open_trackers(experiment: Experiment, run: RunFolder) -> list[Tracker]:
-    """Those that `check_trackers` has found well; nothing is told to them yet."""
+    """The trackers that `check_trackers` has accepted; nothing is sent to them yet."""
     tracking = experiment.tracking
     trackers: list[Tracker] = []
     if "wandb" in tracking.to:

@@ -1,7 +1,7 @@
-"""Tells a tracker what the run log is told, on a thread of its own: no sweep waits for a server.
+"""Passes the run log on to a tracker, on a thread of its own: no sweep waits for a server.
 
-A function of the log: what a tracker missed while it did not answer, it is told when it answers
-again; what it missed because the process was killed, when the run is resumed and the trial goes on.
+What a tracker missed while it did not answer is sent when it answers again; what it missed because
+the process was killed is sent when the run is resumed and the trial goes on.
 """
 
 import hashlib
@@ -14,8 +14,8 @@ from queue import SimpleQueue
 from textwrap import shorten
 from typing import Any
 
-from inat_ray.boards.tensorboard import SCALARS, search_progress
-from inat_ray.boards.tracker import Scalar, TrackedRun, Tracker
+from inat_ray.boards.tensorboard import epoch_scalars, search_progress
+from inat_ray.boards.trackers import Scalar, TrackedRun, Tracker
 from inat_ray.config.difference import flat
 from inat_ray.config.experiment import Experiment
 from inat_ray.log.history import History, TrialHistory
@@ -32,7 +32,7 @@ from inat_ray.log.records import (
 )
 
 WHOLE = "sweep"
-"""Key of the run that stands for the whole: of a single training, its only one."""
+"""The key of the run for the whole sweep, or for the only training."""
 
 SECONDS_BETWEEN_TRIES = 20.0
 
@@ -40,7 +40,7 @@ SECONDS_TO_CLOSE = 60.0
 """How long the end of a run waits for a tracker."""
 
 SECONDS_UNSAID = 2.0
-"""Of that wait; a longer one is explained."""
+"""A wait that is longer than this is announced."""
 
 
 class TrackingObserver:
@@ -75,13 +75,13 @@ class TrackingObserver:
         self._records.put(record)
 
     def close(self) -> None:
-        """Waits until the tracker has all, or says that it does not take it."""
+        """Waits until the tracker has everything, or says that it lacks the end."""
         title = self._tracker.title
         self._records.put(None)
         self._closing.set()
         self._thread.join(min(SECONDS_UNSAID, self._to_close))
         if self._thread.is_alive():
-            self._tell(f"waiting for {title} to take the rest, {self._to_close:.0f} s at most")
+            self._tell(f"waiting for {title} to receive the rest, {self._to_close:.0f} s at most")
             self._thread.join(self._to_close)
         self._given_up.set()
         if self._thread.is_alive():
@@ -96,7 +96,7 @@ class TrackingObserver:
         self._insist(self._close_all)
 
     def _insist(self, action: Callable[[], None]) -> None:
-        """Does it again until it is done. What an action has done, it does not do twice."""
+        """Repeats an action until it succeeds. An action does not repeat what it has done."""
         while not self._given_up.is_set():
             try:
                 action()
@@ -109,13 +109,13 @@ class TrackingObserver:
                 return
 
     def _explain(self, error: Exception | None) -> None:
-        """Once for an outage, and once for its end."""
+        """Says once that an outage began, and once that it ended."""
         title = self._tracker.title
         if error is not None and self._error is None:
             cause = shorten(str(error), width=200, placeholder=" ...")
-            self._tell(f"{title} does not take what it is told, and is told later: {cause}")
+            self._tell(f"{title} does not answer; it gets the rest later: {cause}")
         if error is None and self._error is not None:
-            self._tell(f"{title} takes what it is told again")
+            self._tell(f"{title} answers again")
         self._error = error
 
     def _take(self, record: AnyRecord) -> None:
@@ -144,13 +144,12 @@ class TrackingObserver:
         self._sent[key] = self._tracker.open(self._tracked(key))
 
     def _send_epochs(self, trial: TrialHistory) -> None:
-        """Those that the tracker lacks. One that is trained again is told once."""
+        """Sends the epochs that the tracker lacks. One that is trained again is sent once."""
         key = self._key(trial.trial_id)
         self._open(key)
         for epoch in trial.epochs:
             if epoch.epoch > self._sent[key]:
-                values = {tag: getattr(epoch, field) for tag, field in SCALARS.items()}
-                self._tracker.log(key, values, step=epoch.epoch, time=epoch.time)
+                self._tracker.log(key, epoch_scalars(epoch), step=epoch.epoch, time=epoch.time)
                 self._sent[key] = epoch.epoch
 
     def _end(self, record: TrialEnded) -> None:
@@ -220,7 +219,7 @@ class TrackingObserver:
 
 
 def _settings(experiment: Experiment) -> dict[str, Scalar]:
-    """All of the experiment but who is told of it."""
+    """The whole experiment except its section `tracking`."""
     return _scalars(dict(flat(experiment.model_dump(mode="json", exclude={"tracking"}))))
 
 
@@ -232,7 +231,7 @@ def _scalars(parameters: dict[str, Any]) -> dict[str, Scalar]:
 
 
 def _summary(history: History, trial: TrialHistory) -> dict[str, float | str]:
-    """Named as in trials.parquet."""
+    """A trial's outcome, named as in trials.parquet."""
     assert history.run is not None
     summary: dict[str, float | str] = {"state": trial.state}
     best = trial.best(history.run.metric)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import wandb
 
-from inat_ray.boards.tracker import TrackedRun
+from inat_ray.boards.trackers import TrackedRun
 from inat_ray.config.errors import UserError
 from inat_ray.config.tracking import WandbConfig
 from inat_ray.log.records import TrialState

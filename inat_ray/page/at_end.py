@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from inat_ray.run.folder import RunFolder
-from inat_ray.terminal.ending import note
+from inat_ray.terminal.announcements import note
 
 
 def report(console: Console, *, run: RunFolder) -> None:

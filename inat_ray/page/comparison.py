@@ -1,4 +1,4 @@
-"""Several runs beside each other."""
+"""A page that compares several runs."""
 
 from collections.abc import Sequence
 
@@ -7,8 +7,9 @@ from markupsafe import Markup
 
 from inat_ray.config.difference import changes
 from inat_ray.config.experiment import Experiment
-from inat_ray.log.history import History
+from inat_ray.config.metrics import METRICS
 from inat_ray.page.colors import SERIES
+from inat_ray.page.metric_parts import best_so_far, metric_axis, share_cell
 from inat_ray.page.parts import (
     Cell,
     Number,
@@ -20,14 +21,13 @@ from inat_ray.page.parts import (
     table,
 )
 from inat_ray.page.reported_run import ReportedRun
-from inat_ray.page.trials import percent_axis
 from inat_ray.search.winner import winning_trial
-from inat_ray.terminal.estimate import duration
-from inat_ray.terminal.leaderboard import LABELS, metric_text, parameters_text, percent
+from inat_ray.terminal.standing import score_text
+from inat_ray.terminal.words import duration, interval_text, parameters_text
 from inat_ray.training.assessment import wilson_interval
 
 DASHES = ("solid", "dash", "dot")
-"""Beside the colours, where there are more runs than these."""
+"""Tell runs apart where there are more of them than colors."""
 
 
 def comparison_sections(runs: Sequence[ReportedRun]) -> list[Section]:
@@ -50,8 +50,8 @@ def _results_section(runs: Sequence[ReportedRun]) -> Section:
     body = joined(
         table(columns, [_row(run) for run in runs], caption="The runs"),
         paragraph(
-            "A test accuracy is that of one model; two whose intervals overlap widely are not told"
-            " apart by it. Runs compare where they saw the same images."
+            "A test accuracy belongs to one model; it does not tell two models apart whose"
+            " intervals overlap widely. Runs are comparable if they saw the same images."
         ),
         *notes,
     )
@@ -64,18 +64,17 @@ def _row(run: ReportedRun) -> list[Cell | Number]:
         return [run.name, *[None] * 7]
     winner = winning_trial(history)
     best = winner.best(history.run.metric) if winner else None
+    best_score = score_text(history, winner) if winner else None
     metric = history.run.metric
-    low, high = wilson_interval(round(look.accuracy * look.images), look.images) if look else (0, 0)
+    interval = wilson_interval(round(look.accuracy * look.images), look.images) if look else None
     return [
         run.name,
         len(history.searched),
         history.epochs_trained,
         Number(history.seconds, duration(history.seconds)),
-        Number(getattr(best, metric), f"{LABELS[metric]} {metric_text(metric, best)}")
-        if best
-        else None,
-        Number(look.accuracy, percent(look.accuracy)) if look else None,
-        f"{percent(low)} to {percent(high)}" if look else None,
+        Number(getattr(best, metric), best_score) if best and best_score else None,
+        share_cell(look.accuracy if look else None),
+        interval_text(interval) if interval else None,
         parameters_text(winner.parameters) if winner else None,
     ]
 
@@ -89,10 +88,10 @@ def _progress_section(runs: Sequence[ReportedRun]) -> Section:
         return Section("Progress", "progress", missing(text))
     (metric,) = metrics
     for place, run in enumerate(runs):
-        epochs, values = best_by_epochs(run.history)
+        steps = best_so_far(run.history)
         figure.add_scatter(
-            x=epochs,
-            y=values,
+            x=[spent for spent, _, _ in steps],
+            y=[value for _, _, value in steps],
             mode="lines",
             name=run.name,
             line={
@@ -103,31 +102,13 @@ def _progress_section(runs: Sequence[ReportedRun]) -> Section:
             },
         )
     figure.update_xaxes(title="epochs that the search had spent", rangemode="tozero")
-    figure.update_yaxes(title=f"best {LABELS[metric]} so far", **percent_axis(metric))
-    label = f"Best {LABELS[metric]} of {len(runs)} runs against epochs spent"
+    metric_axis(figure, metric, title="best {} so far")
+    label = f"Best {METRICS[metric].label} of {len(runs)} runs against epochs spent"
     return Section("Progress", "progress", plot(figure, label=label))
 
 
-def best_by_epochs(history: History) -> tuple[list[int], list[float]]:
-    """Epochs that all trials of a search had trained when it found a new best, and its values."""
-    if history.run is None:
-        return [], []
-    records = sorted((e for t in history.searched for e in t.epochs), key=lambda e: e.time)
-    spent, values = [], []
-    best = float("-inf")
-    for count, record in enumerate(records, start=1):
-        if (score := history.score(record)) > best:
-            best = score
-            spent.append(count)
-            values.append(getattr(record, history.run.metric))
-    if spent:
-        spent.append(len(records))
-        values.append(values[-1])
-    return spent, values
-
-
 def _differences_section(runs: Sequence[ReportedRun]) -> Section:
-    """Of each experiment from the first one that can be read."""
+    """How each experiment differs from the first one that can be read."""
     known = [(run.name, run.experiment) for run in runs if run.experiment is not None]
     if len(known) < 2:
         text = "There are no two experiments that can be read."

@@ -1,4 +1,4 @@
-"""What the model looks at, in pictures of validation photographs."""
+"""The section that shows what the model looks at, on validation photographs."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -21,13 +21,13 @@ from inat_ray.page.pictures import (
     overlay,
     png,
 )
-from inat_ray.terminal.leaderboard import percent
+from inat_ray.terminal.words import percent
 from inat_ray.training.checkpoint import LoadedModel
 
 NEURONS = 10
 SHOWN_PHOTOGRAPHS = 8
 SEED = 0
-"""Of the choice of photographs: nobody picks them."""
+"""Chooses the photographs: nobody picks them."""
 
 CPU = torch.device("cpu")
 
@@ -35,13 +35,17 @@ CPU = torch.device("cpu")
 def explanation_section(model: LoadedModel, data: DataSet | None) -> Section:
     """Filters, feature maps, guided backpropagation and Grad-CAM; without `data`, filters alone.
 
-    The photographs are from the validation images, of which one may look at as many as one likes.
+    The photographs are validation images, which may be looked at as often as one likes.
     """
     parts = [subheading("First-layer filters"), _filters(model)]
     if data is None:
-        parts.append(missing("The photographs are not at hand: what it makes of them is left out."))
+        parts.append(
+            missing(
+                "The photographs are not available, so what the model sees in them is left out."
+            )
+        )
     elif data.classes != model.classes:
-        parts.append(missing("The photographs are of other classes than the model's."))
+        parts.append(missing("The photographs have other classes than the model."))
     else:
         model = replace(model, model=deepcopy(model.model).to(CPU))
         chosen = _choice(data)
@@ -57,12 +61,12 @@ def explanation_section(model: LoadedModel, data: DataSet | None) -> Section:
 
 
 def sheet(cells: Sequence[Markup]) -> Markup:
-    """Small pictures beside each other, as many as there is room for."""
+    """Small pictures next to each other, as many as there is room for."""
     return Markup('<div class="sheet">{}</div>').format(Markup("").join(cells))
 
 
 def _choice(data: DataSet) -> list[int]:
-    """Places in the pack of some validation images, of as many classes as possible."""
+    """Positions in the pack of some validation images, from as many classes as possible."""
     indices = np.random.default_rng(SEED).permutation(data.subset("validation"))
     labels = data.pack.labels[indices]
     # The first image of each class, then the second of each, and so on.
@@ -81,7 +85,7 @@ def _view(model: LoadedModel, data: DataSet, index: int) -> Tensor:
 def _filters(model: LoadedModel) -> Markup:
     filters = explain.first_layer_filters(model.model)
     count, _, size, _ = filters.shape
-    caption = f"The {count} filters of {size} x {size} pixels, each in its own range of colours."
+    caption = f"The {count} filters of {size} x {size} pixels, each in its own range of colors."
     content = png(filters_picture(filters))
     return picture(content, alt=f"{count} filters of the first layer", caption=caption)
 
@@ -113,7 +117,7 @@ def _neurons(model: LoadedModel, data: DataSet, index: int) -> Markup:
         cells.append(picture(content, alt=f"Guided gradient of {caption}", caption=caption))
     said = (
         f"What in the same photograph excites {len(neurons)} neurons of the last convolutional"
-        f" stage ({name}): the strongest place of each of its busiest channels. Grey is none."
+        f" stage ({name}): the strongest place of each of its busiest channels. Gray is none."
     )
     return joined(paragraph(said), sheet([_photograph(data, index), *cells]))
 
@@ -122,7 +126,7 @@ def _evidence(model: LoadedModel, data: DataSet, chosen: Sequence[int]) -> Marku
     name, stage = list(explain.stages(model.model).items())[-1]
     said = (
         "Where the evidence for the predicted class lies (brighter is more), on photographs that"
-        f" were drawn by lot from the validation images; after {name}."
+        f" were drawn at random from the validation images; after {name}."
     )
     cells = [_one_evidence(model, data, index, stage=stage) for index in chosen]
     return joined(paragraph(said), sheet(cells))

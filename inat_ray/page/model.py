@@ -1,4 +1,4 @@
-"""The winner's part of the report: how good a model is, how it fails, and on which pictures."""
+"""The model's part of the report: how good it is, how it fails, and on which pictures."""
 
 from collections.abc import Sequence
 
@@ -7,12 +7,14 @@ from markupsafe import Markup
 
 from inat_ray.data.dataset import DataSet
 from inat_ray.data.split import SubsetName
+from inat_ray.page.metric_parts import share_cell
 from inat_ray.page.model_plots import confusion_plot, reliability_plot, scores_plot
 from inat_ray.page.parts import (
     Cell,
     Number,
     Section,
     facts,
+    folded,
     joined,
     missing,
     paragraph,
@@ -22,7 +24,7 @@ from inat_ray.page.parts import (
 )
 from inat_ray.page.pictures import jpeg
 from inat_ray.run.result import Result
-from inat_ray.terminal.leaderboard import interval_text, percent
+from inat_ray.terminal.words import interval_text, percent
 from inat_ray.training.assessment import (
     BINS,
     Assessment,
@@ -41,11 +43,11 @@ from inat_ray.training.predictions import Predictions
 SHOWN_PICTURES, SHOWN_MISTAKES = 30, 12
 PLOTTED_CLASSES, MATRIX_CLASSES, SHOWN_CONFUSIONS = 40, 100, 20
 PICTURE_SIDE = 160
-"""At most, in pixels."""
+"""The longest side of a picture, in pixels."""
 
 RIGHT, WRONG = "✓", "✗"
 
-NO_PICTURES = "The photographs are not at hand, so that their pictures are missing here."
+NO_PICTURES = "The photographs are not available, so their pictures are missing here."
 
 
 def model_sections(
@@ -55,9 +57,9 @@ def model_sections(
     data: DataSet | None,
     result: Result | None = None,
 ) -> list[Section]:
-    """What some predictions tell of their model.
+    """The sections that some predictions give about their model.
 
-    Without `data` the pictures are missing; `result` (of result.json) adds the model's size and
+    Without `data` the pictures are missing; `result` (from result.json) adds the model's size and
     the speed of its training, as far as it has them.
     """
     assessment = assess(predictions)
@@ -69,9 +71,7 @@ def model_sections(
             body=facts(_scores(assessment) + _costs(result or {})),
         ),
         Section(title="Class by class", anchor="model-classes", body=_classes(assessment)),
-        Section(
-            title="What is taken for what", anchor="model-confusions", body=_confusions(predictions)
-        ),
+        Section(title="Confusion matrix", anchor="model-confusions", body=_confusions(predictions)),
         Section(title="Calibration", anchor="model-calibration", body=_calibration(predictions)),
         Section(
             title=f"Some {subset} images", anchor="model-pictures", body=_sample(pictures, subset)
@@ -83,7 +83,7 @@ def model_sections(
 
 
 class Pictures:
-    """The pictures that belong to rows of some predictions, as far as they are at hand."""
+    """The pictures that belong to rows of some predictions, as far as they are available."""
 
     def __init__(self, predictions: Predictions, data: DataSet | None) -> None:
         self.predictions = predictions
@@ -91,7 +91,7 @@ class Pictures:
         self._indices = {} if data is None else {n: i for i, n in enumerate(data.pack.names)}
 
     def of(self, rows: Sequence[int], *, both: bool = False) -> Markup:
-        """Each with prediction and truth; `both` gives the truth's probability too."""
+        """Shows each row with prediction and truth; `both` adds the truth's probability."""
         held = [row for row in rows if self.predictions.paths[row] in self._indices]
         parts = []
         if held:
@@ -117,7 +117,7 @@ class Pictures:
             caption += Markup("<br>is {} {}").format(truth, of_truth)
         shown = picture(
             jpeg(self.data.pack.images[self._indices[said.paths[row]]], most=PICTURE_SIDE),
-            alt=f"{said.paths[row]}: {truth}, {'rightly' if right else 'wrongly'} taken for"
+            alt=f"{said.paths[row]}: {truth}, {'correctly' if right else 'wrongly'} classified as"
             f" {prediction}",
             caption=caption,
             kind="jpeg",
@@ -126,7 +126,7 @@ class Pictures:
 
 
 def brief(share: float) -> str:
-    """'75 %', which does not break; nothing for what is no number."""
+    """'75 %', which does not break; empty for NaN."""
     return f"{100 * share:.0f}\N{NO-BREAK SPACE}%" if np.isfinite(share) else ""
 
 
@@ -184,15 +184,11 @@ def _classes(assessment: Assessment) -> Markup:
     numbers = table(
         ("class", "images", "predicted", "precision", "recall", "F1"),
         rows,
-        caption="Precision: share right of the images taken for the class; recall: share found"
-        " of its images; F1: their harmonic mean. A dash where there is no such image.",
+        caption="Precision: the share of the images predicted as the class that belong to it;"
+        " recall: the share of its images that were found; F1: their harmonic mean. A dash: no"
+        " such image.",
     )
-    return joined(drawn, _folded(numbers, f"All {len(rows)} classes") if cut else numbers)
-
-
-def _folded(body: Markup, summary: str) -> Markup:
-    """Opened by a click or a key."""
-    return Markup("<details><summary>{}</summary>{}</details>").format(summary, body)
+    return joined(drawn, folded(numbers, summary=f"All {len(rows)} classes") if cut else numbers)
 
 
 def _confusions(predictions: Predictions) -> Markup:
@@ -205,20 +201,20 @@ def _confusions(predictions: Predictions) -> Markup:
         confusion_plot(confusion_matrix(predictions), predictions.classes, shown=shown),
         label="Confusion matrix: images by truth and prediction; the table below has the most"
         " frequent confusions",
-        caption="A row holds the images of a class. Colour: share of the row; what never"
+        caption="A row holds the images of a class. Color: share of the row; a cell that never"
         " occurred is empty."
         + (f" Of all classes the {len(shown)} with the lowest F1." if cut else ""),
         height=min(860, 200 + 44 * len(shown)) + 5 * min(20, max(map(len, names))),
     )
     if not pairs:
-        return joined(drawn, paragraph("No image is taken for another class."))
+        return joined(drawn, paragraph("No image was classified wrongly."))
     rows: list[list[Cell | Number]] = [
         [pair.truth, pair.prediction, pair.images, share_cell(pair.share)]
         for pair in pairs[:SHOWN_CONFUSIONS]
     ]
     more = len(pairs) - len(rows)
     caption = "The most frequent confusions" + (f"; {more} more pairs occur." if more else ".")
-    columns = ("truth", "taken for", "images", "share of the class")
+    columns = ("truth", "prediction", "images", "share of the class")
     return joined(drawn, table(columns, rows, caption=caption))
 
 
@@ -226,12 +222,13 @@ def _calibration(predictions: Predictions) -> Markup:
     bins = reliability(predictions)
     ece = calibration_error(bins)
     if ece is None:
-        return missing("The model gave no probability that is a number.")
+        return missing("The model gave no finite probability.")
     return plot(
         reliability_plot(bins),
         label="Reliability curve: accuracy against confidence, and images by confidence",
-        caption=f"Expected calibration error {percent(ece)}: by so much confidence and accuracy"
-        f" differ, on average over the images, in {BINS} bins of equal width (Guo et al. 2017)."
+        caption=f"Expected calibration error {percent(ece)}: the mean absolute"
+        " difference between confidence and accuracy over the images, in"
+        f" {BINS} bins of equal width (Guo et al. 2017)."
         " Bars are 95 % intervals; below the dashed line the model is too sure of itself.",
         height=480,
     )
@@ -250,10 +247,10 @@ def _sample(pictures: Pictures, subset: SubsetName) -> Markup:
 def _mistakes(pictures: Pictures) -> Markup:
     rows = confident_mistakes(pictures.predictions, SHOWN_MISTAKES)
     if not rows:
-        return paragraph("There is no mistake.")
+        return paragraph("The model made no mistake.")
     note = (
-        "Where the model is wrong and surest of it: the probability of its prediction, and that"
-        " of the truth. Some may be labels that are wrong."
+        "Mistakes of which the model is surest, with the probability of its prediction and of"
+        " the truth. Some of the labels may be wrong."
     )
     return joined(paragraph(note), pictures.of(rows, both=True), _mistakes_table(pictures, rows))
 
@@ -272,7 +269,3 @@ def _mistakes_table(pictures: Pictures, rows: Sequence[int]) -> Markup:
     ]
     columns = ("image", "truth", "prediction", "its probability", "the truth's")
     return table(columns, cells, caption="The same mistakes, by the paths of their images.")
-
-
-def share_cell(share: float | None) -> Number | None:
-    return None if share is None else Number(value=share, text=percent(share))

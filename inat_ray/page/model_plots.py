@@ -1,8 +1,4 @@
-"""The plots of a model's predictions: scores by class, confusions, calibration.
-
-Colours are those of Okabe and Ito (2008), which colour-blind readers tell apart, each with a
-marker of its own; all of them show on white and on black.
-"""
+"""The plots of a model's predictions: scores by class, confusion matrix, calibration."""
 
 from collections.abc import Sequence
 
@@ -12,19 +8,18 @@ from numpy.typing import NDArray
 from plotly.colors import sample_colorscale
 from plotly.subplots import make_subplots
 
+from inat_ray.page.colors import BLUE, GRAY, GREEN, SCALE, VERMILION
 from inat_ray.training.assessment import Bin, ClassScores, wilson_interval
-
-BLUE, VERMILLION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#808080"
 
 SCORES = {
     "recall": (BLUE, "circle-open", 13),
-    "precision": (VERMILLION, "diamond", 7),
+    "precision": (VERMILION, "diamond", 7),
     "F1": (GREEN, "line-ns-open", 16),
 }
-"""Colour, symbol and size: of equal scores each is seen through the others."""
+"""Color, symbol, and size: each can be seen through the others where scores are equal."""
 
 SHARES = list(
-    zip((0, 0.1, 0.3, 1), sample_colorscale("Viridis", [0.25, 0.45, 0.65, 0.88]), strict=True)
+    zip((0, 0.1, 0.3, 1), sample_colorscale(SCALE, [0.25, 0.45, 0.65, 0.88]), strict=True)
 )
 """Finer where confusions lie; without the scale's ends, which would be lost on black and white."""
 
@@ -32,7 +27,7 @@ MOST_WRITTEN = 20
 """Classes up to which the cells of a confusion matrix have room for their counts."""
 
 LEGEND = {"orientation": "h", "x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom"}
-COLOUR_BAR = {
+COLOR_BAR = {
     "orientation": "h", "x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom",
     "len": 0.5, "thickness": 10, "tickformat": ".0%", "tickvals": [0, 0.3, 1],
     "title": {"text": "share of the class", "side": "top"},
@@ -46,17 +41,17 @@ def scores_plot(classes: Sequence[ClassScores]) -> go.Figure:
     """Recall, precision and F1 as dots, a line a class, the first on top."""
     names = [scores.name for scores in classes]
     figure = go.Figure()
-    for label, (colour, symbol, size) in SCORES.items():
+    for label, (color, symbol, size) in SCORES.items():
         figure.add_scatter(
             x=[getattr(scores, label.lower()) for scores in classes],
             y=names,
             name=label,
             mode="markers",
             marker={
-                "color": colour,
+                "color": color,
                 "symbol": symbol,
                 "size": size,
-                "line": {"width": 2, "color": colour},
+                "line": {"width": 2, "color": color},
             },
             customdata=[scores.images for scores in classes],
             hovertemplate=f"%{{y}}: {label} %{{x:.1%}}<br>%{{customdata}} images<extra></extra>",
@@ -70,10 +65,10 @@ def scores_plot(classes: Sequence[ClassScores]) -> go.Figure:
 def confusion_plot(
     confusion: NDArray[np.int64], classes: Sequence[str], *, shown: Sequence[int] | None = None
 ) -> go.Figure:
-    """The confusion matrix (C, C): a colour for the share of the truth's images, counts as text.
+    """The confusion matrix (C, C): the color is the share of the class's images, counts are text.
 
-    What never occurs is left empty, so that what does is seen. `shown` are the labels that get a
-    row and a column; all if not given.
+    Cells without an image stay empty, so that the others stand out. `shown` are the labels that
+    get a row and a column; all if not given.
     """
     labels = list(range(len(classes)) if shown is None else shown)
     names = [classes[label] for label in labels]
@@ -96,9 +91,9 @@ def confusion_plot(
             xgap=1,
             ygap=1,
             hoverongaps=False,
-            hovertemplate="%{customdata} images of %{y} taken for %{x}<br>"
+            hovertemplate="%{customdata} images of %{y} classified as %{x}<br>"
             "%{z:.1%} of the images of %{y}<extra></extra>",
-            colorbar=COLOUR_BAR,
+            colorbar=COLOR_BAR,
         )
     )
     common = {"type": "category", "automargin": True, "showgrid": False, "zeroline": False}
@@ -108,7 +103,7 @@ def confusion_plot(
 
 
 def reliability_plot(bins: Sequence[Bin]) -> go.Figure:
-    """Accuracy against confidence by bin, with 95 % intervals; below it the images of each bin."""
+    """Accuracy against confidence by bin, with 95 % intervals, above the images in each bin."""
     figure = make_subplots(
         rows=2, cols=1, shared_xaxes=True, row_heights=[0.74, 0.26], vertical_spacing=0.05
     )
@@ -116,8 +111,8 @@ def reliability_plot(bins: Sequence[Bin]) -> go.Figure:
         x=[0, 1],
         y=[0, 1],
         mode="lines",
-        name="as right as it says",
-        line={"dash": "dash", "color": GREY},
+        name="perfect calibration",
+        line={"dash": "dash", "color": GRAY},
         hoverinfo="skip",
     )
     figure.add_trace(_accuracies([each for each in bins if each.images]), row=1, col=1)
@@ -140,7 +135,7 @@ def reliability_plot(bins: Sequence[Bin]) -> go.Figure:
 
 
 def _accuracies(bins: Sequence[Bin]) -> go.Scatter:
-    """Of bins that hold images."""
+    """The accuracy of each bin that holds images, with its interval."""
     shares = [each.accuracy or 0.0 for each in bins]
     ends = [
         wilson_interval(round(share * each.images), each.images)

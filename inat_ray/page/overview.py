@@ -1,4 +1,4 @@
-"""The beginning of a run's report: what came out, what was searched, on what and with what."""
+"""The beginning of a run's report: its results, its search, its data, and its machine."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -7,18 +7,27 @@ from typing import Any
 from markupsafe import Markup
 
 from inat_ray.config.experiment import Experiment
+from inat_ray.config.metrics import METRICS
 from inat_ray.log.history import History
-from inat_ray.page.parts import Section, facts, joined, key_figures, missing, subheading
+from inat_ray.page.parts import (
+    Section,
+    facts,
+    folded,
+    joined,
+    key_figures,
+    missing,
+    subheading,
+)
 from inat_ray.page.reported_run import ReportedRun
 from inat_ray.search.winner import final_training, winning_trial
-from inat_ray.terminal.estimate import duration
-from inat_ray.terminal.leaderboard import (
-    LABELS,
+from inat_ray.terminal.standing import epochs_text, states_text
+from inat_ray.terminal.words import (
     counted,
+    duration,
+    interval_text,
     metric_text,
     parameters_text,
     percent,
-    states_text,
 )
 from inat_ray.training.assessment import wilson_interval
 
@@ -34,13 +43,13 @@ Facts = list[tuple[str, str | Markup]]
 
 
 def summary_section(run: ReportedRun) -> Section:
-    """The numbers that a reader looks for first, and what of the run is missing."""
+    """The numbers that a reader looks for first, and what the run lacks."""
     notes = [missing(text) for text in run.missing]
     return Section("Summary", "summary", joined(key_figures(_key_figures(run)), *notes))
 
 
 def setting_section(run: ReportedRun) -> Section:
-    """Experiment, data, versions and machine: what someone needs to do it again."""
+    """Experiment, data, versions, and machine: what it takes to repeat the run."""
     parts = [subheading("Search"), facts(_search_facts(run))]
     if run.result.get("data"):
         parts += [subheading("Data"), facts(_data_facts(run))]
@@ -48,12 +57,8 @@ def setting_section(run: ReportedRun) -> Section:
         parts += [subheading("Made with"), facts(_made_with(run))]
     if run.experiment is not None:
         text = run.folder.experiment.read_text(encoding="utf-8")
-        parts.append(
-            Markup(
-                "<details><summary>The whole experiment (experiment.yaml)</summary>"
-                '<pre tabindex="0">{}</pre></details>'
-            ).format(text)
-        )
+        body = Markup('<pre tabindex="0">{}</pre>').format(text)
+        parts.append(folded(body, summary="The whole experiment (experiment.yaml)"))
     return Section("What was done", "setting", joined(*parts))
 
 
@@ -72,10 +77,8 @@ def _key_figures(run: ReportedRun) -> Facts:
     figures: Facts = [*_best_figures(run)]
     if run.look is not None:
         right = round(run.look.accuracy * run.look.images)
-        low, high = wilson_interval(right, run.look.images)
-        figures.append(
-            (f"Test, 95 % within {percent(low)} to {percent(high)}", percent(run.look.accuracy))
-        )
+        interval = interval_text(wilson_interval(right, run.look.images))
+        figures.append((f"Test, 95 % within {interval}", percent(run.look.accuracy)))
     if run.is_search:
         figures.append(("Trials", str(len(history.searched))))
     figures.append(("Epochs trained", f"{history.epochs_trained:,}"))
@@ -86,14 +89,15 @@ def _key_figures(run: ReportedRun) -> Facts:
 
 
 def _best_figures(run: ReportedRun) -> Iterator[tuple[str, str]]:
-    """Of the best trial, and of the kept model, which a training of its own has made."""
+    """The metric of the best trial and of the kept model, which has a training of its own."""
     if (started := run.history.run) is None:
         return
     title = "Best trial's" if run.is_search else "Best"
     found = {title: winning_trial(run.history), "Kept model's": final_training(run.history)}
     for whose, trial in found.items():
         if trial is not None and (best := trial.best(started.metric)) is not None:
-            yield f"{whose} {LABELS[started.metric]}", metric_text(started.metric, best)
+            value = getattr(best, started.metric)
+            yield f"{whose} {METRICS[started.metric].label}", metric_text(started.metric, value)
 
 
 def _search_facts(run: ReportedRun) -> Facts:
@@ -106,11 +110,11 @@ def _search_facts(run: ReportedRun) -> Facts:
             ("Metric", f"{history.run.metric}, to {history.run.goal}"),
             ("Trials", states_text(history)),
             ("Early stopping", _early_stopping(run.experiment)),
-            ("Epochs", _epochs_text(history)),
+            ("Epochs", epochs_text(history)),
             ("The search ended", _ending(history)),
         ]
         if history.known:
-            found.append(("Told by other runs", f"{len(history.known)} trials"))
+            found.append(("Known from other runs", counted(len(history.known), "trial")))
     if winner := winning_trial(history):
         found.append(("Best configuration", parameters_text(winner.parameters) or "as given"))
     found.append(("Seed", str(run.experiment.seed) if run.experiment else "unknown"))
@@ -132,18 +136,14 @@ def _early_stopping(experiment: Experiment | None) -> str:
     )
 
 
-def _epochs_text(history: History) -> str:
-    return f"{history.epochs_spent:,} spent, {history.epochs_saved:,} saved by stopping early"
-
-
 def _ending(history: History) -> str:
     texts = {
         "trials": "when all trials were done",
         "points": "when every point of the space was tried",
         "epochs": "when its budget of epochs was spent",
-        "time": "when its time was over",
+        "time": "when its time had run out",
         "target": "when its target was reached",
-        None: "not yet: it was cut off, or is running",
+        None: "not yet: it was cut off or is still running",
     }
     return texts[history.ended]
 

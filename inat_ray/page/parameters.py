@@ -12,10 +12,11 @@ from markupsafe import Markup
 from inat_ray.config.distributions import Numeric, canonical
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
+from inat_ray.config.metrics import METRICS
 from inat_ray.config.space import SEED, search_space
 from inat_ray.log.history import History
 from inat_ray.log.records import JSON
-from inat_ray.page.colors import BLUE, GREY, SCALE
+from inat_ray.page.colors import BLUE, GRAY, SCALE
 from inat_ray.page.importance import (
     LEAST_TRIALS,
     Importances,
@@ -23,10 +24,12 @@ from inat_ray.page.importance import (
     importances,
     rank_correlation,
 )
+from inat_ray.page.metric_parts import metric_axis, percent_axis
 from inat_ray.page.parts import (
     Cell,
     Number,
     Section,
+    beside,
     joined,
     missing,
     paragraph,
@@ -34,14 +37,13 @@ from inat_ray.page.parts import (
     subheading,
     table,
 )
-from inat_ray.page.trials import percent_axis
-from inat_ray.terminal.leaderboard import LABELS, short_names, value_text
+from inat_ray.terminal.words import short_names, value_text
 
 NOT_SET = "not set"
-"""Of a parameter whose condition a trial does not meet."""
+"""Shown for a parameter whose condition a trial does not meet."""
 
 FEW_VALUES = 6
-"""So many different numbers, or fewer, are marked one by one on their axis."""
+"""Up to this many different numbers, the axis marks each of them."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Scored:
 
 
 def scored_trials(history: History, experiment: Experiment | None) -> Scored:
-    """What the following sections are about; the seed is no hyperparameter."""
+    """The trials with a result; the seed is not a hyperparameter."""
     assert history.run is not None
     metric = history.run.metric
     results = [(t, best) for t in history.searched if (best := t.best(metric)) is not None]
@@ -82,12 +84,12 @@ def scored_trials(history: History, experiment: Experiment | None) -> Scored:
     )
 
 
-def parameters_section(scored: Scored, *, goal: str) -> Section:
+def parameters_section(scored: Scored) -> Section:
     """Parallel coordinates, importance, correlation, and a slice for each hyperparameter."""
     parts = [
         _coordinates(scored),
         subheading("Which mattered"),
-        _importance(scored, goal=goal),
+        _importance(scored),
         subheading("One by one"),
         _slices(scored),
     ]
@@ -109,21 +111,20 @@ def _logarithmic(experiment: Experiment | None) -> frozenset[str]:
 def _coordinates(scored: Scored) -> Markup:
     dimensions = [_dimension(scored, name) for name in scored.names]
     dimensions.append(_metric_dimension(scored))
-    worst_is_low = scored.metric != "val_loss"
     figure = go.Figure(
         go.Parcoords(
             dimensions=dimensions,
             line={
                 "color": scored.scores,
                 "colorscale": SCALE,
-                "reversescale": not worst_is_low,
+                "reversescale": METRICS[scored.metric].goal == "minimize",
             },
         )
     )
     widest = max(len(text) for text in dimensions[0].get("ticktext", ["      "]))
     figure.update_layout(margin={"l": 20 + 6 * widest, "r": 50, "t": 60, "b": 30})
     caption = (
-        "Each line is a trial, coloured by its result. Drag along an axis to keep the trials in"
+        "Each line is a trial, colored by its result. Drag along an axis to keep the trials in"
         " that range, drag an axis's name to move it; the leaderboard holds the same numbers."
     )
     label = f"Parallel coordinates of {len(scored.points)} trials over {len(dimensions)} axes"
@@ -135,7 +136,7 @@ def _metric_dimension(scored: Scored) -> dict[str, Any]:
     low, high = min(scored.scores), max(scored.scores)
     pad = (high - low) * 0.02 or 0.01
     return {
-        "label": LABELS[scored.metric],
+        "label": METRICS[scored.metric].label,
         "values": scored.scores,
         "range": [low - pad, high + pad],
         "tickformat": percent_axis(scored.metric).get("tickformat", ".3g"),
@@ -190,8 +191,8 @@ def _levels(values: Sequence[JSON]) -> list[JSON]:
     return sorted(different.values(), key=None if numbers else canonical)
 
 
-def _importance(scored: Scored, *, goal: str) -> Markup:
-    scores = scored.scores if goal == "maximize" else [-score for score in scored.scores]
+def _importance(scored: Scored) -> Markup:
+    scores = [METRICS[scored.metric].score(value) for value in scored.scores]
     found = importances(scored.points, scores)
     if found is None:
         few = len(scored.points) < LEAST_TRIALS
@@ -210,7 +211,7 @@ def _importance_plot(scored: Scored, found: Importances) -> Markup:
         go.Bar(
             x=[importance.mean for importance in shown],
             y=[scored.names[importance.name] for importance in shown],
-            error_x={"array": [importance.sd for importance in shown], "color": GREY},
+            error_x={"array": [importance.sd for importance in shown], "color": GRAY},
             orientation="h",
             marker={"color": BLUE},
             hovertemplate="%{y}: %{x:.2f}<extra></extra>",
@@ -244,7 +245,7 @@ def _importance_table(scored: Scored, found: Importances, scores: Sequence[float
         ]
         for i in found.parameters
     ]
-    columns = ["parameter", "importance ± sd", "rank correlation", "95 % interval", "of the best"]
+    columns = ["parameter", "importance ± sd", "rank correlation", "95 % interval", "best trial's"]
     caption = (
         "Correlation is Spearman's, positive where larger values gave better results; categories"
         " have none."
@@ -272,9 +273,7 @@ def _best_value(scored: Scored, scores: Sequence[float], *, name: str) -> str:
 def _slices(scored: Scored) -> Markup:
     plots = (_slice(scored, name) for name in scored.names)
     note = "The result against each hyperparameter; later trials are lighter."
-    return joined(
-        paragraph(note), Markup('<div class="plots">{}</div>').format(Markup("").join(plots))
-    )
+    return joined(paragraph(note), beside(plots))
 
 
 def _slice(scored: Scored, name: str) -> Markup:
@@ -302,6 +301,6 @@ def _slice(scored: Scored, name: str) -> Markup:
     elif name in scored.logarithmic:
         kind = "log"
     figure.update_xaxes(title=scored.names[name], type=kind)
-    figure.update_yaxes(title=LABELS[scored.metric], **percent_axis(scored.metric))
-    label = f"{LABELS[scored.metric]} against {scored.names[name]}, {len(given)} trials"
+    metric_axis(figure, scored.metric)
+    label = f"{METRICS[scored.metric].label} against {scored.names[name]}, {len(given)} trials"
     return plot(figure, label=label, height=280)

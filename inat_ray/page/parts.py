@@ -1,12 +1,12 @@
-"""What the report's page is made of: sections of text, tables, pictures and plots, as HTML.
+"""The parts of the report's page, as HTML: sections of text, tables, pictures, and plots.
 
-A plot is left in the page as data; `page.js` draws it in the colours of the reader's theme.
+A plot is left in the page as data; `page.js` draws it in the colors of the reader's theme.
 Whatever comes from a run (names, parameters, errors) is escaped here.
 """
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
@@ -14,7 +14,7 @@ import plotly.io
 from markupsafe import Markup, escape
 
 Cell = str | float | int | None | Markup
-"""Of a table: a number is shown as it is and sorted by value; None is shown as a dash."""
+"""In a table, a number is shown as it is and sorted by value; None is shown as a dash."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Section:
 
     title: str
     anchor: str
-    """Of the heading: `#anchor` leads to it; unique on the page."""
+    """The heading's id: `#anchor` leads to it; unique on the page."""
     body: Markup
 
 
@@ -36,8 +36,18 @@ class Number:
 
 
 def joined(*parts: Markup) -> Markup:
-    """One after the other."""
+    """The parts, one after the other."""
     return Markup("\n").join(parts)
+
+
+def beside(plots: Iterable[Markup]) -> Markup:
+    """Plots next to each other, as many as there is room for."""
+    return Markup('<div class="plots">{}</div>').format(Markup("").join(plots))
+
+
+def folded(body: Markup, *, summary: str) -> Markup:
+    """A body that a click or a key opens."""
+    return Markup("<details><summary>{}</summary>{}</details>").format(summary, body)
 
 
 def paragraph(text: str | Markup) -> Markup:
@@ -49,17 +59,17 @@ def subheading(text: str) -> Markup:
 
 
 def missing(text: str) -> Markup:
-    """What a run does not hold, and why: the page says so instead of leaving it out."""
+    """Says what a run lacks, and why, instead of leaving it out silently."""
     return Markup('<p class="missing">{}</p>').format(text)
 
 
 def facts(pairs: Sequence[tuple[str, str | Markup]]) -> Markup:
-    """Names and values."""
+    """A list of names and values."""
     return _pairs(pairs, kind="facts")
 
 
 def key_figures(pairs: Sequence[tuple[str, str | Markup]]) -> Markup:
-    """The same, for the few that are read first."""
+    """The same in large type, for the few that are read first."""
     return _pairs(pairs, kind="facts figures")
 
 
@@ -75,7 +85,7 @@ def table(
     caption: str,
     sortable: bool = True,
 ) -> Markup:
-    """A table whose columns sort by a click or a key; wide ones scroll by themselves."""
+    """A table whose columns a click or a key sorts; a wide one scrolls by itself."""
     numeric = [all(_is_number(row[i]) for row in rows) for i in range(len(columns))]
     heads = Markup("").join(
         _head(title, sortable=sortable, numeric=right)
@@ -112,7 +122,7 @@ def plot(
 
     Height and width are in pixels; a page that is narrower than `least_width` scrolls the plot.
 
-    Fonts, background and grid come from the page's theme; colours of the data are the figure's.
+    Fonts, background and grid come from the page's theme; colors of the data are the figure's.
     """
     content = json.loads(plotly.io.to_json(figure, engine="json"))
     content["layout"].pop("template", None)
@@ -133,7 +143,7 @@ def _head(title: str, *, sortable: bool, numeric: bool) -> Markup:
 
 
 def _is_number(value: Cell | Number) -> bool:
-    """Or absent: what stands on the right of its column."""
+    """Whether a cell is a number or empty, and so stands on the right of its column."""
     return value is None or (isinstance(value, Number | int | float) and value is not True)
 
 

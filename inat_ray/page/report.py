@@ -26,19 +26,19 @@ WINNER = "The model"
 
 
 def write_report(run: ReportedRun, path: Path) -> None:
-    """One run: the search, its winner, how that fails and what it looks at."""
+    """Writes the page of one run: its search, its winner, how that fails, and what it looks at."""
     write_page(path, title=run.name, lead=lead_text(run), sections=list(run_sections(run)))
 
 
 def write_comparison(runs: Sequence[ReportedRun], path: Path) -> None:
-    """Several runs beside each other."""
+    """Writes a page that compares several runs."""
     names = ", ".join(run.name for run in runs)
     title = f"{len(runs)} runs compared"
     write_page(path, title=title, lead=names, sections=comparison_sections(runs))
 
 
 def run_sections(run: ReportedRun) -> Iterator[Section]:
-    """All that the run has something for."""
+    """The sections for which the run has content."""
     yield summary_section(run)
     yield setting_section(run)
     if run.history.run is None:
@@ -55,7 +55,7 @@ def run_sections(run: ReportedRun) -> Iterator[Section]:
 def _winner_sections(run: ReportedRun) -> Iterator[Section]:
     """How the kept model did on the test images, from the predictions of the look at them."""
     if run.look is None:
-        text = "The test set has not been looked at, so there is nothing to say of it."
+        text = "The test set has not been looked at yet."
         yield Section(WINNER, "model", missing(text))
         return
     try:
@@ -88,7 +88,7 @@ def _search_sections(run: ReportedRun) -> Iterator[Section]:
         yield freeze_section(history, run.experiment, classes=len(run.data.classes))
     scored = scored_trials(history, run.experiment)
     if scored.names:
-        yield parameters_section(scored, goal=history.run.goal)
+        yield parameters_section(scored)
     if run.experiment is not None:
         early = run.experiment.search.early_stopping
         if early.kind in ("asha", "asha_promotion"):

@@ -8,36 +8,36 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 
 from inat_ray.config.experiment import Experiment
+from inat_ray.config.metrics import METRICS
 from inat_ray.config.space import trial_experiment
 from inat_ray.log.history import History
 from inat_ray.log.records import Purpose
 from inat_ray.models.complexity import Complexity, complexity
 from inat_ray.page.colors import BLUE, ORANGE
-from inat_ray.page.parts import Cell, Number, Section, joined, paragraph, plot, table
-from inat_ray.page.trials import percent_axis
+from inat_ray.page.metric_parts import metric_axis, share_cell
+from inat_ray.page.parts import Cell, Number, Section, beside, joined, paragraph, plot, table
 from inat_ray.search.winner import Configuration, configurations, unchanged
-from inat_ray.terminal.ablation_table import change_text, difference_text
-from inat_ray.terminal.leaderboard import LABELS, parameters_text, percent, value_text
-from inat_ray.terminal.study_table import doubt
+from inat_ray.terminal.search_tables import change_text, difference_text, doubt
+from inat_ray.terminal.words import gap_text, metric_text, parameters_text, value_text
 
 FREEZE = "model.freeze"
 
 FREEZE_CAPTION = (
-    "By configuration, the best first. Memory is the median over the epochs of the most that the"
-    " tensors took; it is recorded on GPUs."
+    "Configurations, the best first. Memory is the peak of an epoch, as a median over the epochs;"
+    " it is recorded on GPUs only."
 )
 
 
 def study_section(history: History, *, purpose: Purpose, title: str) -> Section:
-    """Mean, standard deviation and n of each configuration, and whether the best two differ.
+    """Mean, standard deviation, and n of each configuration, and whether the best two differ.
 
-    Of an ablation also what each change makes of the experiment as it is.
+    An ablation also has the difference that each change makes to the experiment.
     """
     assert history.run is not None
     metric, ranking = history.run.metric, configurations(history, purpose=purpose)
     base = unchanged(ranking, history)
     rows = [_study_row(place, c, base=base, metric=metric) for place, c in enumerate(ranking, 1)]
-    columns = ["#", "n", f"{LABELS[metric]}, mean", "sd", "s/epoch"]
+    columns = ["#", "n", f"{METRICS[metric].label}, mean", "sd", "s/epoch"]
     columns += ["parameters"] if base is None else ["difference ± se", "what is changed"]
     said = doubt(ranking, metric=metric) or (
         "The best two differ by more than 2 standard errors of their difference."
@@ -55,15 +55,11 @@ def study_section(history: History, *, purpose: Purpose, title: str) -> Section:
 def _study_row(
     place: int, found: Configuration, *, base: Configuration | None, metric: str
 ) -> list[Cell | Number]:
-    accuracy = metric.endswith("accuracy")
-    sd: Cell | Number = None
-    if found.sd is not None:
-        sd = Number(found.sd, f"{100 * found.sd:.1f} points" if accuracy else f"{found.sd:.4f}")
     return [
         place,
         found.n,
-        Number(found.mean, percent(found.mean) if accuracy else f"{found.mean:.4f}"),
-        sd,
+        Number(found.mean, metric_text(metric, found.mean)),
+        None if found.sd is None else Number(found.sd, gap_text(metric, found.sd)),
         Number(found.seconds_per_epoch, f"{found.seconds_per_epoch:.2f}"),
         *([] if base is None else [difference_text(found, base, metric=metric)]),
         parameters_text(found.parameters) if base is None else change_text(found, base),
@@ -90,20 +86,20 @@ def _spread_plot(ranking: Sequence[Configuration], *, metric: str) -> Markup:
         marker={"color": ORANGE, "symbol": "diamond", "size": 10},
     )
     figure.update_xaxes(title="configuration, by rank", type="category")
-    figure.update_yaxes(title=LABELS[metric], **percent_axis(metric))
-    label = f"{LABELS[metric]} of {len(ranking)} configurations over their seeds"
+    metric_axis(figure, metric)
+    label = f"{METRICS[metric].label} of {len(ranking)} configurations over their seeds"
     return plot(figure, label=label, height=320)
 
 
 @dataclass(frozen=True)
 class _Frozen:
-    """A configuration of a freeze study, and what of its model trains."""
+    """A configuration of a freeze study, and how much of its model trains."""
 
     configuration: Configuration
     name: str
     size: Complexity
     memory: float | None
-    """Median over its epochs of the most memory that was taken, in GiB."""
+    """The median over its epochs of the peak memory, in GiB."""
 
     @property
     def frozen_layers(self) -> float:
@@ -115,7 +111,7 @@ def is_freeze_study(history: History) -> bool:
 
 
 def freeze_section(history: History, experiment: Experiment, *, classes: int) -> Section:
-    """What freezing costs and saves: accuracy, time and memory against the frozen share."""
+    """What freezing costs and saves: accuracy, time, and memory against the frozen share."""
     assert history.run is not None
     metric = history.run.metric
     found = [_frozen(c, experiment, classes=classes) for c in configurations(history)]
@@ -125,7 +121,7 @@ def freeze_section(history: History, experiment: Experiment, *, classes: int) ->
         "layers frozen",
         "parameters trained",
         "n",
-        f"{LABELS[metric]}, mean",
+        f"{METRICS[metric].label}, mean",
         "sd",
         "s/epoch",
         "memory",
@@ -154,7 +150,7 @@ def _freeze_row(item: _Frozen, *, metric: str) -> list[Cell | Number]:
     _, n, mean, sd, seconds, _ = _study_row(0, item.configuration, base=None, metric=metric)
     trained = item.size.trainable_parameters
     memory = None if item.memory is None else Number(item.memory, f"{item.memory:.2f} GiB")
-    layers = Number(item.frozen_layers, percent(item.frozen_layers))
+    layers = share_cell(item.frozen_layers)
     return [item.name, layers, Number(trained, f"{trained:,}"), n, mean, sd, seconds, memory]
 
 
@@ -173,8 +169,8 @@ def _accuracy_plot(found: Sequence[_Frozen], *, metric: str) -> Markup:
         )
     )
     figure.update_xaxes(title="layers that are frozen", tickformat=".0%", range=[-0.08, 1.08])
-    figure.update_yaxes(title=f"{LABELS[metric]}, mean ± sd", **percent_axis(metric))
-    label = f"{LABELS[metric]} against the share of layers that is frozen"
+    metric_axis(figure, metric, title="{}, mean ± sd")
+    label = f"{METRICS[metric].label} against the share of layers that is frozen"
     caption = "The mean over the seeds of each configuration, with its standard deviation."
     return plot(figure, label=label, caption=caption, height=380)
 
@@ -190,7 +186,7 @@ def _cost_plots(found: Sequence[_Frozen]) -> Markup:
     plots = [_cost_plot(found, times, title="seconds an epoch")]
     if all(item.memory is not None for item in found):
         plots.append(_cost_plot(found, [i.memory or 0.0 for i in found], title="memory, GiB"))
-    return Markup('<div class="plots">{}</div>').format(Markup("").join(plots))
+    return beside(plots)
 
 
 def _cost_plot(found: Sequence[_Frozen], costs: Sequence[float], *, title: str) -> Markup:

@@ -5,22 +5,26 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 from markupsafe import Markup
 
+from inat_ray.config.metrics import METRICS
 from inat_ray.config.search import EarlyStopping
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import EpochEnded
 from inat_ray.page.colors import ORANGE, STATES
+from inat_ray.page.metric_parts import best_so_far, metric_axis, metric_cell
 from inat_ray.page.parts import Cell, Number, Section, joined, paragraph, plot, table
 from inat_ray.search.stopping import at_rung
-from inat_ray.terminal.leaderboard import LABELS, cells_text, metric_text, short_names
+from inat_ray.terminal.search_tables import shown_metrics
+from inat_ray.terminal.standing import share_text
+from inat_ray.terminal.words import cells_text, short_names
 
 MOST_ROWS = 500
-"""Of the leaderboard; all trials are in trials.parquet."""
+"""The most rows of the leaderboard; all trials are in trials.parquet."""
 
 EACH_EPOCH_NAMED = 12
-"""Up to so many epochs the axis names each; plotly would name halves of them."""
+"""Up to this many epochs, the axis names each; plotly would also name halves."""
 
 MOST_CURVES = 300
-"""In one drawing: the best trials'."""
+"""The most curves in one plot: those of the best trials."""
 
 CURVES = "learning-curves"
 
@@ -33,11 +37,11 @@ def leaderboard_section(history: History) -> Section:
     shown = [*ranked, *others][:MOST_ROWS]
     assert history.run is not None
     names = short_names(list(history.run.parameters))
-    metrics = list(dict.fromkeys((history.run.metric, "val_accuracy")))
+    metrics = shown_metrics(history.run.metric)
     columns = [
         "#",
         "trial",
-        *(LABELS[metric] for metric in metrics),
+        *(METRICS[metric].label for metric in metrics),
         "epochs",
         "state",
         "seconds",
@@ -48,7 +52,7 @@ def leaderboard_section(history: History) -> Section:
         for rank, trial in enumerate(shown, start=1)
     ]
     left_out = len(history.searched) - len(shown)
-    caption = "All trials, best first; a name leads to the trial's curve, a head sorts."
+    caption = "All trials, best first. Click a name to see the trial's curve, a column to sort."
     if left_out:
         caption += f" {left_out} more are in trials.parquet."
     return Section("Leaderboard", "leaderboard", table(columns, rows, caption=caption))
@@ -64,18 +68,14 @@ def _row(
 ) -> list[Cell | Number]:
     assert history.run is not None
     best = trial.best(history.run.metric)
-    scores: list[Cell | Number] = [
-        None if best is None else Number(getattr(best, metric), metric_text(metric, best))
-        for metric in metrics
-    ]
     state = f"{trial.state}: {trial.error}" if trial.error else trial.state
     return [
         rank if best is not None else None,
         Markup('<a href="#{}" data-trial="{}">{}</a>').format(
             CURVES, trial.trial_id, trial.trial_id
         ),
-        *scores,
-        Number(len(trial.epochs), f"{len(trial.epochs)}/{trial.planned_epochs}"),
+        *(metric_cell(metric, best) for metric in metrics),
+        Number(len(trial.epochs), share_text(trial)),
         state,
         Number(seconds := sum(epoch.seconds for epoch in trial.epochs), f"{seconds:.1f}"),
         *(_parameter(trial, name) for name in names),
@@ -91,7 +91,7 @@ def _parameter(trial: TrialHistory, name: str) -> Cell | Number:
 
 
 def progress_section(history: History) -> Section:
-    """Each trial's result at the time of its creation, and the best so far."""
+    """Each trial's result at the time of its start, and the best so far."""
     assert history.run is not None
     begin, metric = history.run.time, history.run.metric
     figure = go.Figure()
@@ -107,43 +107,22 @@ def progress_section(history: History) -> Section:
                 marker={"color": color, "symbol": symbol, "size": 9},
                 hovertemplate="%{text}<br>%{x:.1f} min, %{y:.4f}",
             )
-    times, values = running_best(history)
+    steps = best_so_far(history)
     figure.add_scatter(
-        x=[(time - begin) / 60 for time in times],
-        y=values,
+        x=[(time - begin) / 60 for _, time, _ in steps],
+        y=[value for _, _, value in steps],
         mode="lines",
         name="best so far",
         line={"shape": "hv", "color": ORANGE, "width": 2},
     )
     figure.update_xaxes(title="minutes since the start")
-    figure.update_yaxes(title=LABELS[metric], **percent_axis(metric))
+    metric_axis(figure, metric)
     caption = (
-        "Points stand where the trial was created, the line steps where an epoch set a new best."
-        " Where early stopping is at work, a stopped trial's result is its best epoch so far."
+        "A point stands where its trial started; the line steps where an epoch set a new best."
+        " The result of a trial that was stopped early is that of its best epoch."
     )
-    label = f"{LABELS[metric]} of {len(list(_results(history)))} trials by time of creation"
+    label = f"{METRICS[metric].label} of {len(list(_results(history)))} trials by their start"
     return Section("Results over time", "progress", plot(figure, label=label, caption=caption))
-
-
-def running_best(history: History) -> tuple[list[float], list[float]]:
-    """Times (s since 1970) at which an epoch of the search set a new best, and its values.
-
-    The last time is that of the last epoch.
-    """
-    assert history.run is not None
-    epochs = sorted((e for t in history.searched for e in t.epochs), key=lambda e: e.time)
-    times, values = [], []
-    best = float("-inf")
-    for record in epochs:
-        score = history.score(record)
-        if score > best:  # never true of NaN
-            best = score
-            times.append(record.time)
-            values.append(getattr(record, history.run.metric))
-    if times:
-        times.append(epochs[-1].time)
-        values.append(values[-1])
-    return times, values
 
 
 def curves_section(history: History) -> Section:
@@ -163,18 +142,19 @@ def curves_section(history: History) -> Section:
     longest = max((len(trial.epochs) for trial in [*trials, *others]), default=0)
     whole = {"dtick": 1} if longest <= EACH_EPOCH_NAMED else {}
     figure.update_xaxes(title="epoch", rangemode="tozero", **whole)
-    figure.update_yaxes(title=LABELS[metric], **percent_axis(metric))
+    metric_axis(figure, metric)
     caption = "Each line is a trial; its last point shows how it ended."
     if len(trials) < len(history.leaderboard()):
         caption += f" The best {MOST_CURVES} trials are drawn."
-    label = f"Learning curves of {len(trials) + len(others)} trainings: {LABELS[metric]} by epoch"
+    count = len(trials) + len(others)
+    label = f"Learning curves of {count} trainings: {METRICS[metric].label} by epoch"
     return Section(
         "Learning curves", CURVES, plot(figure, label=label, caption=caption, height=480)
     )
 
 
 def _curve(trial: TrialHistory, metric: str, legend: set[str], *, opacity: float) -> go.Scatter:
-    """One entry of the legend for all trials of a kind."""
+    """One trial's curve; all trials of a kind share an entry of the legend."""
     color, symbol = STATES[trial.state]
     kind = (
         trial.state
@@ -205,7 +185,7 @@ def _curve(trial: TrialHistory, metric: str, legend: set[str], *, opacity: float
 
 
 def rungs_section(history: History, settings: EarlyStopping) -> Section:
-    """Who came to each rung of successive halving, and who went on."""
+    """Which trials reached each rung of successive halving, and which of them went on."""
     assert history.run is not None
     metric = history.run.metric
     last = max((len(trial.epochs) for trial in history.searched), default=0)
@@ -231,16 +211,13 @@ def rungs_section(history: History, settings: EarlyStopping) -> Section:
         there = _at_rung(history, epoch)
         on = [record for record, goes_on in there if goes_on]
         lowest = min(on, key=history.score, default=None)
-        shown = (
-            None if lowest is None else Number(getattr(lowest, metric), metric_text(metric, lowest))
-        )
-        rows.append([epoch, len(there), len(on), shown])
+        rows.append([epoch, len(there), len(on), metric_cell(metric, lowest)])
     figure.update_xaxes(title="rung", categoryarray=[f"epoch {e}" for e in rungs], type="category")
-    figure.update_yaxes(title=LABELS[metric], **percent_axis(metric))
+    metric_axis(figure, metric)
     columns = ["after epoch", "trials there", "went on", "worst that went on"]
     text = (
-        f"{settings.kind}: at a rung the best 1/{settings.reduction_factor} of those that have been"
-        " there so far go on; early arrivals have few to be compared with."
+        f"{settings.kind}: at each rung, the best 1/{settings.reduction_factor} of the trials that"
+        " have reached it so far go on; the first to arrive have few to be compared with."
     )
     label = "Trials at each rung, and which of them went on"
     body = joined(
@@ -252,7 +229,7 @@ def rungs_section(history: History, settings: EarlyStopping) -> Section:
 
 
 def _at_rung(history: History, epoch: int) -> list[tuple[EpochEnded, bool]]:
-    """The record of each trial that was there, and whether it trained further."""
+    """The record of each trial that reached the rung, and whether it trained further."""
     return [
         (trial.epochs[epoch - 1], len(trial.epochs) > epoch)
         for trial in history.searched
@@ -265,8 +242,3 @@ def _results(history: History) -> list[tuple[TrialHistory, EpochEnded]]:
     assert history.run is not None
     metric = history.run.metric
     return [(t, best) for t in history.searched if (best := t.best(metric)) is not None]
-
-
-def percent_axis(metric: str) -> dict[str, str]:
-    """How an axis of the metric is labelled."""
-    return {"tickformat": ".0%"} if metric.endswith("accuracy") else {}

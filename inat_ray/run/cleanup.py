@@ -65,7 +65,7 @@ def obstacle(run: Run, *, named: bool, older_than: float | None, now: float) -> 
         return "is a run's place in a storage"
     if older_than is not None and now - run.changed < older_than * DAY:
         return f"changed in the last {older_than:g} days"
-    if run.state != "over" and not named:
+    if run.state != "finished" and not named:
         reason = "is damaged" if run.state == "damaged" else f"is {run.state}, and may be resumed"
         return f"{reason}; name it to clean it all the same"
     return None

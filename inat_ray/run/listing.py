@@ -23,7 +23,7 @@ from inat_ray.search.winner import winning_trial
 from inat_ray.storage.disk import files_below
 from inat_ray.storage.place import Place
 
-State = Literal["running", "cut off", "over", "failed", "damaged"]
+State = Literal["running", "cut off", "finished", "failed", "damaged"]
 """`cut off`: it can be resumed; `failed`: it came to its end without a result."""
 
 T = TypeVar("T")
@@ -123,7 +123,7 @@ def state_of(history: History, result: dict[str, Any], *, running: bool) -> Stat
     if running:
         return "running"
     if history.run is None:
-        return "over" if result else "cut off"
+        return "finished" if result else "cut off"
     if history.run.method == "train":
         is_open = any(t.state in ("running", "interrupted") for t in history.searched)
     elif history.run.version == 1 and result:  # whose logs did not say that a search had ended
@@ -134,7 +134,7 @@ def state_of(history: History, result: dict[str, Any], *, running: bool) -> Stat
         return "cut off"
     if winning_trial(history) is None:
         return "failed"
-    return "over" if result and _is_newest(result, history) else "cut off"
+    return "finished" if result and _is_newest(result, history) else "cut off"
 
 
 def _is_newest(result: dict[str, Any], history: History) -> bool:

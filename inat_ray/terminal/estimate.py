@@ -1,23 +1,20 @@
-"""How far a run is, how long it has taken, and how long it is likely to take still."""
+"""How far a run is, and how long it is likely to go on."""
 
 import statistics
-import time
 from typing import Literal
 
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.search.winner import final_training
 
-DAY = 86_400
-
-Phase = Literal["search", "confirmation", "winner's training", "test", "training", "over"]
-"""What a run is at; `training` is the whole of a run of `train`."""
+Phase = Literal["search", "confirmation", "winner's training", "test", "training", "finished"]
+"""What a run is doing; `training` is the whole of a run of `train`."""
 
 
 def phase_of(history: History) -> Phase:
-    """What the run is at, by its last records."""
+    """What the run is doing, by its last records."""
     assert history.run is not None
     if history.run.method == "train":
-        return "over" if history.trials_over else "training"
+        return "finished" if history.trials_over else "training"
     if history.ended is None:
         return "search"
     if not all(trial.is_over for trial in history.confirming):
@@ -25,25 +22,25 @@ def phase_of(history: History) -> Phase:
     if history.final is not None and not history.final.is_over:
         return "winner's training"
     if final_training(history) is None:
-        return "over" if history.looks and history.final is None else "confirmation"
-    return "over" if history.look else "test"
+        return "finished" if history.looks and history.final is None else "confirmation"
+    return "finished" if history.look else "test"
 
 
 def stands_alone(history: History, trial: TrialHistory) -> bool:
-    """Whether it is a training by itself: the winner's, or the one of `train`."""
+    """Whether the training is no trial of a search: it is the winner's, or that of `train`."""
     assert history.run is not None
     return trial.purpose == "final" or history.run.method == "train"
 
 
 def training_alone(history: History) -> TrialHistory | None:
-    """The training by itself that the run is at, if it is at one."""
+    """The running training that is no trial of a search, if there is one."""
     candidates = [*history.active.values(), *([history.final] if history.final else [])]
     running = (trial for trial in candidates if trial.state == "running")
     return next((trial for trial in running if stands_alone(history, trial)), None)
 
 
 def done_and_total(history: History) -> tuple[float, float]:
-    """In epochs of a training by itself, otherwise in trials of the search."""
+    """Counts the epochs of a training that stands alone, otherwise the trials of the search."""
     alone = training_alone(history)
     if alone is not None:
         return len(alone.epochs), alone.planned_epochs
@@ -51,13 +48,13 @@ def done_and_total(history: History) -> tuple[float, float]:
 
 
 def trials_done(history: History) -> float:
-    """One under way counts by the share of its epochs that is done."""
+    """Trials that are over, and of each other one the share of its epochs that is done."""
     shares = (len(trial.epochs) / trial.planned_epochs for trial in history.open.values())
     return history.trials_over + sum(shares)
 
 
 def epochs_planned(history: History) -> int:
-    """Of the search, if no trial were stopped early."""
+    """The epochs of the search if no trial were stopped early."""
     assert history.run is not None
     started = sum(trial.planned_epochs for trial in history.searched)
     return started + history.run.epochs * max(0, history.planned_trials - len(history.searched))
@@ -72,7 +69,7 @@ def seconds_left(history: History, *, now: float) -> float | None:
 
 
 def _seconds_left_of_training(trial: TrialHistory, *, now: float) -> float | None:
-    """By the mean time of its epochs; of the one under way what has passed already is off."""
+    """From the mean time of its epochs, less what the current epoch has taken already."""
     left = trial.planned_epochs - len(trial.epochs)
     if left <= 0 or not trial.epochs:
         return None
@@ -81,35 +78,11 @@ def _seconds_left_of_training(trial: TrialHistory, *, now: float) -> float | Non
 
 
 def _seconds_left_of_search(history: History, *, now: float) -> float | None:
-    """In trials, of which one under way counts by the share of its epochs that is done.
+    """From the pace in trials, so that the estimate learns what early stopping saves.
 
-    So the estimate learns what early stopping saves. None once the search is over: how long its
-    confirmation takes the log does not tell.
+    None once the search has ended: the log does not tell how long its confirmation takes.
     """
     if history.ended is not None:
         return None
     done, total = trials_done(history), history.planned_trials
     return history.seconds_at(now) * (total - done) / done if 0 < done < total else None
-
-
-def times_text(history: History, *, now: float) -> str:
-    """'2:03 gone, about 4:00 left'."""
-    gone = f"{duration(history.seconds_at(now))} gone"
-    left = seconds_left(history, now=now)
-    return gone if left is None else f"{gone}, about {duration(left)} left"
-
-
-def end_text(history: History, *, now: float) -> str | None:
-    """'until 21:43', or 'until Tue 21:43' where that is a day away; None where nothing is known."""
-    left = seconds_left(history, now=now)
-    if left is None:
-        return None
-    clock = "%H:%M" if left < DAY else "%a %H:%M"
-    return f"until {time.strftime(clock, time.localtime(now + left))}"
-
-
-def duration(seconds: float) -> str:
-    """1:02:03, or 2:03."""
-    minutes, rest = divmod(round(max(0.0, seconds)), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

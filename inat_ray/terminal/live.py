@@ -1,4 +1,4 @@
-"""What the live view of a run shows, for a terminal of any width, with Unicode or without."""
+"""The live view of a run, for a terminal of any width, with Unicode or without."""
 
 import math
 import re
@@ -10,47 +10,42 @@ from rich.table import Table
 from rich.text import Text
 
 from inat_ray.log.history import History, TrialHistory
-from inat_ray.search.winner import final_training, winning_trial
-from inat_ray.terminal.estimate import (
-    done_and_total,
-    duration,
+from inat_ray.search.winner import winning_trial
+from inat_ray.terminal.estimate import done_and_total, phase_of
+from inat_ray.terminal.standing import (
+    best_text_of,
     end_text,
-    epochs_planned,
-    phase_of,
-    times_text,
-    training_alone,
-)
-from inat_ray.terminal.leaderboard import (
-    LABELS,
-    counted,
-    metric_text,
-    parameters_text,
-    percent,
+    epochs_text,
+    running_trials,
+    share_text,
+    speed_text,
     states_text,
+    times_text,
 )
+from inat_ray.terminal.words import duration, parameters_text, percent
 
 SHOWN_RUNNING = 8
 BAR_WIDTH = (8, 40)
-"""The least and the most, in characters."""
+"""The least and the most characters of the progress bar."""
 
 CURVE_WIDTH = 16
-"""Most characters of a curve; of more epochs, the last of each of as many parts is shown."""
+"""The most characters of a learning curve; see `thinned`."""
 
 PARAMETERS_WIDTH = 16
-"""With less room than that, parameters are left out."""
+"""The least characters for parameters; with less room they are left out."""
 
 GAP = 2
 BLOCKS, ASCII_BLOCKS = "▁▂▃▄▅▆▇█", "_.:-=+*#"
 UNKNOWN = "?"
-"""In a curve, of a value that is no number."""
+"""Stands in a curve for NaN and infinity."""
 
 
 def live_view(
     history: History, *, now: float, options: ConsoleOptions, goes_on: bool = True
 ) -> Group:
-    """The state of a run at `now` (seconds since 1970), for a console with these options.
+    """Shows the state of a run at `now` (seconds since 1970).
 
-    `goes_on`: whether a process is at work on it, so that the time left means something.
+    `goes_on`: whether a process is at work on it, so that an estimate of the time left makes sense.
     """
     if history.run is None:
         return Group("starting")
@@ -66,8 +61,8 @@ def live_view(
 
 
 def _lines(history: History, *, now: float, width: int, goes_on: bool) -> Iterator[tuple[str, str]]:
-    """Each with its style."""
-    times = [f"{duration(history.seconds_at(now))} gone"]
+    """Lines about times, counts, and the best trial, each with its style."""
+    times = [f"{duration(history.seconds_at(now))} elapsed"]
     if goes_on:
         times = [times_text(history, now=now), end_text(history, now=now) or ""]
     counts = [states_text(history), epochs_text(history), speed_text(history) or ""]
@@ -75,7 +70,7 @@ def _lines(history: History, *, now: float, width: int, goes_on: bool) -> Iterat
         for line in flowed(separator.join(filter(None, parts)), width):
             yield line, ""
     if (trial := winning_trial(history)) is not None:
-        best, shown = _best_text_of(history, trial), parameters_text(trial.parameters)
+        best, shown = best_text_of(history, trial), parameters_text(trial.parameters)
         line = f"{best}  {shown}".rstrip()
         for each in [line] if len(line) <= width else [best, shown]:
             yield each, "green"
@@ -87,12 +82,12 @@ def _one_line(text: str, options: ConsoleOptions, *, style: str = "") -> Text:
 
 
 def writable(text: str, encoding: str) -> str:
-    """With ? for what the console's encoding does not have."""
+    """Replaces what the console's encoding lacks by ?."""
     return text.encode(encoding, "replace").decode(encoding)
 
 
 def flowed(text: str, width: int) -> list[str]:
-    """Lines of at most `width` characters where `text` allows it: broken after , and ; alone."""
+    """Breaks a text after commas and semicolons into lines of at most `width` characters."""
     lines: list[str] = []
     for part in re.split(r"(?<=[,;]) ", text):
         if lines and len(lines[-1]) + 1 + len(part) <= width:
@@ -103,7 +98,7 @@ def flowed(text: str, width: int) -> list[str]:
 
 
 def sparkline(values: Sequence[float], *, low: float, high: float, ascii_only: bool = False) -> str:
-    """A character a value, from `low` to `high`: ▁▃▅█."""
+    """Draws each value as a character, from `low` to `high`: ▁▃▅█."""
     blocks = ASCII_BLOCKS if ascii_only else BLOCKS
     span = (high - low) or 1.0
     steps = len(blocks) - 1
@@ -116,67 +111,14 @@ def sparkline(values: Sequence[float], *, low: float, high: float, ascii_only: b
 
 
 def thinned(values: Sequence[float], most: int) -> list[float]:
-    """At most `most` of the values: the last of each of as many equal parts."""
+    """Keeps at most `most` of the values: the last one in each of as many equal parts."""
     if len(values) <= most:
         return list(values)
     return [values[(part + 1) * len(values) // most - 1] for part in range(most)]
 
 
-def best_text(history: History) -> str | None:
-    """'best val acc 91.2 % (trial_0004)'; None before there is a result.
-
-    Of the trial that would be the winner if the search ended now.
-    """
-    best = winning_trial(history)
-    return None if best is None else _best_text_of(history, best)
-
-
-def _best_text_of(history: History, best: TrialHistory) -> str:
-    return f"best {score_text(history, best)} ({best.trial_id})"
-
-
-def kept_model_text(history: History) -> str | None:
-    """'kept model val acc 90.7 % (winner)', of its own training; None where there is none."""
-    final = final_training(history)
-    score = None if final is None else score_text(history, final)
-    return None if final is None or score is None else f"kept model {score} ({final.trial_id})"
-
-
-def score_text(history: History, trial: TrialHistory) -> str | None:
-    """A trial's best value of the run's metric: 'val acc 91.2 %'."""
-    assert history.run is not None
-    metric = history.run.metric
-    best = trial.best(metric)
-    return None if best is None else f"{LABELS[metric]} {metric_text(metric, best)}"
-
-
-def epochs_text(history: History) -> str:
-    """'96 epochs of 240 planned, 58 saved by stopping early', of the search."""
-    saved = history.epochs_saved
-    text = f"{counted(history.epochs_spent, 'epoch')} of {epochs_planned(history)} planned"
-    return text + (f", {saved} saved by stopping early" if saved else "")
-
-
-def speed_text(history: History) -> str | None:
-    """'1,000 images/s', of all trials that run; None before it is known."""
-    speed = sum(t.epochs[-1].images_per_second for t in running_trials(history) if t.epochs)
-    return f"{speed:,.0f} images/s" if speed else None
-
-
-def share_text(trial: TrialHistory) -> str:
-    """'3/8', in epochs."""
-    return f"{len(trial.epochs)}/{trial.planned_epochs}"
-
-
-def running_trials(history: History) -> list[TrialHistory]:
-    """In order of start; the winner's training is one."""
-    alone = training_alone(history)
-    others = [trial for trial in history.active.values() if trial is not alone]
-    return [*others, *([alone] if alone is not None else [])]
-
-
 def _header(history: History, *, width: int, encoding: str) -> Table:
-    """Name, phase, a bar, and how much of it is done."""
+    """The run's name, its phase, a progress bar, and the share that is done."""
     assert history.run is not None
     done, total = done_and_total(history)
     phase, share = phase_of(history), f"{100 * done / total if total else 0:.0f} %"
@@ -195,14 +137,14 @@ def _header(history: History, *, width: int, encoding: str) -> Table:
 
 
 def shortened(text: str, most: int) -> str:
-    """With two dots for what is left out."""
+    """Cuts a text to `most` characters, with two dots for the rest."""
     return text if len(text) <= most else text[: max(1, most - 2)] + ".."
 
 
 def _running_table(
     history: History, shown: Sequence[TrialHistory], *, options: ConsoleOptions
 ) -> Table:
-    """The columns that fit, the most important first; a line a trial."""
+    """One line for each trial, with the columns that fit, the most important first."""
     columns = _columns(history, shown, ascii_only=options.ascii_only)
     table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="dim")
     kept: list[list[str]] = []

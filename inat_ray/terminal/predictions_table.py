@@ -1,4 +1,4 @@
-"""What a model says of photographs, for the terminal."""
+"""A model's predictions for photographs, as tables for the terminal."""
 
 import os
 from collections import Counter
@@ -12,19 +12,19 @@ from rich.table import Table
 from rich.text import Text
 
 from inat_ray.data.names import as_text, shown_name
-from inat_ray.terminal.leaderboard import percent
+from inat_ray.terminal.words import percent
 from inat_ray.training.predict import Predicted
 
 SHOWN_IMAGES = 40
 
 BAR = 20
-"""Characters of a bar that stands for certainty."""
+"""The characters of a bar for a probability of 1."""
 
 
 def shown_predictions(
     predicted: Sequence[Predicted], classes: Sequence[str], *, top: int
 ) -> RenderableType:
-    """Of one photograph a line a class; of several a line a photograph, and how many of each."""
+    """One photograph gets a line for each class; several get a line each, and counts by class."""
     if len(predicted) == 1:
         name = Text(predicted[0].name, style="bold")
         return Group(name, _one(predicted[0], classes, top=top))

@@ -1,4 +1,4 @@
-"""The progress of a run: a live view in a terminal, a line an event elsewhere."""
+"""The progress of a run: a live view in a terminal, otherwise one line for each event."""
 
 import threading
 import time
@@ -9,19 +9,21 @@ from rich.live import Live
 from inat_ray.data.progress import can_redraw
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import AnyRecord, EpochEnded, TrialEnded, TrialResumed, TrialStarted
-from inat_ray.terminal.estimate import stands_alone, times_text
-from inat_ray.terminal.leaderboard import counted, parameters_text, percent, states_text
-from inat_ray.terminal.live import (
+from inat_ray.terminal.estimate import stands_alone
+from inat_ray.terminal.live import live_view
+from inat_ray.terminal.standing import (
     best_text,
-    live_view,
     score_text,
     share_text,
     speed_text,
+    states_text,
+    times_text,
 )
+from inat_ray.terminal.words import counted, parameters_text, percent
 
 REFRESHES_PER_SECOND = 2
 SECONDS_BETWEEN_LINES = 10.0
-"""Without a terminal: how often a search says where it stands while no trial begins or ends."""
+"""How often a search without a terminal says where it stands while no trial starts or ends."""
 
 
 class RunProgress:
@@ -34,7 +36,7 @@ class RunProgress:
         """Held while the history changes or is drawn: Live draws in a thread of its own."""
         self._live: Live | None = None
         self._last_line = 0.0
-        """When a line was last written, by the clock of the records."""
+        """When the last line was written, by the records' clock."""
 
     def __enter__(self) -> "RunProgress":
         if can_redraw(self.console):
@@ -59,7 +61,7 @@ class RunProgress:
             self._last_line = record.time
 
     def catch_up(self, record: AnyRecord) -> None:
-        """Takes in what happened before, and says nothing."""
+        """Adds a record of an earlier process without printing anything."""
         self.history.add(record)
 
     def _view(self) -> Group:
@@ -67,7 +69,7 @@ class RunProgress:
             return live_view(self.history, now=time.time(), options=self.console.options)
 
     def _line(self, record: AnyRecord) -> str | None:
-        """In a terminal only what is to stay above the live table: epochs, and errors."""
+        """The line to print; in a terminal only epochs and errors stay above the live view."""
         line = event_line(self.history, record)
         if self._live is not None:
             stays = isinstance(record, EpochEnded) or getattr(record, "error", None)
@@ -79,9 +81,9 @@ class RunProgress:
 
 
 def event_line(history: History, record: AnyRecord) -> str | None:
-    """What a log file should say of a record; None for nothing.
+    """Describes a record in a line for a log file; None for one that needs no line.
 
-    Of a trial in a search it tells start and end, of a training by itself every epoch.
+    A trial of a search gets a line for its start and its end, any other training for each epoch.
     """
     match record:
         case TrialStarted():
@@ -110,7 +112,7 @@ def epoch_line(record: EpochEnded, trial: TrialHistory) -> str:
 
 
 def ending_line(history: History, trial: TrialHistory) -> str:
-    """How a trial ended, and of a trial in a search where the search stands."""
+    """How a trial ended, and where its search stands now."""
     error = f" ({trial.error})" if trial.error else ""
     line = f"{trial.trial_id} {trial.state}{error} after {share_text(trial)} epochs"
     if score := score_text(history, trial):

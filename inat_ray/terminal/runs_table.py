@@ -1,20 +1,20 @@
-"""Runs for the terminal and as JSON: a list, a comparison, and what a clean-up would remove."""
+"""Runs as tables and as JSON: a list, a comparison, and what a clean-up would remove."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.markup import escape
 from rich.table import Table
 
 from inat_ray.config.difference import differing
+from inat_ray.config.metrics import METRICS
 from inat_ray.log.records import JSON
 from inat_ray.run.cleanup import Plan, megabytes
 from inat_ray.run.listing import Run
-from inat_ray.terminal.estimate import duration
-from inat_ray.terminal.leaderboard import LABELS, percent, value_text
+from inat_ray.terminal.tables import plain_table
+from inat_ray.terminal.words import duration, metric_text, percent, value_text
 
 NOTHING = "-"
 
@@ -22,8 +22,8 @@ STYLES = {"running": "green", "cut off": "yellow", "failed": "red", "damaged": "
 
 
 def runs_table(runs: Sequence[Run], *, folder: Path) -> Table:
-    """A row a run below `folder`: what it is, how it stands, its numbers, its size, its begin."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    """One row for each run below `folder`: its kind, state, numbers, size, and start."""
+    table = plain_table()
     table.add_column("run", overflow="fold")
     for title in ("kind", "state"):
         table.add_column(title, no_wrap=True)
@@ -38,7 +38,7 @@ def runs_table(runs: Sequence[Run], *, folder: Path) -> Table:
             run.kind,
             f"[{style}]{run.state}[/]" if style else run.state,
             _trials(run),
-            metric_text(run),
+            _best(run),
             _share(run.test_accuracy),
             megabytes(run.size),
             _date(run.begun),
@@ -70,7 +70,7 @@ def run_row(run: Run) -> dict[str, Any]:
 
 
 def compared_settings(runs: Sequence[Run]) -> dict[str, list[Any]]:
-    """Dotted setting -> its value in each run, where they differ; None where it is not known."""
+    """Dotted name -> value in each run of the settings that differ; None where it is not known."""
     known = [run for run in runs if run.experiment is not None]
     found = differing([run.experiment for run in known if run.experiment is not None])
     places = [known.index(run) if run in known else None for run in runs]
@@ -81,8 +81,8 @@ def compared_settings(runs: Sequence[Run]) -> dict[str, list[Any]]:
 
 
 def comparison_table(runs: Sequence[Run]) -> Table:
-    """A column a run: how they ended, and then the settings in which they differ."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    """One column for each run: its outcome, then the settings in which the runs differ."""
+    table = plain_table()
     table.add_column("", style="dim", overflow="fold")
     for run in runs:
         table.add_column(escape(str(run.path)), overflow="fold")
@@ -96,7 +96,7 @@ def comparison_table(runs: Sequence[Run]) -> Table:
 
 
 def _setting_text(value: JSON) -> str:
-    """Of a parameter that is searched, what it may be: 32-64, 64-128; uniform 0.5 0."""
+    """A searched parameter is shown by what it may be: 32-64, 64-128; uniform 0.5 0."""
     if value is None:
         return NOTHING
     if isinstance(value, dict) and list(value) == ["values"]:
@@ -110,8 +110,8 @@ def _outcomes(runs: Sequence[Run]) -> dict[str, list[str]]:
         "kind": [run.kind for run in runs],
         "state": [run.state for run in runs],
         "trials": [_trials(run) for run in runs],
-        "metric": [LABELS.get(run.metric or "", run.metric or NOTHING) for run in runs],
-        "best": [metric_text(run) for run in runs],
+        "metric": [METRICS[run.metric].label if run.metric in METRICS else NOTHING for run in runs],
+        "best": [_best(run) for run in runs],
         "test acc": [_share(run.test_accuracy) for run in runs],
         "looks at the test set": [str(run.test_looks) for run in runs],
         "epochs": [f"{run.epochs:,}" for run in runs],
@@ -122,8 +122,8 @@ def _outcomes(runs: Sequence[Run]) -> dict[str, list[str]]:
 
 
 def removals_table(plan: Plan) -> Table:
-    """What would go, a line each, with its size."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    """What would be removed, one line each, with its size."""
+    table = plain_table()
     table.add_column("to be removed", overflow="fold")
     table.add_column("what", overflow="fold")
     table.add_column("size", justify="right", no_wrap=True)
@@ -132,11 +132,10 @@ def removals_table(plan: Plan) -> Table:
     return table
 
 
-def metric_text(run: Run) -> str:
-    """The best value, as a percentage where it is a share."""
+def _best(run: Run) -> str:
     if run.best is None or run.metric is None:
         return NOTHING
-    return percent(run.best) if run.metric.endswith("accuracy") else f"{run.best:.3f}"
+    return metric_text(run.metric, run.best)
 
 
 def _trials(run: Run) -> str:
@@ -149,5 +148,5 @@ def _share(value: float | None) -> str:
 
 
 def _date(time: float) -> str:
-    """In local time, to the minute."""
+    """A time since 1970 in local time, to the minute."""
     return datetime.fromtimestamp(time).astimezone().strftime("%Y-%m-%d %H:%M") if time else NOTHING

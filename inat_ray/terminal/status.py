@@ -1,4 +1,4 @@
-"""Where a run is that another process, or another machine, is at work on. Nothing is written."""
+"""The status of a run, which another process or machine may be at work on. Writes nothing."""
 
 import time
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
 
@@ -22,24 +22,20 @@ from inat_ray.run.listing import State, is_run, state_of
 from inat_ray.run.result import parsed_result, read_result
 from inat_ray.search.winner import final_training, winning_trial
 from inat_ray.storage.place import Place, is_address
-from inat_ray.terminal.estimate import (
-    duration,
-    epochs_planned,
-    phase_of,
-    seconds_left,
-)
-from inat_ray.terminal.leaderboard import percent
-from inat_ray.terminal.live import best_text, kept_model_text, live_view, running_trials
+from inat_ray.terminal.estimate import epochs_planned, phase_of, seconds_left
+from inat_ray.terminal.live import live_view
+from inat_ray.terminal.standing import best_text, kept_model_text, running_trials
+from inat_ray.terminal.words import duration, percent
 
 SECONDS_BETWEEN_LOOKS = 2.0
 
 AnyState = State | Literal["running or cut off"]
-"""The last: a storage tells what happened, and not whether somebody is still at work."""
+"""A storage tells what happened, but not whether a process is still running: hence the last."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """A run as its log and result tell it at `now`, in seconds since 1970."""
+    """A run at `now` (seconds since 1970), from its log and its result."""
 
     run: str
     """As the user named it."""
@@ -71,9 +67,9 @@ class Status:
 
 
 def read_status(run: str) -> Status:
-    """Of a run folder, or a run's place in a storage.
+    """Reads the status of a run folder, or of a run's place in a storage.
 
-    Raises UserError where there is no run, or none of sweep or train, or its log is damaged.
+    Raises UserError if there is no run of sweep or train, or its log is damaged.
     """
     if is_address(run) or _is_stored(Path(run)):
         return _status_of_stored(run)
@@ -96,12 +92,9 @@ def read_status(run: str) -> Status:
 
 
 def print_status(console: Console, status: Status, *, with_view: bool = True) -> None:
-    """The view, and what it comes to: running, over, failed, or how to go on."""
+    """Prints the live view, the state, and the command that resumes the run."""
     if with_view:
-        view = live_view(
-            status.history, now=status.now, options=console.options, goes_on=status.goes_on
-        )
-        console.print(view)
+        console.print(_view(console, status))
     console.print(f"[bold]{status.state}[/]{escape(_details(status))}", soft_wrap=True)
     if status.resume_command is not None:
         condition = " if nobody is at work on it" if status.goes_on else ""
@@ -110,9 +103,9 @@ def print_status(console: Console, status: Status, *, with_view: bool = True) ->
 
 
 def watch_status(console: Console, run: str) -> Status:
-    """Shows the view anew until nothing more is to come, or Ctrl-C; returns the last status.
+    """Redraws the view until the run ends, or Ctrl-C; returns the last status.
 
-    Raises UserError where the console cannot redraw.
+    Raises UserError if the console cannot redraw.
     """
     if not can_redraw(console):
         raise UserError("--watch: needs a terminal; --status alone shows the run once")
@@ -120,10 +113,7 @@ def watch_status(console: Console, run: str) -> Status:
     with Live(console=console, auto_refresh=False) as live:
         try:
             while True:
-                view = live_view(
-                    status.history, now=status.now, options=console.options, goes_on=status.goes_on
-                )
-                live.update(view, refresh=True)
+                live.update(_view(console, status), refresh=True)
                 if not status.goes_on:
                     return status
                 time.sleep(SECONDS_BETWEEN_LOOKS)
@@ -132,8 +122,14 @@ def watch_status(console: Console, run: str) -> Status:
             return status
 
 
+def _view(console: Console, status: Status) -> Group:
+    return live_view(
+        status.history, now=status.now, options=console.options, goes_on=status.goes_on
+    )
+
+
 def status_json(status: Status) -> dict[str, Any]:
-    """The same for programs. Times in seconds, `changed` and `ends` since 1970."""
+    """The status as JSON. Times are in seconds, `changed` and `ends` since 1970."""
     history, told = status.history, history_json(status.history, now=status.now)
     left = seconds_left(history, now=status.now) if status.goes_on and history.run else None
     return {
@@ -150,7 +146,7 @@ def status_json(status: Status) -> dict[str, Any]:
 
 
 def history_json(history: History, *, now: float) -> dict[str, Any]:
-    """What a run has come to; nothing of one that has not begun."""
+    """The run's trials, epochs, and results so far; empty for a run that has not begun."""
     if history.run is None:
         return {}
     best, kept = winning_trial(history), final_training(history)
@@ -187,7 +183,7 @@ def _trial_json(history: History, trial: TrialHistory) -> dict[str, Any]:
 
 
 def _is_stored(folder: Path) -> bool:
-    """Whether it is a run's place in a storage that is on this disk."""
+    """Whether a folder on this disk is a run's place in a storage."""
     return (folder / SEGMENTS).is_dir() and not (RunFolder(folder).log / EVENTS).exists()
 
 
@@ -212,7 +208,7 @@ def _status(
     report: Path | None,
     running: bool,
 ) -> Status:
-    """Raises UserError where the run is none that trains."""
+    """Raises UserError if the run is not one of sweep or train."""
     history = History.of(records)
     if history.run is None and result is not None:
         raise UserError(f"--status {run}: is no run of sweep or train")
@@ -233,7 +229,7 @@ def _status(
 
 
 def _interrupt(history: History, *, now: float) -> None:
-    """What the log of a dead process calls running is not."""
+    """Marks trials as interrupted that the log of a dead process calls running."""
     for trial in list(history.trials.values()):
         if trial.state == "running":
             history.add(TrialEnded(time=now, trial_id=trial.trial_id, state="interrupted"))
@@ -244,11 +240,11 @@ def _details(status: Status) -> str:
     parts: list[str] = []
     if status.goes_on and status.changed is not None:
         parts.append(f"last record {duration(time.time() - status.changed)} ago")
-    if status.state == "over":
+    if status.state == "finished":
         parts += filter(None, [best_text(status.history), kept_model_text(status.history)])
     if status.test_accuracy is not None:
         parts.append(f"test accuracy {percent(status.test_accuracy)}")
-    if status.state == "over" and status.report is not None:
+    if status.state == "finished" and status.report is not None:
         parts.append(f"report {status.report}")
     if status.state == "failed":
         errors = [trial.error for trial in status.history.searched if trial.error]

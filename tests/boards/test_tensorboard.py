@@ -163,7 +163,7 @@ def test_scalars_stand_at_their_epochs(sweep, tmp_path):
     }
 
 
-IMAGES = ("training images", "confusion", "first filters", "worst mistakes")
+IMAGES = ("training images", "confusion matrix", "first filters", "worst mistakes")
 
 
 def images(folder: Path, run: str) -> dict[str, list[tuple[int, tuple[int, int]]]]:

@@ -3,7 +3,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from inat_ray.boards.tracker import TrackedRun
+from inat_ray.boards.trackers import TrackedRun
 from inat_ray.boards.tracking_observer import TrackingObserver
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.tracking import TrackingConfig
@@ -187,8 +187,8 @@ def test_a_tracker_that_does_not_answer_is_told_all_once_it_does(notebook, sweep
     observer.close()
     assert {key: accuracies(notebook, key) for key in ACCURACIES} == ACCURACIES
     assert said == [
-        "Notebook does not take what it is told, and is told later: no pencil",
-        "Notebook takes what it is told again",
+        "Notebook does not answer; it gets the rest later: no pencil",
+        "Notebook answers again",
         "Notebook: on the desk",
     ]
 

@@ -13,9 +13,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from inat_ray.log.history import OPEN, History
 from inat_ray.log.run_log import read_history
 from inat_ray.run.listing import read_run
-from inat_ray.terminal.leaderboard import percent
-from inat_ray.terminal.live import epochs_text
+from inat_ray.terminal.standing import epochs_text
 from inat_ray.terminal.status import read_status, status_json
+from inat_ray.terminal.words import percent
 from inat_ray.training.predictions import read_predictions
 from tests.boards.offline import offline_runs
 
@@ -167,7 +167,7 @@ def test_epochs_spent_and_saved_are_the_same_numbers_everywhere(swept, history, 
     status = status_json(read_status(str(folder)))
     assert (found["epochs"], found["epochs_saved"]) == (spent, saved)
     assert (status["epochs"], status["saved_epochs"]) == (spent, saved)
-    assert f"{spent:,} spent, {saved:,} saved by stopping early" in page
+    assert epochs_text(history) in page
     assert epochs_text(history).startswith(f"{spent} epochs of")
     assert (f"{saved} saved by stopping early" in epochs_text(history)) == (saved > 0)
 

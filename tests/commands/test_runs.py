@@ -26,7 +26,10 @@ def test_the_list_is_what_is_meant_where_no_command_is_named(told, runs, words):
     code, text = told("runs", *words, runs, "--json")
     assert code == 0, text
     rows = {row["path"].rpartition("/")[2]: row for row in last_line(text)["runs"]}
-    assert {name: row["state"] for name, row in rows.items()} == {"over": "over", "cut": "cut off"}
+    assert {name: row["state"] for name, row in rows.items()} == {
+        "over": "finished",
+        "cut": "cut off",
+    }
     assert rows["over"]["best"] == 0.7
 
 
@@ -56,7 +59,7 @@ def test_runs_are_compared(told, runs):
     code, text = told("runs", "compare", runs / "over", runs / "cut", "--json")
     assert code == 0, text
     result = last_line(text)
-    assert [row["state"] for row in result["runs"]] == ["over", "cut off"]
+    assert [row["state"] for row in result["runs"]] == ["finished", "cut off"]
     assert result["settings"] == {}
 
 

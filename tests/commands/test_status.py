@@ -28,15 +28,15 @@ def stored(tmp_path, monkeypatch):
     return tmp_path / "s" / "cut"
 
 
-def test_a_run_that_is_over_tells_its_best_test_accuracy_and_report(told, tmp_path):
+def test_a_finished_run_tells_its_best_test_accuracy_and_report(told, tmp_path):
     run = finished_run(tmp_path / "over")
     before = contents(run)
     code, text = told("sweep", "--status", run, "--json")
     assert code == 0, text
     best, kept = "best val acc 70.0 % (b)", "kept model val acc 71.0 % (winner)"
-    assert f"over: {best}, {kept}, test accuracy 60.0 %, report {run}/report.html" in text
+    assert f"finished: {best}, {kept}, test accuracy 60.0 %, report {run}/report.html" in text
     found = last_line(text)
-    assert (found["state"], found["phase"], found["test_accuracy"]) == ("over", "over", 0.6)
+    assert (found["state"], found["phase"], found["test_accuracy"]) == ("finished", "finished", 0.6)
     assert (found["best"]["trial"], found["best"]["best"]) == ("b", 0.7)
     assert found["resume"] is None
     assert contents(run) == before

@@ -63,4 +63,4 @@ def test_the_photographs_are_no_test_images(model, data, monkeypatch):
 def test_without_photographs_the_filters_are_shown_and_the_rest_is_said_to_be_missing(model):
     body = explanation_section(model, None).body
     assert body.count("<img") == 1
-    assert "photographs are not at hand" in body
+    assert "photographs are not available" in body

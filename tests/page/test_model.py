@@ -67,8 +67,8 @@ def test_confusions_are_counted_in_a_table_too(sections):
 def test_a_model_without_a_mistake_is_said_to_have_none(predictions):
     right = replace(predictions, probabilities=np.eye(3, dtype="f4")[predictions.truths])
     found = bodies(model_sections(right, subset="validation", data=None))
-    assert "No image is taken for another class." in found["model-confusions"]
-    assert "There is no mistake." in found["model-mistakes"]
+    assert "No image was classified wrongly." in found["model-confusions"]
+    assert "The model made no mistake." in found["model-mistakes"]
 
 
 def test_pictures_are_small_jpegs_told_apart_by_more_than_colour(sections):
@@ -84,7 +84,7 @@ def test_pictures_are_small_jpegs_told_apart_by_more_than_colour(sections):
 
 def test_a_picture_is_the_one_that_its_caption_names(predictions, data, sections):
     """The hue of the photographs tells their class."""
-    captions = re.findall(r'alt="[^:]+: (\w+), \w+ taken for ash"', sections["model-pictures"])
+    captions = re.findall(r'alt="[^:]+: (\w+), \w+ classified as ash"', sections["model-pictures"])
     brightest = [
         int(np.asarray(picture).mean(axis=(0, 1)).argmax())
         for picture in pictures_in(sections["model-pictures"])
@@ -107,7 +107,7 @@ def test_mistakes_come_with_both_probabilities_the_surest_first(predictions, sec
 def test_pictures_that_are_gone_are_said_to_be_missing(predictions, data):
     without = bodies(model_sections(predictions, subset="test", data=None))
     for anchor in ("model-pictures", "model-mistakes"):
-        assert 'class="missing">The photographs are not at hand' in without[anchor]
+        assert 'class="missing">The photographs are not available' in without[anchor]
         assert pictures_in(without[anchor]) == []
     assert f"<td>{predictions.paths[-1]}</td>" in without["model-mistakes"]
     renamed = replace(predictions, paths=["gone.jpg", *predictions.paths[1:]])
@@ -119,7 +119,7 @@ def test_pictures_that_are_gone_are_said_to_be_missing(predictions, data):
 def test_probabilities_that_are_no_numbers_leave_a_page(predictions, data):
     broken = replace(predictions, probabilities=np.full((15, 3), np.nan, dtype="f4"))
     found = bodies(model_sections(broken, subset="test", data=data))
-    assert "no probability that is a number" in found["model-calibration"]
+    assert "no finite probability" in found["model-calibration"]
     assert len(pictures_in(found["model-pictures"])) == 15
     assert "nan %" not in " ".join(found.values())
 

@@ -28,7 +28,12 @@ def test_what_is_missing_is_said_at_the_top(run):
 
 def test_the_setting_tells_method_metric_and_epochs(run):
     body = setting_section(run).body
-    for text in ("random search", "val_accuracy, to maximize", "8 spent", "6 of 8 trials"):
+    for text in (
+        "random search",
+        "val_accuracy, to maximize",
+        "8 epochs of 24 planned",
+        "6 of 8 trials",
+    ):
         assert text in body
 
 

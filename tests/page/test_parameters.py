@@ -1,5 +1,7 @@
 """Axes, importance and slices of what a search varied."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -37,7 +39,7 @@ def made_up() -> Scored:
 
 @pytest.fixture
 def section(made_up):
-    return parameters_section(made_up, goal="maximize")
+    return parameters_section(made_up)
 
 
 def test_every_parameter_and_the_metric_has_an_axis_with_a_scale_of_its_own(section, plots_of):
@@ -78,20 +80,20 @@ def test_the_table_holds_importance_correlation_and_the_best_trials_value(
     assert rows["lr"][4] == f"{best['lr']:.3g}"
 
 
-def test_a_metric_that_is_minimised_is_turned_for_correlation(made_up, rows_of):
-    section = parameters_section(made_up, goal="minimize")
+def test_a_metric_that_is_minimized_is_turned_for_correlation(made_up, rows_of):
+    section = parameters_section(replace(made_up, metric="val_loss"))
     assert {row[0]: row for row in rows_of(section)}["lr"][2] == "-1.00"
 
 
 def test_few_trials_are_drawn_and_nothing_is_claimed_of_importance(plots_of):
     few = scored([{"lr": 0.1}, {"lr": 0.2}], [0.5, 0.6])
-    section = parameters_section(few, goal="maximize")
+    section = parameters_section(few)
     assert "2 trials with a result are too few" in section.body
     assert len(plots_of(section)) == 2
 
 
 def test_one_trial_is_drawn(plots_of):
-    section = parameters_section(scored([{"lr": 0.1}], [0.5]), goal="maximize")
+    section = parameters_section(scored([{"lr": 0.1}], [0.5]))
     assert len(plots_of(section)) == 2
 
 

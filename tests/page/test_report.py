@@ -66,7 +66,7 @@ SEARCH = ["Summary", "What was done", "Leaderboard", "Results over time", "Learn
 MODEL = [
     "The model on the test images",
     "Class by class",
-    "What is taken for what",
+    "Confusion matrix",
     "Calibration",
     "Some test images",
     "The most confident mistakes",

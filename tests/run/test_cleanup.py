@@ -66,7 +66,7 @@ def test_of_a_run_that_is_over_only_left_overs_go(tmp_path):
     gone, problems = carry_out(plan)
     assert (gone.size, problems) == (1230, [])
     assert {entry.name for entry in path.iterdir()} == KEPT
-    assert read_run(path).state == "over"
+    assert read_run(path).state == "finished"
 
 
 def test_nothing_is_removed_by_planning(tmp_path):
@@ -160,7 +160,7 @@ def test_of_a_run_in_a_storage_only_what_is_here_goes(tmp_path):
     ],
 )
 def test_what_may_be_cleaned(tmp_path, changes, named, reason):
-    run = Run(**{"path": tmp_path, "name": "a", "kind": "train", "state": "over", "begun": 0.0,
+    run = Run(**{"path": tmp_path, "name": "a", "kind": "train", "state": "finished", "begun": 0.0,
                  "changed": 0.0, "size": 1} | changes)  # fmt: skip
     found = obstacle(run, named=named, older_than=None, now=1.0)
     assert found is None if reason is None else reason in found

@@ -19,7 +19,7 @@ from tests.run.made_up_runs import (
 
 def test_a_run_that_is_over_tells_its_numbers(tmp_path):
     run = read_run(finished_run(tmp_path / "a"))
-    assert (run.kind, run.state, run.problem) == ("random", "over", None)
+    assert (run.kind, run.state, run.problem) == ("random", "finished", None)
     assert (run.name, run.trials, run.planned_trials, run.epochs) == ("made_up", 2, 2, 3)
     assert (run.metric, run.best, run.test_accuracy) == ("val_accuracy", 0.7, 0.6)
     assert (run.test_looks, run.begun) == (1, 1.0)
@@ -68,14 +68,14 @@ def test_a_log_of_the_first_version_had_no_record_of_its_end(tmp_path):
     records = [first.model_copy(update={"version": 1})]
     records += [record for record in others if record.kind != "search_ended"]
     assert read_run(make_run(tmp_path / "a", records, result={})).state == "cut off"
-    assert read_run(make_run(tmp_path / "b", records, result={"name": "b"})).state == "over"
+    assert read_run(make_run(tmp_path / "b", records, result={"name": "b"})).state == "finished"
 
 
 @pytest.mark.parametrize(
     ("end", "state"),
     [
-        ("finished", "over"),
-        ("diverged", "over"),
+        ("finished", "finished"),
+        ("diverged", "finished"),
         ("interrupted", "cut off"),
         ("running", "cut off"),
     ],
@@ -96,7 +96,7 @@ def test_a_run_without_any_result_has_failed(tmp_path):
 def test_what_evaluate_and_prepare_leave_is_listed_too(tmp_path):
     path = make_run(tmp_path / "a", [], result={"val_accuracy": 0.5})
     (path / "log" / "events.jsonl").unlink()
-    assert (read_run(path).kind, read_run(path).state) == ("evaluate", "over")
+    assert (read_run(path).kind, read_run(path).state) == ("evaluate", "finished")
     (path / "result.json").write_text('{"classes": [], "pack": "/c/packs/p.arrow"}')
     run = read_run(path)
     assert (run.kind, run.pack.name) == ("prepare", "p.arrow")
@@ -160,7 +160,7 @@ def test_odd_values_in_one_run_leave_the_others_listed(tmp_path, file, written, 
     assert written in content
     path.write_text(content.replace(written, odd, 1), encoding="latin-1")
     runs = {run.path.name: run for run in find_runs(tmp_path)}
-    assert (runs["good"].state, runs["good"].problem) == ("over", None)
+    assert (runs["good"].state, runs["good"].problem) == ("finished", None)
     assert runs["odd"].state == "damaged"
     assert f"odd/{file}" in runs["odd"].problem
 
@@ -169,7 +169,7 @@ def test_a_torn_last_line_is_no_damage(tmp_path):
     path = finished_run(tmp_path / "a")
     with (path / "log" / "events.jsonl").open("ab") as log:
         log.write(b'{"kind": "epo')
-    assert read_run(path).state == "over"
+    assert read_run(path).state == "finished"
 
 
 def test_a_runs_place_in_a_storage_is_known_as_one(tmp_path):

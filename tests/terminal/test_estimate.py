@@ -1,15 +1,10 @@
-import time
-
 import pytest
 
 from inat_ray.log.records import LookAtTest, RunResumed, SearchEnded
 from inat_ray.terminal.estimate import (
-    duration,
-    end_text,
     epochs_planned,
     phase_of,
     seconds_left,
-    times_text,
 )
 from tests.made_up_sweep import renamed
 
@@ -24,16 +19,8 @@ def test_time_left_is_unknown_before_the_first_epoch(sweep, history_of):
     assert seconds_left(history_of(sweep[:2]), now=sweep[0].time + 5) is None
 
 
-def test_time_in_which_nothing_ran_is_neither_gone_nor_part_of_the_pace(sweep, history_of):
-    history, at = history_of(sweep), sweep[-1].time
-    before = times_text(history, now=at + 5)
-    assert before.startswith("0:2")
-    history.add(RunResumed(time=at + 10_000, trials=8))
-    assert times_text(history, now=at + 10_005) == before
-
-
 def test_time_left_of_a_single_training_follows_its_epochs(training, history_of):
-    """Of two seconds each; two are left, and of one of them a half is over."""
+    """The epochs take two seconds; two are left, and half of one of them has passed."""
     left = seconds_left(history_of(training[:3]), now=training[2].time + 1)
     assert left == pytest.approx(2 * 2 - 1)
     assert seconds_left(history_of(training[:5]), now=training[4].time + 1) is None
@@ -59,24 +46,6 @@ def test_an_extended_search_has_a_time_left_although_a_winner_was_trained(sweep,
     assert seconds_left(history, now=more.time + 5) > 0
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(-1.0, "0:00"), (59.6, "1:00"), (125, "2:05"), (3723, "1:02:03")]
-)
-def test_durations_read_like_a_clock(seconds, text):
-    assert duration(seconds) == text
-
-
-def test_the_clock_time_of_the_end_has_its_day_where_that_is_far(sweep, history_of):
-    now = sweep[0].time + 160
-    history = history_of(sweep)
-    end = time.localtime(now + seconds_left(history, now=now))
-    assert end_text(history, now=now) == time.strftime("until %H:%M", end)
-    assert end_text(history_of(sweep[:2]), now=now) is None
-    late = sweep[0].time + 1_000_000
-    end = time.localtime(late + seconds_left(history, now=late))
-    assert end_text(history, now=late) == time.strftime("until %a %H:%M", end)
-
-
 def test_what_early_stopping_saved_is_counted_against_what_was_planned(sweep, history_of):
     history = history_of(sweep)
     assert epochs_planned(history) == 8 * 3
@@ -90,7 +59,7 @@ def test_a_search_goes_through_its_phases(sweep, history_of):
     look = LookAtTest(time=at + 9, model="m", accuracy=0.5, loss=1.0, images=2, predictions="p")
     told = [*sweep, ended, *winner, look]
     phases = [phase_of(history_of(told[:n])) for n in range(len(sweep), len(told) + 1)]
-    assert phases == ["search", "confirmation", *["winner's training"] * 4, "test", "over"]
+    assert phases == ["search", "confirmation", *["winner's training"] * 4, "test", "finished"]
 
 
 def test_an_earlier_look_at_the_test_set_does_not_end_an_extended_search(sweep, history_of):
@@ -109,7 +78,7 @@ def later(records, time: float) -> list:
     ]
 
 
-def test_an_extended_search_is_not_over_while_its_second_winner_is_trained(sweep, history_of):
+def test_an_extended_search_is_not_finished_while_its_second_winner_is_trained(sweep, history_of):
     at = sweep[-1].time
     ended = SearchEnded(time=at, reason="trials")
     look = LookAtTest(time=at + 9, model="m", accuracy=0.5, loss=1.0, images=2, predictions="p")
@@ -120,9 +89,9 @@ def test_an_extended_search_is_not_over_while_its_second_winner_is_trained(sweep
     told = [*sweep, ended, *first, look, RunResumed(time=at + 15, trials=9, extended=True)]
     told += [*better, ended, *second, look.model_copy(update={"time": at + 60})]
     phases = [phase_of(history_of(told[:n])) for n in range(len(told) - 7, len(told) + 1)]
-    assert phases == ["search", "confirmation", *["winner's training"] * 4, "test", "over"]
+    assert phases == ["search", "confirmation", *["winner's training"] * 4, "test", "finished"]
 
 
 def test_a_single_training_is_training_until_it_ends(training, history_of):
     assert phase_of(history_of(training[:-1])) == "training"
-    assert phase_of(history_of(training)) == "over"
+    assert phase_of(history_of(training)) == "finished"

@@ -27,7 +27,7 @@ def test_the_view_shows_trials_by_state_the_best_the_running_and_the_time(sweep,
     assert "1 finished, 1 stopped, 1 diverged, 1 failed, 1 interrupted" in text
     assert "8 epochs of 24 planned, 2 saved by stopping early" in text
     assert "best val acc 90.0 % (trial_0000)  lr=0.003 batch_norm=true" in text
-    assert "1:04 gone, about 0:38 left" in text
+    assert "1:04 elapsed, about 0:38 left" in text
     (running,) = (line for line in text.splitlines() if line.startswith("trial_"))
     assert running.split()[:7] == ["trial_0005", "1/3", "60.0", "%", "▁", "2", "1,000"]
 

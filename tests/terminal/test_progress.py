@@ -58,14 +58,14 @@ def test_without_a_terminal_a_search_says_every_ten_seconds_where_it_stands(swee
     )
     assert len(plain_lines(quick)) == 1
     assert plain_lines(slow)[1:] == [
-        "1 of 8 trials: 1 running; 2 epochs, 1,000 images/s; 0:11 gone, about 2:01 left;"
+        "1 of 8 trials: 1 running; 2 epochs, 1,000 images/s; 0:11 elapsed, about 2:01 left;"
         " best val acc 90.0 % (trial_0000)"
     ]
 
 
 def test_where_a_search_stands_can_be_said_before_there_is_a_result(sweep, history_of):
     assert standing_line(history_of(sweep[:2]), now=sweep[0].time + 3) == (
-        "1 of 8 trials: 1 running; 0 epochs; 0:03 gone; no result yet"
+        "1 of 8 trials: 1 running; 0 epochs; 0:03 elapsed; no result yet"
     )
 
 

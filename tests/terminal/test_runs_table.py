@@ -24,7 +24,7 @@ def test_every_run_has_a_row_in_80_columns(tmp_path):
     cut_off_run(tmp_path / "b")
     text = text_of(runs_table(find_runs(tmp_path), folder=tmp_path))
     first, second = text.splitlines()[3:5]
-    assert first.split()[:7] == ["[bold]odd", "random", "over", "2", "70.0", "%", "60.0"]
+    assert first.split()[:7] == ["[bold]odd", "random", "finished", "2", "70.0", "%", "60.0"]
     assert second.split()[:5] == ["b", "random", "cut", "off", "2"]
     assert "2027-01-15" in first
     assert "…" not in text

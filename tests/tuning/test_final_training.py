@@ -219,7 +219,7 @@ def test_a_second_winner_that_is_cut_off_leaves_the_first_ones_model_and_result(
     sweep.killed_after = None
     assert finish(sweep)["training"] == "winner_2"
     assert belong_together(sweep)
-    assert read_run(sweep.run.path).state == "over"
+    assert read_run(sweep.run.path).state == "finished"
 
 
 def test_a_winner_that_was_cut_off_does_not_leave_a_search_unfinished_that_found_another(sweep):
@@ -231,7 +231,7 @@ def test_a_winner_that_was_cut_off_does_not_leave_a_search_unfinished_that_found
     search(sweep, B, 0, 0.6)
     finish(sweep)
     assert not read_history(sweep.run.log).unfinished
-    assert read_run(sweep.run.path).state == "over"
+    assert read_run(sweep.run.path).state == "finished"
 
 
 def test_a_result_that_does_not_tell_of_the_trials_of_an_extension_is_not_the_end(sweep):
@@ -240,4 +240,4 @@ def test_a_result_that_does_not_tell_of_the_trials_of_an_extension_is_not_the_en
     search(sweep, A, 1, 0.5)
     assert read_run(sweep.run.path).state == "cut off"
     finish(sweep)
-    assert read_run(sweep.run.path).state == "over"
+    assert read_run(sweep.run.path).state == "finished"

@@ -7,7 +7,7 @@ from rich.console import Console
 from tensorboard.plugins.hparams import api_pb2
 
 from inat_ray.boards import observed
-from inat_ray.boards.observed import observed_log
+from inat_ray.boards.observed_log import observed_log
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.log.records import RunResumed, TrialEnded, TrialResumed

@@ -1,4 +1,4 @@
-"""A run log with everything that watches it: live progress, TensorBoard, trackers, tables."""
+"""Opens a run log with its observers: live progress, TensorBoard, trackers, tables."""
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from inat_ray.log.history import History
 from inat_ray.log.records import AnyRecord, TrialEnded, TrialResumed
 from inat_ray.log.run_log import EVENTS, Observer, RunLog, read_records
 from inat_ray.run.folder import RunFolder
-from inat_ray.terminal.ending import note
+from inat_ray.terminal.announcements import note
 from inat_ray.terminal.estimate import stands_alone
 from inat_ray.terminal.progress import RunProgress
 from inat_ray.training.snapshot import read_snapshot
@@ -32,10 +32,10 @@ def observed_log(
     parameters: Mapping[str, Parameter] = {},
     resumed: bool = False,
 ) -> Iterator[RunLog]:
-    """The open log of `run`. However the context ends, the tables hold what the log holds.
+    """Opens the log of `run`. However the context ends, the tables hold what the log holds.
 
-    Of a run that goes on, the observers are told what was; TensorBoard's files are made anew,
-    since the HParams tab keeps the first ending that it finds. Raises as `RunLog`.
+    If the run is resumed, the observers get its earlier records first; TensorBoard's files are
+    written anew, since the HParams tab keeps the first ending that it finds. Raises as `RunLog`.
     """
     tell = partial(note, console)
     # First of all: it refuses a run that another process is at work on, whose files must stay.
@@ -71,9 +71,9 @@ def observed_log(
 
 
 def without_passing_ends(records: Sequence[AnyRecord]) -> Iterator[AnyRecord]:
-    """The records without the endings after which a trial went on, or is to go on now.
+    """Leaves out the endings after which a trial went on, or is to go on now.
 
-    A training by itself goes on after an error too; a trial of a search that failed has failed.
+    A training that is no trial of a search goes on after an error too; a failed trial does not.
     """
     history = History.of(records)
     ends = {r.trial_id: r for r in records if isinstance(r, TrialEnded | TrialResumed)}

@@ -1,4 +1,4 @@
-"""What a command says before and after its work."""
+"""Announcements: what a command prints before its work, and after it."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -21,16 +21,9 @@ from inat_ray.run.result import Result, finish_run
 from inat_ray.run.split import keep_split
 from inat_ray.run.warm_start import WarmStart
 from inat_ray.search.winner import is_confirmed, seed_is_searched
-from inat_ray.terminal.ablation_table import ablation_table
-from inat_ray.terminal.estimate import duration
-from inat_ray.terminal.freeze_table import freeze_table
-from inat_ray.terminal.leaderboard import (
-    counted,
-    leaderboard_table,
-    parameters_text,
-    result_table,
-)
-from inat_ray.terminal.study_table import study_table
+from inat_ray.terminal.model_tables import freeze_table, result_table
+from inat_ray.terminal.search_tables import ablation_table, leaderboard_table, study_table
+from inat_ray.terminal.words import counted, duration, parameters_text
 from inat_ray.tuning.dry_run import DryRun
 
 SHOWN_NAMES = 5
@@ -38,7 +31,7 @@ SHOWN_CLASSES = 10
 
 
 def announce(console: Console, *, data: DataSet, run: RunFolder | None = None) -> None:
-    """The data as it was understood, what was left out of it, and where the run goes."""
+    """Says how the data was understood, what was left out of it, and where the run goes."""
     sizes = ", ".join(f"{len(data.subset(name))} {name}" for name in data.SUBSETS)
     console.print(f"[bold]data[/]  {len(data.pack.classes)} classes: {sizes} images")
     for text in understood(data.pack):
@@ -56,7 +49,7 @@ def announce(console: Console, *, data: DataSet, run: RunFolder | None = None) -
 
 
 def understood(pack: Pack) -> Iterator[str]:
-    """The classes by name and size, the folders of the parts, and what lies there besides."""
+    """The classes by name and size, the folders of the parts, and files that are ignored."""
     counts = np.bincount(pack.labels, minlength=len(pack.classes))
     fewest, most = counts.argmin(), counts.argmax()
     yield f"classes: {listed(pack.classes, most=SHOWN_CLASSES)}"
@@ -73,7 +66,7 @@ def understood(pack: Pack) -> Iterator[str]:
 
 
 def announce_training(console: Console, experiment: Experiment, *, classes: int) -> None:
-    """What of the model trains, where not all does, and who shares the work."""
+    """Says what part of a frozen model trains, and how many workers share the work."""
     if isinstance(experiment.model, ResnetConfig):
         console.print(freeze_table(experiment, classes=classes))
     workers = experiment.resources.workers_per_trial
@@ -86,13 +79,13 @@ def announce_training(console: Console, experiment: Experiment, *, classes: int)
 
 
 def announce_warm_start(console: Console, known: Sequence[WarmStart]) -> None:
-    """What other runs tell the searcher, and what of them does not fit."""
+    """Says what the searcher learns from other runs, and which of their trials do not fit."""
     for note in (note for source in known for note in source.notes):
         console.print(f"[bold]known[/] {escape(note)}", soft_wrap=True)
 
 
 def announce_dry_run(console: Console, found: DryRun, *, slots: int) -> None:
-    """The first points, the largest model and its step, and the time of the search."""
+    """Says the first points, the largest model and its step, and how long the search would take."""
     console.print("[bold]first[/]")
     for work in found.suggestions:
         console.print(f"  {work.trial_id}  {parameters_text(work.parameters)}", soft_wrap=True)
@@ -122,7 +115,7 @@ def conclude(console: Console, *, run: RunFolder, result: Result, model: Experim
         console.print(study_table(history, width=console.width, trainable=trained))
     if is_confirmed(history):
         console.print(study_table(history, purpose="confirm", width=console.width))
-    print_result(console, result)
+    console.print(result_table(result))
     console.print(
         f"TensorBoard: [bold]tensorboard --logdir {escape(str(run.tensorboard))}[/]\n"
         f"Evaluate:    [bold]python -m inat_ray.evaluate {escape(str(run.model))} --data D[/]",
@@ -130,19 +123,14 @@ def conclude(console: Console, *, run: RunFolder, result: Result, model: Experim
     )
 
 
-def print_result(console: Console, result: Result) -> None:
-    """The numbers of a result as a table."""
-    console.print(result_table(result))
-
-
 def note(console: Console, text: str) -> None:
-    """A line about something that the user may want to know."""
+    """Prints a line about something that the user may want to know."""
     console.print(f"[yellow]note[/]  {escape(text)}", soft_wrap=True)
 
 
 @contextmanager
 def told_of_interruption(console: Console, *, run: RunFolder) -> Iterator[None]:
-    """Says what is kept when Ctrl-C ends the context, and lets the interruption go on."""
+    """Says what is kept if Ctrl-C ends the context, and raises the interruption again."""
     try:
         yield
     except KeyboardInterrupt:

@@ -3,15 +3,67 @@ import io
 import pytest
 from rich.console import Console
 
-from inat_ray.terminal.study_table import study_table
+from inat_ray.terminal.search_tables import ablation_table, leaderboard_table, study_table
 
 STUDY = {"head_only": [0.80, 0.82], "none": [0.90, 0.94], "freeze_fc": [0.99]}
+ABLATION = {"none": [0.90, 0.94, 0.92], "head_only": [0.80, 0.82, 0.81], "freeze_fc": [0.99]}
 
 
 def lines_of(table, *, width: int = 80) -> list[str]:
     console = Console(width=width, file=io.StringIO())
     console.print(table)
     return [line.rstrip() for line in console.file.getvalue().splitlines() if line.strip()]
+
+
+def rows_of(table) -> list[list[str]]:
+    """The cells of a titled table, without its title and its header."""
+    return [line.split() for line in lines_of(table, width=100)[3:]]
+
+
+def test_the_leaderboard_ranks_trials_and_gives_each_parameter_a_column(sweep, history_of):
+    lines = lines_of(leaderboard_table(history_of(sweep)))
+    start = next(number for number, line in enumerate(lines) if line.startswith(" # "))
+    assert lines[start].split()[-3:] == ["lr", "batch_norm", "filters"]
+    assert lines[start + 2].split() == (
+        ["1", "trial_0000", "90.0", "%", "3/3", "finished", "0.003", "true", "32-64"]
+    )
+    assert [line.split()[1] for line in lines[start + 2 : start + 7]] == [
+        "trial_0000",
+        "trial_0005",
+        "trial_0004",
+        "trial_0001",
+        "trial_0002",
+    ]
+    assert lines[-1] == "and 1 more in trials.parquet"
+
+
+def test_parameters_of_the_leaderboard_that_do_not_fit_side_by_side_share_a_column(
+    sweep, history_of
+):
+    table = leaderboard_table(history_of(sweep), width=60)
+    lines = lines_of(table, width=60)
+    assert max(map(len, lines)) <= 60
+    assert any(line.endswith("parameters") for line in lines)
+    assert "lr=0.003" in "".join(lines)
+
+
+def test_long_leaderboards_are_cut_and_say_so(sweep, history_of):
+    lines = lines_of(leaderboard_table(history_of(sweep), most=2))
+    assert sum("trial_" in line for line in lines) == 2
+    assert lines[-1] == "and 4 more in trials.parquet"
+
+
+def test_a_search_by_loss_has_a_column_for_it(sweep, history_of):
+    run = sweep[0].model_copy(update={"metric": "val_loss", "goal": "minimize"})
+    (header,) = (
+        line for line in lines_of(leaderboard_table(history_of([run, *sweep[1:]]))) if "#" in line
+    )
+    assert "val loss" in header
+    assert "val acc" in header
+
+
+def test_a_leaderboard_without_results_is_a_table_without_rows(sweep, history_of):
+    assert leaderboard_table(history_of(sweep[:1])).row_count == 0
 
 
 def caption_of(table) -> str:
@@ -40,7 +92,7 @@ def test_a_loss_is_no_percentage(study, history_of):
     assert "0.850 ± 0.071" in text
 
 
-def test_parameters_that_do_not_fit_side_by_side_share_a_column(study, history_of):
+def test_parameters_of_a_study_that_do_not_fit_side_by_side_share_a_column(study, history_of):
     lines = lines_of(study_table(history_of(study(STUDY)), width=50), width=50)
     assert max(map(len, lines)) <= 50
     assert any(line.endswith("parameters") for line in lines)
@@ -89,3 +141,18 @@ def test_a_configuration_alone_is_not_compared(study, history_of):
 
 def test_a_study_without_results_is_a_table_without_rows(study, history_of):
     assert study_table(history_of(study({}))).row_count == 0
+
+
+def test_a_change_is_a_row_with_the_difference_that_it_makes_over_the_same_seeds(study, history_of):
+    table = ablation_table(history_of(study(ABLATION, method="ablation")))
+    assert rows_of(table) == [
+        ["3", "92.0", "±", "2.0", "%", "2.00", "nothing"],
+        ["3", "81.0", "±", "1.0", "%", "-11.0", "±", "0.6", "2.00", "freeze=head_only"],
+        ["1", "99.0", "%", "+9.0", "2.00", "freeze=freeze_fc"],
+    ]
+
+
+def test_a_loss_differs_in_its_own_unit(study, history_of):
+    records = study(ABLATION, method="ablation", metric="val_loss", goal="minimize")
+    rows = {row[-1]: row for row in rows_of(ablation_table(history_of(records)))}
+    assert rows["freeze=head_only"][4:7] == ["+0.1100", "±", "0.0058"]

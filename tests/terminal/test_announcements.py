@@ -10,7 +10,7 @@ from rich.console import Console
 from inat_ray.config.experiment import DataConfig, Experiment
 from inat_ray.data.dataset import open_dataset
 from inat_ray.run.folder import create_run
-from inat_ray.terminal.ending import announce, told_of_interruption
+from inat_ray.terminal.announcements import announce, told_of_interruption
 from tests.run.made_up_runs import run_started, write_log
 
 

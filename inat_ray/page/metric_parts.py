@@ -1,0 +1,49 @@
+"""The parts of the page that show a metric: its axis, its cells, and its best value so far."""
+
+import plotly.graph_objects as go
+
+from inat_ray.config.metrics import METRICS
+from inat_ray.log.history import History
+from inat_ray.log.records import EpochEnded
+from inat_ray.page.parts import Number
+from inat_ray.terminal.words import metric_text, percent
+
+
+def percent_axis(metric: str) -> dict[str, str]:
+    """The settings of an axis that shows the metric."""
+    return {"tickformat": ".0%"} if METRICS[metric].is_share else {}
+
+
+def metric_axis(figure: go.Figure, metric: str, *, title: str = "{}") -> None:
+    """Labels a figure's y axis; {} in the title stands for the metric's label."""
+    figure.update_yaxes(title=title.format(METRICS[metric].label), **percent_axis(metric))
+
+
+def metric_cell(metric: str, record: EpochEnded | None) -> Number | None:
+    """The metric after an epoch, as a table shows and sorts it."""
+    if record is None:
+        return None
+    value = getattr(record, metric)
+    return Number(value, metric_text(metric, value))
+
+
+def share_cell(share: float | None) -> Number | None:
+    return None if share is None else Number(share, percent(share))
+
+
+def best_so_far(history: History) -> list[tuple[int, float, float]]:
+    """(epochs spent, time, best value) wherever an epoch of the search set a new best.
+
+    The last entry is that of the search's last epoch. Times are in seconds since 1970.
+    """
+    records = sorted((e for t in history.searched for e in t.epochs), key=lambda e: e.time)
+    steps: list[tuple[int, float, float]] = []
+    best = float("-inf")
+    for spent, record in enumerate(records, start=1):
+        score = history.score(record)
+        if score > best:  # never true for NaN
+            best = score
+            steps.append((spent, record.time, history.turned(best)))
+    if steps:
+        steps.append((len(records), records[-1].time, steps[-1][2]))
+    return steps

@@ -1,0 +1,129 @@
+"""A model as tables: its result, what of it trains, and how it does class by class."""
+
+from collections.abc import Callable, Iterator
+
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from inat_ray.config.experiment import Experiment
+from inat_ray.config.model import ResnetConfig
+from inat_ray.data.names import shown_name
+from inat_ray.log.records import JSON
+from inat_ray.models.complexity import complexity
+from inat_ray.run.result import Result
+from inat_ray.terminal.tables import plain_table
+from inat_ray.terminal.words import (
+    counted,
+    counts_text,
+    interval_text,
+    parameters_text,
+    percent,
+    value_text,
+)
+from inat_ray.training.assessment import Assessment, confusions, hardest_first
+from inat_ray.training.features import caches_features
+from inat_ray.training.predictions import Predictions
+
+SHOWN_CLASSES, SHOWN_CONFUSIONS = 20, 5
+
+SHARES = ("accuracy", "_ece", "_precision", "_recall", "_f1")
+"""The numbers of a result whose names end like this are shares of images."""
+
+
+def result_table(result: Result) -> Table:
+    """A result's numbers, one a line; nested parts other than the search's stay in result.json."""
+    table = Table(title="result", title_justify="left", show_header=False, box=box.SIMPLE)
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column()
+    for name, text in _result_rows(result):
+        table.add_row(name, text)
+    return table
+
+
+def freeze_table(experiment: Experiment, *, classes: int) -> Table:
+    """Layers, parameters, and multiply-accumulates that are trained and frozen."""
+    model = experiment.model
+    assert isinstance(model, ResnetConfig)
+    size = complexity(experiment, classes=classes)
+    table = plain_table(f"{model.backbone}: {_freeze_text(model)}", gap=2)
+    for title in ("", "trained", "frozen", "share trained"):
+        table.add_column(title, justify="right" if title else "left")
+    for name, trained, total in (
+        ("layers", size.trained_layers, size.layers),
+        ("parameters", size.trainable_parameters, size.parameters),
+        ("MACs with a backward pass", size.backward_macs, size.macs),
+    ):
+        table.add_row(name, f"{trained:,}", f"{total - trained:,}", percent(trained / total))
+    if caches_features(experiment):
+        views = counted(model.feature_views if experiment.recipe.augment else 1, "view")
+        table.caption = f"the frozen part runs once, for {views} of each training image"
+    return table
+
+
+def class_table(assessment: Assessment, *, most: int = SHOWN_CLASSES) -> Table:
+    """Precision, recall, and F1 of the classes, the lowest F1 first."""
+    hardest = hardest_first(assessment.classes)
+    table = _class_table("classes", "class", "images", "precision", "recall", "F1")
+    for scores in hardest[:most]:
+        shares = (scores.precision, scores.recall, scores.f1)
+        texts = ("-" if share is None else percent(share) for share in shares)
+        table.add_row(escape(shown_name(scores.name)), f"{scores.images:,}", *texts)
+    if (more := len(hardest) - most) > 0:
+        table.caption = f"and {more} more in result.json"
+    return table
+
+
+def confusions_table(predictions: Predictions, *, most: int = SHOWN_CONFUSIONS) -> Table:
+    """The most frequent pairs of a class and what the model takes it for."""
+    table = _class_table("most often confused", "truth", "predicted", "images", "share")
+    for pair in confusions(predictions)[:most]:
+        names = (shown_name(pair.truth), shown_name(pair.prediction))
+        table.add_row(*map(escape, names), f"{pair.images:,}", percent(pair.share))
+    return table
+
+
+def _class_table(title: str, *columns: str) -> Table:
+    """Class names are on the left of their columns, numbers on the right."""
+    table = plain_table(title)
+    for column in columns:
+        is_name = column in ("class", "truth", "predicted")
+        table.add_column(column, justify="left" if is_name else "right", overflow="fold")
+    return table
+
+
+def _freeze_text(model: ResnetConfig) -> str:
+    settings = model.freeze.model_dump(exclude_none=True)
+    strategy = settings.pop("strategy")
+    details = ", ".join(f"{name} {value}" for name, value in settings.items())
+    return f"freeze {strategy}" + (f" ({details})" if details else "")
+
+
+def _result_rows(result: Result) -> Iterator[tuple[str, str]]:
+    for key, value in result.items():
+        if key == "search":
+            yield from _search_rows(value)
+        elif key.endswith("_interval"):
+            yield key, interval_text(value)
+        elif not isinstance(value, dict | list):
+            kept = "search" in result and key.startswith("val_")
+            yield f"kept model: {key}" if kept else key, _shown(key, value)
+
+
+def _search_rows(search: Result) -> Iterator[tuple[str, str]]:
+    texts: dict[str, Callable[..., str]] = {"parameters": parameters_text, "trials": counts_text}
+    for key, value in search.items():
+        if isinstance(value, list):
+            continue  # the study has a table of its own
+        whose = "best trial" if key.startswith("val_") else "search"
+        yield f"{whose}: {key}", texts[key](value) if key in texts else _shown(key, value)
+
+
+def _shown(key: str, value: JSON) -> str:
+    if isinstance(value, float) and key.endswith(SHARES):
+        return percent(value)
+    if isinstance(value, float):
+        return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4g}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return value_text(value)

@@ -1,0 +1,96 @@
+"""Where a run stands, in words: its trials, epochs, speed, times, and best result so far."""
+
+import time
+from collections import Counter
+
+from inat_ray.config.metrics import METRICS
+from inat_ray.log.history import History, TrialHistory
+from inat_ray.search.winner import final_training, winning_trial
+from inat_ray.terminal.estimate import epochs_planned, seconds_left, training_alone
+from inat_ray.terminal.words import counted, counts_text, duration, metric_text
+
+DAY = 86_400
+
+
+def states_text(history: History) -> str:
+    """'12 of 20 trials: 3 finished, 9 stopped; 4 confirming: 2 finished, 2 running'."""
+    assert history.run is not None
+    counts = counts_text(history.states)
+    text = f"{len(history.searched)} of {history.planned_trials} trials"
+    text += f": {counts}" if counts else ""
+    if confirming := history.confirming:
+        counts = counts_text(Counter(trial.state for trial in confirming))
+        text += f"; {len(confirming)} confirming: {counts}"
+    return text
+
+
+def epochs_text(history: History) -> str:
+    """'96 epochs of 240 planned, 58 saved by stopping early', for the search."""
+    saved = history.epochs_saved
+    text = f"{counted(history.epochs_spent, 'epoch')} of {epochs_planned(history):,} planned"
+    return text + (f", {saved:,} saved by stopping early" if saved else "")
+
+
+def speed_text(history: History) -> str | None:
+    """'1,000 images/s', of all running trials together; None before it is known."""
+    speed = sum(t.epochs[-1].images_per_second for t in running_trials(history) if t.epochs)
+    return f"{speed:,.0f} images/s" if speed else None
+
+
+def times_text(history: History, *, now: float) -> str:
+    """'2:03 elapsed, about 4:00 left'."""
+    elapsed = f"{duration(history.seconds_at(now))} elapsed"
+    left = seconds_left(history, now=now)
+    return elapsed if left is None else f"{elapsed}, about {duration(left)} left"
+
+
+def end_text(history: History, *, now: float) -> str | None:
+    """'until 21:43', or 'until Tue 21:43' if that is a day away; None if nothing is known."""
+    left = seconds_left(history, now=now)
+    if left is None:
+        return None
+    clock = "%H:%M" if left < DAY else "%a %H:%M"
+    return f"until {time.strftime(clock, time.localtime(now + left))}"
+
+
+def best_text(history: History) -> str | None:
+    """'best val acc 91.2 % (trial_0004)': the trial that would win if the search ended now.
+
+    None before there is a result.
+    """
+    best = winning_trial(history)
+    return None if best is None else best_text_of(history, best)
+
+
+def best_text_of(history: History, best: TrialHistory) -> str:
+    """The same, where the best trial is known already."""
+    return f"best {score_text(history, best)} ({best.trial_id})"
+
+
+def kept_model_text(history: History) -> str | None:
+    """'kept model val acc 90.7 % (winner)', from its own training; None if there is none."""
+    final = final_training(history)
+    score = None if final is None else score_text(history, final)
+    return None if final is None or score is None else f"kept model {score} ({final.trial_id})"
+
+
+def score_text(history: History, trial: TrialHistory) -> str | None:
+    """A trial's best value of the run's metric: 'val acc 91.2 %'."""
+    assert history.run is not None
+    metric = history.run.metric
+    best = trial.best(metric)
+    if best is None:
+        return None
+    return f"{METRICS[metric].label} {metric_text(metric, getattr(best, metric))}"
+
+
+def share_text(trial: TrialHistory) -> str:
+    """'3/8', in epochs."""
+    return f"{len(trial.epochs)}/{trial.planned_epochs}"
+
+
+def running_trials(history: History) -> list[TrialHistory]:
+    """In order of start, the winner's training last."""
+    alone = training_alone(history)
+    others = [trial for trial in history.active.values() if trial is not alone]
+    return [*others, *([alone] if alone is not None else [])]

@@ -1,0 +1,84 @@
+"""How values, shares, counts, and durations are written, in the terminal and on the page."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import get_args
+
+from inat_ray.config.metrics import METRICS
+from inat_ray.log.records import JSON, TrialState
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def interval_text(ends: Sequence[float]) -> str:
+    """'71.5 to 77.8 %', from two shares."""
+    low, high = ends
+    return f"{100 * low:.1f} to {percent(high)}"
+
+
+def metric_text(metric: str, value: float) -> str:
+    """'91.2 %' for a share, '0.312' for any other metric."""
+    return percent(value) if METRICS[metric].is_share else f"{value:.3f}"
+
+
+def spread_text(metric: str, mean: float, sd: float | None) -> str:
+    """'91.2 ± 0.4 %' or '0.312 ± 0.010'; the mean alone where there is no deviation."""
+    numbers = [mean] if sd is None else [mean, sd]
+    if METRICS[metric].is_share:
+        return " ± ".join(f"{100 * n:.1f}" for n in numbers) + " %"
+    return " ± ".join(f"{n:.3f}" for n in numbers)
+
+
+def gap_text(metric: str, gap: float) -> str:
+    """A difference between two values of a metric: '1.3 points', or '0.013'."""
+    return f"{100 * gap:.1f} points" if METRICS[metric].is_share else f"{gap:.3f}"
+
+
+def duration(seconds: float) -> str:
+    """1:02:03, or 2:03."""
+    minutes, rest = divmod(round(max(0.0, seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def counted(count: int, noun: str) -> str:
+    """'1 epoch', '3 epochs'."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def counts_text(counts: Mapping[TrialState, int]) -> str:
+    """'3 finished, 9 stopped'."""
+    running, *ended = get_args(TrialState)
+    return ", ".join(f"{counts[s]} {s}" for s in (*ended, running) if counts.get(s))
+
+
+def value_text(value: JSON) -> str:
+    """0.00123, 32-64-128, mish, true; the values of a mapping: fraction 0.3."""
+    if isinstance(value, dict):
+        return " ".join(value_text(item) for item in value.values())
+    if isinstance(value, list):
+        return "-".join(value_text(item) for item in value)
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def parameters_text(parameters: Mapping[str, JSON]) -> str:
+    """Short names and values: lr=0.003 filters=32-64-128."""
+    short = short_names(list(parameters))
+    return " ".join(f"{short[name]}={value_text(v)}" for name, v in parameters.items())
+
+
+def short_names(names: Sequence[str]) -> dict[str, str]:
+    """Each dotted name's last part, or the whole name where that is not unique."""
+    last = {name: name.rpartition(".")[2] for name in names}
+    counts = Counter(last.values())
+    return {name: part if counts[part] == 1 else name for name, part in last.items()}
+
+
+def cells_text(parameters: Mapping[str, JSON], names: Iterable[str]) -> list[str]:
+    """The values of these parameters; - for one whose condition is not met."""
+    return [value_text(parameters[name]) if name in parameters else "-" for name in names]

@@ -1,0 +1,29 @@
+import time
+
+from inat_ray.log.records import RunResumed
+from inat_ray.terminal.estimate import seconds_left
+from inat_ray.terminal.standing import end_text, epochs_text, times_text
+
+
+def test_time_in_which_nothing_ran_is_neither_elapsed_nor_part_of_the_pace(sweep, history_of):
+    history, at = history_of(sweep), sweep[-1].time
+    before = times_text(history, now=at + 5)
+    assert before.startswith("0:2")
+    history.add(RunResumed(time=at + 10_000, trials=8))
+    assert times_text(history, now=at + 10_005) == before
+
+
+def test_the_clock_time_of_the_end_has_its_day_where_that_is_far(sweep, history_of):
+    now = sweep[0].time + 160
+    history = history_of(sweep)
+    end = time.localtime(now + seconds_left(history, now=now))
+    assert end_text(history, now=now) == time.strftime("until %H:%M", end)
+    assert end_text(history_of(sweep[:2]), now=now) is None
+    late = sweep[0].time + 1_000_000
+    end = time.localtime(late + seconds_left(history, now=late))
+    assert end_text(history, now=late) == time.strftime("until %a %H:%M", end)
+
+
+def test_epochs_are_counted_against_the_plan_with_what_early_stopping_saved(sweep, history_of):
+    assert epochs_text(history_of(sweep)) == "8 epochs of 24 planned, 2 saved by stopping early"
+    assert epochs_text(history_of(sweep[:3])) == "1 epoch of 24 planned"
