@@ -197,7 +197,7 @@ class TensorBoardObserver:
     def _tell_of_search(self, record: TrialEnded) -> None:
         """Accuracy against order of creation, the best so far, what it has cost."""
         history, trial = self.history, self.history.trials[record.trial_id]
-        if history.run is None or self._search is None or trial.purpose != "search":
+        if history.started is None or self._search is None or trial.purpose != "search":
             return
         if history.run.method == "train":
             return
@@ -221,7 +221,6 @@ class TensorBoardObserver:
             file.close()
 
     def _kind(self, name: str) -> ParameterKind:
-        assert self.history.run is not None
         return self.history.run.parameters[name]
 
 

@@ -60,7 +60,7 @@ def _results_section(runs: Sequence[ReportedRun]) -> Section:
 
 def _row(run: ReportedRun) -> list[Cell | Number]:
     history, look = run.history, run.look
-    if history.run is None:
+    if history.started is None:
         return [run.name, *[None] * 7]
     winner = winning_trial(history)
     best = winner.best(history.run.metric) if winner else None
@@ -83,7 +83,7 @@ def _row(run: ReportedRun) -> list[Cell | Number]:
 def _progress_section(runs: Sequence[ReportedRun]) -> Section:
     """The best so far against the epochs that were spent on it."""
     figure = go.Figure()
-    metrics = {run.history.run.metric for run in runs if run.history.run is not None}
+    metrics = {run.history.run.metric for run in runs if run.history.started is not None}
     if len(metrics) != 1:
         text = "The runs have different metrics, so their progress is not drawn together."
         return Section("Progress", "progress", missing(text))
@@ -110,7 +110,7 @@ def _progress_section(runs: Sequence[ReportedRun]) -> Section:
 
 def best_by_epochs(history: History) -> tuple[list[int], list[float]]:
     """Epochs that all trials of a search had trained when it found a new best, and its values."""
-    if history.run is None:
+    if history.started is None:
         return [], []
     records = sorted((e for t in history.searched for e in t.epochs), key=lambda e: e.time)
     spent, values = [], []

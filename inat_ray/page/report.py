@@ -41,7 +41,7 @@ def run_sections(run: ReportedRun) -> Iterator[Section]:
     """All that the run has something for."""
     yield summary_section(run)
     yield setting_section(run)
-    if run.history.run is None:
+    if run.history.started is None:
         return
     if run.is_search:
         yield from _search_sections(run)
@@ -68,7 +68,6 @@ def _winner_sections(run: ReportedRun) -> Iterator[Section]:
 
 def _search_sections(run: ReportedRun) -> Iterator[Section]:
     history = run.history
-    assert history.run is not None
     if not history.leaderboard():
         text = "No trial gave a result, so there is nothing to rank or to draw."
         yield Section("Results", "results", missing(text))

@@ -33,7 +33,6 @@ def study_section(history: History, *, purpose: Purpose, title: str) -> Section:
 
     Of an ablation also what each change makes of the experiment as it is.
     """
-    assert history.run is not None
     metric, ranking = history.run.metric, configurations(history, purpose=purpose)
     base = unchanged(ranking, history)
     rows = [_study_row(place, c, base=base, metric=metric) for place, c in enumerate(ranking, 1)]
@@ -111,12 +110,11 @@ class _Frozen:
 
 
 def is_freeze_study(history: History) -> bool:
-    return history.run is not None and FREEZE in history.run.parameters
+    return history.started is not None and FREEZE in history.run.parameters
 
 
 def freeze_section(history: History, experiment: Experiment, *, classes: int) -> Section:
     """What freezing costs and saves: accuracy, time and memory against the frozen share."""
-    assert history.run is not None
     metric = history.run.metric
     found = [_frozen(c, experiment, classes=classes) for c in configurations(history)]
     rows = [_freeze_row(item, metric=metric) for item in found]

@@ -31,7 +31,6 @@ def leaderboard_section(history: History) -> Section:
     with_result = {trial.trial_id for trial in ranked}
     others = [trial for trial in history.searched if trial.trial_id not in with_result]
     shown = [*ranked, *others][:MOST_ROWS]
-    assert history.run is not None
     names = short_names(list(history.run.parameters))
     metrics = list(dict.fromkeys((history.run.metric, "val_accuracy")))
     columns = [
@@ -62,7 +61,6 @@ def _row(
     metrics: Sequence[str],
     names: Sequence[str],
 ) -> list[Cell | Number]:
-    assert history.run is not None
     best = trial.best(history.run.metric)
     scores: list[Cell | Number] = [
         None if best is None else Number(getattr(best, metric), metric_text(metric, best))
@@ -92,7 +90,6 @@ def _parameter(trial: TrialHistory, name: str) -> Cell | Number:
 
 def progress_section(history: History) -> Section:
     """Each trial's result at the time of its creation, and the best so far."""
-    assert history.run is not None
     begin, metric = history.run.time, history.run.metric
     figure = go.Figure()
     for state, (color, symbol) in STATES.items():
@@ -130,7 +127,6 @@ def running_best(history: History) -> tuple[list[float], list[float]]:
 
     The last time is that of the last epoch.
     """
-    assert history.run is not None
     epochs = sorted((e for t in history.searched for e in t.epochs), key=lambda e: e.time)
     times, values = [], []
     best = float("-inf")
@@ -148,7 +144,6 @@ def running_best(history: History) -> tuple[list[float], list[float]]:
 
 def curves_section(history: History) -> Section:
     """The metric after each epoch, of every trial and of the trainings after the search."""
-    assert history.run is not None
     metric = history.run.metric
     trials = [trial for trial in history.leaderboard() if trial.epochs][:MOST_CURVES]
     others = [t for t in history.trials.values() if t.purpose != "search" and t.epochs]
@@ -206,7 +201,6 @@ def _curve(trial: TrialHistory, metric: str, legend: set[str], *, opacity: float
 
 def rungs_section(history: History, settings: EarlyStopping) -> Section:
     """Who came to each rung of successive halving, and who went on."""
-    assert history.run is not None
     metric = history.run.metric
     last = max((len(trial.epochs) for trial in history.searched), default=0)
     rungs = [epoch for epoch in range(1, last) if at_rung(settings, epoch)]
@@ -262,7 +256,6 @@ def _at_rung(history: History, epoch: int) -> list[tuple[EpochEnded, bool]]:
 
 def _results(history: History) -> list[tuple[TrialHistory, EpochEnded]]:
     """The search's trials with a result, and the epoch that gave it."""
-    assert history.run is not None
     metric = history.run.metric
     return [(t, best) for t in history.searched if (best := t.best(metric)) is not None]
 

@@ -44,7 +44,6 @@ def keep_model(trial: TrialHistory, *, run: RunFolder, log: RunLog) -> None:
 
     A result.json that tells of the model before it goes first, so the two always belong together.
     """
-    assert log.history.run is not None
     best = trial.best(log.history.run.metric)
     if best is None or not (model := _model(best, run=run)).exists():
         return

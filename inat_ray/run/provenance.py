@@ -21,7 +21,6 @@ def provenance_of(path: Path) -> Provenance:
     run = RunFolder(path)
     records = list(read_records(run.log / EVENTS))
     history = History.of(records)
-    assert history.run is not None
     found: Provenance = {
         "name": history.run.name,
         "begun": _date(records[0].time),

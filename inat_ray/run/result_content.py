@@ -135,7 +135,6 @@ def search_result(history: History, *, experiment: Experiment, data: DataSet) ->
 
     Where seeds are searched, its configurations too, best first.
     """
-    assert history.run is not None
     winner = winning_trial(history)
     assert winner is not None
     best = winner.best(history.run.metric)

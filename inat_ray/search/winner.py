@@ -43,7 +43,7 @@ class Configuration:
 
 
 def seed_is_searched(history: History) -> bool:
-    return history.run is not None and SEED in history.run.parameters
+    return history.started is not None and SEED in history.run.parameters
 
 
 def configurations(history: History, *, purpose: Purpose = "search") -> list[Configuration]:
@@ -52,7 +52,6 @@ def configurations(history: History, *, purpose: Purpose = "search") -> list[Con
     Only those with the most trials with a result compete: of many configurations with a single
     trial each, the best one was lucky. The others follow, by mean too.
     """
-    assert history.run is not None
     groups: defaultdict[str, dict[int, TrialHistory]] = defaultdict(dict)
     for trial in history.trials.values():
         if trial.purpose == purpose and _score(history, trial) is not None:
@@ -65,7 +64,7 @@ def configurations(history: History, *, purpose: Purpose = "search") -> list[Con
 
 def unchanged(ranking: Sequence[Configuration], history: History) -> Configuration | None:
     """Of an ablation, the experiment as it is, with which it begins; None of other searches."""
-    if history.run is None or history.run.method != "ablation" or not history.searched:
+    if history.started is None or history.run.method != "ablation" or not history.searched:
         return None
     first = _without_seed(history.searched[0].parameters)
     return next((c for c in ranking if c.parameters == first), None)
@@ -157,7 +156,6 @@ def _configuration(history: History, trials: list[TrialHistory]) -> Configuratio
 
 
 def _score(history: History, trial: TrialHistory) -> float | None:
-    assert history.run is not None
     best = trial.best(history.run.metric)
     return None if best is None else float(getattr(best, history.run.metric))
 

@@ -25,7 +25,6 @@ def ablation_table(history: History) -> Table:
     The difference is over the seeds that both have: the same seed brings the same initial
     weights, order and crops wherever the change leaves them alone.
     """
-    assert history.run is not None
     metric, ranking = history.run.metric, configurations(history)
     base = unchanged(ranking, history)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))

@@ -15,7 +15,6 @@ Phase = Literal["search", "confirmation", "winner's training", "test", "training
 
 def phase_of(history: History) -> Phase:
     """What the run is at, by its last records."""
-    assert history.run is not None
     if history.run.method == "train":
         return "over" if history.trials_over else "training"
     if history.ended is None:
@@ -31,7 +30,6 @@ def phase_of(history: History) -> Phase:
 
 def stands_alone(history: History, trial: TrialHistory) -> bool:
     """Whether it is a training by itself: the winner's, or the one of `train`."""
-    assert history.run is not None
     return trial.purpose == "final" or history.run.method == "train"
 
 
@@ -58,7 +56,6 @@ def trials_done(history: History) -> float:
 
 def epochs_planned(history: History) -> int:
     """Of the search, if no trial were stopped early."""
-    assert history.run is not None
     started = sum(trial.planned_epochs for trial in history.searched)
     return started + history.run.epochs * max(0, history.planned_trials - len(history.searched))
 

@@ -80,7 +80,6 @@ def cells_text(parameters: Mapping[str, JSON], names: Iterable[str]) -> list[str
 
 def states_text(history: History) -> str:
     """'12 of 20 trials: 3 finished, 9 stopped; 4 confirming: 2 finished, 2 running'."""
-    assert history.run is not None
     counts = counts_text(history.states)
     text = f"{len(history.searched)} of {history.planned_trials} trials"
     text += f": {counts}" if counts else ""
@@ -118,7 +117,6 @@ def interval_text(ends: Sequence[float]) -> str:
 
 def _leaderboard(history: History, *, most: int, apart: bool) -> Table:
     """With a column a parameter (`apart`), or with one column for all, which folds."""
-    assert history.run is not None
     names = short_names(list(history.run.parameters))
     metrics = list(dict.fromkeys((history.run.metric, "val_accuracy")))
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
@@ -139,7 +137,6 @@ def _leaderboard(history: History, *, most: int, apart: bool) -> Table:
 
 def _scores(history: History, trial: TrialHistory, metrics: Sequence[str]) -> list[str]:
     """Trial, metrics at its best epoch, epochs, state."""
-    assert history.run is not None
     best = trial.best(history.run.metric)
     assert best is not None
     values = [metric_text(metric, best) for metric in metrics]

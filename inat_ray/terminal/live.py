@@ -52,7 +52,7 @@ def live_view(
 
     `goes_on`: whether a process is at work on it, so that the time left means something.
     """
-    if history.run is None:
+    if history.started is None:
         return Group("starting")
     width, encoding = options.max_width, options.encoding
     parts: list[RenderableType] = [_header(history, width=width, encoding=encoding)]
@@ -144,7 +144,6 @@ def kept_model_text(history: History) -> str | None:
 
 def score_text(history: History, trial: TrialHistory) -> str | None:
     """A trial's best value of the run's metric: 'val acc 91.2 %'."""
-    assert history.run is not None
     metric = history.run.metric
     best = trial.best(metric)
     return None if best is None else f"{LABELS[metric]} {metric_text(metric, best)}"
@@ -177,7 +176,6 @@ def running_trials(history: History) -> list[TrialHistory]:
 
 def _header(history: History, *, width: int, encoding: str) -> Table:
     """Name, phase, a bar, and how much of it is done."""
-    assert history.run is not None
     done, total = done_and_total(history)
     phase, share = phase_of(history), f"{100 * done / total if total else 0:.0f} %"
     least, most = BAR_WIDTH

@@ -60,7 +60,7 @@ class Status:
         """None where there is nothing to resume."""
         if self.state not in ("cut off", "running or cut off"):
             return None
-        method = self.history.run.method if self.history.run else None
+        method = self.history.run.method if self.history.started else None
         return f"python -m inat_ray.{'train' if method == 'train' else 'sweep'} --resume {self.run}"
 
     @property
@@ -135,7 +135,7 @@ def watch_status(console: Console, run: str) -> Status:
 def status_json(status: Status) -> dict[str, Any]:
     """The same for programs. Times in seconds, `changed` and `ends` since 1970."""
     history, told = status.history, history_json(status.history, now=status.now)
-    left = seconds_left(history, now=status.now) if status.goes_on and history.run else None
+    left = seconds_left(history, now=status.now) if status.goes_on and history.started else None
     return {
         "run": status.run,
         "state": status.state,
@@ -151,7 +151,7 @@ def status_json(status: Status) -> dict[str, Any]:
 
 def history_json(history: History, *, now: float) -> dict[str, Any]:
     """What a run has come to; nothing of one that has not begun."""
-    if history.run is None:
+    if history.started is None:
         return {}
     best, kept = winning_trial(history), final_training(history)
     return {
@@ -172,7 +172,6 @@ def history_json(history: History, *, now: float) -> dict[str, Any]:
 
 
 def _trial_json(history: History, trial: TrialHistory) -> dict[str, Any]:
-    assert history.run is not None
     best = trial.best(history.run.metric)
     return {
         "trial": trial.trial_id,
@@ -214,7 +213,7 @@ def _status(
 ) -> Status:
     """Raises UserError where the run is none that trains."""
     history = History.of(records)
-    if history.run is None and result is not None:
+    if history.started is None and result is not None:
         raise UserError(f"--status {run}: is no run of sweep or train")
     state = state_of(history, result or {}, running=running)
     changed = records[-1].time if records else None

@@ -65,7 +65,6 @@ def _study(
     history: History, purpose: Purpose, *, trainable: Trainable | None, apart: bool
 ) -> Table:
     """With a column a parameter (`apart`), or with one column for all, which folds."""
-    assert history.run is not None
     metric, ranking = history.run.metric, configurations(history, purpose=purpose)
     names = short_names([name for name in history.run.parameters if name != SEED])
     trained = [] if trainable is None else ["trained"]
