@@ -19,7 +19,8 @@ from inat_ray.page.trials import (
     progress_section,
     rungs_section,
 )
-from inat_ray.search.winner import is_confirmed, seed_is_searched
+from inat_ray.search.study import seed_is_searched
+from inat_ray.search.winner import is_confirmed
 from inat_ray.training.predictions import read_predictions
 
 WINNER = "The model"

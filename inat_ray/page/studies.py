@@ -15,7 +15,7 @@ from inat_ray.models.complexity import Complexity, complexity
 from inat_ray.page.colors import BLUE, ORANGE
 from inat_ray.page.parts import Cell, Number, Section, joined, paragraph, plot, table
 from inat_ray.page.trials import percent_axis
-from inat_ray.search.winner import Configuration, configurations, unchanged
+from inat_ray.search.study import Configuration, configurations, unchanged
 from inat_ray.terminal.ablation_table import change_text, difference_text
 from inat_ray.terminal.leaderboard import LABELS, parameters_text, percent, value_text
 from inat_ray.terminal.study_table import doubt

@@ -13,13 +13,8 @@ from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import LookAtTest
 from inat_ray.models.complexity import complexity
 from inat_ray.run.result import Result
-from inat_ray.search.winner import (
-    Configuration,
-    configurations,
-    is_confirmed,
-    seed_is_searched,
-    winning_trial,
-)
+from inat_ray.search.study import Configuration, configurations, seed_is_searched
+from inat_ray.search.winner import is_confirmed, winning_trial
 from inat_ray.training.assessment import Assessment, ClassScores, wilson_interval
 from inat_ray.training.machine import machine
 from inat_ray.training.metrics import Metrics

@@ -6,7 +6,7 @@ from rich import box
 from rich.table import Table
 
 from inat_ray.log.history import History
-from inat_ray.search.winner import (
+from inat_ray.search.study import (
     Configuration,
     changes,
     configurations,

@@ -19,7 +19,8 @@ from inat_ray.run.folder import RunFolder
 from inat_ray.run.result import Result, finish_run
 from inat_ray.run.split import keep_split
 from inat_ray.run.warm_start import WarmStart
-from inat_ray.search.winner import is_confirmed, seed_is_searched
+from inat_ray.search.study import seed_is_searched
+from inat_ray.search.winner import is_confirmed
 from inat_ray.terminal.ablation_table import ablation_table
 from inat_ray.terminal.estimate import duration
 from inat_ray.terminal.freeze_table import freeze_table

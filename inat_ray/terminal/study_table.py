@@ -8,12 +8,7 @@ from rich.table import Table
 from inat_ray.config.space import SEED
 from inat_ray.log.history import History
 from inat_ray.log.records import Purpose
-from inat_ray.search.winner import (
-    Configuration,
-    configurations,
-    standard_error,
-    told_apart,
-)
+from inat_ray.search.study import Configuration, configurations, standard_error, told_apart
 from inat_ray.terminal.leaderboard import LABELS, cells_text, fits, parameters_text, short_names
 
 Trainable = Mapping[str, int]
