@@ -2,8 +2,8 @@
 
 A crash leaves a line that is cut off at the end of a log, and nowhere else. Earlier versions wrote
 on behind it when the run was resumed or its model looked at the test set, so it may stand before
-the record of that, too. Whatever else is no record is damage, and is said: an epoch or a look would
-be forgotten.
+the record of that, too. Any other line that is not a record is damage and an error: an
+epoch or a look would be forgotten.
 """
 
 import math
@@ -76,7 +76,7 @@ def _record(line: bytes, where: str, *, may_be_torn: bool) -> AnyRecord | None:
         if may_be_torn and is_cut_off(line):
             return None
         raise UserError(
-            f"{where}: is no record of this version ({finding(error)}):"
+            f"{where}: is not a record that this version can read ({finding(error)}):"
             f" {line[:80].decode(errors='replace').rstrip()}; {REMEDY}"
         ) from None
     if isinstance(record, RunStarted) and record.version > LOG_VERSION:
@@ -85,7 +85,9 @@ def _record(line: bytes, where: str, *, may_be_torn: bool) -> AnyRecord | None:
             f" reads up to {LOG_VERSION}); update inat_ray to go on with it"
         )
     if "time" not in record.model_fields_set:
-        raise UserError(f"{where}: is no record of this version (it has no time); {REMEDY}")
+        raise UserError(
+            f"{where}: is not a record that this version can read (it has no time); {REMEDY}"
+        )
     return record
 
 

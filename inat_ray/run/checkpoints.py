@@ -59,7 +59,7 @@ def _model(epoch: EpochEnded, *, run: RunFolder) -> Place:
 
 
 def drop_checkpoints(trial_id: str, *, run: RunFolder, log: RunLog) -> None:
-    """Of a trial that is over and is not gone on with; thousands of them would fill a disk."""
+    """Removes those of a trial that will not continue; thousands of them would fill a disk."""
     log.then((run.checkpoints / trial_id).remove)
 
 

@@ -35,7 +35,7 @@ def training_result(trial: TrialHistory, *, experiment: Experiment, data: DataSe
     best = trial.best(metric.name)
     if best is None:
         raise RunFailedError(
-            f"{trial.trial_id}: the loss was no number in the first epoch; lower recipe.lr,"
+            f"{trial.trial_id}: the loss was NaN or infinite in the first epoch; lower recipe.lr,"
             " or set recipe.gradient_clip"
         )
     steady = trial.epochs[1:] or trial.epochs
