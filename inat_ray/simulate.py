@@ -125,8 +125,7 @@ def main(
 
 def _save(curves: "CurveTable", path: Path, *, tables: list[Path], note: str) -> None:
     """Raises UserError where the file is there already, or would take another one's provenance."""
-    from inat_ray.run.curve_files import write_curves
-    from inat_ray.run.provenance import provenance_of
+    from inat_ray.run.curve_files import provenance_of, write_curves
 
     if path.exists():
         raise UserError(f"--save {path}: is there already")

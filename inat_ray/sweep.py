@@ -292,7 +292,7 @@ def _search(
         ) as log,
         tensorboard_server(run.tensorboard, port=tensorboard_port, tell=partial(note, console)),
     ):
-        if log.history.run is None:
+        if log.history.started is None:
             trials = [trial for source in known for trial in source.trials]
             begin(config, space=plan.space, log=log, known=trials)
         else:

@@ -81,10 +81,10 @@ def test_a_run_log_is_records_and_nothing_else(tmp_path, trace):
     log = RunFolder(tmp_path / "run").log
     log.mkdir(parents=True)
     (log / "events.jsonl").write_bytes(pickle.dumps(Attack(trace)) + b"\n")
-    with pytest.raises(UserError, match="is no record of this version"):
+    with pytest.raises(UserError, match="is not a record that this version can read"):
         read_history(log)
     (log / "events.jsonl").write_text('{"kind": "__reduce__", "time": 1.0}\n')
-    with pytest.raises(UserError, match="is no record of this version"):
+    with pytest.raises(UserError, match="is not a record that this version can read"):
         read_history(log)
     assert not trace.exists()
 
@@ -109,5 +109,5 @@ def test_a_trial_cannot_be_named_like_a_way_out(tmp_path, trial_id):
     log.mkdir(parents=True)
     record = {"kind": "trial_started", "trial_id": trial_id, "seed": 0, "parameters": {}}
     (log / "events.jsonl").write_text(json.dumps({**record, "epochs": 1}) + "\n")
-    with pytest.raises(UserError, match="is no record of this version"):
+    with pytest.raises(UserError, match="is not a record that this version can read"):
         read_history(log)

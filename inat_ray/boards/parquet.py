@@ -96,7 +96,6 @@ def _about(trial: TrialHistory) -> dict[str, Any]:
 
 
 def _scores(trial: TrialHistory, history: History) -> dict[str, Any]:
-    assert history.run is not None
     best = trial.best(history.run.metric)
     highest = trial.best("val_accuracy")
     last: EpochEnded | None = trial.epochs[-1] if trial.epochs else None
@@ -125,7 +124,7 @@ def _field(name: str, kind: pa.DataType, description: str) -> pa.Field:
 
 
 def _table(columns: Sequence[tuple[pa.Field, pa.Array]], history: History) -> pa.Table:
-    run = history.run
+    run = history.started
     about = {"run": run.name, "metric": run.metric, "goal": run.goal} if run else {}
     schema = pa.schema([field for field, _ in columns], metadata=about)
     return pa.table([array for _, array in columns], schema=schema)
@@ -139,7 +138,7 @@ def _moment(seconds: float) -> datetime:
 def _parameter_columns(
     history: History, trials: Sequence[TrialHistory]
 ) -> list[tuple[pa.Field, pa.Array]]:
-    kinds = history.run.parameters if history.run else {}
+    kinds = history.run.parameters if history.started else {}
     arrays = {
         name: _parameter_column([trial.parameters.get(name, ABSENT) for trial in trials], kind)
         for name, kind in kinds.items()

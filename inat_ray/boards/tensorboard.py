@@ -201,7 +201,7 @@ class TensorBoardObserver:
     def _tell_of_search(self, record: TrialEnded) -> None:
         """The trial's score by order of start, the best so far, and the epochs spent."""
         history, trial = self.history, self.history.trials[record.trial_id]
-        if history.run is None or self._search is None or trial.purpose != "search":
+        if history.started is None or self._search is None or trial.purpose != "search":
             return
         if history.run.method == "train":
             return
@@ -225,7 +225,6 @@ class TensorBoardObserver:
             file.close()
 
     def _kind(self, name: str) -> ParameterKind:
-        assert self.history.run is not None
         return self.history.run.parameters[name]
 
 

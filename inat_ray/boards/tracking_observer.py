@@ -86,7 +86,7 @@ class TrackingObserver:
         self._given_up.set()
         if self._thread.is_alive():
             self._tell(f"{title} lacks the end of this run; the run's own folder has all of it")
-        elif self._history.run is not None:
+        elif self._history.started is not None:
             self._tell(f"{title}: {self._tracker.address()}")
 
     def _work(self) -> None:
@@ -186,7 +186,6 @@ class TrackingObserver:
 
     def _tracked(self, key: str) -> TrackedRun:
         run = self._history.run
-        assert run is not None
         digest = hashlib.sha256(f"{run.name} {run.time}".encode()).hexdigest()
         sweep = f"{run.name}-{digest[:8]}"
         if key == WHOLE:
@@ -215,7 +214,7 @@ class TrackingObserver:
 
     @property
     def _is_single(self) -> bool:
-        return self._history.run is not None and self._history.run.method == "train"
+        return self._history.started is not None and self._history.run.method == "train"
 
 
 def _settings(experiment: Experiment) -> dict[str, Scalar]:
@@ -232,7 +231,6 @@ def _scalars(parameters: dict[str, Any]) -> dict[str, Scalar]:
 
 def _summary(history: History, trial: TrialHistory) -> dict[str, float | str]:
     """A trial's outcome, named as in trials.parquet."""
-    assert history.run is not None
     summary: dict[str, float | str] = {"state": trial.state}
     best = trial.best(history.run.metric)
     if best is not None:

@@ -70,7 +70,8 @@ class TrialHistory:
 class History:
     """The state of a run after the records so far; adding one costs a logarithm of their number."""
 
-    run: RunStarted | None = None
+    started: RunStarted | None = None
+    """The run's first record; None before it. Where it must be there, ask `run`."""
     trials: dict[str, TrialHistory] = field(default_factory=dict)
     """By trial id, in order of start."""
     numbered: list[TrialHistory] = field(default_factory=list)
@@ -137,7 +138,7 @@ class History:
             case SearchEnded():
                 self.ended = record.reason
             case RunStarted():
-                self.run, self.planned_trials = record, record.trials
+                self.started, self.planned_trials = record, record.trials
                 self._session = (record.time, 0.0)
             case RunResumed():
                 self._carry_on(record)
@@ -149,6 +150,12 @@ class History:
         for record in records:
             history.add(record)
         return history
+
+    @property
+    def run(self) -> RunStarted:
+        """Returns the first record of a run that has begun."""
+        assert self.started is not None, "the run has not begun"
+        return self.started
 
     @property
     def unfinished(self) -> bool:
@@ -194,12 +201,10 @@ class History:
 
     def score(self, record: EpochEnded) -> float:
         """The run's metric after an epoch, turned so that higher is better."""
-        assert self.run is not None
         return record.score(self.run.metric)
 
     def turned(self, value: float) -> float:
         """Turns a value of the run's metric so that higher is better, or turns it back."""
-        assert self.run is not None
         return METRICS[self.run.metric].score(value)
 
     def leaderboard(self) -> list[TrialHistory]:

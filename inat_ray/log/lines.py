@@ -2,8 +2,8 @@
 
 A crash leaves a line that is cut off at the end of a log, and nowhere else. Earlier versions wrote
 on behind it when the run was resumed or its model looked at the test set, so it may stand before
-the record of that, too. Whatever else is no record is damage, and is said: an epoch or a look would
-be forgotten.
+the record of that, too. Any other line that is not a record is damage and an error: an
+epoch or a look would be forgotten.
 """
 
 import math
@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from inat_ray.config.errors import UserError, finding
+from inat_ray.config.metrics import MetricName
 from inat_ray.log.records import (
     LOG_VERSION,
     AnyRecord,
@@ -75,7 +76,7 @@ def _record(line: bytes, where: str, *, may_be_torn: bool) -> AnyRecord | None:
         if may_be_torn and is_cut_off(line):
             return None
         raise UserError(
-            f"{where}: is no record of this version ({finding(error)}):"
+            f"{where}: is not a record that this version can read ({finding(error)}):"
             f" {line[:80].decode(errors='replace').rstrip()}; {REMEDY}"
         ) from None
     if isinstance(record, RunStarted) and record.version > LOG_VERSION:
@@ -84,7 +85,9 @@ def _record(line: bytes, where: str, *, may_be_torn: bool) -> AnyRecord | None:
             f" reads up to {LOG_VERSION}); update inat_ray to go on with it"
         )
     if "time" not in record.model_fields_set:
-        raise UserError(f"{where}: is no record of this version (it has no time); {REMEDY}")
+        raise UserError(
+            f"{where}: is not a record that this version can read (it has no time); {REMEDY}"
+        )
     return record
 
 
@@ -119,9 +122,11 @@ class _Order:
         if isinstance(record, TrialStarted):
             twice = record.trial_id in self._epochs
             return f"{record.trial_id} begins a second time" if twice else None
-        return self._problem_of_trial(record) if isinstance(record, TrialRecord) else None
+        if not isinstance(record, TrialRecord):
+            return None
+        return self._problem_of_trial(record, metric=self._run.metric)
 
-    def _problem_of_trial(self, record: TrialRecord) -> str | None:
+    def _problem_of_trial(self, record: TrialRecord, *, metric: MetricName) -> str | None:
         done, last = self._epochs.get(record.trial_id), self._last.get(record.trial_id)
         if done is None:
             return f"{record.kind} of {record.trial_id}, which has not begun"
@@ -135,14 +140,9 @@ class _Order:
                 problem = f"{record.trial_id} goes on after epoch {epochs}, and has had {done}"
             case TrialPaused() if done == 0:
                 problem = f"{record.trial_id} pauses before its first epoch"
-            case TrialPaused() if not self._has_score(last):
+            case TrialPaused() if not _has_score(last, metric):
                 problem = f"{record.trial_id} pauses without an epoch that has a score"
         return problem
-
-    def _has_score(self, last: TrialRecord | None) -> bool:
-        """Whether a trial's last record gives it a place among others, which pausing needs."""
-        assert self._run is not None
-        return isinstance(last, EpochEnded) and math.isfinite(last.score(self._run.metric))
 
     def add(self, record: AnyRecord) -> None:
         if isinstance(record, TrialRecord):
@@ -154,3 +154,8 @@ class _Order:
                 self._epochs[record.trial_id] = 0
             case EpochEnded(epoch=epochs) | TrialResumed(epochs=epochs):
                 self._epochs[record.trial_id] = epochs
+
+
+def _has_score(last: TrialRecord | None, metric: MetricName) -> bool:
+    """Whether a trial's last record gives it a place among others, which pausing needs."""
+    return isinstance(last, EpochEnded) and math.isfinite(last.score(metric))

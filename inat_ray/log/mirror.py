@@ -203,8 +203,8 @@ class LogMirror:
         if stored != list(lines[: len(stored)]):
             raise UserError(
                 f"{self._run}: holds {len(stored)} records, and the run's own folder {len(lines)},"
-                " which do not begin with those: it was gone on with from another machine;"
-                f" --resume {self._run} goes on from there"
+                " which do not begin with those: it was continued on another machine;"
+                f" --resume {self._run} continues from there"
             )
         return len(stored)
 

@@ -26,7 +26,7 @@ TrialState = Literal[
 ]
 """`paused`: at a rung, until it is promoted; `stopped`: by early stopping or a spent budget, also
 while it was paused or cut off;
-`diverged`: the loss was no longer a number; `interrupted`: cut off, to go on when resumed."""
+`diverged`: the loss became NaN or infinite; `interrupted`: cut off, continues when resumed."""
 
 ParameterKind = Literal["number", "boolean", "string"]
 """How a hyperparameter's values are shown; whatever is mixed or nested is a JSON string."""

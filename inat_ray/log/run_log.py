@@ -2,8 +2,8 @@
 
 Leaderboard, TensorBoard, tables, searchers and schedulers are functions of this log. One
 process (the driver) writes it. A record is one JSON line; a line torn by a crash is dropped
-(see `log_lines`), and a later record of the same trial and epoch replaces the earlier one. A run
-with a storage has its log there too: see `log_mirror`.
+(see `lines`), and a later record of the same trial and epoch replaces the earlier one. A run
+with a storage has its log there too: see `mirror`.
 """
 
 import os

@@ -60,7 +60,7 @@ def _results_section(runs: Sequence[ReportedRun]) -> Section:
 
 def _row(run: ReportedRun) -> list[Cell | Number]:
     history, look = run.history, run.look
-    if history.run is None:
+    if history.started is None:
         return [run.name, *[None] * 7]
     winner = winning_trial(history)
     best = winner.best(history.run.metric) if winner else None
@@ -82,7 +82,7 @@ def _row(run: ReportedRun) -> list[Cell | Number]:
 def _progress_section(runs: Sequence[ReportedRun]) -> Section:
     """The best so far against the epochs that were spent on it."""
     figure = go.Figure()
-    metrics = {run.history.run.metric for run in runs if run.history.run is not None}
+    metrics = {run.history.run.metric for run in runs if run.history.started is not None}
     if len(metrics) != 1:
         text = "The runs have different metrics, so their progress is not drawn together."
         return Section("Progress", "progress", missing(text))

@@ -64,7 +64,7 @@ def setting_section(run: ReportedRun) -> Section:
 
 def lead_text(run: ReportedRun) -> str:
     """A sentence below the title: kind of run, name, when."""
-    if run.history.run is None:
+    if run.history.started is None:
         return "A run that recorded nothing."
     started = run.history.run
     when = datetime.fromtimestamp(started.time).astimezone().strftime("%d %B %Y, %H:%M")
@@ -90,7 +90,7 @@ def _key_figures(run: ReportedRun) -> Facts:
 
 def _best_figures(run: ReportedRun) -> Iterator[tuple[str, str]]:
     """The metric of the best trial and of the kept model, which has a training of its own."""
-    if (started := run.history.run) is None:
+    if (started := run.history.started) is None:
         return
     title = "Best trial's" if run.is_search else "Best"
     found = {title: winning_trial(run.history), "Kept model's": final_training(run.history)}
@@ -102,7 +102,7 @@ def _best_figures(run: ReportedRun) -> Iterator[tuple[str, str]]:
 
 def _search_facts(run: ReportedRun) -> Facts:
     history = run.history
-    if history.run is None:
+    if history.started is None:
         return []
     found: Facts = [("Method", METHODS[history.run.method])]
     if run.is_search:

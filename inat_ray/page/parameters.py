@@ -70,7 +70,6 @@ class Scored:
 
 def scored_trials(history: History, experiment: Experiment | None) -> Scored:
     """The trials with a result; the seed is not a hyperparameter."""
-    assert history.run is not None
     metric = history.run.metric
     results = [(t, best) for t in history.searched if (best := t.best(metric)) is not None]
     names = [name for name in history.run.parameters if name != SEED]

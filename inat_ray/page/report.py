@@ -19,7 +19,8 @@ from inat_ray.page.trials import (
     progress_section,
     rungs_section,
 )
-from inat_ray.search.winner import is_confirmed, seed_is_searched
+from inat_ray.search.study import seed_is_searched
+from inat_ray.search.winner import is_confirmed
 from inat_ray.training.predictions import read_predictions
 
 WINNER = "The model"
@@ -41,7 +42,7 @@ def run_sections(run: ReportedRun) -> Iterator[Section]:
     """The sections for which the run has content."""
     yield summary_section(run)
     yield setting_section(run)
-    if run.history.run is None:
+    if run.history.started is None:
         return
     if run.is_search:
         yield from _search_sections(run)
@@ -68,7 +69,6 @@ def _winner_sections(run: ReportedRun) -> Iterator[Section]:
 
 def _search_sections(run: ReportedRun) -> Iterator[Section]:
     history = run.history
-    assert history.run is not None
     if not history.leaderboard():
         text = "No trial gave a result, so there is nothing to rank or to draw."
         yield Section("Results", "results", missing(text))

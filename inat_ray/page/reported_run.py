@@ -43,7 +43,7 @@ class ReportedRun:
 
     @property
     def is_search(self) -> bool:
-        return self.history.run is not None and self.history.run.method != "train"
+        return self.history.started is not None and self.history.run.method != "train"
 
 
 def open_run(path: Path, *, source: str | None = None) -> ReportedRun:
@@ -75,7 +75,7 @@ def _read_log(run: ReportedRun) -> None:
             run.history.add(record)
     except UserError as error:
         run.missing.append(f"The log could be read up to a damaged line only: {error}")
-    if run.history.run is None:
+    if run.history.started is None:
         run.missing.append(NEVER_BEGAN)
 
 

@@ -16,7 +16,7 @@ from inat_ray.models.complexity import Complexity, complexity
 from inat_ray.page.colors import BLUE, ORANGE
 from inat_ray.page.metric_parts import metric_axis, share_cell
 from inat_ray.page.parts import Cell, Number, Section, beside, joined, paragraph, plot, table
-from inat_ray.search.winner import Configuration, configurations, unchanged
+from inat_ray.search.study import Configuration, configurations, unchanged
 from inat_ray.terminal.search_tables import change_text, difference_text, doubt
 from inat_ray.terminal.words import gap_text, metric_text, parameters_text, value_text
 
@@ -33,7 +33,6 @@ def study_section(history: History, *, purpose: Purpose, title: str) -> Section:
 
     An ablation also has the difference that each change makes to the experiment.
     """
-    assert history.run is not None
     metric, ranking = history.run.metric, configurations(history, purpose=purpose)
     base = unchanged(ranking, history)
     rows = [_study_row(place, c, base=base, metric=metric) for place, c in enumerate(ranking, 1)]
@@ -107,12 +106,11 @@ class _Frozen:
 
 
 def is_freeze_study(history: History) -> bool:
-    return history.run is not None and FREEZE in history.run.parameters
+    return history.started is not None and FREEZE in history.run.parameters
 
 
 def freeze_section(history: History, experiment: Experiment, *, classes: int) -> Section:
     """What freezing costs and saves: accuracy, time, and memory against the frozen share."""
-    assert history.run is not None
     metric = history.run.metric
     found = [_frozen(c, experiment, classes=classes) for c in configurations(history)]
     rows = [_freeze_row(item, metric=metric) for item in found]

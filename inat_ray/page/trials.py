@@ -35,7 +35,6 @@ def leaderboard_section(history: History) -> Section:
     with_result = {trial.trial_id for trial in ranked}
     others = [trial for trial in history.searched if trial.trial_id not in with_result]
     shown = [*ranked, *others][:MOST_ROWS]
-    assert history.run is not None
     names = short_names(list(history.run.parameters))
     metrics = shown_metrics(history.run.metric)
     columns = [
@@ -66,7 +65,6 @@ def _row(
     metrics: Sequence[str],
     names: Sequence[str],
 ) -> list[Cell | Number]:
-    assert history.run is not None
     best = trial.best(history.run.metric)
     state = f"{trial.state}: {trial.error}" if trial.error else trial.state
     return [
@@ -92,7 +90,6 @@ def _parameter(trial: TrialHistory, name: str) -> Cell | Number:
 
 def progress_section(history: History) -> Section:
     """Each trial's result at the time of its start, and the best so far."""
-    assert history.run is not None
     begin, metric = history.run.time, history.run.metric
     figure = go.Figure()
     for state, (color, symbol) in STATES.items():
@@ -127,7 +124,6 @@ def progress_section(history: History) -> Section:
 
 def curves_section(history: History) -> Section:
     """The metric after each epoch, of every trial and of the trainings after the search."""
-    assert history.run is not None
     metric = history.run.metric
     trials = [trial for trial in history.leaderboard() if trial.epochs][:MOST_CURVES]
     others = [t for t in history.trials.values() if t.purpose != "search" and t.epochs]
@@ -186,7 +182,6 @@ def _curve(trial: TrialHistory, metric: str, legend: set[str], *, opacity: float
 
 def rungs_section(history: History, settings: EarlyStopping) -> Section:
     """Which trials reached each rung of successive halving, and which of them went on."""
-    assert history.run is not None
     metric = history.run.metric
     last = max((len(trial.epochs) for trial in history.searched), default=0)
     rungs = [epoch for epoch in range(1, last) if at_rung(settings, epoch)]
@@ -239,6 +234,5 @@ def _at_rung(history: History, epoch: int) -> list[tuple[EpochEnded, bool]]:
 
 def _results(history: History) -> list[tuple[TrialHistory, EpochEnded]]:
     """The search's trials with a result, and the epoch that gave it."""
-    assert history.run is not None
     metric = history.run.metric
     return [(t, best) for t in history.searched if (best := t.best(metric)) is not None]

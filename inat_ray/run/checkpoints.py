@@ -44,7 +44,6 @@ def keep_model(trial: TrialHistory, *, run: RunFolder, log: RunLog) -> None:
 
     A result.json that tells of the model before it goes first, so the two always belong together.
     """
-    assert log.history.run is not None
     best = trial.best(log.history.run.metric)
     if best is None or not (model := _model(best, run=run)).exists():
         return
@@ -60,7 +59,7 @@ def _model(epoch: EpochEnded, *, run: RunFolder) -> Place:
 
 
 def drop_checkpoints(trial_id: str, *, run: RunFolder, log: RunLog) -> None:
-    """Of a trial that is over and is not gone on with; thousands of them would fill a disk."""
+    """Removes those of a trial that will not continue; thousands of them would fill a disk."""
     log.then((run.checkpoints / trial_id).remove)
 
 

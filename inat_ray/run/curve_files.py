@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from inat_ray.config.experiment import PARTS, Experiment
 from inat_ray.config.load import load_experiment
 from inat_ray.config.space import search_space
 from inat_ray.config.tracking import TrackingConfig
-from inat_ray.log.records import JSON
-from inat_ray.log.run_log import read_history
+from inat_ray.log.history import History
+from inat_ray.log.records import JSON, RunResumed
+from inat_ray.log.run_log import EVENTS, read_history, read_records
 from inat_ray.run.folder import RunFolder
+from inat_ray.run.result import read_result
 from inat_ray.search.curves import CURVE_METRICS, Curve, CurveTable, curves_of
 
 SCHEMA = pa.schema(
@@ -30,6 +33,9 @@ SCHEMA = pa.schema(
     ]
 )
 """Of a table of curves, as it is read."""
+
+Provenance = dict[str, Any]
+"""Where recorded curves come from."""
 
 _PARAMETERS: TypeAdapter[dict[str, JSON]] = TypeAdapter(dict[str, JSON])
 
@@ -77,7 +83,7 @@ def read_all_curves(paths: Sequence[Path]) -> CurveTable:
     return CurveTable(first.experiment, first.space, curves)
 
 
-def write_curves(table: CurveTable, path: Path, *, provenance: Mapping[str, Any]) -> None:
+def write_curves(table: CurveTable, path: Path, *, provenance: Provenance) -> None:
     """A row an epoch; the experiment and `provenance` stand in the file's metadata.
 
     Where the images lay is left out: the file is made to be given away.
@@ -143,3 +149,35 @@ def _curves_of_run(path: Path) -> CurveTable:
     if not curves:
         raise UserError(f"{path}: no trial of this run has an epoch yet")
     return _table(experiment, curves, where=str(run.experiment))
+
+
+def provenance_of(path: Path) -> Provenance:
+    """Says when, how long, on which data and with what the run in folder `path` was recorded.
+
+    The folder must hold a run. No path of the machine is in it.
+    """
+    run = RunFolder(path)
+    records = list(read_records(run.log / EVENTS))
+    history = History.of(records)
+    found: Provenance = {
+        "name": history.run.name,
+        "begun": _date(records[0].time),
+        "ended": _date(records[-1].time),
+        "seconds": round(history.seconds),
+        "resumed": sum(isinstance(record, RunResumed) for record in records),
+        "trials": len(history.searched),
+        "epochs": history.epochs_spent,
+    }
+    result = read_result(run.result) or {}
+    if data := result.get("data"):
+        found |= {
+            "versions": result.get("versions"),
+            "classes": data["classes"],
+            "images": data["images"],
+        }
+    return found
+
+
+def _date(time: float) -> str:
+    """In UTC, to the second."""
+    return datetime.fromtimestamp(time, tz=UTC).isoformat(timespec="seconds")

@@ -99,14 +99,14 @@ def read_run(folder: Path) -> Run:
         name=experiment.name if experiment else folder.name,
         kind=_kind(history, result),
         state="damaged" if problems and state != "running" else state,
-        begun=history.run.time if history.run else min(changed, default=0.0),
+        begun=history.run.time if history.started else min(changed, default=0.0),
         changed=max(changed, default=0.0),
         size=sum(status.st_size for _, status in found),
         trials=len(history.searched),
-        planned_trials=history.planned_trials if history.run else None,
+        planned_trials=history.planned_trials if history.started else None,
         epochs=history.epochs_trained,
-        seconds=history.seconds if history.run else None,
-        metric=history.run.metric if history.run else None,
+        seconds=history.seconds if history.started else None,
+        metric=history.run.metric if history.started else None,
         best=_best(history),
         test_accuracy=history.looks[-1].accuracy if history.looks else result.get("test_accuracy"),
         test_looks=len(history.looks),
@@ -122,7 +122,7 @@ def state_of(history: History, result: dict[str, Any], *, running: bool) -> Stat
     """`over` is what has its result.json too, the last file that a run writes."""
     if running:
         return "running"
-    if history.run is None:
+    if history.started is None:
         return "finished" if result else "cut off"
     if history.run.method == "train":
         is_open = any(t.state in ("running", "interrupted") for t in history.searched)
@@ -177,15 +177,15 @@ def _history(run: RunFolder, *, is_storage: bool) -> History | None:
 
 
 def _kind(history: History, result: dict[str, Any]) -> str:
-    if history.run is not None:
+    if history.started is not None:
         return history.run.method
     evaluated = any(key.endswith("_accuracy") for key in result)
     return "evaluate" if evaluated else "prepare" if result else "-"
 
 
 def _best(history: History) -> float | None:
-    winner = winning_trial(history) if history.run else None
-    if winner is None or history.run is None:
+    winner = winning_trial(history) if history.started else None
+    if winner is None or history.started is None:
         return None
     best = winner.best(history.run.metric)
     return None if best is None else float(getattr(best, history.run.metric))

@@ -14,13 +14,8 @@ from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import LookAtTest
 from inat_ray.models.complexity import complexity
 from inat_ray.run.result import Result
-from inat_ray.search.winner import (
-    Configuration,
-    configurations,
-    is_confirmed,
-    seed_is_searched,
-    winning_trial,
-)
+from inat_ray.search.study import Configuration, configurations, seed_is_searched
+from inat_ray.search.winner import is_confirmed, winning_trial
 from inat_ray.training.assessment import Assessment, ClassScores, wilson_interval
 from inat_ray.training.machine import machine
 from inat_ray.training.metrics import Metrics
@@ -41,7 +36,7 @@ def training_result(trial: TrialHistory, *, experiment: Experiment, data: DataSe
     best = trial.best(metric.name)
     if best is None:
         raise RunFailedError(
-            f"{trial.trial_id}: the loss was no number in the first epoch; lower recipe.lr,"
+            f"{trial.trial_id}: the loss was NaN or infinite in the first epoch; lower recipe.lr,"
             " or set recipe.gradient_clip"
         )
     steady = trial.epochs[1:] or trial.epochs
@@ -136,7 +131,6 @@ def search_result(history: History, *, experiment: Experiment, data: DataSet) ->
 
     Where seeds are searched, its configurations too, best first.
     """
-    assert history.run is not None
     winner = winning_trial(history)
     assert winner is not None
     best = winner.best(history.run.metric)

@@ -40,7 +40,6 @@ def warm_start(path: Path, experiment: Experiment, space: SearchSpace) -> WarmSt
         fits = {name: v for name, v in values.items() if space.parameters[name].contains(v)}
         for name in values.keys() - fits.keys():
             unfit[name] += 1
-        assert history.run is not None
         if fits and trial.epochs:
             told.append(
                 TrialKnown(
@@ -58,7 +57,7 @@ def warm_start(path: Path, experiment: Experiment, space: SearchSpace) -> WarmSt
 
 def _check_metric(path: Path, experiment: Experiment, history: History) -> None:
     metric = experiment.search.metric.name
-    if history.run is None or history.run.method == "train":
+    if history.started is None or history.run.method == "train":
         raise UserError(f"--warm-start {path}: holds no search")
     if history.run.metric != metric:
         raise UserError(
@@ -72,7 +71,6 @@ def _what_does_not_fit(unfit: Mapping[str, int], history: History, space: Search
         for name, count in unfit.items()
         if count
     ]
-    assert history.run is not None
     surplus = [name for name in history.run.parameters if name not in space.parameters]
     if surplus:
         notes.append(f"{', '.join(surplus)}: varied there and not here; not taken into account")

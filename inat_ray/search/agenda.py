@@ -26,9 +26,14 @@ from inat_ray.log.records import (
     TrialStarted,
     TrialState,
 )
-from inat_ray.search.budget import has_open_budget, spent_budget
 from inat_ray.search.searchers import Suggest, planned_trials, searcher
-from inat_ray.search.stopping import next_best, promotable, state_after_epoch
+from inat_ray.search.stopping import (
+    has_open_budget,
+    next_best,
+    promotable,
+    spent_budget,
+    state_after_epoch,
+)
 
 
 @dataclass(frozen=True)

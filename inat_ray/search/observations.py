@@ -63,7 +63,6 @@ def level_of_comparison(history: History, stopping: EarlyStopping, *, enough: in
 
 def _is_level(history: History, stopping: EarlyStopping, epoch: int) -> bool:
     """Whether trials are compared after this epoch."""
-    assert history.run is not None
     if stopping.kind not in ("asha", "asha_promotion"):
         return True
     return epoch == history.run.epochs or at_rung(stopping, epoch)

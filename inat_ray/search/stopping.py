@@ -1,10 +1,13 @@
-"""When a trial ends, pauses or goes on: decisions as pure functions of (settings, history)."""
+"""When a trial ends, pauses or goes on, and when the search ends: decisions as pure functions of
+(settings, history).
+"""
 
 import math
 
-from inat_ray.config.search import EarlyStopping
+from inat_ray.config.metrics import METRICS
+from inat_ray.config.search import EarlyStopping, SearchConfig
 from inat_ray.log.history import History, TrialHistory
-from inat_ray.log.records import TrialState
+from inat_ray.log.records import Reason, TrialState
 
 
 def state_after_epoch(settings: EarlyStopping, history: History, trial_id: str) -> TrialState:
@@ -112,3 +115,26 @@ def _is_below_median(settings: EarlyStopping, history: History, trial: TrialHist
         return False
     best = max(s for record in trial.epochs if math.isfinite(s := history.score(record)))
     return best < history.standings.median_of_means(epoch, without=trial.number)
+
+
+def spent_budget(search: SearchConfig, history: History) -> Reason | None:
+    """The budget that leaves nothing more to train, not even the next epoch of a trial.
+
+    An extension is counted in trials, so it lifts the other budgets. `trials` itself ends no trial.
+    """
+    if history.extended:
+        return None
+    metric = METRICS[search.metric.name]
+    if search.target is not None and history.best_score >= metric.score(search.target):
+        return "target"
+    if search.epochs is not None and history.epochs_spent >= search.epochs:
+        return "epochs"
+    if search.time is not None and history.seconds >= search.time:
+        return "time"
+    return None
+
+
+def has_open_budget(search: SearchConfig, history: History) -> bool:
+    """Whether a budget other than `trials` says when the search ends, and it has not come yet."""
+    given = (search.epochs, search.time, search.target)
+    return not history.extended and given != (None, None, None)

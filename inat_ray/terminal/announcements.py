@@ -20,7 +20,8 @@ from inat_ray.run.folder import RunFolder
 from inat_ray.run.result import Result, finish_run
 from inat_ray.run.split import keep_split
 from inat_ray.run.warm_start import WarmStart
-from inat_ray.search.winner import is_confirmed, seed_is_searched
+from inat_ray.search.study import seed_is_searched
+from inat_ray.search.winner import is_confirmed
 from inat_ray.terminal.model_tables import freeze_table, result_table
 from inat_ray.terminal.search_tables import ablation_table, leaderboard_table, study_table
 from inat_ray.terminal.words import counted, duration, parameters_text
@@ -107,7 +108,7 @@ def conclude(console: Console, *, run: RunFolder, result: Result, model: Experim
     history = read_history(run.log)
     if len(history.searched) > 1:
         console.print(leaderboard_table(history, width=console.width))
-    if history.run is not None and history.run.method == "ablation":
+    if history.started is not None and history.run.method == "ablation":
         console.print(ablation_table(history))
     elif seed_is_searched(history):
         rows = result["search"]["study"]
@@ -146,7 +147,7 @@ def _tell_what_is_kept(console: Console, history: History, *, run: RunFolder) ->
         f" ({history.trials_over} ended) are kept in {escape(str(run.path))}",
         soft_wrap=True,
     )
-    command = "train" if history.run and history.run.method == "train" else "sweep"
+    command = "train" if history.started and history.run.method == "train" else "sweep"
     line = escape(f"python -m inat_ray.{command} --resume {run.path}")
     console.print(f"go on with: [bold]{line}[/]", soft_wrap=True)
 

@@ -12,7 +12,6 @@ Phase = Literal["search", "confirmation", "winner's training", "test", "training
 
 def phase_of(history: History) -> Phase:
     """What the run is doing, by its last records."""
-    assert history.run is not None
     if history.run.method == "train":
         return "finished" if history.trials_over else "training"
     if history.ended is None:
@@ -28,7 +27,6 @@ def phase_of(history: History) -> Phase:
 
 def stands_alone(history: History, trial: TrialHistory) -> bool:
     """Whether the training is no trial of a search: it is the winner's, or that of `train`."""
-    assert history.run is not None
     return trial.purpose == "final" or history.run.method == "train"
 
 
@@ -55,7 +53,6 @@ def trials_done(history: History) -> float:
 
 def epochs_planned(history: History) -> int:
     """The epochs of the search if no trial were stopped early."""
-    assert history.run is not None
     started = sum(trial.planned_epochs for trial in history.searched)
     return started + history.run.epochs * max(0, history.planned_trials - len(history.searched))
 

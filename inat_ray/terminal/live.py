@@ -47,7 +47,7 @@ def live_view(
 
     `goes_on`: whether a process is at work on it, so that an estimate of the time left makes sense.
     """
-    if history.run is None:
+    if history.started is None:
         return Group("starting")
     width, encoding = options.max_width, options.encoding
     parts: list[RenderableType] = [_header(history, width=width, encoding=encoding)]
@@ -119,7 +119,6 @@ def thinned(values: Sequence[float], most: int) -> list[float]:
 
 def _header(history: History, *, width: int, encoding: str) -> Table:
     """The run's name, its phase, a progress bar, and the share that is done."""
-    assert history.run is not None
     done, total = done_and_total(history)
     phase, share = phase_of(history), f"{100 * done / total if total else 0:.0f} %"
     least, most = BAR_WIDTH

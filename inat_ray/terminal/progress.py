@@ -119,7 +119,6 @@ def ending_line(history: History, trial: TrialHistory) -> str:
         line += f", {score}"
     if stands_alone(history, trial):
         return line
-    assert history.run is not None
     best = best_text(history)
     place = f"[{history.trials_over}/{history.planned_trials}]"
     return f"{place} {line}" + (f"; {best}" if best else "")

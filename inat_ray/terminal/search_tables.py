@@ -9,7 +9,7 @@ from inat_ray.config.metrics import METRICS
 from inat_ray.config.space import SEED
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import Purpose
-from inat_ray.search.winner import (
+from inat_ray.search.study import (
     Configuration,
     changes,
     configurations,
@@ -74,7 +74,6 @@ def ablation_table(history: History) -> Table:
     The difference is over the seeds that both have: the same seed brings the same initial
     weights, order, and crops wherever the change leaves them alone.
     """
-    assert history.run is not None
     metric, ranking = history.run.metric, configurations(history)
     base = unchanged(ranking, history)
     table = plain_table(
@@ -128,7 +127,6 @@ def difference_text(
 
 
 def _leaderboard(history: History, *, most: int, apart: bool) -> Table:
-    assert history.run is not None
     names = short_names(list(history.run.parameters))
     metrics = shown_metrics(history.run.metric)
     table = plain_table(
@@ -148,7 +146,6 @@ def _leaderboard(history: History, *, most: int, apart: bool) -> Table:
 
 def _scores(history: History, trial: TrialHistory, metrics: Sequence[str]) -> list[str]:
     """Trial, metrics at its best epoch, epochs, state."""
-    assert history.run is not None
     best = trial.best(history.run.metric)
     assert best is not None
     values = [metric_text(metric, getattr(best, metric)) for metric in metrics]
@@ -158,7 +155,6 @@ def _scores(history: History, trial: TrialHistory, metrics: Sequence[str]) -> li
 def _study(
     history: History, purpose: Purpose, *, trainable: Trainable | None, apart: bool
 ) -> Table:
-    assert history.run is not None
     metric, ranking = history.run.metric, configurations(history, purpose=purpose)
     names = short_names([name for name in history.run.parameters if name != SEED])
     trained = [] if trainable is None else ["trained"]

@@ -14,7 +14,6 @@ DAY = 86_400
 
 def states_text(history: History) -> str:
     """'12 of 20 trials: 3 finished, 9 stopped; 4 confirming: 2 finished, 2 running'."""
-    assert history.run is not None
     counts = counts_text(history.states)
     text = f"{len(history.searched)} of {history.planned_trials} trials"
     text += f": {counts}" if counts else ""
@@ -76,7 +75,6 @@ def kept_model_text(history: History) -> str | None:
 
 def score_text(history: History, trial: TrialHistory) -> str | None:
     """A trial's best value of the run's metric: 'val acc 91.2 %'."""
-    assert history.run is not None
     metric = history.run.metric
     best = trial.best(metric)
     if best is None:

@@ -56,7 +56,7 @@ class Status:
         """None where there is nothing to resume."""
         if self.state not in ("cut off", "running or cut off"):
             return None
-        method = self.history.run.method if self.history.run else None
+        method = self.history.run.method if self.history.started else None
         return f"python -m inat_ray.{'train' if method == 'train' else 'sweep'} --resume {self.run}"
 
     @property
@@ -131,7 +131,7 @@ def _view(console: Console, status: Status) -> Group:
 def status_json(status: Status) -> dict[str, Any]:
     """The status as JSON. Times are in seconds, `changed` and `ends` since 1970."""
     history, told = status.history, history_json(status.history, now=status.now)
-    left = seconds_left(history, now=status.now) if status.goes_on and history.run else None
+    left = seconds_left(history, now=status.now) if status.goes_on and history.started else None
     return {
         "run": status.run,
         "state": status.state,
@@ -147,7 +147,7 @@ def status_json(status: Status) -> dict[str, Any]:
 
 def history_json(history: History, *, now: float) -> dict[str, Any]:
     """The run's trials, epochs, and results so far; empty for a run that has not begun."""
-    if history.run is None:
+    if history.started is None:
         return {}
     best, kept = winning_trial(history), final_training(history)
     return {
@@ -168,7 +168,6 @@ def history_json(history: History, *, now: float) -> dict[str, Any]:
 
 
 def _trial_json(history: History, trial: TrialHistory) -> dict[str, Any]:
-    assert history.run is not None
     best = trial.best(history.run.metric)
     return {
         "trial": trial.trial_id,
@@ -210,7 +209,7 @@ def _status(
 ) -> Status:
     """Raises UserError if the run is not one of sweep or train."""
     history = History.of(records)
-    if history.run is None and result is not None:
+    if history.started is None and result is not None:
         raise UserError(f"--status {run}: is no run of sweep or train")
     state = state_of(history, result or {}, running=running)
     changed = records[-1].time if records else None

@@ -12,7 +12,7 @@ from inat_ray.run.checkpoints import drop_checkpoints
 from inat_ray.run.folder import RunFolder
 from inat_ray.search.agenda import confirm_agenda, run_started, search_agenda
 from inat_ray.search.stopping import state_if_over
-from inat_ray.search.winner import distinct_configurations
+from inat_ray.search.study import distinct_configurations
 from inat_ray.tuning.ray_tune import run_agenda
 
 

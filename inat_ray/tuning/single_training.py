@@ -95,7 +95,6 @@ def record_training(
 
 
 def _take_in(done: TrainedEpoch, *, trial: TrialHistory, run: RunFolder, log: RunLog) -> None:
-    assert log.history.run is not None
     before = trial.best(log.history.run.metric)
     record_epoch(epoch_record(done, trial_id=trial.trial_id, run=run), run=run, log=log)
     if done.improved and trial.purpose != "final":

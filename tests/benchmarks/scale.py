@@ -179,7 +179,6 @@ def decision(simulation: Simulation) -> Callable[[], Any]:
 
 def records_of(history: History) -> Iterator[AnyRecord]:
     """The history's trials again, as a log would have them."""
-    assert history.run is not None
     yield history.run
     for trial in history.searched:
         yield TrialStarted(

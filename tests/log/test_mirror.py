@@ -193,7 +193,7 @@ def test_what_a_replaced_writer_brings_late_is_no_part_of_the_log(run, monkeypat
     assert not done
     assert any(s.generation == 1 and s.end > 2 for s in all_segments(run))
     assert read_lines(run) == LINES[:2] + NEW
-    with pytest.raises(UserError, match="do not begin with those: it was gone on with"):
+    with pytest.raises(UserError, match="do not begin with those: it was continued"):
         mirror(run, LINES[:6])
     third = mirror(run, LINES[:2] + NEW)
     third.close()

@@ -182,7 +182,7 @@ def test_a_log_that_is_opened_again_goes_on_where_it_was(run_records, tmp_path):
 def test_a_whole_line_that_is_no_record_is_damage_and_is_reported(tmp_path, line):
     path = written(tmp_path, RUN)
     path.write_text(path.read_text() + line + "\n")
-    with pytest.raises(UserError, match="line 2: is no record of this version"):
+    with pytest.raises(UserError, match="line 2: is not a record that this version can read"):
         list(read_records(path))
 
 
@@ -220,7 +220,7 @@ def test_a_look_at_the_test_set_is_not_forgotten_for_a_byte_of_its_line(
     content = bytearray(path.read_bytes())
     content[len(content) - len(lines_of(path)[-1]) + flipped if flipped >= 0 else flipped] = 0x07
     path.write_bytes(content)
-    with pytest.raises(UserError, match="line 8: is no record of this version"):
+    with pytest.raises(UserError, match="line 8: is not a record that this version can read"):
         list(read_records(path))
 
 
@@ -328,7 +328,7 @@ def test_an_odd_value_is_damage_and_is_named(tmp_path, written_as, odd):
     content = path.read_text()
     assert written_as in content
     path.write_text(content.replace(written_as, odd, 1))
-    with pytest.raises(UserError, match=r"line \d: is no record of this version"):
+    with pytest.raises(UserError, match=r"line \d: is not a record that this version can read"):
         list(read_records(path))
 
 

@@ -38,7 +38,7 @@ def test_a_run_that_never_began_has_a_row_and_no_line(runs, rows_of, plots_of, t
 
 def test_runs_with_different_metrics_are_not_drawn_together(runs, plots_of):
     history = runs[1].history
-    history.run = history.run.model_copy(update={"metric": "val_loss", "goal": "minimize"})
+    history.started = history.run.model_copy(update={"metric": "val_loss", "goal": "minimize"})
     _, progress, _ = comparison_sections(runs)
     assert plots_of(progress) == []
     assert "different metrics" in progress.body

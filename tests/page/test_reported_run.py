@@ -59,7 +59,7 @@ def test_records_of_a_trial_that_never_started_are_damage_too(run, sweep):
 def test_a_log_without_a_record_is_a_run_that_never_began(run, content):
     (run.log / EVENTS).write_text(content)
     found = open_run(run.path)
-    assert found.history.run is None
+    assert found.history.started is None
     assert NEVER_BEGAN in found.missing
     assert not found.is_search
 

@@ -118,7 +118,7 @@ def test_another_machine_gets_the_run_from_its_storage(kept, tmp_path):
     assert not (fetched.path / "checkpoints").exists()
     with RunLog(fetched.log, storage=fetched.storage) as log:
         log.append(ended("t"))
-    with pytest.raises(UserError, match="gone on with from another machine"):
+    with pytest.raises(UserError, match="continued on another machine"):
         RunLog(run.log, storage=run.storage)
 
 

@@ -2,8 +2,23 @@ import pytest
 
 from inat_ray.config.search import EarlyStopping
 from inat_ray.log.history import History
-from inat_ray.log.records import EpochEnded, RunStarted, TrialPaused, TrialResumed, TrialStarted
-from inat_ray.search.stopping import is_rung, next_best, promotable, state_after_epoch, survivors
+from inat_ray.log.records import (
+    EpochEnded,
+    RunResumed,
+    RunStarted,
+    TrialPaused,
+    TrialResumed,
+    TrialStarted,
+)
+from inat_ray.search.stopping import (
+    is_rung,
+    next_best,
+    promotable,
+    spent_budget,
+    state_after_epoch,
+    survivors,
+)
+from tests.search import histories
 
 ASHA = EarlyStopping(kind="asha", min_epochs=2, reduction_factor=3)
 
@@ -185,3 +200,64 @@ def test_a_confirmation_is_not_stopped_early():
     for epoch in (1, 2):
         history.add(epoch_of("again", epoch, 0.1))
     assert state_after_epoch(ASHA, history, "again") == "running"
+
+
+def trained(*, times=(10.0, 20.0), **search) -> tuple:
+    """The search's settings, and a history in which a trial has had an epoch at each time."""
+    experiment = histories.experiment_of(**search)
+    history = histories.begun(experiment, time=0.0)
+    history.add(TrialStarted(time=0.0, trial_id="a", seed=0, parameters={}, epochs=9))
+    for epoch, time in enumerate(times, start=1):
+        history.add(histories.epoch_of("a", epoch, 0.1 * epoch, time=time))
+    return experiment.search, history
+
+
+def test_without_budgets_nothing_is_spent():
+    assert spent_budget(*trained()) is None
+
+
+@pytest.mark.parametrize(("epochs", "spent"), [(3, None), (2, "epochs"), (1, "epochs")])
+def test_epochs_are_those_of_all_trials(epochs, spent):
+    assert spent_budget(*trained(epochs=epochs)) == spent
+
+
+@pytest.mark.parametrize(("time", "spent"), [(21, None), ("20s", "time"), ("0.3m", "time")])
+def test_time_is_counted_from_the_first_record_to_the_last(time, spent):
+    assert spent_budget(*trained(time=time)) == spent
+
+
+def test_the_time_between_two_processes_does_not_count():
+    search, history = trained(time=25)
+    history.add(RunResumed(time=1000.0, trials=9))
+    assert history.seconds == 20.0
+    history.add(histories.epoch_of("a", 3, 0.1, time=1004.0))
+    assert spent_budget(search, history) is None
+    history.add(histories.epoch_of("a", 4, 0.1, time=1005.0))
+    assert spent_budget(search, history) == "time"
+
+
+@pytest.mark.parametrize(("target", "spent"), [(0.21, None), (0.2, "target")])
+def test_the_target_is_reached_by_any_trial_after_any_epoch(target, spent):
+    assert spent_budget(*trained(target=target)) == spent
+
+
+def test_the_target_of_a_loss_is_reached_from_above():
+    metric = {"name": "val_loss", "goal": "minimize"}
+    assert spent_budget(*trained(target=0.8, metric=metric)) == "target"
+    assert spent_budget(*trained(target=0.79, metric=metric)) is None
+
+
+def test_an_extension_is_counted_in_trials_alone():
+    search, history = trained(epochs=1, time=1, target=0.1)
+    history.add(RunResumed(time=30.0, trials=12, extended=True))
+    assert spent_budget(search, history) is None
+
+
+def test_before_anything_ran_nothing_is_spent():
+    assert spent_budget(histories.experiment_of(target=0.5).search, History()) is None
+
+
+def test_a_target_that_a_voided_epoch_had_reached_is_not_reached():
+    search, history = trained(target=0.2)
+    history.add(TrialResumed(trial_id="a", epochs=1))
+    assert spent_budget(search, history) is None
