@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -16,18 +15,16 @@ import typer
 import yaml
 from PIL import Image
 
+from inat_ray import options
+from inat_ray.__main__ import COMMANDS
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
 from inat_ray.config.space import search_space
 from tests.markdown import CLUSTERS, PAGES, ROOT, anchors, blocks, commands, lines, links
 
 SHELL = ("bash", "console", "sh")
-NAMES = ("sweep", "train", "prepare", "simulate", "report", "evaluate", "predict", "export", "runs")
 EXPERIMENTS = {path.stem for path in (ROOT / "experiments").glob("*.yaml")}
 EXPERIMENT_KEYS = set(Experiment.model_fields) | {"extends"}
-WRITTEN_ELSEWHERE = {"python.md", "settings.md"}
-"""Pages that are linked to, and come from another part of the work."""
-ONE_APP = find_spec("inat_ray.__main__") is not None
 
 SHELL_BLOCKS = [block for page in [*PAGES, CLUSTERS] for block in blocks(page, *SHELL, "")]
 YAML_BLOCKS = [block for page in PAGES for block in blocks(page, "yaml")]
@@ -42,22 +39,12 @@ CALLS = [
 @pytest.fixture(scope="module")
 def app() -> click.Group:
     """All commands as one."""
-    if ONE_APP:
-        return typer.main.get_command(importlib.import_module("inat_ray.__main__").app)
     group = click.Group()
-    for name in NAMES:
+    for name in COMMANDS:
         module = importlib.import_module(f"inat_ray.{name}")
-        group.add_command(_command(module), name)
+        one = options.app_of(module.main, also=getattr(module, "ALSO", {}))
+        group.add_command(typer.main.get_command(one), name)
     return group
-
-
-def _command(module) -> click.Command:
-    one = typer.Typer(add_completion=False)
-    others = getattr(module, "ALSO", {})
-    one.command("list" if others else None)(module.main)
-    for name, other in others.items():
-        one.command(name)(other)
-    return typer.main.get_command(one)
 
 
 def test_the_readme_is_one_page():
@@ -75,9 +62,7 @@ def test_the_checks_below_find_something_to_check():
 def test_a_command_line_is_one_that_the_command_takes(app: click.Group, call: list[str]):
     name, *words = call
     words = [word.strip("[]").rstrip(".") for word in words]
-    if name == "EXPERIMENT" or (name == "experiments" and not ONE_APP):
-        pytest.skip("needs the one command")
-    if name.startswith("-"):
+    if name.startswith("-") or name == "EXPERIMENT":
         return
     command = app.commands[name]
     if isinstance(command, click.Group):
@@ -122,8 +107,6 @@ def test_an_experiment_loads_and_its_space_is_one(block, tmp_path: Path):
 def test_every_link_leads_to_a_file_and_a_heading(page: Path):
     for path, anchor in links(page):
         target = (page.parent / path).resolve() if path else page
-        if target.name in WRITTEN_ELSEWHERE and not target.exists():
-            continue
         assert target.exists(), path
         assert not anchor or anchor in anchors(target), f"{path}#{anchor}"
 
@@ -182,11 +165,8 @@ def run(call: list[str], here: Path) -> None:
     if trains:
         words += [word for line in _small(words) for word in ("--set", line)]
         words += [] if name == "train" or "--trials" in words else ["--trials", "2"]
-    if not ONE_APP:
-        words = [f"experiments/{word}.yaml" if word in EXPERIMENTS else word for word in words]
-    program = ["inat_ray", name] if ONE_APP else [f"inat_ray.{name}"]
     done = subprocess.run(
-        [sys.executable, "-m", *program, *words],
+        [sys.executable, "-m", "inat_ray", name, *words],
         cwd=here,
         env=os.environ | {"HOME": str(here.parent), "PYTHONPATH": str(ROOT)},
         capture_output=True,

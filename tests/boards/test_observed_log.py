@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 from tensorboard.plugins.hparams import api_pb2
 
-from inat_ray.boards import observed
+from inat_ray.boards import observed_log as observed
 from inat_ray.boards.observed_log import observed_log
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment

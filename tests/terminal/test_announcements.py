@@ -34,7 +34,7 @@ def test_the_data_is_told_by_class_part_and_what_was_passed_over(tmp_path):
     ]
     path.write_bytes(b"damaged")
     announce(console, data=open_dataset(config))
-    assert "is no pack that can be read" in console.file.getvalue()
+    assert "is damaged, or the pack of other images" in console.file.getvalue()
     assert "it was built again" in console.file.getvalue()
 
 
