@@ -12,6 +12,9 @@ FOLDER = Path(__file__).parent / "experiments"
 
 QUICKSTART = Path("quickstart")
 
+SCHEMA = FOLDER / "experiment.schema.json"
+"""Named in the first line of each experiment, relative to it, so that editors can check it."""
+
 
 @dataclass(frozen=True)
 class Shipped:
@@ -53,22 +56,22 @@ def find_experiment(given: Path) -> Path:
 
 
 def copy_experiment(name: str, folder: Path) -> list[Path]:
-    """Copies a shipped experiment into `folder`, with those that it extends.
+    """Copies a shipped experiment into `folder`, with those that it extends and their schema.
 
-    A parent that is there already with the same content is left as it is. Raises UserError where
-    there is no such experiment, or a file would be overwritten; nothing is copied then.
+    What is there already with the same content is left as it is. Raises UserError where there is
+    no such experiment, or a file would be overwritten; nothing is copied then.
     """
     source = _shipped_file(Path(name))
     if not source.exists():
         names = ", ".join(each.name for each in shipped_experiments())
         raise UserError(f"{name}: no experiment of that name comes with inat_ray: {names}")
-    first, *parents = _with_parents(source)
-    parents = [parent for parent in parents if not _is_copied(parent, folder)]
-    for file in (first, *parents):
-        if (folder / file.name).exists():
-            raise UserError(f"{folder / file.name}: is there already, and is not overwritten")
-    copies = [folder / file.name for file in (first, *parents)]
-    for file, copy in zip((first, *parents), copies, strict=True):
+    first, *others = [*_with_parents(source), SCHEMA]
+    files = [first, *(file for file in others if not _is_copied(file, folder))]
+    copies = [folder / file.name for file in files]
+    for copy in copies:
+        if copy.exists():
+            raise UserError(f"{copy}: is there already, and is not overwritten")
+    for file, copy in zip(files, copies, strict=True):
         copy.write_bytes(file.read_bytes())
     return copies
 

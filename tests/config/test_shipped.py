@@ -50,7 +50,8 @@ def test_a_bare_name_that_is_none_is_refused_with_those_there_are(tmp_path, monk
 
 def test_a_copy_has_what_it_extends_beside_it(tmp_path, monkeypatch):
     copies = copy_experiment("resnet50_best", tmp_path)
-    assert [path.name for path in copies] == ["resnet50_best.yaml", "resnet50_freeze.yaml"]
+    names = ["resnet50_best.yaml", "resnet50_freeze.yaml", "experiment.schema.json"]
+    assert [path.name for path in copies] == names
     monkeypatch.chdir(tmp_path)
     own, shipped = (load_experiment(p) for p in (copies[0], REPOSITORY / "resnet50_best.yaml"))
     assert own == shipped
@@ -59,7 +60,9 @@ def test_a_copy_has_what_it_extends_beside_it(tmp_path, monkeypatch):
     ]
 
 
-@pytest.mark.parametrize("there", ["resnet50_best.yaml", "resnet50_freeze.yaml"])
+@pytest.mark.parametrize(
+    "there", ["resnet50_best.yaml", "resnet50_freeze.yaml", "experiment.schema.json"]
+)
 def test_a_copy_overwrites_nothing(tmp_path, there):
     (tmp_path / there).write_text("name: mine")
     with pytest.raises(UserError, match="not overwritten"):

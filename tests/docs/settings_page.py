@@ -31,8 +31,8 @@ An editor with YAML support completes and checks a file whose first line names t
 # yaml-language-server: $schema=./experiment.schema.json
 ```
 
-The path is relative to the file, so keep a copy of `experiments/experiment.schema.json` beside the
-experiments that you write elsewhere. `python -m inat_ray.config.schema` prints it.
+The path is relative to the file. `inat-ray experiments --copy NAME` puts the schema beside its
+copy, and `python -m inat_ray.config.schema` prints it.
 """
 
 DISTRIBUTIONS = """\
