@@ -95,7 +95,7 @@ def test_all_experiments_are_in_it(inat_ray_command, tmp_path):
 def test_a_copied_experiment_is_read_where_it_was_copied_to(inat_ray_command, tmp_path):
     used(inat_ray_command, "experiments", "--copy", "cnn_plus", cwd=tmp_path)
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == ["cnn_best.yaml", "cnn_origin.yaml", "cnn_plus.yaml"]
+    assert names == ["cnn_best.yaml", "cnn_origin.yaml", "cnn_plus.yaml", "experiment.schema.json"]
     done = used(inat_ray_command, "prepare", "cnn_plus.yaml", "--data", "nowhere", cwd=tmp_path)
     assert "nowhere" in done.stderr
     assert done.returncode == 2
