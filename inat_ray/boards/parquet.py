@@ -100,7 +100,7 @@ def _scores(trial: TrialHistory, history: History) -> dict[str, Any]:
     highest = trial.best("val_accuracy")
     last: EpochEnded | None = trial.epochs[-1] if trial.epochs else None
     return {
-        "score": getattr(best, history.run.metric) if best else None,
+        "score": history.best_value(trial),
         "best_epoch": best.epoch if best else None,
         "best_val_accuracy": highest.val_accuracy if highest else None,
         "last_val_accuracy": last.val_accuracy if last else None,

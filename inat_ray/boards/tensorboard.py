@@ -201,17 +201,13 @@ class TensorBoardObserver:
     def _tell_of_search(self, record: TrialEnded) -> None:
         """The trial's score by order of start, the best so far, and the epochs spent."""
         history, trial = self.history, self.history.trials[record.trial_id]
-        if history.started is None or self._search is None or trial.purpose != "search":
-            return
-        if history.run.method == "train":
+        if self._search is None or trial.purpose != "search" or history.is_training:
             return
         if trial.is_over:  # one that was cut off may go on, and be told of again
             over, values = search_progress(history)
             self._search.write(_scalars(record, values, step=over))
-        best = trial.best(history.run.metric)
-        if best is not None:
-            score = {"search/score": getattr(best, history.run.metric)}
-            self._search.write(_scalars(record, score, step=trial.number))
+        if (score := history.best_value(trial)) is not None:
+            self._search.write(_scalars(record, {"search/score": score}, step=trial.number))
 
     def _file(self, record: EpochEnded | TrialEnded) -> EventFile:
         """The trial's open file; another one beside the first after a pause."""

@@ -214,7 +214,7 @@ class TrackingObserver:
 
     @property
     def _is_single(self) -> bool:
-        return self._history.started is not None and self._history.run.method == "train"
+        return self._history.is_training
 
 
 def _settings(experiment: Experiment) -> dict[str, Scalar]:

@@ -158,6 +158,11 @@ class History:
         return self.started
 
     @property
+    def is_training(self) -> bool:
+        """Whether the run is a single training, not a search."""
+        return self.started is not None and self.started.method == "train"
+
+    @property
     def unfinished(self) -> bool:
         """Whether the search, a confirmation or the winner's training has not come to its end."""
         final = self.final is not None and self.final.state in ("running", "interrupted", "failed")
@@ -202,6 +207,11 @@ class History:
     def score(self, record: EpochEnded) -> float:
         """The run's metric after an epoch, turned so that higher is better."""
         return record.score(self.run.metric)
+
+    def best_value(self, trial: TrialHistory) -> float | None:
+        """Returns the run's metric at the trial's best epoch; None without a result."""
+        best = trial.best(self.run.metric)
+        return None if best is None else float(getattr(best, self.run.metric))
 
     def turned(self, value: float) -> float:
         """Turns a value of the run's metric so that higher is better, or turns it back."""

@@ -63,16 +63,15 @@ def _row(run: ReportedRun) -> list[Cell | Number]:
     if history.started is None:
         return [run.name, *[None] * 7]
     winner = winning_trial(history)
-    best = winner.best(history.run.metric) if winner else None
+    best = history.best_value(winner) if winner else None
     best_score = score_text(history, winner) if winner else None
-    metric = history.run.metric
     interval = wilson_interval(round(look.accuracy * look.images), look.images) if look else None
     return [
         run.name,
         len(history.searched),
         history.epochs_trained,
         Number(history.seconds, duration(history.seconds)),
-        Number(getattr(best, metric), best_score) if best and best_score else None,
+        Number(best, best_score) if best is not None and best_score else None,
         share_cell(look.accuracy if look else None),
         interval_text(interval) if interval else None,
         parameters_text(winner.parameters) if winner else None,

@@ -95,9 +95,8 @@ def _best_figures(run: ReportedRun) -> Iterator[tuple[str, str]]:
     title = "Best trial's" if run.is_search else "Best"
     found = {title: winning_trial(run.history), "Kept model's": final_training(run.history)}
     for whose, trial in found.items():
-        if trial is not None and (best := trial.best(started.metric)) is not None:
-            value = getattr(best, started.metric)
-            yield f"{whose} {METRICS[started.metric].label}", metric_text(started.metric, value)
+        if trial is not None and (best := run.history.best_value(trial)) is not None:
+            yield f"{whose} {METRICS[started.metric].label}", metric_text(started.metric, best)
 
 
 def _search_facts(run: ReportedRun) -> Facts:

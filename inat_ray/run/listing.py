@@ -124,7 +124,7 @@ def state_of(history: History, result: dict[str, Any], *, running: bool) -> Stat
         return "running"
     if history.started is None:
         return "finished" if result else "cut off"
-    if history.run.method == "train":
+    if history.is_training:
         is_open = any(t.state in ("running", "interrupted") for t in history.searched)
     elif history.run.version == 1 and result:  # whose logs did not say that a search had ended
         is_open = bool(history.active or history.interrupted)
@@ -185,10 +185,7 @@ def _kind(history: History, result: dict[str, Any]) -> str:
 
 def _best(history: History) -> float | None:
     winner = winning_trial(history) if history.started else None
-    if winner is None or history.started is None:
-        return None
-    best = winner.best(history.run.metric)
-    return None if best is None else float(getattr(best, history.run.metric))
+    return None if winner is None else history.best_value(winner)
 
 
 def _pack(result: dict[str, Any]) -> Path | None:

@@ -133,12 +133,11 @@ def search_result(history: History, *, experiment: Experiment, data: DataSet) ->
     """
     winner = winning_trial(history)
     assert winner is not None
-    best = winner.best(history.run.metric)
     result: Result = {
         "ended": history.ended,
         "winner": winner.trial_id,
         "parameters": winner.parameters,
-        history.run.metric: getattr(best, history.run.metric),
+        history.run.metric: history.best_value(winner),
         "trials": dict(+history.states),
         "epochs": history.epochs_spent,
         "epochs_saved": history.epochs_saved,

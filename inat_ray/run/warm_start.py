@@ -57,7 +57,7 @@ def warm_start(path: Path, experiment: Experiment, space: SearchSpace) -> WarmSt
 
 def _check_metric(path: Path, experiment: Experiment, history: History) -> None:
     metric = experiment.search.metric.name
-    if history.started is None or history.run.method == "train":
+    if history.started is None or history.is_training:
         raise UserError(f"--warm-start {path}: holds no search")
     if history.run.metric != metric:
         raise UserError(

@@ -147,7 +147,7 @@ def _tell_what_is_kept(console: Console, history: History, *, run: RunFolder) ->
         f" ({history.trials_over} ended) are kept in {escape(str(run.path))}",
         soft_wrap=True,
     )
-    command = "train" if history.started and history.run.method == "train" else "sweep"
+    command = "train" if history.is_training else "sweep"
     line = escape(f"python -m inat_ray.{command} --resume {run.path}")
     console.print(f"go on with: [bold]{line}[/]", soft_wrap=True)
 

@@ -12,7 +12,7 @@ Phase = Literal["search", "confirmation", "winner's training", "test", "training
 
 def phase_of(history: History) -> Phase:
     """What the run is doing, by its last records."""
-    if history.run.method == "train":
+    if history.is_training:
         return "finished" if history.trials_over else "training"
     if history.ended is None:
         return "search"
@@ -27,7 +27,7 @@ def phase_of(history: History) -> Phase:
 
 def stands_alone(history: History, trial: TrialHistory) -> bool:
     """Whether the training is no trial of a search: it is the winner's, or that of `train`."""
-    return trial.purpose == "final" or history.run.method == "train"
+    return trial.purpose == "final" or history.is_training
 
 
 def training_alone(history: History) -> TrialHistory | None:

@@ -75,11 +75,8 @@ def kept_model_text(history: History) -> str | None:
 
 def score_text(history: History, trial: TrialHistory) -> str | None:
     """A trial's best value of the run's metric: 'val acc 91.2 %'."""
-    metric = history.run.metric
-    best = trial.best(metric)
-    if best is None:
-        return None
-    return f"{METRICS[metric].label} {metric_text(metric, getattr(best, metric))}"
+    metric, best = history.run.metric, history.best_value(trial)
+    return None if best is None else f"{METRICS[metric].label} {metric_text(metric, best)}"
 
 
 def share_text(trial: TrialHistory) -> str:

@@ -168,11 +168,10 @@ def history_json(history: History, *, now: float) -> dict[str, Any]:
 
 
 def _trial_json(history: History, trial: TrialHistory) -> dict[str, Any]:
-    best = trial.best(history.run.metric)
     return {
         "trial": trial.trial_id,
         "rank": history.ranking.rank(trial.number),
-        "best": None if best is None else getattr(best, history.run.metric),
+        "best": history.best_value(trial),
         "epochs": len(trial.epochs),
         "planned_epochs": trial.planned_epochs,
         "val_accuracy": trial.values("val_accuracy"),

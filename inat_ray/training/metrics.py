@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from inat_ray.config.metrics import METRICS
+
 
 @dataclass(frozen=True)
 class Metrics:
@@ -45,11 +47,10 @@ class Sums:
         """Waits for the device."""
         confusion = self.matrix()
         images = int(confusion.sum())
-        truths = confusion.sum(dim=1)
-        recalls = confusion.diagonal()[truths > 0] / truths[truths > 0]
+        loss = float(self.loss) / images
         return Metrics(
-            loss=float(self.loss) / images,
-            accuracy=int(confusion.diagonal().sum()) / images,
-            balanced_accuracy=float(recalls.mean()),
+            loss=loss,
+            accuracy=METRICS["val_accuracy"].compute(loss, confusion),
+            balanced_accuracy=METRICS["val_balanced_accuracy"].compute(loss, confusion),
             images=images,
         )

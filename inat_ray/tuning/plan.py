@@ -143,5 +143,5 @@ def _own_experiment(
 
 
 def _check_is_search(run: RunFolder, history: History, *, option: str) -> None:
-    if history.started is not None and history.run.method == "train":
+    if history.is_training:
         raise UserError(f"{option} {run.path}: is a run of train; train --resume goes on with it")

@@ -126,3 +126,16 @@ def test_a_look_is_of_the_winners_newest_epoch_by_the_order_of_the_log_whatever_
     history.add(early)
     assert history.look == early
     assert len(history.looks) == 3
+
+
+def test_a_run_is_a_training_once_its_first_record_says_so():
+    assert not History().is_training
+    assert not History.of(search_records()).is_training
+    assert History.of(search_records(method="train")).is_training
+
+
+def test_the_best_value_of_a_trial_is_that_of_its_best_epoch():
+    history = running(0.1, 0.4, math.nan, 0.2)
+    assert history.best_value(history.trials["a"]) == 0.4
+    failed = running(math.nan)
+    assert failed.best_value(failed.trials["a"]) is None
