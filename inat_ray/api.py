@@ -230,11 +230,10 @@ class Run:
 
     @property
     def _is_training(self) -> bool:
-        """A sweep that was cut off before its log began has something to search."""
-        if not self._folder.events.exists():
-            return not load_experiment(self._folder.experiment).search.parameters
-        run = self._history.run
-        return run is not None and run.method == "train"
+        """A sweep that was cut off before its first record has something to search."""
+        if self._folder.events.exists() and (history := self._history).started is not None:
+            return history.is_training
+        return not load_experiment(self._folder.experiment).search.parameters
 
 
 @dataclass(frozen=True)
@@ -337,7 +336,7 @@ def _given(
         "search.trials": ("trials", trials),
         "resources.workers_per_trial": ("workers", workers),
     }
-    return {key: pair for key, pair in given.items() if pair[1] is not None}
+    return options.only_given(given)
 
 
 def _path(path: PathLike | None) -> Path | None:

@@ -125,14 +125,14 @@ Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Let Ray and libr
 
 def data_options(*, data: str | None, seed: int | None) -> dict[str, tuple[str, Any]]:
     """Dotted key -> (option, value) of the options that were given, for `load_experiment`."""
-    return _given({"data.source": ("--data", data), "seed": ("--seed", seed)})
+    return only_given({"data.source": ("--data", data), "seed": ("--seed", seed)})
 
 
 def storage_option(storage_path: str | None) -> dict[str, tuple[str, Any]]:
     """The same of the storage of a new run; a run that goes on has its own."""
     if storage_path is not None:
         return {STORAGE: ("--storage-path", storage_path)}
-    return _given({STORAGE: (STORAGE_VARIABLE, os.environ.get(STORAGE_VARIABLE))})
+    return only_given({STORAGE: (STORAGE_VARIABLE, os.environ.get(STORAGE_VARIABLE))})
 
 
 def tracking_option(track: Sequence[TrackerChoice] | None) -> dict[str, tuple[str, Any]]:
@@ -140,7 +140,8 @@ def tracking_option(track: Sequence[TrackerChoice] | None) -> dict[str, tuple[st
     return {"tracking.to": ("--track", [one.value for one in track])} if track else {}
 
 
-def _given(given: dict[str, tuple[str, Any]]) -> dict[str, tuple[str, Any]]:
+def only_given(given: dict[str, tuple[str, Any]]) -> dict[str, tuple[str, Any]]:
+    """Leaves out the options without a value."""
     return {key: pair for key, pair in given.items() if pair[1] is not None}
 
 

@@ -11,6 +11,7 @@ import yaml
 from PIL import Image
 
 import inat_ray
+from inat_ray.run.folder import create_run
 from tests.conftest import CLASSES
 
 
@@ -72,6 +73,17 @@ def test_a_run_writes_its_report_where_it_is_asked_to(trained, tmp_path):
     assert trained.report() == trained.path / "report.html"
     page = trained.report(tmp_path / "page.html")
     assert "cnn_best" in page.read_text()
+
+
+@pytest.mark.parametrize(("name", "is_training"), [("cnn_best", True), ("quickstart", False)])
+def test_a_run_that_was_cut_off_before_its_first_record_is_known_by_its_experiment(
+    tmp_path, name, is_training
+):
+    config = inat_ray.Experiment.open(name).config
+    folder = create_run(tmp_path / "run", config, overwrite=False)
+    folder.log.mkdir(exist_ok=True)
+    folder.events.touch()
+    assert inat_ray.Run(folder.path)._is_training is is_training
 
 
 def test_a_run_that_is_over_is_not_resumed(trained):
