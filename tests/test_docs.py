@@ -165,15 +165,7 @@ def run(call: list[str], here: Path) -> None:
     if trains:
         words += [word for line in _small(words) for word in ("--set", line)]
         words += [] if name == "train" or "--trials" in words else ["--trials", "2"]
-    done = subprocess.run(
-        [sys.executable, "-m", "inat_ray", name, *words],
-        cwd=here,
-        env=os.environ | {"HOME": str(here.parent), "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    done = python_in(here, "-m", "inat_ray", name, *words)
     assert done.returncode == 0, f"{call}: {done.stderr[-2000:]}"
 
 
@@ -185,9 +177,9 @@ def _small(words: list[str]) -> list[str]:
     return [*(line for line in SMALL if resnet or "feature_views" not in line), *own]
 
 
-def exec_in(text: str, here: Path) -> "subprocess.CompletedProcess[str]":
+def python_in(here: Path, *words: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-c", text],
+        [sys.executable, *words],
         cwd=here,
         env=os.environ | {"HOME": str(here.parent), "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -209,5 +201,5 @@ def test_the_tutorial_and_the_pages_about_its_run_work_from_top_to_bottom(workpl
                 for call in commands(line):
                     run(call, workplace)
         text = "\n".join(block.text for block in blocks(page, "python"))
-        done = exec_in(text, workplace) if text else None
+        done = python_in(workplace, "-c", text) if text else None
         assert done is None or done.returncode == 0, f"{name}: {done.stderr[-2000:]}"

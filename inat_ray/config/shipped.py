@@ -32,7 +32,7 @@ def shipped_experiments() -> list[Shipped]:
     """All of them, by name."""
     return [
         Shipped(path.stem, path, about=_first_sentence(path), needs=_needs(path))
-        for path in sorted(FOLDER.glob("*.yaml"))
+        for path in _shipped_files()
     ]
 
 
@@ -47,10 +47,9 @@ def find_experiment(given: Path) -> Path:
     if str(given.parent) in (".", "experiments") and _shipped_file(given).exists():
         return _shipped_file(given)
     if str(given) == given.stem:
-        names = ", ".join(path.stem for path in sorted(FOLDER.glob("*.yaml")))
         raise UserError(
             f"{given}: there is no such experiment file, and none of that name comes with"
-            f" inat_ray: {names}"
+            f" inat_ray: {_names()}"
         )
     return given
 
@@ -63,8 +62,7 @@ def copy_experiment(name: str, folder: Path) -> list[Path]:
     """
     source = _shipped_file(Path(name))
     if not source.exists():
-        names = ", ".join(each.name for each in shipped_experiments())
-        raise UserError(f"{name}: no experiment of that name comes with inat_ray: {names}")
+        raise UserError(f"{name}: no experiment of that name comes with inat_ray: {_names()}")
     first, *others = [*_with_parents(source), SCHEMA]
     files = [first, *(file for file in others if not _is_copied(file, folder))]
     copies = [folder / file.name for file in files]
@@ -78,6 +76,14 @@ def copy_experiment(name: str, folder: Path) -> list[Path]:
 
 def _shipped_file(given: Path) -> Path:
     return FOLDER / f"{given.name.removesuffix('.yaml')}.yaml"
+
+
+def _names() -> str:
+    return ", ".join(path.stem for path in _shipped_files())
+
+
+def _shipped_files() -> list[Path]:
+    return sorted(FOLDER.glob("*.yaml"))
 
 
 def _is_copied(file: Path, folder: Path) -> bool:
