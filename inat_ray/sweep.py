@@ -196,7 +196,7 @@ def run_sweep(
     from inat_ray.boards.trackers import check_trackers
     from inat_ray.data.dataset import open_dataset
     from inat_ray.data.sources import check_source
-    from inat_ray.models.build import check_weights
+    from inat_ray.models.build import check_model
     from inat_ray.page.at_end import report
     from inat_ray.terminal.announcements import announce, announce_warm_start, conclude, note
     from inat_ray.tuning.cluster import final_resources, ray_session, trial_resources
@@ -207,7 +207,7 @@ def run_sweep(
     for text in plan.notes:
         note(console, text)
     check_source(config.data)
-    check_weights(config)
+    check_model(config)
     check_trackers(config)
     with _claim(plan, overwrite=overwrite) as run, ExitStack() as at_work:
         console.print("[dim]starting the trials' processes[/]")
@@ -241,7 +241,7 @@ def run_rehearsal(plan: "Plan", *, address: str | None = None, verbose: bool = F
     """Says what the plan amounts to, and returns it; leaves no run."""
     from inat_ray.data.dataset import open_dataset
     from inat_ray.data.sources import check_source
-    from inat_ray.models.build import check_weights
+    from inat_ray.models.build import check_model
     from inat_ray.terminal.announcements import announce, announce_dry_run, note
     from inat_ray.tuning.cluster import final_resources, ray_session, slots_now, trial_resources
     from inat_ray.tuning.dry_run import dry_run
@@ -250,7 +250,7 @@ def run_rehearsal(plan: "Plan", *, address: str | None = None, verbose: bool = F
     for text in plan.notes:
         note(console, text)
     check_source(config.data)
-    check_weights(config)
+    check_model(config)
     with ray_session(address=address, verbose=verbose):
         resources = trial_resources(config)
         slots = slots_now(resources)

@@ -149,12 +149,12 @@ def run_training(
     # Imported only now: they take seconds, and a mistake in the options is answered at once.
     from inat_ray.boards.trackers import check_trackers
     from inat_ray.data.dataset import open_dataset
-    from inat_ray.models.build import check_weights
+    from inat_ray.models.build import check_model
     from inat_ray.terminal.announcements import announce, announce_training, conclude
     from inat_ray.tuning.engine import ray_if_needed
 
     console = options.console()
-    check_weights(config)
+    check_model(config)
     check_trackers(config)
     with ExitStack() as at_work:
         with ray_if_needed(config, address=address, verbose=verbose) as resources:

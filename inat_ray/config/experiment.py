@@ -10,14 +10,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from inat_ray.config.model import MIN_IMAGE_SIZE, CnnConfig, ModelConfig
+from inat_ray.config.model import MIN_IMAGE_SIZE, CnnConfig, ModelConfig, wanted_size
 from inat_ray.config.resources import Resources
 from inat_ray.config.search import SearchConfig
 from inat_ray.config.settings import PathText, Settings
 from inat_ray.config.tracking import TrackingConfig
-
-PRETRAINED_SIZE = 224
-"""Side of the images that torchvision's ImageNet weights are evaluated on, in pixels."""
 
 PARTS = ("train", "validation", "test")
 """The settings of `data` that each name a folder."""
@@ -48,7 +45,8 @@ class DataConfig(Settings):
     test: PathText | None = None
     """The folder of the test images, given like `train`."""
     image_size: int = Field(64, ge=MIN_IMAGE_SIZE, le=1024)
-    """Side of the square that the model sees, in pixels. A pre-trained model has 224 unless set."""
+    """Side of the square that the model sees, in pixels. If it is not set, a pre-trained model
+    has the size of its weights, mostly 224."""
     pack_size: int | None = Field(None, ge=MIN_IMAGE_SIZE, le=2048)
     """Side of the stored squares, in pixels. null: 1.25 x image_size, so that random crops have
     room."""
@@ -206,12 +204,10 @@ class Experiment(Settings):
         if not isinstance(tree, Mapping):
             return tree
         model, data = tree.get("model"), tree.get("data", {})
-        if not (isinstance(model, Mapping) and isinstance(data, Mapping)):
+        if not (isinstance(data, Mapping) and "image_size" not in data):
             return tree
-        untrained = model.get("kind") != "resnet" or model.get("weights") == "none"
-        if untrained or "image_size" in data:
-            return tree
-        return {**tree, "data": {**data, "image_size": PRETRAINED_SIZE}}
+        size = wanted_size(model)
+        return tree if size is None else {**tree, "data": {**data, "image_size": size}}
 
     @model_validator(mode="after")
     def _device_suits_the_resources(self) -> "Experiment":

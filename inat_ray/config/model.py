@@ -1,10 +1,11 @@
-"""The `model` section: one of the two families, told apart by `kind`."""
+"""The `model` section: a kind of network, and what of it is frozen."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import Discriminator, Field, JsonValue, Tag, field_validator, model_validator
 
+from inat_ray.config.backbones import Source, images_for, weight_tags
 from inat_ray.config.settings import PathText, Settings
 
 CONV_BLOCKS = 5
@@ -88,15 +89,15 @@ _FREEZE_TAKES: dict[FreezeStrategy, str] = {
 
 
 class FreezeConfig(Settings):
-    """Which layers of a pre-trained network stay frozen.
+    """Which layers of a network stay frozen.
 
-    Layers are counted in forward order: each convolution, with the batch norm that follows it,
-    and the output layer.
+    Layers are counted in the order in which they run: each convolution, dense layer or attention
+    with the norms, scales and positions that go with it; the output layer is the last.
     """
 
     strategy: FreezeStrategy = "none"
     """head_only: all layers but the output layer are frozen. first_k, fraction: the first layers
-    are. freeze_fc: the output layer is, and the convolutions train. gradual: the output layer
+    are. freeze_fc: the output layer is, and all others train. gradual: the output layer
     trains first, and every few epochs one more stage thaws, from the head down."""
     k: int | None = Field(None, ge=0)
     """first_k: the number of layers that are frozen."""
@@ -116,21 +117,14 @@ class FreezeConfig(Settings):
         return self
 
 
-class ResnetConfig(Settings):
-    """A torchvision ResNet with a new output layer, of which a chosen part is frozen."""
+class FreezableConfig(Settings):
+    """What networks have in common that may begin with weights and stay frozen in part."""
 
-    kind: Literal["resnet"]
-    """The family."""
-    backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"] = "resnet50"
-    """The network without its output layer."""
-    weights: PathText = "imagenet1k_v2"
-    """imagenet1k_v2 or imagenet1k_v1 (downloaded once), none, or the path of a state dict (.pth or
-    .safetensors), which may be in a bucket (s3://...). On a cluster, a file on the head node is
-    enough."""
+    weights: PathText = "none"
+    """none, or the path of a state dict (.pth or .safetensors), which may be in a bucket
+    (s3://...). On a cluster, a file on the head node is enough."""
     freeze: FreezeConfig = FreezeConfig()
     """Which layers stay frozen."""
-    dropout: float = Field(0.0, ge=0, lt=1)
-    """Dropout before the output layer."""
     cache_features: bool = True
     """head_only: the frozen backbone's features of each image are computed once and kept on disk
     (not with mixup or CutMix, which mix pixels)."""
@@ -138,6 +132,70 @@ class ResnetConfig(Settings):
     """cache_features: the number of augmented views of each training image that are kept. More
     views give more variety and take longer to compute, once. Without the cache, every epoch has
     views of its own."""
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether training begins with weights."""
+        return self.weights != "none"
+
+
+class PretrainedConfig(FreezableConfig):
+    """A network of torchvision or timm with a new output layer and a part that is frozen."""
+
+    kind: Literal["pretrained"]
+    """The kind of model."""
+    source: Source = "torchvision"
+    """The library that the network is from. timm comes with the extra `timm`."""
+    backbone: str = Field("resnet50", pattern=r"^[A-Za-z0-9][A-Za-z0-9_]*$")
+    """The network without its output layer, by the source's name for it."""
+    weights: PathText = "default"
+    """default (downloaded once), another name that the source gives to weights of this backbone,
+    none, or the path of a state dict (.pth or .safetensors), which may be in a bucket (s3://...).
+    On a cluster, a file on the head node is enough."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Dropout before the output layer."""
+
+    @model_validator(mode="after")
+    def _backbone_exists(self) -> "PretrainedConfig":
+        tags = weight_tags(self.source, self.backbone)
+        if self.weights == "default" and not tags:
+            raise ValueError(
+                f"weights default: {self.source} has none for {self.backbone};"
+                " none or a path is allowed"
+            )
+        return self
+
+
+def wanted_size(model: Any) -> int | None:
+    """Returns the side of the images that a model as it is written wants; None if any will do.
+
+    What is wrong with the model is for its own validation to say.
+    """
+    if not isinstance(model, Mapping) or model.get("kind") not in ("pretrained", "resnet"):
+        return None
+    source = model.get("source", "torchvision")
+    backbone, weights = model.get("backbone", "resnet50"), model.get("weights", "default")
+    if weights == "none" or source not in get_args(Source):
+        return None
+    try:
+        return images_for(source, str(backbone), str(weights)).size
+    except ValueError:
+        return None
+
+
+class ResnetConfig(PretrainedConfig):
+    """A ResNet of torchvision: `kind: pretrained` in other words."""
+
+    kind: Literal["resnet"]  # type: ignore[assignment]
+    """The kind of model."""
+    source: Literal["torchvision"] = "torchvision"
+    """The library that the network is from."""
+    backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"] = "resnet50"
+    """The network without its output layer."""
+    weights: PathText = "imagenet1k_v2"
+    """imagenet1k_v2 or imagenet1k_v1 (downloaded once), none, or the path of a state dict (.pth or
+    .safetensors), which may be in a bucket (s3://...). On a cluster, a file on the head node is
+    enough."""
 
     @model_validator(mode="after")
     def _layers_suffice(self) -> "ResnetConfig":
@@ -158,12 +216,27 @@ class ResnetConfig(Settings):
             )
         return self
 
-    @property
-    def pretrained(self) -> bool:
-        return self.weights != "none"
+
+class ModuleConfig(FreezableConfig):
+    """A network of one's own: a class, or a function, that returns an nn.Module."""
+
+    kind: Literal["module"]
+    """The kind of model."""
+    target: str = Field(pattern=r"^.+:[A-Za-z_][A-Za-z0-9_]*$", max_length=4096)
+    """`my_net.py:TinyNet`, a file beside the experiment, or `package.module:TinyNet`. It is called
+    with `classes` and `args`; the network returns logits (n, classes) for images (n, 3, s, s)."""
+    args: dict[str, JsonValue] = Field(default_factory=dict)
+    """Further arguments, by name. Each can be searched: `model.args.width`."""
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
+    """Of the code. It is set when a run begins, so that its model is built by no other code."""
 
 
-MODEL_KINDS: dict[str, type[Settings]] = {"cnn": CnnConfig, "resnet": ResnetConfig}
+MODEL_KINDS: dict[str, type[Settings]] = {
+    "cnn": CnnConfig,
+    "pretrained": PretrainedConfig,
+    "resnet": ResnetConfig,
+    "module": ModuleConfig,
+}
 
 
 def _model_kind(value: Any) -> str | None:
@@ -174,11 +247,14 @@ def _model_kind(value: Any) -> str | None:
 
 
 ModelConfig = Annotated[
-    Annotated[CnnConfig, Tag("cnn")] | Annotated[ResnetConfig, Tag("resnet")],
+    Annotated[CnnConfig, Tag("cnn")]
+    | Annotated[PretrainedConfig, Tag("pretrained")]
+    | Annotated[ResnetConfig, Tag("resnet")]
+    | Annotated[ModuleConfig, Tag("module")],
     Discriminator(
         _model_kind,
         custom_error_type="unknown_kind",
-        custom_error_message="kind must be cnn or resnet",
+        custom_error_message="kind must be cnn, pretrained, resnet or module",
     ),
 ]
-"""One of the two families, told apart by `kind`."""
+"""One kind of model, told apart by `kind`."""

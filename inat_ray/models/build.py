@@ -3,63 +3,111 @@
 import torch
 from torch import nn
 
+from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
-from inat_ray.config.model import CnnConfig, ModelConfig, ResnetConfig
+from inat_ray.config.model import (
+    CnnConfig,
+    FreezableConfig,
+    ModelConfig,
+    ModuleConfig,
+    PretrainedConfig,
+)
 from inat_ray.models.cnn import build_cnn
-from inat_ray.models.resnet import build_resnet, check_backbone
-from inat_ray.models.weights import Weights, read_weights
+from inat_ray.models.freeze import freezing_of
+from inat_ray.models.head import head_name
+from inat_ray.models.layers import Structure, trace
+from inat_ray.models.module import build_module
+from inat_ray.models.pretrained import build_pretrained
+from inat_ray.models.weights import Weights, load_backbone, read_weights
+
+MOST_OF_AN_ERROR = 300
+"""Characters of a network's own error that are shown."""
 
 
 def build_model(experiment: Experiment, *, classes: int, weights: Weights | None) -> nn.Module:
-    """The experiment's model on the CPU; what is not in `weights` follows from its seed alone."""
+    """Returns the experiment's model on the CPU; what is not in `weights` follows from its seed.
+
+    Raises UserError if the weights are another network's, or a network of one's own raises.
+    """
+    settings = experiment.model
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(experiment.seed)
-        return _build(
-            experiment.model,
-            classes=classes,
-            image_size=experiment.data.image_size,
-            weights=weights,
-        )
+        model = _build(settings, classes=classes, image_size=experiment.data.image_size)
+    if weights is not None:
+        assert isinstance(settings, FreezableConfig)
+        where = f"model.weights: {settings.weights}"
+        load_backbone(model, weights.state, head=head_name(model, settings), where=where)
+    return model
 
 
 def hollow_model(experiment: Experiment, *, classes: int) -> nn.Module:
-    """The same network on the meta device: shapes, and no numbers."""
-    with torch.device("meta"):
-        return _build(
-            experiment.model,
-            classes=classes,
-            image_size=experiment.data.image_size,
-            weights=None,
+    """Returns the same network on the meta device: shapes, and no numbers."""
+    settings, image_size = experiment.model, experiment.data.image_size
+    try:
+        with torch.device("meta"):
+            return _build(settings, classes=classes, image_size=image_size)
+    except NotImplementedError:  # it computes with numbers while it is built, as RegNets do
+        return _build(settings, classes=classes, image_size=image_size).to("meta")
+
+
+def structure_of(
+    model: nn.Module, experiment: Experiment, *, classes: int, count_macs: bool = False
+) -> Structure:
+    """Returns the layers of an experiment's model, which may be on the meta device.
+
+    Raises UserError if it does not run on the experiment's images, or returns no logits.
+    """
+    size = experiment.data.image_size
+    images = torch.zeros(1, 3, size, size, device=next(model.parameters()).device)
+    name = f"model: {network_name(experiment.model)}"
+    try:
+        structure = trace(model, images, count_macs=count_macs)
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}"[:MOST_OF_AN_ERROR]
+        raise UserError(
+            f"{name}: does not run on images of {size} x {size} pixels ({said})"
+        ) from None
+    if structure.output_shape != (1, classes):
+        returned = structure.output_shape or "no tensor"
+        raise UserError(
+            f"{name}: returns {returned} for one image; logits (1, {classes}) are needed"
         )
+    return structure
+
+
+def network_name(model: ModelConfig) -> str:
+    """Returns which network it is, in a word."""
+    if isinstance(model, PretrainedConfig):
+        return model.backbone
+    return model.target if isinstance(model, ModuleConfig) else model.kind
 
 
 def pretrained_weights(model: ModelConfig, *, progress: bool = False) -> Weights | None:
-    """The weights that a model begins with; None where it is trained from scratch.
+    """Returns the weights that a model begins with; None if it is trained from scratch.
 
-    Raises UserError where they cannot be had, or are another network's.
+    Raises UserError if they cannot be had, or are another network's.
     """
-    if isinstance(model, ResnetConfig) and model.pretrained:
+    if isinstance(model, FreezableConfig) and model.pretrained:
         return read_weights(model, progress=progress)
     return None
 
 
-def check_weights(experiment: Experiment) -> None:
-    """Fetches the weights that the experiment begins with, and tries them on its network.
+def check_model(experiment: Experiment) -> None:
+    """Fetches the model's weights, builds it, and runs it on an image.
 
-    Raises UserError as `pretrained_weights`: to be called before anything long starts.
+    Raises UserError for all that would fail in a trial: to be called before anything long starts.
     """
+    if isinstance(experiment.model, CnnConfig):
+        return
     weights = pretrained_weights(experiment.model, progress=True)
-    if weights is not None:
-        model = hollow_model(experiment, classes=1)
-        assert isinstance(experiment.model, ResnetConfig)
-        where = f"model.weights: {experiment.model.weights}"
-        check_backbone(model, weights.state, where=where)
+    model = build_model(experiment, classes=2, weights=weights)
+    structure = structure_of(model, experiment, classes=2)
+    freezing_of(model, experiment.model, structure)
 
 
-def _build(
-    model: ModelConfig, *, classes: int, image_size: int, weights: Weights | None
-) -> nn.Module:
+def _build(model: ModelConfig, *, classes: int, image_size: int) -> nn.Module:
     if isinstance(model, CnnConfig):
         return build_cnn(model, classes=classes, image_size=image_size)
-    network: nn.Module = build_resnet(model, classes=classes, weights=weights)
-    return network
+    if isinstance(model, ModuleConfig):
+        return build_module(model, classes=classes)
+    return build_pretrained(model, classes=classes, image_size=image_size)

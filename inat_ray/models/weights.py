@@ -15,61 +15,86 @@ import torch
 from filelock import FileLock
 from pydantic import BaseModel, Field, FiniteFloat, Json
 from safetensors import safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
+from inat_ray.config.backbones import Color, Images, images_for, weight_tags
 from inat_ray.config.errors import UserError, readable
-from inat_ray.config.model import ResnetConfig
+from inat_ray.config.model import FreezableConfig, PretrainedConfig
 from inat_ray.storage.place import Place, check_zip, is_address
 
 if TYPE_CHECKING:
     from torchvision.models import WeightsEnum
 
-Color = tuple[float, float, float]
-"""A value for red, green and blue each."""
-
-IMAGENET_MEAN: Color = (0.485, 0.456, 0.406)
-IMAGENET_STD: Color = (0.229, 0.224, 0.225)
-"""What torchvision's weights were trained with, and what a state dict of unknown origin gets."""
-
 REMEDY = "a state dict that torch.save or safetensors wrote is allowed, and nothing beside it"
 
-CLASS_OF_WEIGHTS = {
-    "resnet18": "ResNet18_Weights",
-    "resnet34": "ResNet34_Weights",
-    "resnet50": "ResNet50_Weights",
-    "resnet101": "ResNet101_Weights",
-    "resnet152": "ResNet152_Weights",
-}
+AUXILIARY = ("AuxLogits.", "aux1.", "aux2.")
+"""Classifiers of Inception and GoogLeNet that only their first training had."""
+
+SHOWN_NAMES = 3
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A state dict, and how images are normalised for it (in 0..1)."""
+    """A state dict, and how images (in 0..1) are normalized for it."""
 
     state: dict[str, Tensor]
-    mean: Color = IMAGENET_MEAN
-    std: Color = IMAGENET_STD
+    mean: Color
+    std: Color
 
 
-def read_weights(config: ResnetConfig, *, progress: bool = False) -> Weights:
-    """The weights that `config` names, on the CPU; `none` has no weights to read.
+def read_weights(config: FreezableConfig, *, progress: bool = False) -> Weights:
+    """Returns the weights that `config` names, on the CPU; `none` has no weights to read.
 
-    Raises UserError where they cannot be fetched or the file holds no state dict.
+    Raises UserError if they cannot be fetched, or the file holds no state dict.
     """
-    if config.weights in ("imagenet1k_v1", "imagenet1k_v2"):
-        from torchvision.models import get_weight  # 3 s, which no CNN is to wait for
-
-        entry = get_weight(f"{CLASS_OF_WEIGHTS[config.backbone]}.{config.weights.upper()}")
-        return _read(fetch(entry, progress=progress))
+    tags: tuple[str, ...] = ()
+    images = Images()
+    if isinstance(config, PretrainedConfig):
+        tags = weight_tags(config.source, config.backbone)
+        images = images_for(config.source, config.backbone, config.weights)
+        if config.weights == "default" or config.weights.lower() in tags:
+            tag = tags[-1] if config.weights == "default" else config.weights.lower()
+            return _published(config, tag, images, progress=progress)
     if is_address(config.weights):
-        return _read_stored(config.weights)
+        return _read_stored(config.weights, images)
     path = Path(config.weights).expanduser()
     if not path.is_file():
+        allowed = (*(("default", *tags) if tags else ()), "none", "a path")
         raise UserError(
             f"model.weights: {config.weights}: there is no such file;"
-            " imagenet1k_v2, imagenet1k_v1, none, a path or an address (s3://...) are allowed"
+            f" {', '.join(allowed)} or an address (s3://...) are allowed"
         )
-    return _read(path)
+    return _read(path, images)
+
+
+def _published(config: PretrainedConfig, tag: str, images: Images, *, progress: bool) -> Weights:
+    """Weights by the name that their source gives them."""
+    if config.source == "timm":
+        return Weights(_from_hub(f"{config.backbone}.{tag}"), images.mean, images.std)
+    from torchvision.models import get_model_weights  # 3 s, for which no CNN is to wait
+
+    entry = get_model_weights(config.backbone)[tag.upper()]
+    return _read(fetch(entry, progress=progress), images)
+
+
+@lru_cache(maxsize=1)
+def _from_hub(name: str) -> dict[str, Tensor]:
+    """The state dict of timm's network; once a process. timm keeps what it downloads.
+
+    Raises UserError if it cannot be fetched.
+    """
+    import timm
+
+    try:
+        with FileLock(Path(tempfile.gettempdir()) / f"inat_ray-{name}.lock"):
+            model: nn.Module = timm.create_model(name, pretrained=True)
+    except (OSError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(
+            f"model.weights: timm cannot fetch {name} ({reason}). Without a network: name the path"
+            " of a state dict (.safetensors or .pth) in model.weights"
+        ) from None
+    return model.state_dict()
 
 
 def fetch(entry: "WeightsEnum", *, progress: bool = False) -> Path:
@@ -113,7 +138,7 @@ def _check_digits(path: Path, digits: str, _size: int) -> None:
 
 
 @lru_cache(maxsize=1)
-def _read_stored(address: str) -> Weights:
+def _read_stored(address: str, images: Images) -> Weights:
     """From a bucket; once a process, for trial after trial begins with them."""
     place = Place.at(address)
     with readable(f"model.weights: {place}", remedy=REMEDY):
@@ -121,15 +146,16 @@ def _read_stored(address: str) -> Weights:
     with tempfile.TemporaryDirectory(prefix="inat_ray-weights-") as folder:
         path = Path(folder) / place.last_name
         path.write_bytes(content)
-        return _read(path)
+        return _read(path, images)
 
 
-def _read(path: Path) -> Weights:
+def _read(path: Path, images: Images) -> Weights:
     with readable(f"model.weights: {path}", remedy=REMEDY):
         if path.suffix == ".safetensors":
-            return _read_safetensors(path)
+            return _read_safetensors(path, images)
         with path.open("rb") as file:
-            return Weights(_state_dict(load_without_code(file, torch.device("cpu")), path))
+            state = _state_dict(load_without_code(file, torch.device("cpu")), path)
+        return Weights(state, images.mean, images.std)
 
 
 def load_without_code(file: BinaryIO, device: torch.device) -> Any:
@@ -160,13 +186,61 @@ class Normalization(BaseModel):
     std: Json[tuple[Deviation, Deviation, Deviation]]
 
 
-def _read_safetensors(path: Path) -> Weights:
-    """A file that this project saved knows its normalisation; another gets ImageNet's."""
+def _read_safetensors(path: Path, images: Images) -> Weights:
+    """A file that this project saved knows its normalization; another gets its network's."""
     state, about = read_safetensors(path)
     if "mean" not in about or "std" not in about:
-        return Weights(state)
+        return Weights(state, images.mean, images.std)
     found = Normalization.model_validate(about)
     return Weights(state, mean=found.mean, std=found.std)
+
+
+def load_backbone(
+    model: nn.Module, state: Mapping[str, Tensor], *, head: str | None, where: str
+) -> None:
+    """Copies all but the output layer from `state`. Raises UserError as `check_backbone`."""
+    check_backbone(model, state, head=head, where=where)
+    model.load_state_dict(_without(head, state), strict=False)
+
+
+def check_backbone(
+    model: nn.Module, state: Mapping[str, Tensor], *, head: str | None, where: str
+) -> None:
+    """Raises UserError that begins with `where` if names or shapes are not this network's.
+
+    `head` names its output layer, which is not looked at; None: all is. The model may be on the
+    meta device.
+    """
+    wanted, given = _without(head, model.state_dict()), _without(head, state)
+    # Files from before PyTorch 0.4.1 lack these counters, which nothing here uses.
+    needed = [name for name in wanted if not name.endswith("num_batches_tracked")]
+    wrong = {
+        "missing": [name for name in needed if name not in given],
+        "unknown": [name for name in given if name not in wanted],
+        "of another shape": [
+            name for name in wanted if name in given and given[name].shape != wanted[name].shape
+        ],
+    }
+    if not any(wrong.values()):
+        wrong = _by_reason({name: unusable(given[name], wanted[name]) for name in given})
+    found = [f"{len(names)} {what} ({_some(names)})" for what, names in wrong.items() if names]
+    if found:
+        raise UserError(f"{where}: are not the weights of this backbone: {'; '.join(found)}")
+
+
+def _by_reason(problems: Mapping[str, str | None]) -> dict[str, list[str]]:
+    reasons = sorted({reason for reason in problems.values() if reason})
+    return {reason: [n for n, found in problems.items() if found == reason] for reason in reasons}
+
+
+def _without(head: str | None, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict without the entries of the output layer and of auxiliary classifiers."""
+    out = (*AUXILIARY, *([f"{head}."] if head else []))
+    return {name: tensor for name, tensor in state.items() if not name.startswith(out)}
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN_NAMES]) + (", ..." if len(names) > SHOWN_NAMES else "")
 
 
 def unusable(given: Tensor, wanted: Tensor) -> str | None:

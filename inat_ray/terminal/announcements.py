@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
-from inat_ray.config.model import ResnetConfig
+from inat_ray.config.model import FreezableConfig
 from inat_ray.data.dataset import DataSet
 from inat_ray.data.names import listed, shown_name
 from inat_ray.data.pack import Pack
@@ -68,7 +68,7 @@ def understood(pack: Pack) -> Iterator[str]:
 
 def announce_training(console: Console, experiment: Experiment, *, classes: int) -> None:
     """Says what part of a frozen model trains, and how many workers share the work."""
-    if isinstance(experiment.model, ResnetConfig):
+    if isinstance(experiment.model, FreezableConfig):
         console.print(freeze_table(experiment, classes=classes))
     workers = experiment.resources.workers_per_trial
     if workers > 1:

@@ -7,9 +7,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from inat_ray.config.experiment import Experiment
-from inat_ray.config.model import ResnetConfig
+from inat_ray.config.model import FreezableConfig
 from inat_ray.data.names import shown_name
 from inat_ray.log.records import JSON
+from inat_ray.models.build import network_name
 from inat_ray.models.complexity import complexity
 from inat_ray.run.result import Result
 from inat_ray.terminal.tables import plain_table
@@ -44,9 +45,9 @@ def result_table(result: Result) -> Table:
 def freeze_table(experiment: Experiment, *, classes: int) -> Table:
     """Layers, parameters, and multiply-accumulates that are trained and frozen."""
     model = experiment.model
-    assert isinstance(model, ResnetConfig)
+    assert isinstance(model, FreezableConfig)
     size = complexity(experiment, classes=classes)
-    table = plain_table(f"{model.backbone}: {_freeze_text(model)}", gap=2)
+    table = plain_table(f"{network_name(model)}: {_freeze_text(model)}", gap=2)
     for title in ("", "trained", "frozen", "share trained"):
         table.add_column(title, justify="right" if title else "left")
     for name, trained, total in (
@@ -92,7 +93,7 @@ def _class_table(title: str, *columns: str) -> Table:
     return table
 
 
-def _freeze_text(model: ResnetConfig) -> str:
+def _freeze_text(model: FreezableConfig) -> str:
     settings = model.freeze.model_dump(exclude_none=True)
     strategy = settings.pop("strategy")
     details = ", ".join(f"{name} {value}" for name, value in settings.items())

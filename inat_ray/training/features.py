@@ -11,19 +11,20 @@ them for each image, drawn from the epoch's seed.
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from filelock import FileLock
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from inat_ray.config.experiment import AugmentConfig, Experiment
-from inat_ray.config.model import ResnetConfig
+from inat_ray.config.model import FreezableConfig
 from inat_ray.data.augment import Normalize, augment, draw_augmentation, generator, plain_view
 from inat_ray.data.batches import (
     Batch,
@@ -36,14 +37,12 @@ from inat_ray.data.batches import (
 )
 from inat_ray.data.dataset import DataSet
 from inat_ray.data.progress import advancing
-from inat_ray.models.resnet import HEAD, backbone_features
+from inat_ray.models.head import head_inputs, head_name
+from inat_ray.models.layers import Structure
 from inat_ray.storage.disk import remove
 from inat_ray.training.device import autocast
 from inat_ray.training.evaluation import lay_out
 from inat_ray.training.ranks import Ranks
-
-if TYPE_CHECKING:
-    from torchvision.models import ResNet
 
 BATCH_SIZE = 128
 
@@ -59,12 +58,20 @@ EPOCH_VIEWS = 1
 
 
 def caches_features(experiment: Experiment) -> bool:
-    """Whether a training works on features: all but the output layer frozen, no mixed pixels."""
+    """Whether a training may work on features: all but the output layer frozen, no mixed pixels."""
     model, recipe = experiment.model, experiment.recipe
-    if not (isinstance(model, ResnetConfig) and model.cache_features):
+    if not (isinstance(model, FreezableConfig) and model.cache_features):
         return False
     mixes = recipe.augment and (recipe.augmentation.mixup or recipe.augmentation.cutmix)
     return model.freeze.strategy == "head_only" and not mixes
+
+
+def cached_head(model: nn.Module, experiment: Experiment, structure: Structure) -> str | None:
+    """Returns the name of the head, where a training works on the features before it; else None."""
+    # What runs after the head would be missing from a training that sees the head alone.
+    if not (caches_features(experiment) and structure.ends_in_last_layer):
+        return None
+    return head_name(model, experiment.model)
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,7 @@ class Features:
     """Of one subset."""
 
     values: NDArray[np.float32] | Tensor
-    """(views, n, d): mapped from disk, or on a GPU that has room."""
+    """(views, n, ...): mapped from disk, or on a GPU that has room."""
     labels: NDArray[np.int64]
     """(n,)."""
     device: torch.device
@@ -81,12 +88,12 @@ class Features:
         return len(self.labels)
 
     def take(self, rows: NDArray[np.int64]) -> tuple[list[Tensor], Tensor]:
-        """Every view (b, d) of some images, and their labels (b,): see `evaluation.Views`."""
+        """Every view (b, ...) of some images, and their labels (b,): see `evaluation.Views`."""
         views = [self._gather(np.full(len(rows), v), rows) for v in range(len(self.values))]
         return views, self.labels_of(rows)
 
     def view(self, views: NDArray[np.int64], rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """One view (b, d) of each of some images, and their labels (b,)."""
+        """One view (b, ...) of each of some images, and their labels (b,)."""
         return self._gather(views, rows), self.labels_of(rows)
 
     def labels_of(self, rows: NDArray[np.int64]) -> Tensor:
@@ -131,14 +138,31 @@ class FeatureBatches:
             yield Batch(images=values, labels=labels, total=len(rows))
 
 
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Puts a network into evaluation mode, and back as it was."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
 class FeatureStore:
     """The features of one backbone on one split of the data."""
 
     def __init__(
-        self, experiment: Experiment, data: DataSet, *, model: "ResNet", normalize: Normalize
+        self,
+        experiment: Experiment,
+        data: DataSet,
+        *,
+        model: nn.Module,
+        head: str,
+        normalize: Normalize,
     ) -> None:
         self._experiment, self._data = experiment, data
-        self._model, self._normalize = model, normalize
+        self._model, self._head, self._normalize = model, head, normalize
         self._device = next(model.parameters()).device
         cache = Path(experiment.data.cache).expanduser() / "features"
         self.folder = cache / self._fingerprint()
@@ -170,8 +194,8 @@ class FeatureStore:
             found[subset] = values
         return found
 
-    def _shape(self, subset: str, views: int) -> tuple[int, int, int]:
-        return views, len(self._indices(subset)), self._model_width()
+    def _shape(self, subset: str, views: int) -> tuple[int, ...]:
+        return views, len(self._indices(subset)), *self._feature_shape
 
     def _indices(self, subset: str) -> NDArray[np.int64]:
         return self._data.subset("train" if subset == "train" else "validation")
@@ -189,19 +213,16 @@ class FeatureStore:
         partial = self.folder.with_suffix(".partial")
         remove(partial)
         partial.mkdir()
-        training = self._model.training
-        self._model.eval()
-        views = self._views()
-        for subset, plans in views.items():
-            self._write(partial / f"{subset}.npy", subset, plans, progress=progress)
-        self._model.train(training)
+        with evaluating(self._model):
+            for subset, plans in self._views().items():
+                self._write(partial / f"{subset}.npy", subset, plans, progress=progress)
         remove(self.folder)  # one that is damaged
         partial.replace(self.folder)
 
     def _views(self) -> dict[str, list[AugmentConfig | bool]]:
         """The views of each subset: an augmentation, or whether the plain view is mirrored."""
         recipe = self._experiment.recipe
-        assert isinstance(self._experiment.model, ResnetConfig)
+        assert isinstance(self._experiment.model, FreezableConfig)
         count = self._experiment.model.feature_views
         return {
             "train": [recipe.augmentation] * count if recipe.augment else [False],
@@ -253,12 +274,15 @@ class FeatureStore:
     def _features(self, pixels: Tensor) -> NDArray[np.float32]:
         recipe = self._experiment.recipe
         with autocast(recipe, self._device):
-            features = backbone_features(self._model, lay_out(pixels, recipe))
+            features = head_inputs(self._model, self._head, lay_out(pixels, recipe))
         return features.float().cpu().numpy()
 
-    def _model_width(self) -> int:
-        head = [m for m in self._model.fc.modules() if isinstance(m, torch.nn.Linear)]
-        return head[0].in_features
+    @cached_property
+    def _feature_shape(self) -> tuple[int, ...]:
+        """Of one image's features: what the head sees of it."""
+        size = self._experiment.data.image_size
+        with evaluating(self._model):
+            return self._features(torch.zeros(1, 3, size, size, device=self._device)).shape[1:]
 
     def _fingerprint(self) -> str:
         """Equal exactly where the features are."""
@@ -276,6 +300,6 @@ class FeatureStore:
         digest.update(self._data.split.train.tobytes())
         digest.update(self._data.split.validation.tobytes())
         for name, tensor in self._model.state_dict().items():
-            if not name.startswith(f"{HEAD}."):
+            if not name.startswith(f"{self._head}."):
                 digest.update(tensor.cpu().numpy().tobytes())
         return digest.hexdigest()[:24]

@@ -11,9 +11,9 @@ from inat_ray.config.experiment import Experiment
 from inat_ray.data.augment import Normalize, generator
 from inat_ray.data.batches import Batch, Plan, TrainingBatches
 from inat_ray.data.dataset import DataSet
-from inat_ray.models.build import build_model, pretrained_weights
-from inat_ray.models.freeze import freeze_of, set_trained, trained_layers, training_mode
-from inat_ray.models.layers import Layer, layers_of, stages_of
+from inat_ray.models.build import build_model, pretrained_weights, structure_of
+from inat_ray.models.freeze import freezing_of, set_trained, training_mode
+from inat_ray.models.layers import Layer, layers_of
 from inat_ray.training.average import WeightAverage
 from inat_ray.training.device import (
     autocast,
@@ -23,6 +23,7 @@ from inat_ray.training.device import (
     tune_process,
 )
 from inat_ray.training.evaluation import Evaluation, evaluate, lay_out
+from inat_ray.training.features import cached_head
 from inat_ray.training.graph import StepGraph
 from inat_ray.training.inputs import open_inputs
 from inat_ray.training.metrics import Metrics, Sums
@@ -58,12 +59,16 @@ class Fit:
         recipe, classes = experiment.recipe, len(data.classes)
         weights = pretrained_weights(experiment.model, progress=progress)
         self.mean, self.std = (weights.mean, weights.std) if weights else (data.mean, data.std)
-        self.model = self._on_device(build_model(experiment, classes=classes, weights=weights))
-        self.layers = layers_of(self.model)
+        model = build_model(experiment, classes=classes, weights=weights)
+        structure = structure_of(model, experiment, classes=classes)
+        self._freezing = freezing_of(model, experiment.model, structure)
+        self.model = self._on_device(model)
+        self.layers = layers_of(self.model, structure)
         self.inputs = open_inputs(
             experiment,
             data,
             model=self.model,
+            head=cached_head(model, experiment, structure),
             normalize=Normalize(self.mean, self.std, self.device),
             ranks=ranks,
             progress=progress,
@@ -230,9 +235,7 @@ class Fit:
             group["lr"] = lr * group["lr_share"]
 
     def _trained_in(self, epoch: int) -> list[bool]:
-        return trained_layers(
-            freeze_of(self.experiment.model), stages=stages_of(self.layers), epoch=epoch
-        )
+        return self._freezing.trained(epoch)
 
     def _layers_of_the_end(self) -> list[Layer | None]:
         """The layers that train by the last epoch, None in the place of the others."""

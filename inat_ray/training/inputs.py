@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, cast
+from operator import methodcaller
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,13 +15,9 @@ from inat_ray.data.augment import Normalize
 from inat_ray.data.batches import Batch, TrainingBatches, subset_images
 from inat_ray.data.dataset import DataSet
 from inat_ray.data.split import SubsetName
-from inat_ray.models.resnet import HEAD
 from inat_ray.training.evaluation import PixelViews, Views
-from inat_ray.training.features import FeatureBatches, FeatureStore, caches_features
+from inat_ray.training.features import FeatureBatches, FeatureStore
 from inat_ray.training.ranks import Ranks
-
-if TYPE_CHECKING:
-    from torchvision.models import ResNet
 
 
 class Batches(Protocol):
@@ -53,20 +50,20 @@ def open_inputs(
     data: DataSet,
     *,
     model: nn.Module,
+    head: str | None,
     normalize: Normalize,
     ranks: Ranks,
     progress: bool,
 ) -> Inputs:
-    """Features where nothing but the output layer trains, else images."""
-    if caches_features(experiment):
-        resnet = cast("ResNet", model)
-        store = FeatureStore(experiment, data, model=resnet, normalize=normalize)
+    """Returns the features that a head sees if `head` names one, otherwise images."""
+    if head is not None:
+        store = FeatureStore(experiment, data, model=model, head=head, normalize=normalize)
         train, validation = store.open(progress=progress and ranks.is_first)
         recipe = experiment.recipe
         batches = FeatureBatches(
             train, batch_size=recipe.batch_size, seed=experiment.seed, ranks=ranks
         )
-        return Inputs(batches, validation, part=_head)
+        return Inputs(batches, validation, part=methodcaller("get_submodule", head))
     device = next(model.parameters()).device
     return Inputs(
         training_batches(experiment, data, normalize=normalize, device=device, ranks=ranks),
@@ -116,7 +113,3 @@ def pixel_views(
 
 def _whole(model: nn.Module) -> nn.Module:
     return model
-
-
-def _head(model: nn.Module) -> nn.Module:
-    return model.get_submodule(HEAD)

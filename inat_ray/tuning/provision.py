@@ -21,7 +21,7 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from inat_ray.config.experiment import DataConfig, Experiment
-from inat_ray.config.model import ResnetConfig
+from inat_ray.config.model import FreezableConfig
 from inat_ray.data.dataset import DataSet
 from inat_ray.data.pack import NoRoomError, Supply, reopen_pack
 from inat_ray.run.folder import WEIGHTS, RunFolder
@@ -117,7 +117,7 @@ def with_reachable_weights(experiment: Experiment, *, run: RunFolder) -> Experim
     The copy is named by its content, so that it is brought there once.
     """
     model, storage = experiment.model, run.storage
-    if storage is None or not isinstance(model, ResnetConfig):
+    if storage is None or not isinstance(model, FreezableConfig):
         return experiment
     path = Path(model.weights).expanduser()
     if not path.is_file():

@@ -16,7 +16,7 @@ from torchvision import datasets, transforms
 
 from inat_ray.config.experiment import Experiment
 from inat_ray.models.build import build_model
-from inat_ray.models.layers import layers_of
+from inat_ray.models.layers import layers_of, trace
 from inat_ray.training.device import autocast, resolve_device, tune_process
 from inat_ray.training.recipe import build_optimizer
 from tests.benchmarks.apart import Way
@@ -47,7 +47,15 @@ def _loop(experiment: Experiment, loader: Loader, *, tuned: bool) -> Way:
     model = _model(experiment).to(device, memory_format=layout)
     if tuned:
         tune_process(device)
-        optimizer = build_optimizer(experiment.recipe, layers_of(model))
+        optimizer = build_optimizer(
+            experiment.recipe,
+            layers_of(
+                model,
+                trace(
+                    model, torch.zeros(1, 3, experiment.data.image_size, experiment.data.image_size)
+                ),
+            ),
+        )
     else:
         optimizer = _plain_optimizer(experiment, model)
 

@@ -20,7 +20,7 @@ from inat_ray.config.load import load_experiment
 from inat_ray.data.augment import Normalize
 from inat_ray.data.dataset import open_dataset
 from inat_ray.models.build import build_model
-from inat_ray.models.layers import layers_of
+from inat_ray.models.layers import layers_of, trace
 from inat_ray.training.device import tune_process
 from inat_ray.training.inputs import training_batches
 from inat_ray.training.ranks import Ranks
@@ -47,7 +47,13 @@ def main(data: Data, settings: Settings = None) -> None:
     classes = len(dataset.classes)
     model = build_model(experiment, classes=classes, weights=None)
     model = model.to(memory_format=torch.channels_last)
-    optimizer = build_optimizer(experiment.recipe, layers_of(model))
+    optimizer = build_optimizer(
+        experiment.recipe,
+        layers_of(
+            model,
+            trace(model, torch.zeros(1, 3, experiment.data.image_size, experiment.data.image_size)),
+        ),
+    )
     loss = build_loss(experiment.recipe, labels=batches.labels, classes=classes, device=device)
     parallel = DistributedDataParallel(model, broadcast_buffers=False)
     ready = list(batches.epoch(0))

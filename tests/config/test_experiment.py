@@ -18,7 +18,7 @@ def load(*settings: str) -> Experiment:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["model={kind: vit}"], "kind must be cnn or resnet"),
+        (["model={kind: vit}"], "kind must be cnn, pretrained, resnet or module"),
         ([RESNET, "model.filters=[1, 2]"], "model.filters: there is no such setting"),
         ([RESNET, "model.freez={}"], "did you mean 'freeze'?"),
         (["model.filter=[1]"], "did you mean 'filters'?"),

@@ -3,16 +3,16 @@ import torch
 from torch import nn
 
 from inat_ray.config.model import FreezeConfig, ResnetConfig
-from inat_ray.models.freeze import set_trained, trained_layers, training_mode
-from inat_ray.models.layers import BatchNorm, layers_of, stages_of
-from inat_ray.models.resnet import build_resnet
+from inat_ray.models.freeze import Freezing, set_trained, training_mode
+from inat_ray.models.layers import BatchNorm, layers_of, stages_of, trace
+from inat_ray.models.pretrained import build_pretrained
 
 STAGES = [0, 1, 1, 2, 2, 2, 3, 4, 4, 5]
 
 
 def trained(epoch: int = 0, **freeze) -> str:
     """A letter a layer: T where it trains."""
-    found = trained_layers(FreezeConfig.model_validate(freeze), stages=STAGES, epoch=epoch)
+    found = Freezing(FreezeConfig.model_validate(freeze), STAGES).trained(epoch)
     return "".join("T" if trains else "-" for trains in found)
 
 
@@ -44,11 +44,11 @@ def test_a_gradual_freeze_thaws_a_stage_every_few_epochs_from_the_end():
 @pytest.fixture
 def model() -> nn.Module:
     config = ResnetConfig(kind="resnet", backbone="resnet18", weights="none")
-    return build_resnet(config, classes=3, weights=None)
+    return build_pretrained(config, classes=3, image_size=32)
 
 
 def test_frozen_norms_are_in_evaluation_mode_and_all_else_trains(model):
-    layers = layers_of(model)
+    layers = layers_of(model, trace(model, torch.zeros(1, 3, 32, 32)))
     training_mode(model, layers, [False] * 10 + [True] * 11)
     for place, layer in enumerate(layers):
         norms = [module for module in layer.modules if isinstance(module, BatchNorm)]
@@ -57,9 +57,10 @@ def test_frozen_norms_are_in_evaluation_mode_and_all_else_trains(model):
 
 
 def test_before_the_first_trained_layer_autograd_keeps_nothing(model):
-    layers = layers_of(model)
+    layers = layers_of(model, trace(model, torch.zeros(1, 3, 32, 32)))
     freeze = FreezeConfig(strategy="first_k", k=10)
-    set_trained(layers, trained_layers(freeze, stages=stages_of(layers), epoch=0))
+    stages = stages_of([layer.name for layer in layers])
+    set_trained(layers, Freezing(freeze, stages).trained(0))
     recorded: dict[str, bool] = {}
     for layer in layers:
         layer.modules[0].register_forward_hook(

@@ -8,12 +8,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from inat_ray.config.backbones import IMAGENET_MEAN
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.model import ResnetConfig
-from inat_ray.models.build import build_model, check_weights
-from inat_ray.models.resnet import build_resnet
-from inat_ray.models.weights import IMAGENET_MEAN, fetch, read_weights
+from inat_ray.models.build import build_model, check_model
+from inat_ray.models.pretrained import build_pretrained
+from inat_ray.models.weights import fetch, read_weights
 from inat_ray.storage.place import Place
 
 
@@ -24,7 +25,7 @@ def config(weights: object, backbone: str = "resnet18") -> ResnetConfig:
 @pytest.fixture(scope="module")
 def state() -> dict[str, torch.Tensor]:
     """Of a resnet18 for a thousand classes, as it might be found anywhere."""
-    return build_resnet(config("none"), classes=1000, weights=None).state_dict()
+    return build_pretrained(config("none"), classes=1000, image_size=32).state_dict()
 
 
 def save(path: Path, content: object) -> Path:
@@ -49,7 +50,7 @@ def test_the_backbone_begins_with_the_weights_and_the_output_layer_is_new(state,
     save_file(state, tmp_path / "w.safetensors")
     settings = config(tmp_path / "w.safetensors")
     experiment = Experiment.model_validate({"model": settings, "data": {"image_size": 32}})
-    check_weights(experiment)
+    check_model(experiment)
     model = build_model(experiment, classes=3, weights=read_weights(settings))
     for name, tensor in model.state_dict().items():
         if name.startswith("fc."):
@@ -124,7 +125,7 @@ def test_tensors_that_are_no_weights_are_told_by_name(state, tmp_path, change, f
     name = "layer1.0.conv1.weight"
     path = save(tmp_path / "w.pth", state | {name: change(state[name])})
     with pytest.raises(UserError, match=rf"w\.pth: .*1 {finding}.* \({name}\)"):
-        check_weights(Experiment.model_validate({"model": config(path)}))
+        check_model(Experiment.model_validate({"model": config(path)}))
 
 
 def test_weights_of_half_precision_are_weights(state, tmp_path):
@@ -132,7 +133,7 @@ def test_weights_of_half_precision_are_weights(state, tmp_path):
         tmp_path / "w.pth",
         {name: tensor.half() for name, tensor in state.items() if tensor.is_floating_point()},
     )
-    check_weights(Experiment.model_validate({"model": config(path)}))
+    check_model(Experiment.model_validate({"model": config(path)}))
 
 
 @pytest.mark.parametrize(
@@ -172,7 +173,7 @@ def test_another_networks_weights_are_told_with_what_does_not_fit(
 ):
     settings = config(save(tmp_path / "w.pth", state), backbone)
     with pytest.raises(UserError, match=f"are not the weights of this backbone.*{finding}"):
-        check_weights(Experiment.model_validate({"model": settings}))
+        check_model(Experiment.model_validate({"model": settings}))
 
 
 @pytest.fixture
