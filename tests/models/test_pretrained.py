@@ -1,0 +1,156 @@
+"""The families of torchvision and timm, built and frozen alike."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from inat_ray.config.errors import UserError
+from inat_ray.config.experiment import Experiment
+from inat_ray.models.build import build_model, hollow_model, structure_of
+from inat_ray.models.freeze import freezing_of, set_trained, training_mode
+from inat_ray.models.head import head_inputs, head_name
+from inat_ray.models.layers import layers_of
+
+TORCHVISION = [
+    "resnet18",
+    "resnet50",
+    "mobilenet_v3_small",
+    "efficientnet_b0",
+    "convnext_tiny",
+    "vit_b_16",
+    "swin_t",
+    "densenet121",
+    "regnet_y_400mf",
+]
+
+TIMM = [
+    "tf_efficientnet_lite0",
+    "mobilenetv4_conv_small",
+    "convnext_atto",
+    "vit_tiny_patch16_224",
+    "repvgg_a0",
+]
+
+QUICK = {"resnet18", "mobilenet_v3_small", "convnext_atto", "vit_tiny_patch16_224"}
+"""One of each kind in the default suite, all of them in `make test-slow`."""
+
+BACKBONES = [
+    pytest.param(source, name, marks=[] if name in QUICK else pytest.mark.slow)
+    for source, names in (("torchvision", TORCHVISION), ("timm", TIMM))
+    for name in names
+]
+
+every_backbone = pytest.mark.parametrize(("source", "backbone"), BACKBONES)
+
+CLASSES = 3
+
+
+def settings(source: str, backbone: str, **model: object) -> Experiment:
+    named = {"kind": "pretrained", "source": source, "backbone": backbone, "weights": "none"}
+    return Experiment.model_validate({"data": {"image_size": 32}, "model": {**named, **model}})
+
+
+def images(count: int = 2) -> Tensor:
+    return torch.rand(count, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+@every_backbone
+def test_a_backbone_gives_logits_and_its_layers_own_all_of_it_once(source, backbone):
+    experiment = settings(source, backbone)
+    model = hollow_model(experiment, classes=CLASSES)
+    layers = layers_of(model, structure_of(model, experiment, classes=CLASSES))
+    owned = [id(p) for layer in layers for p in layer.parameters]
+    assert sorted(owned) == sorted(id(p) for p in model.parameters())
+    for key in model.state_dict():
+        assert sum(layer.owns(key) for layer in layers) == 1, key
+    head = head_name(model, experiment.model)
+    assert layers[-1].name == head
+    assert {p.shape[0] for p in layers[-1].parameters} == {CLASSES}
+
+
+@every_backbone
+@pytest.mark.parametrize(
+    "freeze",
+    [{"strategy": "fraction", "fraction": 0.5}, {"strategy": "freeze_fc"}],
+    ids=["half", "fc"],
+)
+def test_a_step_moves_what_trains_and_nothing_else(source, backbone, freeze):
+    experiment = settings(source, backbone, freeze=freeze)
+    model = build_model(experiment, classes=CLASSES, weights=None)
+    structure = structure_of(model, experiment, classes=CLASSES)
+    layers = layers_of(model, structure)
+    trained = freezing_of(model, experiment.model, structure).trained(0)
+    set_trained(layers, trained)
+    training_mode(model, layers, trained)
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1.0)
+    model(images(8)).logsumexp(1).sum().backward()
+    optimizer.step()
+    after = model.state_dict()
+    for layer, trains in zip(layers, trained, strict=True):
+        assert {p.grad is not None for p in layer.parameters} == {trains}, layer.name
+        if not trains:
+            assert all(after[key].equal(before[key]) for key in before if layer.owns(key))
+    assert not all(after[key].equal(before[key]) for key in before)
+
+
+@every_backbone
+def test_a_seed_gives_the_same_network_and_its_state_restores_it(source, backbone):
+    experiment = settings(source, backbone, dropout=0.5)
+    first, second = (
+        build_model(experiment, classes=CLASSES, weights=None).eval() for _ in range(2)
+    )
+    assert all(a.equal(b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+    nn.init.normal_(next(second.parameters()))
+    second.load_state_dict(first.state_dict())
+    assert first(images()).equal(second(images()))
+
+
+@every_backbone
+def test_the_head_on_its_inputs_gives_what_the_network_gives(source, backbone):
+    experiment = settings(source, backbone, dropout=0.5)
+    model = build_model(experiment, classes=CLASSES, weights=None).eval()
+    assert structure_of(model, experiment, classes=CLASSES).ends_in_last_layer
+    head = head_name(model, experiment.model)
+    assert head is not None
+    seen = head_inputs(model, head, images())
+    assert model.get_submodule(head)(seen).equal(model(images()))
+
+
+def test_a_network_that_pools_after_its_output_layer_is_known():
+    experiment = settings("torchvision", "squeezenet1_1")
+    model = build_model(experiment, classes=CLASSES, weights=None)
+    assert not structure_of(model, experiment, classes=CLASSES).ends_in_last_layer
+    assert head_name(model, experiment.model) == "classifier.1"
+
+
+def test_dropout_is_the_settings_and_not_the_networks_own():
+    experiment = settings("torchvision", "efficientnet_b0", dropout=0.25)
+    model = build_model(experiment, classes=CLASSES, weights=None)
+    rates = {name: m.p for name, m in model.named_modules() if isinstance(m, nn.Dropout)}
+    assert rates == {"classifier.0": 0.0, "classifier.1.dropout": 0.25}
+
+
+@pytest.mark.parametrize(
+    ("source", "backbone", "message"),
+    [
+        ("torchvision", "efficientnet_b9", "did you mean efficientnet_b"),
+        ("timm", "vit_tiny", "did you mean vit_tiny_patch16_224"),
+    ],
+)
+def test_a_backbone_that_does_not_exist_is_told_with_the_nearest_that_do(source, backbone, message):
+    with pytest.raises(ValueError, match=message):
+        settings(source, backbone)
+
+
+def test_a_backbone_with_two_output_layers_is_refused():
+    experiment = settings("timm", "deit_tiny_distilled_patch16_224")
+    with pytest.raises(UserError, match="has not one output layer"):
+        build_model(experiment, classes=CLASSES, weights=None)
+
+
+def test_images_that_a_network_cannot_take_are_told():
+    experiment = settings("torchvision", "alexnet")
+    model = build_model(experiment, classes=CLASSES, weights=None)
+    with pytest.raises(UserError, match="alexnet: does not run on images of 32 x 32 pixels"):
+        structure_of(model, experiment, classes=CLASSES)
