@@ -19,7 +19,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.load import explain_details, key_of
-from inat_ray.config.settings import SettingKind
+from inat_ray.config.section import SettingKind
 
 JSON = Any
 

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from inat_ray.config.model import MIN_IMAGE_SIZE, CnnConfig, ModelConfig
 from inat_ray.config.resources import Resources
 from inat_ray.config.search import SearchConfig
-from inat_ray.config.settings import PathText, Settings
+from inat_ray.config.section import PathText, Section
 from inat_ray.config.tracking import TrackingConfig
 
 PRETRAINED_SIZE = 224
@@ -32,7 +32,7 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
-class DataConfig(Settings):
+class DataConfig(Section):
     """Where the photographs are, how they are split, and how each becomes a square."""
 
     source: PathText = "demo"
@@ -95,7 +95,7 @@ class DataConfig(Settings):
         return self.pack_size or round(1.25 * self.image_size)
 
 
-class AugmentConfig(Settings):
+class AugmentConfig(Section):
     """Augmentation of training images if `recipe.augment` is true. 0 or false turns a part off."""
 
     flip: bool = True
@@ -119,7 +119,7 @@ class AugmentConfig(Settings):
     of them."""
 
 
-class RecipeConfig(Settings):
+class RecipeConfig(Section):
     """How a model is trained."""
 
     optimizer: Literal["adam", "adamw", "sgd", "muon"] = "adamw"
@@ -182,7 +182,7 @@ class RecipeConfig(Settings):
         return self
 
 
-class Experiment(Settings):
+class Experiment(Section):
     """One study: data, model, recipe, and optionally a search over them."""
 
     name: str = Field("experiment", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")

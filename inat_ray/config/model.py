@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from inat_ray.config.settings import PathText, Settings
+from inat_ray.config.section import PathText, Section
 
 CONV_BLOCKS = 5
 """Convolution blocks of the CNN: fixed, as in the origin's search space."""
@@ -27,7 +27,7 @@ Filters = Annotated[int, Field(ge=1, le=4096)]
 KernelSize = Annotated[int, Field(ge=1, le=15)]
 
 
-class CnnConfig(Settings):
+class CnnConfig(Section):
     """A CNN of five convolution blocks, trained from scratch."""
 
     kind: Literal["cnn"] = "cnn"
@@ -87,7 +87,7 @@ _FREEZE_TAKES: dict[FreezeStrategy, str] = {
 }
 
 
-class FreezeConfig(Settings):
+class FreezeConfig(Section):
     """Which layers of a pre-trained network stay frozen.
 
     Layers are counted in forward order: each convolution, with the batch norm that follows it,
@@ -116,7 +116,7 @@ class FreezeConfig(Settings):
         return self
 
 
-class ResnetConfig(Settings):
+class ResnetConfig(Section):
     """A torchvision ResNet with a new output layer, of which a chosen part is frozen."""
 
     kind: Literal["resnet"]
@@ -163,7 +163,7 @@ class ResnetConfig(Settings):
         return self.weights != "none"
 
 
-MODEL_KINDS: dict[str, type[Settings]] = {"cnn": CnnConfig, "resnet": ResnetConfig}
+MODEL_KINDS: dict[str, type[Section]] = {"cnn": CnnConfig, "resnet": ResnetConfig}
 
 
 def _model_kind(value: Any) -> str | None:

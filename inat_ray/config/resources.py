@@ -2,10 +2,10 @@
 
 from pydantic import Field, model_validator
 
-from inat_ray.config.settings import PathText, Settings
+from inat_ray.config.section import PathText, Section
 
 
-class Resources(Settings):
+class Resources(Section):
     """What one training may use of a machine or a cluster."""
 
     workers_per_trial: int = Field(1, ge=1, le=4096)

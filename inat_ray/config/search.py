@@ -10,13 +10,13 @@ from pydantic import (
 )
 
 from inat_ray.config.metrics import METRICS, Goal, MetricName
-from inat_ray.config.settings import Settings
+from inat_ray.config.section import Section
 
 MAX_TRIALS = 100_000
 """The most trials of a search; a grid with more points is refused."""
 
 
-class MetricConfig(Settings):
+class MetricConfig(Section):
     """What the search optimizes."""
 
     name: MetricName = "val_accuracy"
@@ -32,7 +32,7 @@ class MetricConfig(Settings):
         return self
 
 
-class EarlyStopping(Settings):
+class EarlyStopping(Section):
     """Which trials end before their last epoch."""
 
     kind: Literal["asha", "asha_promotion", "median", "none"] = "asha"
@@ -49,7 +49,7 @@ class EarlyStopping(Settings):
     """median: the number of trials that must have reached an epoch before one is stopped there."""
 
 
-class Confirm(Settings):
+class Confirm(Section):
     """The best configurations are trained again with other seeds, so that luck does not win."""
 
     top: int = Field(3, ge=1, le=100)
@@ -80,7 +80,7 @@ def _seconds(value: Any) -> Any:
     return value
 
 
-class SearchConfig(Settings):
+class SearchConfig(Section):
     """A sweep over parts of the experiment. The first budget that is spent ends it."""
 
     method: Literal["random", "bayes", "grid", "ablation"] = "random"

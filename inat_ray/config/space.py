@@ -20,7 +20,7 @@ from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import explain, explain_details, key_of, shown
 from inat_ray.config.search import MAX_TRIALS
-from inat_ray.config.settings import kind_of
+from inat_ray.config.section import kind_of
 
 SEED = "seed"
 """The parameter in which the trials of one configuration differ."""

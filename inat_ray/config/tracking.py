@@ -5,12 +5,12 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
-from inat_ray.config.settings import Settings
+from inat_ray.config.section import Section
 
 TrackerName = Literal["wandb", "mlflow"]
 
 
-class WandbConfig(Settings):
+class WandbConfig(Section):
     """Weights & Biases. Its key comes from WANDB_API_KEY or from `wandb login`."""
 
     project: str = Field("inat_ray", pattern=r"^[^/\\#?%:]{1,128}$")
@@ -22,7 +22,7 @@ class WandbConfig(Settings):
     set, else online."""
 
 
-class MlflowConfig(Settings):
+class MlflowConfig(Section):
     """MLflow. A server's credentials come from MLFLOW_TRACKING_USERNAME and
     MLFLOW_TRACKING_PASSWORD, or from MLFLOW_TRACKING_TOKEN."""
 
@@ -51,7 +51,7 @@ def _may_hold_a_secret(uri: str) -> bool:
     return user or parts.password is not None or bool(parts.query or parts.fragment)
 
 
-class TrackingConfig(Settings):
+class TrackingConfig(Section):
     """Where a run is logged besides its own folder.
 
     Nothing is sent anywhere unless `to` names it. A run can be resumed with other settings here.
