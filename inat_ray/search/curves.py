@@ -77,7 +77,7 @@ def _distance(parameter: Parameter, a: JSON, b: JSON) -> float:
     """0 to 1: of numbers by their quantiles, of categories whether they differ."""
     if a is None or b is None or isinstance(parameter, Categorical):
         return float(a != b)
-    return abs(parameter.to_unit(a) - parameter.to_unit(b))
+    return abs(parameter.code(a) - parameter.code(b))
 
 
 def curves_of(trials: Iterable[TrialHistory]) -> Iterable[Curve]:
