@@ -54,10 +54,10 @@ def test_losses_are_counted_by_interruptions_with_an_error():
     assert history.trials["a"].losses == 1
 
 
-def test_bad_ends_are_remembered():
+def test_the_error_of_a_trial_is_remembered():
     history = running(0.1)
     history.add(TrialEnded(trial_id="a", state="out_of_memory", error="CUDA out of memory"))
-    assert list(history.bad) == ["a"]
+    assert history.trials["a"].state == "out_of_memory"
     assert history.trials["a"].error == "CUDA out of memory"
 
 

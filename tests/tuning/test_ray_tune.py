@@ -203,7 +203,7 @@ def test_a_trial_that_finds_no_memory_ends_as_such_and_the_others_go_on(
     history, _ = search(experiment, open_dataset(experiment.data), tmp_path / "run")
     states = {trial.parameters["model.dense"]: trial.state for trial in history.searched}
     assert states == {65536: "out_of_memory", 8: "finished"}
-    assert "allocate" in history.bad["trial_0000"].error
+    assert "allocate" in history.trials["trial_0000"].error
 
 
 def test_a_search_with_bad_rates_ends_with_a_diverged_trial(
