@@ -210,7 +210,7 @@ class History:
         return self.seconds_at(self._last)
 
     def seconds_at(self, now: float) -> float:
-        """Returns what the run took up to `now` (since 1970), without the time between processes."""
+        """Returns what the run took up to `now` (since 1970), without time between processes."""
         start, before = self._session
         return before + now - start
 

@@ -1,9 +1,9 @@
 """From the lines of a run log to its records, each of which is checked.
 
-A crash leaves a line that is cut off at the end of a log, and nowhere else. Earlier versions wrote
-on behind it when the run was resumed or its model looked at the test set, so it may stand before
-the record of that, too. Any other line that is not a record is damage and an error: an
-epoch or a look would be forgotten.
+A crash may cut off the last line of a log, and no other. Earlier versions wrote on behind such a
+line when the run was resumed or its model looked at the test set, so it may stand before the record
+of that, too. Any other line that is not a record is damage and an error: passed over, an epoch
+would be trained twice, or the test set be looked at twice.
 """
 
 import math
@@ -35,7 +35,7 @@ _RECORDS: TypeAdapter[AnyRecord] = TypeAdapter(AnyRecord)
 def parsed(
     lines: Iterable[bytes], *, source: str, may_be_torn: bool = True
 ) -> Iterator[tuple[bytes, AnyRecord]]:
-    """Each whole line, with its end, and the record that it is.
+    """Yields each whole line, with its line end, and its record.
 
     `source` is what an error names. Raises UserError at the first line that is damaged, and where a
     newer version wrote the log.
@@ -57,9 +57,9 @@ def parsed(
 
 
 def is_cut_off(line: bytes) -> bool:
-    """Whether a line is the beginning of one: JSON that has no end, perhaps within a character.
+    """Returns whether a line is only the beginning of one: JSON that does not end.
 
-    A disk that lost its power may have zeros where the rest was to be.
+    It may be cut within a character, and a disk that lost power may have zeros for the rest.
     """
     try:
         from_json(line.rstrip(b"\0\n").decode(errors="ignore"))
@@ -69,7 +69,7 @@ def is_cut_off(line: bytes) -> bool:
 
 
 def _record(line: bytes, where: str, *, may_be_torn: bool) -> AnyRecord | None:
-    """None where the line is cut off, and may be."""
+    """Returns None if the line is cut off, and may be."""
     try:
         record = _RECORDS.validate_json(line, strict=True)
     except ValidationError as error:
@@ -92,8 +92,9 @@ def _record(line: bytes, where: str, *, may_be_torn: bool) -> AnyRecord | None:
 
 
 class _Order:
-    """What a record may refer to: `_run`, the log's beginning, and of each trial its epochs and its
-    last record.
+    """Finds gaps: records that refer to something which the log so far does not have.
+
+    State: the log's first record, and for each trial its epochs and its last record.
     """
 
     def __init__(self) -> None:
@@ -102,9 +103,9 @@ class _Order:
         self._last: dict[str, TrialRecord] = {}
 
     def is_resumption(self, record: AnyRecord) -> bool:
-        """Whether it is the first that a process writes into a log that another one began.
+        """Returns whether it may be the first record of a process that resumes a run.
 
-        A run of `train` has no record of its own for that, and one that was cut off within its
+        A run of `train` has no record of its own for that, and a run that was cut off within its
         first line begins anew.
         """
         of_training = self._run is not None and self._run.method == "train"
@@ -112,7 +113,7 @@ class _Order:
         return isinstance(record, kinds) or (of_training and isinstance(record, TrialResumed))
 
     def problem(self, record: AnyRecord) -> str | None:
-        """Why a log that has no gap cannot go on with this record; None where it can."""
+        """Returns why this record cannot follow in a log without a gap; None where it can."""
         if isinstance(record, LookAtTest):
             return None
         if isinstance(record, RunStarted):
@@ -157,5 +158,5 @@ class _Order:
 
 
 def _has_score(last: TrialRecord | None, metric: MetricName) -> bool:
-    """Whether a trial's last record gives it a place among others, which pausing needs."""
+    """Returns whether a trial's last record gives it a rank among others, which pausing needs."""
     return isinstance(last, EpochEnded) and math.isfinite(last.score(metric))
