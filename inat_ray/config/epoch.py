@@ -1,6 +1,6 @@
-"""The numbers of an epoch: one type for them, from training through the run log to the tables.
+"""The numbers of an epoch, in one type from training through the run log to the tables.
 
-It stands in config because training and the run log both need it and neither may know the other.
+It is in config because training and the run log both need it, and neither may import the other.
 """
 
 import math
@@ -23,9 +23,9 @@ ShareOrNan = Annotated[float, AfterValidator(_share_or_nan)]
 
 
 class EpochMetrics(BaseModel):
-    """One epoch of a training. The run log's record of it adds whose epoch it is and when it ended.
+    """One epoch of a training. The run log's record adds which trial had it, and when it ended.
 
-    The training loss is the objective, with its smoothing; the validation loss has none.
+    The training loss is the objective, with label smoothing; the validation loss is without it.
     """
 
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")
@@ -40,13 +40,13 @@ class EpochMetrics(BaseModel):
     val_balanced_accuracy: ShareOrNan
     """The mean of the classes' recalls."""
     lr: Amount
-    """The last step's."""
+    """Learning rate of the last step."""
     seconds: Amount
-    """The whole epoch, evaluation included."""
+    """Of the whole epoch, with its evaluation."""
     images_per_second: Amount
-    """Training images over the seconds of the training part."""
+    """Training images a second, without the evaluation."""
     peak_memory: NonNegativeInt | None = None
-    """The most bytes of GPU memory in use at once; None on a CPU."""
+    """Most bytes of GPU memory in use at once; None on a CPU."""
 
     @property
     def diverged(self) -> bool:
@@ -54,5 +54,5 @@ class EpochMetrics(BaseModel):
         return not (math.isfinite(self.train_loss) and math.isfinite(self.val_loss))
 
     def score(self, metric: MetricName) -> float:
-        """The metric, turned so that higher is better; NaN where it is."""
+        """Returns the metric, turned so that higher is better; it may be NaN."""
         return METRICS[metric].score(getattr(self, metric))

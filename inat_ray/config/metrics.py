@@ -21,14 +21,14 @@ class Metric:
     name: str
     """Its key in experiments, in the run log, and in tables."""
     label: str
-    """Heads a column of a terminal's table."""
+    """Its name in a column's head, in tables of the terminal."""
     meaning: str
-    """Explains the number in one phrase: in tables and in the documentation."""
+    """What the number is, in one phrase, for tables and the documentation."""
     goal: Goal
     is_share: bool
     """Whether it lies between 0 and 1, and is shown in percent."""
     compute: "Callable[[float, Tensor], float]"
-    """From the mean loss and the confusion counts (truth, prediction) of all images."""
+    """Computes it from the mean loss and the confusion counts (truth, prediction) of all images."""
 
     def score(self, value: float) -> float:
         """Turns a value so that higher is better. Applied to a score, it returns the value."""

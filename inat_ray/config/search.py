@@ -1,13 +1,9 @@
 """The `search` section: what is varied, how, for how long, and what counts as best."""
 
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from inat_ray.config.metrics import METRICS, Goal, MetricName
 from inat_ray.config.section import Section
@@ -60,7 +56,6 @@ class Confirm(Section):
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
-
 TIME_SCHEMA = {
     "anyOf": [
         {"type": "number", "exclusiveMinimum": 0},
@@ -73,10 +68,8 @@ TIME_SCHEMA = {
 def _seconds(value: Any) -> Any:
     """Returns '90m' in seconds, and any other value as it is."""
     if isinstance(value, str) and value[-1:] in UNITS:
-        try:
+        with suppress(ValueError):  # what is no number is refused with the text that was written
             return float(value[:-1]) * UNITS[value[-1]]
-        except ValueError:
-            return value
     return value
 
 

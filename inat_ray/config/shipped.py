@@ -8,7 +8,7 @@ from inat_ray.config.errors import UserError
 from inat_ray.config.yaml_reader import read_yaml
 
 FOLDER = Path(__file__).parent / "experiments"
-"""In a clone a link to the folder at the top of the repository; in a wheel the files themselves."""
+"""In a clone, a link to the folder at the top of the repository; in a wheel, the files."""
 
 QUICKSTART = Path("quickstart")
 
@@ -29,7 +29,7 @@ class Shipped:
 
 
 def shipped_experiments() -> list[Shipped]:
-    """All of them, by name."""
+    """Returns all of them, sorted by name."""
     return [
         Shipped(path.stem, path, about=_first_sentence(path), needs=_needs(path))
         for path in _shipped_files()
@@ -37,10 +37,10 @@ def shipped_experiments() -> list[Shipped]:
 
 
 def find_experiment(given: Path) -> Path:
-    """The file that `given` is: its own path where there is one, else a shipped name.
+    """Returns the file that `given` names: a path if it exists, else a shipped experiment.
 
-    A shipped one is also found as the repository has it, `experiments/NAME.yaml`. What is neither
-    is returned as it is, for its reader to refuse. Raises UserError for a bare name that is none.
+    Those are found as `experiments/NAME.yaml`, too, which is where the repository has them. Another
+    path is returned as it is, for its reader to refuse. Raises UserError for an unknown name.
     """
     if given.exists() and not (given.is_dir() and _shipped_file(given).exists()):
         return given
@@ -57,8 +57,8 @@ def find_experiment(given: Path) -> Path:
 def copy_experiment(name: str, folder: Path) -> list[Path]:
     """Copies a shipped experiment into `folder`, with those that it extends and their schema.
 
-    What is there already with the same content is left as it is. Raises UserError where there is
-    no such experiment, or a file would be overwritten; nothing is copied then.
+    Copies of those that are there already stay. Raises UserError where there is no such experiment,
+    or a file would be overwritten; nothing is copied then.
     """
     source = _shipped_file(Path(name))
     if not source.exists():
@@ -97,7 +97,7 @@ def _with_parents(path: Path) -> list[Path]:
 
 
 def _first_sentence(path: Path) -> str:
-    """The comment's first sentence, after the commands at its top."""
+    """Returns the first sentence of the file's comment, after the lines of commands at its top."""
     comment = re.match(r"(#.*\n)+", path.read_text(encoding="utf-8"))
     lines = [line.removeprefix("#").strip() for line in comment[0].splitlines()] if comment else []
     words = " ".join(lines[lines.index("") + 1 :] if "" in lines else lines)
