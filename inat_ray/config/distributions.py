@@ -59,13 +59,6 @@ class Categorical:
         """Returns the value at `place`, counted from 0, of those that can be drawn."""
         return self._drawn[place][0]
 
-    def index(self, value: JSON) -> int:
-        """Returns the place of a value. Raises ValueError if it is not one of them."""
-        try:
-            return self._places[canonical(value)]
-        except KeyError:
-            raise ValueError(value) from None
-
     def contains(self, value: JSON) -> bool:
         return canonical(value) in self._places
 
@@ -74,7 +67,8 @@ class Categorical:
         return Categorical((value, *self.values), (0.0, *self.probabilities))
 
     def code(self, value: JSON) -> float:
-        return float(self.index(value))
+        """Returns the place of a value among `values`."""
+        return float(self._places[canonical(value)])
 
     def from_code(self, code: float) -> JSON:
         return self.values[int(code)]
@@ -208,23 +202,24 @@ Finite = Annotated[int | float, BeforeValidator(_finite)]
 Bound = Annotated[int | float | None, BeforeValidator(_finite)]
 
 
+TAKES: dict[str, tuple[set[str], set[str]]] = {
+    "constant": ({"value"}, set()),
+    "categorical": ({"values"}, {"probabilities"}),
+    "int_uniform": ({"min", "max"}, set()),
+    "uniform": ({"min", "max"}, set()),
+    "q_uniform": ({"min", "max", "q"}, set()),
+    "log_uniform_values": ({"min", "max"}, set()),
+    "q_log_uniform_values": ({"min", "max", "q"}, set()),
+    "normal": ({"mu", "sigma"}, {"min", "max"}),
+}
+"""Distribution -> (keys that it needs, keys that it may have besides)."""
+
+
 class ParameterSpec(BaseModel):
     """A parameter as it is written, with the keys of all distributions."""
 
     model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
-    distribution: (
-        Literal[
-            "constant",
-            "categorical",
-            "int_uniform",
-            "uniform",
-            "q_uniform",
-            "log_uniform_values",
-            "q_log_uniform_values",
-            "normal",
-        ]
-        | None
-    ) = None
+    distribution: Literal[tuple(TAKES)] | None = None  # type: ignore[valid-type]
     """Implied by `value` (constant), by `values` (categorical), and by `min` and `max`
     (int_uniform if the setting is a whole number, else uniform)."""
     value: JSON = None
@@ -246,19 +241,6 @@ class ParameterSpec(BaseModel):
     when: dict[str, JSON] | None = None
     """Condition: the name of a parameter above, and its value, or list of values, for which this
     one exists."""
-
-
-TAKES: dict[str, tuple[set[str], set[str]]] = {
-    # distribution: (keys that it needs, keys that it may have besides)
-    "constant": ({"value"}, set()),
-    "categorical": ({"values"}, {"probabilities"}),
-    "int_uniform": ({"min", "max"}, set()),
-    "uniform": ({"min", "max"}, set()),
-    "q_uniform": ({"min", "max", "q"}, set()),
-    "log_uniform_values": ({"min", "max"}, set()),
-    "q_log_uniform_values": ({"min", "max", "q"}, set()),
-    "normal": ({"mu", "sigma"}, {"min", "max"}),
-}
 
 
 def parse_parameter(

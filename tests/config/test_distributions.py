@@ -28,7 +28,7 @@ def test_a_list_is_a_category_and_stays_a_list():
 def test_categories_that_differ_only_in_type_are_kept_apart():
     categories = parse_parameter({"values": [1, 1.0, True]}, "here")
     assert isinstance(categories, Categorical)
-    assert [categories.index(value) for value in (1, 1.0, True)] == [0, 1, 2]
+    assert [categories.code(value) for value in (1, 1.0, True)] == [0, 1, 2]
 
 
 def test_two_whole_bounds_mean_whole_numbers_with_both_ends_as_likely_as_the_rest():
