@@ -23,7 +23,7 @@ from inat_ray.run.folder import (
     run_here,
 )
 from inat_ray.storage.place import Place
-from tests.log.test_run_log import RUN, ended, epoch, started
+from tests.log.made_up_logs import RUN, ended, epoch, started
 
 
 def test_a_run_begins_with_its_resolved_experiment(tmp_path):

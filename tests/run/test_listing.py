@@ -6,7 +6,7 @@ from inat_ray.config.errors import UserError
 from inat_ray.log.run_log import RunLog
 from inat_ray.run.folder import RunFolder
 from inat_ray.run.listing import find_runs, is_run, read_run
-from tests.log.test_run_log import ended, epoch, started
+from tests.log.made_up_logs import ended, epoch, started
 from tests.run.made_up_runs import (
     cut_off_run,
     finished_run,
