@@ -1,4 +1,4 @@
-"""What a person writes: one experiment, validated.
+"""An experiment as a person writes it, validated.
 
 The YAML file maps onto `Experiment` field by field. A misspelt key is an error, not a setting that
 is silently ignored. The text under each field is its description in the JSON Schema and in
@@ -33,7 +33,7 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class DataConfig(Section):
-    """Where the photographs are, how they are split, and how each becomes a square."""
+    """The photographs: where they are, how they are split, and how each becomes a square."""
 
     source: PathText = "demo"
     """A folder of labeled photographs, `inaturalist-12k` (downloaded), or `demo` (drawn by code).
@@ -120,7 +120,7 @@ class AugmentConfig(Section):
 
 
 class RecipeConfig(Section):
-    """How a model is trained."""
+    """The training of a model."""
 
     optimizer: Literal["adam", "adamw", "sgd", "muon"] = "adamw"
     """muon: orthogonalized steps for all weights but the output layer's, and AdamW for the rest."""

@@ -1,4 +1,4 @@
-"""What pydantic finds wrong in an experiment, told in sentences that a person can act on."""
+"""Faults that pydantic finds in an experiment, told in sentences that a person can act on."""
 
 import re
 from collections.abc import Mapping
@@ -15,10 +15,10 @@ Loc = tuple[int | str, ...]
 """A place as pydantic gives it: keys, and positions in lists."""
 
 MOST_FAULTS = 10
-"""That are told at once."""
+"""The most that are told at once."""
 
 MOST_SHOWN = 200
-"""Characters of a value or a name in a message."""
+"""The most characters of a value or a name in a message."""
 
 
 def explain(error: ValidationError, origins: Mapping[str, str] | None = None) -> str:

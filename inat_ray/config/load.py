@@ -1,4 +1,4 @@
-"""From YAML files, `--set` and other options to a validated `Experiment`."""
+"""Makes an `Experiment` from YAML files, `--set` and other options."""
 
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
@@ -11,14 +11,14 @@ from pydantic import ValidationError
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import NAMED_SOURCES, Experiment
 from inat_ray.config.faults import explain, shown
-from inat_ray.config.overrides import PARAMETERS, fix_parameters, parse_setting, put
+from inat_ray.config.overrides import PARAMETERS, fix_parameters, parse_setting, put, settings_in
 from inat_ray.config.shipped import find_experiment
 from inat_ray.config.yaml_reader import read_yaml
 
 Tree = dict[str, Any]
 
 MOST_FILES = 16
-"""In a row, each of which extends the next."""
+"""The most in a row, each of which extends the next."""
 
 Tell = Callable[[str], None]
 
@@ -62,7 +62,7 @@ def _settle(
     given = [(*parse_setting(line), "--set") for line in settings]
     for key, value, option in [*given, *((k, v, o) for k, (o, v) in options.items())]:
         put(tree, key, value)
-        origins[key] = option
+        origins |= dict.fromkeys(settings_in({key: value}), option)
         for note in fix_parameters(tree, key, value, option=option):
             tell(note)
     try:
@@ -103,7 +103,8 @@ def _read_with_ancestors(path: Path, origins: dict[str, str], below: tuple[Path,
                 f"{path}: extends: {shown(parent)}: the name of one YAML file is allowed"
             )
         inherited = _read_with_ancestors(path.parent / parent, origins, (*below, path.resolve()))
-    return _merge(inherited, tree, origins=origins, origin=str(path))
+    origins |= dict.fromkeys(settings_in(tree), str(path))
+    return _merge(inherited, tree)
 
 
 def _read(path: Path, *, inherited: bool) -> Tree:
@@ -123,31 +124,23 @@ def _read(path: Path, *, inherited: bool) -> Tree:
     return tree
 
 
-def _merge(
-    base: Tree, over: Tree, *, origins: dict[str, str], origin: str, prefix: str = ""
-) -> Tree:
+def _merge(base: Tree, over: Tree, *, prefix: str = "") -> Tree:
     """Returns `over` on top of `base`: mappings merge key by key, all else replaces.
 
-    A mapping of another kind replaces, too: a ResNet takes over nothing from a CNN.
+    A mapping of another kind replaces, too: a ResNet takes over nothing from a CNN. So does a
+    parameter of the search, since a range and a list of values have no keys in common.
     """
     merged = dict(base)
     for key, value in over.items():
-        name = f"{prefix}{key}"
-        origins[name] = origin
-        below = merged.get(key)
-        whole = prefix == PARAMETERS
-        if whole and value is None:
+        if prefix == PARAMETERS and value is None:
             merged.pop(key, None)
-        elif isinstance(value, dict) and not whole:
-            merged[key] = _merge(
-                below if isinstance(below, dict) and not _of_another_kind(value, below) else {},
-                value,
-                origins=origins,
-                origin=origin,
-                prefix=f"{name}.",
-            )
-        else:
+        elif prefix == PARAMETERS or not isinstance(value, dict):
             merged[key] = value
+        else:
+            below = merged.get(key)
+            if not isinstance(below, dict) or _of_another_kind(value, below):
+                below = {}
+            merged[key] = _merge(below, value, prefix=f"{prefix}{key}.")
     return merged
 
 

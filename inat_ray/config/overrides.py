@@ -3,7 +3,7 @@
 A parameter whose setting is given on the command line is fixed, and no longer searched.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -48,7 +48,7 @@ def fix_parameters(tree: Tree, key: str, value: Any, *, option: str) -> list[str
     search = tree.get("search")
     if not isinstance(search, dict) or not isinstance(search.get("parameters"), dict):
         return []
-    given, notes = dict(_settings(key, value)), []
+    given, notes = settings_in({key: value}), []
     for name in list(search["parameters"]):
         if key.startswith(f"{name}."):
             raise UserError(
@@ -61,12 +61,13 @@ def fix_parameters(tree: Tree, key: str, value: Any, *, option: str) -> list[str
     return notes
 
 
-def _settings(key: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Yields the setting and, where it is a mapping, those below it."""
-    yield key, value
-    if isinstance(value, Mapping):
-        for name, below in value.items():
-            yield from _settings(f"{key}.{name}", below)
+def settings_in(tree: Mapping[str, Any]) -> Tree:
+    """Returns every setting of a tree by its dotted name, mappings before those in them."""
+    found: Tree = {}
+    for name, value in tree.items():
+        below = settings_in(value) if isinstance(value, Mapping) else {}
+        found |= {name: value} | {f"{name}.{key}": each for key, each in below.items()}
+    return found
 
 
 def _fix(search: Tree, name: str, value: Any) -> list[str]:

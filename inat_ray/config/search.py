@@ -13,7 +13,7 @@ MAX_TRIALS = 100_000
 
 
 class MetricConfig(Section):
-    """What the search optimizes."""
+    """The number that the search optimizes."""
 
     name: MetricName = "val_accuracy"
     """Measured on the validation images after each epoch."""
@@ -29,7 +29,7 @@ class MetricConfig(Section):
 
 
 class EarlyStopping(Section):
-    """Which trials end before their last epoch."""
+    """The rule by which trials end before their last epoch."""
 
     kind: Literal["asha", "asha_promotion", "median", "none"] = "asha"
     """asha: asynchronous successive halving (Li et al., MLSys 2020) by stopping: a trial at a rung
@@ -81,7 +81,7 @@ class SearchConfig(Section):
     the parameter listed last varying fastest. ablation: the experiment as it is, then every value
     of every parameter with all else as it is; each with every `seed`, if that is a parameter."""
     metric: MetricConfig = MetricConfig()
-    """What the search optimizes."""
+    """The number that the search optimizes."""
     trials: int | None = Field(None, ge=1, le=MAX_TRIALS)
     """Budget: the number of trials. null: 10 for random and bayes, every point for grid and
     ablation."""
@@ -101,7 +101,7 @@ class SearchConfig(Section):
     """Points to try first, each a mapping of dotted names to values. What a point does not name is
     as in the experiment."""
     early_stopping: EarlyStopping = EarlyStopping()
-    """Which trials end before their last epoch."""
+    """The rule by which trials end before their last epoch."""
     confirm: Confirm | None = None
     """Trains the best configurations again with other seeds. null: no confirmation."""
 

@@ -49,7 +49,7 @@ class Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _no_truth_for_a_number(cls, values: Any) -> Any:
-        # Pydantic takes `true` for 1. Its strict mode would refuse '16' and 16.0, too.
+        # Pydantic would read `true` as 1. Its strict mode would refuse '16' and 16.0, too.
         for name, value in values.items() if isinstance(values, dict) else ():
             setting = cls.model_fields.get(name)
             if isinstance(value, bool) and setting is not None:

@@ -46,11 +46,7 @@ class SearchSpace:
 
     def from_units(self, units: Mapping[str, float]) -> dict[str, JSON]:
         """Returns the point at these quantiles, without parameters whose condition it fails."""
-        point: dict[str, JSON] = {}
-        for name, parameter in self.parameters.items():
-            if self.exists(name, point):
-                point[name] = parameter.from_unit(units[name])
-        return point
+        return self.existing({n: p.from_unit(units[n]) for n, p in self.parameters.items()})
 
     def existing(self, point: Mapping[str, JSON]) -> dict[str, JSON]:
         """Returns `point` without the parameters whose condition it fails."""

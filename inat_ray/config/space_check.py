@@ -1,4 +1,4 @@
-"""Points of a search space are tried on the experiment before one is trained.
+"""Tries points of a search space on the experiment before one is trained.
 
 The ends of each range are tried where it is read (see space.py). Here are tried settings that
 depend on each other, such as phases of a schedule that must not add up to more than 1.

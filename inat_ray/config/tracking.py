@@ -34,7 +34,7 @@ class MlflowConfig(Section):
 
     @model_validator(mode="after")
     def _holds_no_secret(self) -> "MlflowConfig":
-        # Of the whole section, since an error about the address alone would show it.
+        # A validator of the section: the error of one of `uri` alone would show the address.
         if self.uri is not None and _may_hold_a_secret(self.uri):
             raise ValueError(
                 "uri holds a user, a password or a query, and a run's files hold the uri; allowed"
@@ -46,13 +46,13 @@ class MlflowConfig(Section):
 
 def _may_hold_a_secret(uri: str) -> bool:
     parts = urlsplit(uri)
-    # Whoever signs in with a token alone gives it as the user.
+    # A server to which one signs in with a token alone takes it for the user.
     user = parts.username is not None and parts.scheme in ("http", "https")
     return user or parts.password is not None or bool(parts.query or parts.fragment)
 
 
 class TrackingConfig(Section):
-    """Where a run is logged besides its own folder.
+    """Trackers that a run is logged to besides its own folder.
 
     Nothing is sent anywhere unless `to` names it. A run can be resumed with other settings here.
     """

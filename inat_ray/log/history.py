@@ -1,4 +1,4 @@
-"""What a log adds up to: a fold over its records, which every decision is a function of."""
+"""The state of a run: a fold over the records of its log. Every decision is a function of it."""
 
 import math
 from collections import Counter

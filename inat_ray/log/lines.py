@@ -1,4 +1,4 @@
-"""From the lines of a run log to its records, each of which is checked.
+"""Reads the lines of a run log as records, and checks each.
 
 A crash may cut off the last line of a log, and no other. Earlier versions wrote on behind such a
 line when the run was resumed or its model looked at the test set, so it may stand before the record

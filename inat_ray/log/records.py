@@ -1,4 +1,4 @@
-"""What a run log is made of: one record for each thing that happened."""
+"""The records of a run log: one for each thing that happened."""
 
 import time
 from typing import Annotated, Any, Literal

@@ -26,7 +26,7 @@ from inat_ray.config.errors import RunFailedError, UserError
 from inat_ray.storage.disk import files_below, remove, replacing
 
 PATIENCE = 600.0
-"""Seconds for which a storage may fail before what needs it fails, too."""
+"""Seconds for which a storage may fail before whatever needs it fails."""
 
 LONGEST_PAUSE = 15.0
 """Seconds between one try and the next, at most."""

@@ -68,3 +68,9 @@ def test_a_long_value_is_not_told_whole(write):
 def test_what_is_about_several_parts_has_no_empty_key(write):
     path = write("a.yaml", "device: cuda\nresources: {gpus_per_worker: 0}")
     assert error_of(path).startswith("experiment: device is cuda")
+
+
+def test_the_option_is_named_that_replaced_what_the_file_has(write):
+    path = write("a.yaml", "recipe: {lr: 0.1}")
+    with pytest.raises(UserError, match=r"^--set: recipe\.lr: -1: should be greater than 0$"):
+        load_experiment(path, settings=["recipe={lr: -1}"])
