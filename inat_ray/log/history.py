@@ -218,6 +218,10 @@ class History:
         """Returns the run's metric after an epoch, turned so that higher is better."""
         return record.score(self.run.metric)
 
+    def has_score(self, trial: TrialHistory) -> bool:
+        """Returns whether a trial of the search has a finite score after its newest epoch."""
+        return trial.number in self.standings.scores.get(len(trial.epochs), ())
+
     def best_value(self, trial: TrialHistory) -> float | None:
         """Returns the run's metric at the trial's best epoch; None without a result."""
         best = trial.best(self.run.metric)

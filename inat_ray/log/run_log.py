@@ -52,9 +52,8 @@ class RunLog:
         self._lock = None if is_claimed else locked(folder)
         try:
             found = _lines(self.path) if self.path.exists() else []
-            known = list(parsed(found, source=str(self.path)))
-            self.history = History.of(record for _, record in known)
-            lines = [line.rstrip(b"\n") + b"\n" for line, _ in known]  # after a crash
+            known = parsed(found, source=str(self.path), history=self.history)
+            lines = [line for line, _ in known]
             self._mirror = None if storage is None else LogMirror(storage, lines, tell=tell)
         except BaseException:
             self._release()
@@ -134,12 +133,13 @@ class RunLog:
         self.close()
 
 
-def read_records(path: Path) -> Iterator[AnyRecord]:
+def read_records(path: Path, *, history: History | None = None) -> Iterator[AnyRecord]:
     """Yields the records of a log in order, without a line that a crash tore.
 
-    Raises UserError where one is damaged or missing, or where a newer version wrote the log.
+    Each has been added to `history`, if one is given. Raises UserError where one is damaged or
+    missing, or where a newer version wrote the log.
     """
-    return (record for _, record in parsed(_lines(path), source=str(path)))
+    return (record for _, record in parsed(_lines(path), source=str(path), history=history))
 
 
 def read_stored(run: Place) -> Iterator[tuple[bytes, AnyRecord]]:
@@ -157,7 +157,10 @@ def _lines(path: Path) -> list[bytes]:
 
 def read_history(folder: Path) -> History:
     """Returns the history of the run whose log lies in `folder`. Raises as `read_records` does."""
-    return History.of(read_records(folder / EVENTS))
+    history = History()
+    for _ in read_records(folder / EVENTS, history=history):
+        pass
+    return history
 
 
 def _is_same_file(path: Path, descriptor: int) -> bool:

@@ -71,8 +71,8 @@ def _read_log(run: ReportedRun) -> None:
         run.missing.append(f"The run has no log ({path.relative_to(run.folder.path)}).")
         return
     try:
-        for record in read_records(path):
-            run.history.add(record)
+        for _ in read_records(path, history=run.history):
+            pass
     except UserError as error:
         run.missing.append(f"The log could be read up to a damaged line only: {error}")
     if run.history.started is None:

@@ -157,8 +157,8 @@ def provenance_of(path: Path) -> Provenance:
     The folder must hold a run. No path of the machine is in it.
     """
     run = RunFolder(path)
-    records = list(read_records(run.log / EVENTS))
-    history = History.of(records)
+    history = History()
+    records = list(read_records(run.log / EVENTS, history=history))
     found: Provenance = {
         "name": history.run.name,
         "begun": _date(records[0].time),

@@ -107,6 +107,7 @@ PAUSED = [started("a"), epoch("a", 1), TrialPaused(trial_id="a")]
         ([*PAUSED, PAUSED[-1]], "a pauses without"),
         ([started("a"), epoch("a", 1, accuracy=math.nan), PAUSED[-1]], "a pauses without"),
         ([started("a"), epoch("a", 1), ended("a"), PAUSED[-1]], "a pauses without"),
+        ([started("a", purpose="confirm"), *PAUSED[1:]], "a pauses without"),
         ([*PAUSED, started("a")], "a begins a second time"),
     ],
 )
