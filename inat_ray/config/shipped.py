@@ -31,8 +31,8 @@ class Shipped:
 def shipped_experiments() -> list[Shipped]:
     """Returns all of them, sorted by name."""
     return [
-        Shipped(path.stem, path, about=_first_sentence(path), needs=_needs(path))
-        for path in _shipped_files()
+        Shipped(name, path, about=_first_sentence(path), needs=_needs(path))
+        for name, path in _files().items()
     ]
 
 
@@ -42,14 +42,15 @@ def find_experiment(given: Path) -> Path:
     Those are found as `experiments/NAME.yaml`, too, which is where the repository has them. Another
     path is returned as it is, for its reader to refuse. Raises UserError for an unknown name.
     """
-    if given.exists() and not (given.is_dir() and _shipped_file(given).exists()):
+    shipped = _files().get(given.name.removesuffix(".yaml"))
+    if given.exists() and not (given.is_dir() and shipped):
         return given
-    if str(given.parent) in (".", "experiments") and _shipped_file(given).exists():
-        return _shipped_file(given)
+    if shipped and str(given.parent) in (".", "experiments"):
+        return shipped
     if str(given) == given.stem:
         raise UserError(
             f"{given}: there is no such experiment file, and none of that name comes with"
-            f" inat_ray: {_names()}"
+            f" inat_ray: {', '.join(_files())}"
         )
     return given
 
@@ -60,9 +61,11 @@ def copy_experiment(name: str, folder: Path) -> list[Path]:
     Copies of those that are there already stay. Raises UserError where there is no such experiment,
     or a file would be overwritten; nothing is copied then.
     """
-    source = _shipped_file(Path(name))
-    if not source.exists():
-        raise UserError(f"{name}: no experiment of that name comes with inat_ray: {_names()}")
+    source = _files().get(Path(name).name.removesuffix(".yaml"))
+    if source is None:
+        raise UserError(
+            f"{name}: no experiment of that name comes with inat_ray: {', '.join(_files())}"
+        )
     first, *others = [*_with_parents(source), SCHEMA]
     files = [first, *(file for file in others if not _is_copied(file, folder))]
     copies = [folder / file.name for file in files]
@@ -74,16 +77,8 @@ def copy_experiment(name: str, folder: Path) -> list[Path]:
     return copies
 
 
-def _shipped_file(given: Path) -> Path:
-    return FOLDER / f"{given.name.removesuffix('.yaml')}.yaml"
-
-
-def _names() -> str:
-    return ", ".join(path.stem for path in _shipped_files())
-
-
-def _shipped_files() -> list[Path]:
-    return sorted(FOLDER.glob("*.yaml"))
+def _files() -> dict[str, Path]:
+    return {path.stem: path for path in sorted(FOLDER.glob("*.yaml"))}
 
 
 def _is_copied(file: Path, folder: Path) -> bool:
