@@ -129,7 +129,7 @@ def plain_view(images: Tensor, *, size: int, normalize: Normalize) -> Tensor:
 
 def draw_mix(config: AugmentConfig, *, steps: int, count: int, rng: torch.Generator) -> Mix | None:
     """Draws a mix for each of some batches of `count` images; None if neither kind is on."""
-    if not config.mixup and not config.cutmix:
+    if not config.mixes:
         return None
     chance = float(bool(config.cutmix)) / (1 + bool(config.mixup and config.cutmix))
     is_cutmix = torch.rand(steps, generator=rng) < chance

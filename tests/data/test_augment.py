@@ -6,6 +6,8 @@ import torch
 
 from inat_ray.config.experiment import AugmentConfig
 from inat_ray.data.augment import (
+    ON_NORMALIZED,
+    Augmentation,
     Mix,
     Normalize,
     apply_mix,
@@ -153,6 +155,21 @@ def test_a_part_that_is_off_is_not_drawn_and_changes_no_other_part():
     assert list(plain) == ["crop"]
     assert list(erasing) == ["crop", "erase"]
     assert torch.equal(plain["crop"], erasing["crop"])
+
+
+def test_a_new_entry_is_drawn_and_applied_and_leaves_the_numbers_of_the_others(monkeypatch):
+    config, images = AugmentConfig(erase=0.5), pictures()
+    before = draw_augmentation(config, 4, generator(0))
+    inverted = Augmentation(
+        draw=lambda config, count, rng: torch.rand(count, 1, generator=rng),
+        apply=lambda images, chances: 1 - images * chances[:, :, None, None].ceil(),
+    )
+    monkeypatch.setitem(ON_NORMALIZED, "inverted", inverted)
+    after = draw_augmentation(config, 4, generator(0))
+    assert list(after) == ["crop", "erase", "inverted"]
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    seen, plain = (augment(images, d, size=40, normalize=AS_IT_IS) for d in (after, before))
+    torch.testing.assert_close(seen, 1 - plain)
 
 
 @pytest.mark.parametrize("ratio", [1, 4 / 3, 4])
