@@ -98,6 +98,7 @@ class DataConfig(Section):
 class AugmentConfig(Section):
     """Augmentation of training images if `recipe.augment` is true. 0 or false turns a part off."""
 
+    # What a setting does, it does in data/augment.py: the only other file that a new one takes.
     flip: bool = True
     """Mirrors half of the images left to right."""
     crop_scale: Fraction | Literal[1] = 0.35
@@ -117,6 +118,11 @@ class AugmentConfig(Section):
     cutmix: float = Field(0.0, ge=0, le=10)
     """CutMix: alpha of its Beta distribution; 0: no CutMix. With mixup too, each batch takes one
     of them."""
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images are mixed with others of their batch."""
+        return bool(self.mixup or self.cutmix)
 
 
 class RecipeConfig(Section):
