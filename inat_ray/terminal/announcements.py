@@ -24,7 +24,7 @@ from inat_ray.search.study import seed_is_searched
 from inat_ray.search.winner import is_confirmed
 from inat_ray.terminal.model_tables import freeze_table, result_table
 from inat_ray.terminal.search_tables import ablation_table, leaderboard_table, study_table
-from inat_ray.terminal.words import counted, duration, parameters_text
+from inat_ray.terminal.words import command_text, counted, duration, parameters_text
 from inat_ray.tuning.dry_run import DryRun
 
 SHOWN_NAMES = 5
@@ -119,7 +119,7 @@ def conclude(console: Console, *, run: RunFolder, result: Result, model: Experim
     console.print(result_table(result))
     console.print(
         f"TensorBoard: [bold]tensorboard --logdir {escape(str(run.tensorboard))}[/]\n"
-        f"Evaluate:    [bold]python -m inat_ray.evaluate {escape(str(run.model))} --data D[/]",
+        f"Evaluate:    [bold]{command_text('evaluate')} {escape(str(run.model))} --data D[/]",
         soft_wrap=True,
     )
 
@@ -147,8 +147,8 @@ def _tell_what_is_kept(console: Console, history: History, *, run: RunFolder) ->
         f" ({history.trials_over} ended) are kept in {escape(str(run.path))}",
         soft_wrap=True,
     )
-    command = "train" if history.is_training else "sweep"
-    line = escape(f"python -m inat_ray.{command} --resume {run.path}")
+    command = command_text("train" if history.is_training else "sweep")
+    line = escape(f"{command} --resume {run.path}")
     console.print(f"go on with: [bold]{line}[/]", soft_wrap=True)
 
 

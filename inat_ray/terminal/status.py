@@ -25,7 +25,7 @@ from inat_ray.storage.place import Place, is_address
 from inat_ray.terminal.estimate import epochs_planned, phase_of, seconds_left
 from inat_ray.terminal.live import live_view
 from inat_ray.terminal.standing import best_text, kept_model_text, running_trials
-from inat_ray.terminal.words import duration, percent
+from inat_ray.terminal.words import command_text, duration, percent
 
 SECONDS_BETWEEN_LOOKS = 2.0
 
@@ -57,7 +57,7 @@ class Status:
         if self.state not in ("cut off", "running or cut off"):
             return None
         method = self.history.run.method if self.history.started else None
-        return f"python -m inat_ray.{'train' if method == 'train' else 'sweep'} --resume {self.run}"
+        return f"{command_text('train' if method == 'train' else 'sweep')} --resume {self.run}"
 
     @property
     def test_accuracy(self) -> float | None:
