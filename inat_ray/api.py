@@ -26,7 +26,7 @@ from inat_ray.config.errors import RunFailedError, UserError
 from inat_ray.config.load import load_experiment
 from inat_ray.config.shipped import find_experiment
 from inat_ray.log.run_log import read_history
-from inat_ray.run.folder import RunFolder, model_file
+from inat_ray.run.folder import RunFolder, existing_run, model_file
 from inat_ray.run.result import read_result
 from inat_ray.training.interruption import interruptible
 
@@ -170,9 +170,7 @@ class Run:
 
     def __init__(self, path: PathLike) -> None:
         """Raises UserError where the folder holds no run."""
-        object.__setattr__(self, "path", Path(path))
-        if not self._folder.holds_a_run:
-            raise UserError(f"{path}: holds no run")
+        object.__setattr__(self, "path", existing_run(Path(path)).path)
 
     def trials(self) -> "pd.DataFrame":
         """A row a training, in order of start: hyperparameters, state, best accuracy, cost."""

@@ -61,12 +61,12 @@ def compare(
 
     Example: inat-ray runs compare runs/random runs/bayes
     """
-    from inat_ray.run.listing import is_run, read_run
+    from inat_ray.run.folder import existing_run
+    from inat_ray.run.listing import read_run
     from inat_ray.terminal.runs_table import compared_settings, comparison_table, run_row
 
     for path in runs:
-        if not is_run(path):
-            raise UserError(f"{path}: holds no run")
+        existing_run(path)
     if len(runs) < 2:
         raise UserError(f"compare {runs[0]}: two runs at least are needed")
     found = [read_run(path) for path in runs]
@@ -108,12 +108,13 @@ def clean(
     Example: inat-ray runs clean --packs --older-than 30
     """
     from inat_ray.run.cleanup import Plan, of_packs, of_runs
-    from inat_ray.run.listing import find_runs, is_run
+    from inat_ray.run.folder import RunFolder
+    from inat_ray.run.listing import find_runs
 
     runs, now = find_runs(folder), time.time()
     plan = Plan()
     if keep is Keep.BEST:
-        plan += of_runs(runs, named=is_run(folder), older_than=older_than, now=now)
+        plan += of_runs(runs, named=RunFolder(folder).holds_a_run, older_than=older_than, now=now)
     if packs:
         plan += of_packs(runs, older_than=older_than, now=now)
     _show(plan)

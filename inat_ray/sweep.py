@@ -13,10 +13,8 @@ from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.shipped import QUICKSTART, find_experiment
 from inat_ray.log.lock import alive_in
-from inat_ray.log.mirror import SEGMENTS
-from inat_ray.run.folder import RunFolder, begin_run, claimed, reclaimed, run_here
+from inat_ray.run.folder import RunFolder, begin_run, claimed, is_storage, reclaimed, run_here
 from inat_ray.run.warm_start import WarmStart, warm_start
-from inat_ray.storage.place import is_address
 
 if TYPE_CHECKING:
     from inat_ray.data.dataset import DataSet
@@ -156,7 +154,7 @@ def _continued(
 
 def _folder(run: str, out: Path | None, *, dry_run: bool) -> Path:
     """The run's folder on this machine, where a dry run brings none."""
-    if dry_run and (is_address(run) or (Path(run) / SEGMENTS).is_dir()):
+    if dry_run and is_storage(run):
         raise UserError(
             f"--dry-run: leaves no run here, and {run} would be brought from its storage;"
             " give the folder of a run on this machine"

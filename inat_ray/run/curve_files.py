@@ -14,12 +14,12 @@ from pydantic import TypeAdapter
 from inat_ray.config.distributions import Numeric
 from inat_ray.config.errors import UserError, readable
 from inat_ray.config.experiment import PARTS, Experiment
-from inat_ray.config.load import load_experiment
 from inat_ray.config.space import search_space
 from inat_ray.config.tracking import TrackingConfig
 from inat_ray.log.history import History
 from inat_ray.log.records import JSON, RunResumed
-from inat_ray.log.run_log import EVENTS, read_history, read_records
+from inat_ray.log.run_log import EVENTS, read_records
+from inat_ray.run.contents import read_whole
 from inat_ray.run.folder import RunFolder
 from inat_ray.run.result import read_result
 from inat_ray.search.curves import CURVE_METRICS, Curve, CurveTable, curves_of
@@ -140,15 +140,11 @@ def _curves(table: pa.Table) -> list[Curve]:
 
 
 def _curves_of_run(path: Path) -> CurveTable:
-    run = RunFolder(path)
-    if not run.experiment.exists() or not run.events.exists():
-        raise UserError(f"{path}: holds no run")
-    experiment = load_experiment(run.experiment)
-    trials = read_history(run.log).searched
-    curves = list(curves_of(trials))
+    experiment, history = read_whole(path)
+    curves = list(curves_of(history.searched))
     if not curves:
         raise UserError(f"{path}: no trial of this run has an epoch yet")
-    return _table(experiment, curves, where=str(run.experiment))
+    return _table(experiment, curves, where=str(RunFolder(path).experiment))
 
 
 def provenance_of(path: Path) -> Provenance:

@@ -138,7 +138,21 @@ class RunFolder:
 
     @property
     def holds_a_run(self) -> bool:
-        return self.events.exists() or self.experiment.exists()
+        return self.events.exists() or self.experiment.exists() or self.is_storage
+
+    @property
+    def is_storage(self) -> bool:
+        """Whether the folder is a run's place in a storage that is on this disk."""
+        return (self.path / SEGMENTS).is_dir() and not self.events.exists()
+
+
+def existing_run(path: Path) -> RunFolder:
+    """Returns the folder of a run. Raises UserError if there is none in `path`."""
+    if not path.is_dir():
+        raise UserError(f"{path}: there is no such folder")
+    if not (run := RunFolder(path)).holds_a_run:
+        raise UserError(f"{path}: holds no run")
+    return run
 
 
 def model_file(path: Path) -> Path:
@@ -329,11 +343,9 @@ def begin_run(run: RunFolder, experiment: Experiment) -> None:
     run.keep(run.experiment)
 
 
-def create_run(path: Path, experiment: Experiment, *, overwrite: bool) -> RunFolder:
-    """A run in which no process is at work yet."""
-    with claimed(path, experiment, overwrite=overwrite) as run:
-        begin_run(run, experiment)
-    return RunFolder(path)
+def is_storage(run: str) -> bool:
+    """Whether a run is named by its place in a storage rather than by its folder."""
+    return is_address(run) or RunFolder(Path(run)).is_storage
 
 
 def run_here(run: str, path: Path | None = None) -> Path:
@@ -342,7 +354,7 @@ def run_here(run: str, path: Path | None = None) -> Path:
     From there it is brought to `path`, or to runs/<its name>, to go on with it on this machine.
     Raises UserError where there is no such run, or a run in the folder already.
     """
-    if is_address(run) or (Path(run) / SEGMENTS).is_dir():
+    if is_storage(run):
         return _fetch(run, path)
     if path is not None:
         raise UserError(

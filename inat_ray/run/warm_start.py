@@ -6,12 +6,10 @@ from pathlib import Path
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
-from inat_ray.config.load import load_experiment
 from inat_ray.config.space import SearchSpace, value_at
 from inat_ray.log.history import History
 from inat_ray.log.records import JSON, TrialKnown
-from inat_ray.log.run_log import read_history
-from inat_ray.run.folder import RunFolder
+from inat_ray.run.contents import read_whole
 
 
 @dataclass(frozen=True)
@@ -28,10 +26,7 @@ def warm_start(path: Path, experiment: Experiment, space: SearchSpace) -> WarmSt
     A parameter that the other search did not vary has there the value of its experiment. Raises
     UserError where the run cannot serve: no search, or of another metric.
     """
-    run = RunFolder(path)
-    if not run.events.exists() or not run.experiment.exists():
-        raise UserError(f"--warm-start {path}: holds no run")
-    other, history = load_experiment(run.experiment), read_history(run.log)
+    other, history = read_whole(path)
     _check_metric(path, experiment, history)
     tree = other.model_dump(mode="json")
     told, unfit = [], dict.fromkeys(space.parameters, 0)

@@ -3,8 +3,9 @@ import pytest
 from inat_ray.log.records import TrialStarted
 from inat_ray.log.run_log import RunLog
 from inat_ray.run.checkpoints import keep_model
-from inat_ray.run.folder import RunFolder, create_run
+from inat_ray.run.folder import RunFolder
 from inat_ray.tuning.single_training import single_run_started
+from tests.run.made_up_runs import create_run
 from tests.search.histories import epoch_of, experiment_of
 
 

@@ -17,13 +17,13 @@ from inat_ray.run.folder import (
     check_free,
     check_storage,
     claimed,
-    create_run,
     default_folder,
     reclaimed,
     run_here,
 )
 from inat_ray.storage.place import Place
 from tests.log.test_run_log import RUN, ended, epoch, started
+from tests.run.made_up_runs import create_run
 
 
 def test_a_run_begins_with_its_resolved_experiment(tmp_path):

@@ -1,7 +1,7 @@
 from inat_ray.config.experiment import Experiment
 from inat_ray.data.dataset import open_dataset
-from inat_ray.run.folder import create_run
 from inat_ray.run.split import keep_split
+from tests.run.made_up_runs import create_run
 
 
 def test_a_run_keeps_the_split_that_it_began_with_in_its_storage_too(tmp_path, data_folder):

@@ -10,10 +10,11 @@ from inat_ray.config.load import dump_experiment
 from inat_ray.config.space import search_space
 from inat_ray.log.records import SearchEnded
 from inat_ray.log.run_log import RunLog
-from inat_ray.run.folder import RunFolder, create_run
+from inat_ray.run.folder import RunFolder
 from inat_ray.search.agenda import run_started
 from inat_ray.tuning.plan import Plan, extended_plan, new_plan, resumed_plan
 from inat_ray.tuning.single_training import single_run_started
+from tests.run.made_up_runs import create_run
 from tests.search.histories import experiment_of
 
 NOTHING = {"path": None, "settings": (), "options": {}}

@@ -8,10 +8,11 @@ from inat_ray.data.dataset import DataSet, open_dataset
 from inat_ray.log.records import EpochEnded, TrialEnded, TrialResumed, TrialStarted
 from inat_ray.log.run_log import RunLog
 from inat_ray.run.checkpoints import BEGINNING, StartingPoint
-from inat_ray.run.folder import RunFolder, create_run
+from inat_ray.run.folder import RunFolder
 from inat_ray.training.checkpoint import save_checkpoint
 from inat_ray.tuning.resume import point_to_resume
 from inat_ray.tuning.single_training import single_run_started
+from tests.run.made_up_runs import create_run
 
 
 @pytest.fixture
