@@ -71,6 +71,7 @@ def main(
     # Imported only now: they take seconds, and a mistake above is answered at once.
     from inat_ray.data.dataset import open_dataset
     from inat_ray.run.result import write_result
+    from inat_ray.run.split import keep_split
     from inat_ray.terminal.announcements import announce
     from inat_ray.training.checkpoint import load_model
     from inat_ray.training.device import resolve_device
@@ -88,6 +89,7 @@ def main(
         loaded.check_classes(dataset)
         with _keeper(loaded, subset, run=run) as keeper:
             begin_run(run, config)
+            keep_split(run, dataset)
             announce(options.console(), data=dataset, run=run)
             if subset is Split.TEST:
                 result, kept = look(loaded, data=dataset, device=device, run=keeper)

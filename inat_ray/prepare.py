@@ -35,6 +35,7 @@ def main(
     from inat_ray.data.dataset import open_dataset
     from inat_ray.run.result import write_result
     from inat_ray.run.result_content import data_result
+    from inat_ray.run.split import keep_split
     from inat_ray.terminal.announcements import announce
 
     claim = nullcontext() if out is None else claimed(out, config, overwrite=overwrite)
@@ -42,6 +43,7 @@ def main(
         dataset = open_dataset(config.data, progress=True)
         if run is not None:
             begin_run(run, config)
+            keep_split(run, dataset)
         console = options.console()
         announce(console, data=dataset, run=run)
         console.print(f"[bold]pack[/]  {dataset.pack.path}", soft_wrap=True)

@@ -196,9 +196,10 @@ def run_sweep(
     from inat_ray.data.sources import check_source
     from inat_ray.models.build import check_weights
     from inat_ray.page.at_end import report
+    from inat_ray.run.result import finish_run
+    from inat_ray.run.split import keep_split
     from inat_ray.terminal.announcements import announce, announce_warm_start, conclude, note
     from inat_ray.tuning.cluster import final_resources, ray_session, trial_resources
-    from inat_ray.tuning.resume import check_same_split
 
     config, console = plan.experiment, options.console()
     announce_warm_start(console, known)
@@ -215,14 +216,14 @@ def run_sweep(
             dataset = open_dataset(config.data, progress=True)
             if plan.is_new:
                 begin_run(run, config)
-            else:
-                check_same_split(run, dataset)
+            keep_split(run, dataset)
             at_work.enter_context(alive_in(run.storage))
             announce(console, run=run, data=dataset)
             winner, result = _search(
                 plan, data=dataset, run=run, known=known, tensorboard_port=tensorboard_port
             )
-        conclude(console, run=run, result=result, model=winner)
+        finish_run(run, result=result, model=winner)
+        conclude(console, run=run, result=result)
         report(console, run=run)
     return run.path, result
 

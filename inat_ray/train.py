@@ -150,6 +150,8 @@ def run_training(
     from inat_ray.boards.trackers import check_trackers
     from inat_ray.data.dataset import open_dataset
     from inat_ray.models.build import check_weights
+    from inat_ray.run.result import finish_run
+    from inat_ray.run.split import keep_split
     from inat_ray.terminal.announcements import announce, announce_training, conclude
     from inat_ray.tuning.engine import ray_if_needed
 
@@ -161,6 +163,7 @@ def run_training(
             dataset = open_dataset(config.data, progress=True)
             if not resumed:
                 begin_run(run, config)
+            keep_split(run, dataset)
             at_work.enter_context(alive_in(run.storage))
             announce(console, run=run, data=dataset)
             announce_training(console, config, classes=len(dataset.classes))
@@ -173,7 +176,8 @@ def run_training(
                 test=test,
                 tensorboard_port=tensorboard_port,
             )
-        conclude(console, run=run, result=result, model=config)
+        finish_run(run, result=result, model=config)
+        conclude(console, run=run, result=result)
     return result
 
 
@@ -192,13 +196,13 @@ def _train(
     from inat_ray.boards.tensorboard_server import tensorboard_server
     from inat_ray.run.checkpoints import BEGINNING
     from inat_ray.run.result_content import training_result
+    from inat_ray.search.agenda import run_started
     from inat_ray.terminal.announcements import note, told_of_interruption
     from inat_ray.tuning.engine import data_for
     from inat_ray.tuning.resume import point_to_resume
-    from inat_ray.tuning.single_training import single_run_started
 
     console = options.console()
-    start = point_to_resume(run, data=data, trial_id=TRIAL) if resumed else BEGINNING
+    start = point_to_resume(run, trial_id=TRIAL) if resumed else BEGINNING
     with (
         told_of_interruption(console, run=run),
         data_for(resources, data, run=run, tell=partial(note, console)) as everywhere,
@@ -206,7 +210,7 @@ def _train(
         tensorboard_server(run.tensorboard, port=tensorboard_port, tell=partial(note, console)),
     ):
         if not resumed:
-            log.append(single_run_started(config))
+            log.append(run_started(config))
         trial = _recorded(
             config, data=everywhere, run=run, log=log, resources=resources, start=start
         )

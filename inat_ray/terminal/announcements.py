@@ -17,8 +17,7 @@ from inat_ray.data.walk import told
 from inat_ray.log.history import History
 from inat_ray.log.run_log import read_history
 from inat_ray.run.folder import RunFolder
-from inat_ray.run.result import Result, finish_run
-from inat_ray.run.split import keep_split
+from inat_ray.run.result import Result
 from inat_ray.run.warm_start import WarmStart
 from inat_ray.search.study import seed_is_searched
 from inat_ray.search.winner import is_confirmed
@@ -43,7 +42,6 @@ def announce(console: Console, *, data: DataSet, run: RunFolder | None = None) -
     _name_some(console, bad, what="images left out, because they cannot be read")
     _name_some(console, data.split.duplicates, what="images in two places, kept on one side")
     if run is not None:
-        keep_split(run, data)
         console.print(f"[bold]run[/]   {escape(str(run.path))}")
         if run.storage is not None:
             console.print(f"[bold]kept[/]  {escape(str(run.storage))}", soft_wrap=True)
@@ -102,9 +100,8 @@ def announce_dry_run(console: Console, found: DryRun, *, slots: int) -> None:
     )
 
 
-def conclude(console: Console, *, run: RunFolder, result: Result, model: Experiment) -> None:
-    """Finishes the run; prints tables, result and next steps."""
-    finish_run(run, result=result, model=model)
+def conclude(console: Console, *, run: RunFolder, result: Result) -> None:
+    """Prints the tables of a run that is finished, its result and the next steps."""
     history = read_history(run.log)
     if len(history.searched) > 1:
         console.print(leaderboard_table(history, width=console.width))
