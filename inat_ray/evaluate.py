@@ -81,7 +81,7 @@ def main(
     config = override(
         loaded.experiment,
         settings=settings or (),
-        options=options.data_options(data=data, seed=seed),
+        options=options.given(data=data, seed=seed),
     )
     device = resolve_device(config.device)
     with claimed(out, config, name="evaluate", overwrite=overwrite) as run:

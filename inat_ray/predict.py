@@ -30,7 +30,7 @@ def main(
         Path | None,
         typer.Option("--out", metavar="FILE", help="Write all probabilities as Parquet."),
     ] = None,
-    device: options.Device = options.DeviceName.AUTO,
+    device: options.Device = "auto",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON lines, one a photograph, as they are done.")
     ] = False,
@@ -66,7 +66,7 @@ def main(
     good: list[Predicted] = []
     with prediction_file(out, loaded.classes) as write:
         batches = tracked(
-            predict(loaded, paths, device=resolve_device(device.value)),
+            predict(loaded, paths, device=resolve_device(device)),
             "predicting",
             total=len(paths),
             unit="photographs",

@@ -27,7 +27,7 @@ def main(
     config = load_experiment(
         experiment,
         settings=settings or (),
-        options=options.data_options(data=data, seed=seed),
+        options=options.given(data=data, seed=seed),
     )
     if out is not None:
         check_free(out, overwrite=overwrite)

@@ -8,7 +8,7 @@ brought there too, so that another machine can go on if this one is lost.
 import stat
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -319,6 +319,16 @@ def reclaimed(path: Path, *, made: Sequence[Path] = ()) -> Iterator[RunFolder]:
         if made and not RunFolder(path).experiment.exists():
             _unmake(log, made)  # before another process can take the lock and lose its file
         lock.release()
+
+
+def claimed_or_reclaimed(
+    path: Path | None, experiment: Experiment, *, is_new: bool, overwrite: bool
+) -> AbstractContextManager[RunFolder]:
+    """Returns the context of `claimed` for a new run, or that of `reclaimed`."""
+    if is_new:
+        return claimed(path, experiment, overwrite=overwrite)
+    assert path is not None
+    return reclaimed(path)
 
 
 def begin_run(run: RunFolder, experiment: Experiment) -> None:

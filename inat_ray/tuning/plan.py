@@ -43,8 +43,8 @@ def new_plan(
     *,
     settings: Sequence[str],
     options: Options,
-    out: Path | None,
-    overwrite: bool,
+    out: Path | None = None,
+    overwrite: bool = False,
     warm_start: Sequence[Path] = (),
 ) -> Plan:
     """A new run of the experiment in `path`. Raises UserError if something does not fit."""
