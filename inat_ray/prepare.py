@@ -24,11 +24,8 @@ def main(
     Example: inat-ray prepare --data ~/photos --set data.image_size=128
     """
     options.set_verbosity(verbose=verbose)
-    config = load_experiment(
-        experiment,
-        settings=settings or (),
-        options=options.given(data=data, seed=seed),
-    )
+    given = options.given(data=data, seed=seed)
+    config = load_experiment(experiment, settings=settings or (), options=given)
     if out is not None:
         check_free(out, overwrite=overwrite)
     # Imported only now: they take seconds, and a mistake above is answered at once.

@@ -3,9 +3,8 @@
 import sys
 import time
 from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.markup import escape
@@ -17,13 +16,6 @@ if TYPE_CHECKING:
     from inat_ray.run.cleanup import Plan
 
 RUNS = Path("runs")
-
-
-class Keep(StrEnum):
-    """What stays of a run that is over."""
-
-    BEST = "best"
-    ALL = "all"
 
 
 Folder = Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Where runs are, or one run.")]
@@ -79,12 +71,12 @@ def compare(
 def clean(
     folder: Folder = RUNS,
     keep: Annotated[
-        Keep,
+        Literal["best", "all"],
         typer.Option(
             help="best: of runs that are over checkpoints and half-written files go; model, log,"
             " tables, results and reports stay. all: runs are left as they are."
         ),
-    ] = Keep.BEST,
+    ] = "best",
     packs: Annotated[
         bool,
         typer.Option(
@@ -113,7 +105,7 @@ def clean(
 
     runs, now = find_runs(folder), time.time()
     plan = Plan()
-    if keep is Keep.BEST:
+    if keep == "best":
         plan += of_runs(runs, named=RunFolder(folder).holds_a_run, older_than=older_than, now=now)
     if packs:
         plan += of_packs(runs, older_than=older_than, now=now)
