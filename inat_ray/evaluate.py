@@ -11,7 +11,8 @@ from inat_ray import options
 from inat_ray.config.errors import UserError
 from inat_ray.config.load import override
 from inat_ray.data.split import SubsetName
-from inat_ray.run.folder import RunFolder, begin_run, check_free, claimed, model_file, reclaimed
+from inat_ray.run.claim import begin_run, check_free, claimed, reclaimed
+from inat_ray.run.folder import RunFolder, model_file
 
 if TYPE_CHECKING:
     import torch

@@ -4,7 +4,7 @@ from contextlib import nullcontext
 
 from inat_ray import options
 from inat_ray.config.load import load_experiment
-from inat_ray.run.folder import begin_run, check_free, claimed
+from inat_ray.run.claim import begin_run, check_free, claimed
 
 
 def main(

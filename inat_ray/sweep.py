@@ -13,7 +13,9 @@ from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.shipped import QUICKSTART, find_experiment
 from inat_ray.log.lock import alive_in
-from inat_ray.run.folder import RunFolder, begin_run, claimed_or_reclaimed, is_storage, run_here
+from inat_ray.run.claim import begin_run, claimed_or_reclaimed
+from inat_ray.run.fetch import is_storage, run_here
+from inat_ray.run.folder import RunFolder
 from inat_ray.run.warm_start import WarmStart, warm_start
 
 if TYPE_CHECKING:

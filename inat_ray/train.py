@@ -14,7 +14,9 @@ from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
 from inat_ray.config.resources import Resources
 from inat_ray.log.lock import alive_in
-from inat_ray.run.folder import RunFolder, begin_run, claimed_or_reclaimed, run_here
+from inat_ray.run.claim import begin_run, claimed_or_reclaimed
+from inat_ray.run.fetch import run_here
+from inat_ray.run.folder import RunFolder
 
 if TYPE_CHECKING:
     from inat_ray.data.dataset import DataSet

@@ -6,7 +6,8 @@ from pathlib import Path
 from inat_ray.config.experiment import Experiment
 from inat_ray.log.records import LOG_VERSION, AnyRecord, LookAtTest, RunStarted, SearchEnded
 from inat_ray.log.run_log import RunLog
-from inat_ray.run.folder import RunFolder, begin_run, claimed
+from inat_ray.run.claim import begin_run, claimed
+from inat_ray.run.folder import RunFolder
 from tests.log.test_run_log import ended, epoch, started
 
 LOOK = LookAtTest(model="best.safetensors", accuracy=0.6, loss=1.0, images=5, predictions="p")
