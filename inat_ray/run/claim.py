@@ -1,7 +1,7 @@
 """How a process takes a run's folder for itself, to begin a run there or to go on with one.
 
-Nothing that the folder holds is touched before the run begins: with its images opened, so that a
-mistake costs nobody a run.
+A folder is claimed early and emptied late: a new run opens its data and its Ray cluster before it
+begins, so a mistake in either leaves the run that is to be replaced as it was.
 """
 
 import time
@@ -14,13 +14,7 @@ from pathlib import Path
 from inat_ray.config.errors import RunFailedError, UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import dump_experiment
-from inat_ray.log.lock import (
-    LOCK,
-    check_nobody_below,
-    check_nobody_in,
-    is_being_written,
-    locked,
-)
+from inat_ray.log.lock import LOCK, check_nobody_below, check_nobody_in, is_being_written, locked
 from inat_ray.run.folder import EXPERIMENT, STORAGE, RunFolder
 from inat_ray.storage.disk import files_below, remove, replacing
 from inat_ray.storage.place import Place, checked_storage
@@ -40,10 +34,10 @@ def claimed_or_reclaimed(
 def claimed(
     path: Path | None, experiment: Experiment, *, name: str | None = None, overwrite: bool
 ) -> Iterator[RunFolder]:
-    """A folder for a new run, nobody else's while the context lasts; the default one of None.
+    """Gives a folder for a new run, nobody else's while the context lasts; None: the default one.
 
-    What it holds stays until `begin_run`; where that is not reached, the folder is as it was.
-    Raises UserError where another process is at work on it, and as `check_free`, `check_storage`.
+    Its content stays until `begin_run`; a context that ends before leaves the folder as it was.
+    Raises UserError if another process is at work on it, and as `check_free`, `check_storage`.
     """
     made = _missing(path or Path("runs"))
     if path is None:
@@ -62,11 +56,10 @@ def claimed(
 
 @contextmanager
 def reclaimed(path: Path, *, made: Sequence[Path] = ()) -> Iterator[RunFolder]:
-    """The folder of a run that goes on, nobody else's while the context lasts.
+    """Gives the folder of a run that goes on, nobody else's while the context lasts.
 
-    `made`: folders that are removed at the end where no run has begun, innermost first.
-    Raises UserError where another process is at work on it, RunFailedError where it is removed
-    meanwhile.
+    `made`: folders that are removed at the end if no run has begun, innermost first. Raises
+    UserError if another process is at work on it, RunFailedError if it is removed meanwhile.
     """
     log = RunFolder(path).log
     lock = locked(log)
@@ -92,8 +85,9 @@ def begin_run(run: RunFolder, experiment: Experiment) -> None:
     """
     check_storage(run.path, experiment, overwrite=run.may_overwrite)
     with usable(run.path):
-        old = [*run.log.iterdir(), *run.path.iterdir()]
-        for entry in old:  # without an experiment it would be no run, if this is cut off
+        # The experiment stays to the last: a folder without one, left by a process that is killed
+        # here, would be no run, and --overwrite would refuse what else is in it.
+        for entry in [*run.log.iterdir(), *run.path.iterdir()]:
             if entry not in (run.log, run.log / LOCK, run.experiment):
                 remove(entry)
         if (address := experiment.resources.storage_path) is not None:
@@ -107,7 +101,7 @@ def begin_run(run: RunFolder, experiment: Experiment) -> None:
 
 
 def check_free(path: Path, *, overwrite: bool) -> None:
-    """Raises UserError where a run in `path` would destroy something; changes nothing."""
+    """Raises UserError if a run in `path` would destroy something. Changes nothing."""
     with usable(path):
         _check_free(path, overwrite=overwrite)
         if is_being_written(RunFolder(path).log):
@@ -136,7 +130,7 @@ def _check_free(path: Path, *, overwrite: bool) -> None:
 
 
 def check_storage(path: Path, experiment: Experiment, *, overwrite: bool) -> None:
-    """Raises UserError where the run in `path` cannot be kept in the experiment's storage."""
+    """Raises UserError if the run in `path` cannot be kept in the experiment's storage."""
     if (address := experiment.resources.storage_path) is None:
         return
     place = checked_storage(address) / path.name
@@ -145,13 +139,17 @@ def check_storage(path: Path, experiment: Experiment, *, overwrite: bool) -> Non
             f"resources.storage_path: {place}: is the run's own folder, which is on this machine's"
             " disk; choose an --out that is elsewhere, such as runs/..."
         )
-    if not (place / EXPERIMENT).exists():
-        if place.names():
-            raise UserError(
-                f"resources.storage_path: {place}: holds files that are no run; choose another"
-                " --out, whose last part is the name there"
-            )
-        return
+    if (place / EXPERIMENT).exists():
+        _check_replaceable(place, overwrite=overwrite)
+    elif place.names():
+        raise UserError(
+            f"resources.storage_path: {place}: holds files that are no run; choose another"
+            " --out, whose last part is the name there"
+        )
+
+
+def _check_replaceable(place: Place, *, overwrite: bool) -> None:
+    """Raises UserError if the run at a place of a storage is not to be replaced, or is at work."""
     if not overwrite:
         raise UserError(
             f"resources.storage_path: {place}: holds a run already; choose another --out, whose"
@@ -167,7 +165,7 @@ def check_storage(path: Path, experiment: Experiment, *, overwrite: bool) -> Non
 
 @contextmanager
 def usable(path: Path) -> Iterator[None]:
-    """Raises UserError for an error of the system."""
+    """Turns an error of the system into a UserError."""
     try:
         yield
     except OSError as error:
@@ -177,17 +175,17 @@ def usable(path: Path) -> Iterator[None]:
 
 
 def default_folder(name: str) -> Path:
-    """runs/<name>-<time>, in local time to the second."""
+    """Returns runs/<name>-<time>, in local time to the second."""
     return Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
 def _new_default(name: str) -> Path:
-    """The default folder, made; a number is added where another run began in the same second."""
+    """Makes the default folder; it gets a number if another run began in the same second."""
     first = default_folder(name)
     with usable(first):
         first.parent.mkdir(parents=True, exist_ok=True)
-        for number in count(2):
-            path = first if number == 2 else first.with_name(f"{first.name}-{number - 1}")
+        for number in count(1):
+            path = first if number == 1 else first.with_name(f"{first.name}-{number}")
             with suppress(FileExistsError):
                 path.mkdir()
                 return path
@@ -195,13 +193,13 @@ def _new_default(name: str) -> Path:
 
 
 def _missing(path: Path) -> list[Path]:
-    """`path` and the folders around it as far as they are not there yet, innermost first."""
+    """Returns `path` and the folders around it that are not there yet, innermost first."""
     with usable(path):
         return [folder for folder in (path, *path.parents) if not folder.exists()]
 
 
 def _unmake(log: Path, made: Sequence[Path]) -> None:
-    with suppress(OSError):  # somebody has put something there
+    with suppress(OSError):  # somebody has put something there meanwhile
         if log in made:
             (log / LOCK).unlink(missing_ok=True)
         for folder in made:

@@ -19,10 +19,10 @@ def is_storage(run: str) -> bool:
 
 
 def run_here(run: str, path: Path | None = None) -> Path:
-    """The folder of a run that is named by it, or by the run's place in its storage.
+    """Returns the folder of a run, which is named by it or by the run's place in its storage.
 
-    From there it is brought to `path`, or to runs/<its name>, to go on with it on this machine.
-    Raises UserError where there is no such run, or a run in the folder already.
+    From a storage the run is brought to `path`, or to runs/<its name>. Raises UserError if there
+    is no such run, or a run in that folder already.
     """
     if is_storage(run):
         return _fetch(run, path)

@@ -1,8 +1,8 @@
-"""Where a run keeps what it leaves.
+"""The files and folders of a run.
 
 The folder is on the disk of the machine that runs the search. A run with a storage has a place
 there that every node sees: trials leave their checkpoints in it, and whatever the folder gets is
-brought there too, so that another machine can go on if this one is lost.
+copied there too, so that another machine can go on with the run if this one is lost.
 """
 
 import stat
@@ -48,12 +48,12 @@ class RunFolder:
 
     @property
     def events(self) -> Path:
-        """The log's file; not there before anything has happened."""
+        """The log's file, which begins with the run's first record."""
         return self.log / EVENTS
 
     @property
     def storage(self) -> Place | None:
-        """The run's place in the storage; None where it has none."""
+        """The run's place in its storage, if it has one."""
         file = self.path / STORAGE
         if not file.exists():
             return None
@@ -65,7 +65,7 @@ class RunFolder:
 
     @property
     def shared(self) -> Place:
-        """What every node that trains for the run sees."""
+        """The place that every node sees which trains for the run."""
         return self.storage or Place.at(self.path)
 
     @property
@@ -73,12 +73,12 @@ class RunFolder:
         return self.shared / CHECKPOINTS
 
     def snapshot(self, trial_id: str) -> Place:
-        """Where a trial leaves what its best epoch looks like."""
+        """Returns the place of the pictures of a trial's best epoch."""
         return snapshot_in(self.shared, trial_id)
 
     @property
     def shared_model(self) -> Place:
-        """Where training leaves the best model."""
+        """The best model, where training leaves it."""
         return self.shared / MODEL
 
     @property
@@ -95,7 +95,7 @@ class RunFolder:
 
     @property
     def model(self) -> Path:
-        """On this machine; see `fetch_model`."""
+        """The best model on this machine; see `fetch_model`."""
         return self.path / MODEL
 
     @property
@@ -104,20 +104,20 @@ class RunFolder:
         return self.path / "best.yaml"
 
     def fetch_model(self) -> None:
-        """Brings the model that training has left to this machine."""
+        """Copies the model from the storage, if there is one, to this machine."""
         if self.storage is not None:
             with replacing(self.model) as partial:
                 partial.write_bytes(self.shared_model.read())
 
     def keep(self, *files: Path) -> None:
-        """Brings files of this folder to the storage, if there is one."""
+        """Copies files of this folder to the storage, if there is one."""
         if self.storage is not None:
             for file in files:
                 (self.storage / str(file.relative_to(self.path))).write(file.read_bytes())
 
     def keep_all(self) -> None:
-        """Brings there whatever is not there by itself."""
-        # The log has its own way, and so has the model; a link may lead to anything.
+        """Copies all other files to the storage."""
+        # The log is mirrored and the model is there already; a link may lead to anything.
         others = {self.path / STORAGE, self.log / LOCK, self.events, self.model}
         files = (file for file, status in files_below(self.path) if stat.S_ISREG(status.st_mode))
         self.keep(*sorted(file for file in files if file not in others))
@@ -142,10 +142,8 @@ def existing_run(path: Path) -> RunFolder:
 
 
 def model_file(path: Path) -> Path:
-    """The saved model that `path` names: the file, or the one in a run folder.
-
-    Raises UserError where there is none.
-    """
+    """Returns the model that `path` is, or the one in a run folder. Raises UserError if there is
+    none."""
     file = RunFolder(path).model if path.is_dir() else path
     if not file.exists():
         raise UserError(f"{file}: there is no such model; give a run folder or a .safetensors")
@@ -153,5 +151,5 @@ def model_file(path: Path) -> Path:
 
 
 def snapshot_in(shared: Place, trial_id: str) -> Place:
-    """A trial's snapshot in what the nodes of a run share."""
+    """Returns the place of a trial's pictures in the place that the nodes of a run share."""
     return shared / SNAPSHOTS / f"{trial_id}.safetensors"
