@@ -111,11 +111,14 @@ def _evaluated(
     """
     from inat_ray.log.run_log import RunLog
     from inat_ray.run.result_content import evaluation_result, look_result
-    from inat_ray.run.test_set import evaluate_split, look_at_test
+    from inat_ray.run.test_set import look_at_test
+    from inat_ray.training.predictions import predictions_of, write_predictions
 
     if subset != "test":
-        metrics, path = evaluate_split(model, data=data, subset=subset, device=device, run=run)
-        return evaluation_result(metrics, subset=subset), path
+        evaluation = model.evaluate(data, subset, device=device)
+        path = run.path / f"{subset}_predictions.parquet"
+        write_predictions(predictions_of(evaluation, data=data, subset=subset), path)
+        return evaluation_result(evaluation.metrics, subset=subset), path
     with RunLog(run.log, storage=run.storage, is_claimed=run.is_claimed) as log:
         look = look_at_test(model, data=data, device=device, run=run, log=log)
         result = look_result(look) | {"test_looks": len(log.history.looks)}

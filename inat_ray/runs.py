@@ -99,16 +99,18 @@ def clean(
 
     Example: inat-ray runs clean --packs --older-than 30
     """
-    from inat_ray.run.cleanup import Plan, of_packs, of_runs
+    from inat_ray.run.cleanup import Plan, plan_for_packs, plan_for_runs
     from inat_ray.run.folder import RunFolder
     from inat_ray.run.listing import find_runs
 
     runs, now = find_runs(folder), time.time()
     plan = Plan()
     if keep == "best":
-        plan += of_runs(runs, named=RunFolder(folder).holds_a_run, older_than=older_than, now=now)
+        plan += plan_for_runs(
+            runs, named=RunFolder(folder).holds_a_run, older_than=older_than, now=now
+        )
     if packs:
-        plan += of_packs(runs, older_than=older_than, now=now)
+        plan += plan_for_packs(runs, older_than=older_than, now=now)
     _show(plan)
     removed = _carry_out(plan, yes=yes) if plan.removals else Plan()
     if as_json:

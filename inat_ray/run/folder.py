@@ -73,7 +73,7 @@ class RunFolder:
         return self.shared / CHECKPOINTS
 
     def snapshot(self, trial_id: str) -> Place:
-        """Returns the place of the pictures of a trial's best epoch."""
+        """Returns the place of a trial's snapshot of its best epoch."""
         return snapshot_in(self.shared, trial_id)
 
     @property
@@ -151,5 +151,5 @@ def model_file(path: Path) -> Path:
 
 
 def snapshot_in(shared: Place, trial_id: str) -> Place:
-    """Returns the place of a trial's pictures in the place that the nodes of a run share."""
+    """Returns the place of a trial's snapshot in the place that the nodes of a run share."""
     return shared / SNAPSHOTS / f"{trial_id}.safetensors"

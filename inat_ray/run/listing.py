@@ -1,7 +1,6 @@
-"""The runs below a folder, each in a few numbers. A run that is damaged is told as such.
+"""The runs below a folder, each in a few numbers; damaged ones are listed as such.
 
-A folder is a run where it has an experiment.yaml or a log of this project's; nothing below a run is
-looked at. Hidden folders are passed over, and links are not followed.
+Folders below a run are not searched, nor are hidden ones, and links are not followed.
 """
 
 import os
@@ -22,7 +21,7 @@ from inat_ray.storage.disk import files_below
 
 @dataclass(frozen=True)
 class Run:
-    """What a run folder holds. What it does not say is None."""
+    """A run in a few numbers; None for what its folder does not tell."""
 
     path: Path
     name: str
@@ -32,37 +31,37 @@ class Run:
     begun: float
     """Seconds since 1970."""
     changed: float
-    """When something last happened: the newest of its files."""
+    """The time of its newest file."""
     size: int
-    """In bytes, on this machine's disk."""
+    """Bytes on this machine's disk."""
     trials: int = 0
-    """Of the search; 1 of a training."""
+    """Trials of the search; 1 for a training."""
     planned_trials: int | None = None
     epochs: int = 0
-    """Of all trials, the confirmation's and the winner's too."""
+    """Epochs of all trials, the confirmation's and the winner's included."""
     seconds: float | None = None
     metric: str | None = None
-    """By which the best is the best."""
+    """The metric that the run optimizes."""
     best: float | None = None
-    """The metric of the winner, or so far of the leader, at its best epoch."""
+    """The metric of the winner, or of the leader so far, at its best epoch."""
     test_accuracy: float | None = None
-    """Of the last look at the test set."""
+    """The accuracy in the last look at the test set."""
     test_looks: int = 0
     pack: Path | None = None
-    """That it says it used."""
+    """The pack that its result names."""
     storage: str | None = None
-    """Where else it is kept."""
+    """The run's place in its storage."""
     is_storage: bool = False
     """Whether the folder is a run's place in a storage that is on this disk."""
     experiment: Experiment | None = None
     problem: str | None = None
-    """What of it cannot be read."""
+    """Why a part of it cannot be read."""
 
 
 def find_runs(folder: Path) -> list[Run]:
-    """The runs below `folder`, or the one that it is itself; newest first.
+    """Returns the runs below `folder`, or the one that it is itself; newest first.
 
-    Raises UserError where there is no such folder.
+    Raises UserError if there is no such folder.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder")
@@ -129,7 +128,7 @@ def _best(history: History) -> float | None:
 
 
 def _pack(result: dict[str, Any]) -> Path | None:
-    """Of a result of training or prepare; an evaluation's does not say."""
+    """Returns the pack of a training or of `prepare`; the result of `evaluate` names none."""
     data = result.get("data", result)
     pack = data.get("pack") if isinstance(data, dict) else None
     return Path(pack) if isinstance(pack, str) else None
