@@ -9,6 +9,7 @@ from rich.console import Console
 
 from inat_ray.boards.parquet import write_tables
 from inat_ray.boards.tensorboard import TensorBoardObserver
+from inat_ray.boards.tensorboard_server import tensorboard_server
 from inat_ray.boards.trackers import open_trackers
 from inat_ray.boards.tracking_observer import TrackingObserver
 from inat_ray.config.distributions import Parameter
@@ -31,8 +32,11 @@ def observed_log(
     experiment: Experiment,
     parameters: Mapping[str, Parameter] = {},
     resumed: bool = False,
+    tensorboard_port: int | None = None,
 ) -> Iterator[RunLog]:
     """Opens the log of `run`. However the context ends, the tables hold what the log holds.
+
+    With a port, TensorBoard is served there meanwhile.
 
     If the run is resumed, the observers get its earlier records first; TensorBoard's files are
     written anew, since the HParams tab keeps the first ending that it finds. Raises as `RunLog`.
@@ -62,7 +66,8 @@ def observed_log(
             log.watch(observer)
         with progress:
             try:
-                yield log
+                with tensorboard_server(run.tensorboard, port=tensorboard_port, tell=tell):
+                    yield log
             finally:
                 tensorboard.close()
                 write_tables(log.history, run.path)

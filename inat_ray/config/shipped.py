@@ -104,4 +104,4 @@ def _needs(path: Path) -> str:
     if any(tree.get("data", {}).get("source") == "demo" for tree in trees):
         return "nothing"
     resnet = any(tree.get("model", {}).get("kind") == "resnet" for tree in trees)
-    return "photographs; ImageNet weights (downloaded)" if resnet else "photographs"
+    return "photographs, ImageNet weights" if resnet else "photographs"

@@ -5,6 +5,7 @@ from rich.markup import escape
 
 from inat_ray.run.folder import RunFolder
 from inat_ray.terminal.announcements import note
+from inat_ray.terminal.words import command_text
 
 
 def report(console: Console, *, run: RunFolder) -> None:
@@ -17,6 +18,6 @@ def report(console: Console, *, run: RunFolder) -> None:
         write_report(open_run(run.path), run.report)
         run.keep(run.report)
     except Exception as error:  # of whatever kind: it must not look as if the search had failed
-        note(console, f"there is no report ({error!r}); python -m inat_ray.report shows why")
+        note(console, f"there is no report ({error!r}); {command_text('report')} shows why")
         return
     console.print(f"Report:      [bold]{escape(str(run.report))}[/]", soft_wrap=True)

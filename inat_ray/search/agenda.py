@@ -185,18 +185,19 @@ def confirm_seed(experiment: Experiment, place: int) -> int:
     return (experiment.seed + MAX_TRIALS + place) % 2**31
 
 
-def run_started(experiment: Experiment, space: SearchSpace) -> RunStarted:
-    """The first record of a search."""
+def run_started(experiment: Experiment, space: SearchSpace | None = None) -> RunStarted:
+    """Returns the first record of a search over `space`, or of a single training without one."""
     search = experiment.search
+    parameters = space.parameters if space else {}
     return RunStarted(
         version=LOG_VERSION,
         name=experiment.name,
-        method=search.method,
+        method=search.method if space else "train",
         metric=search.metric.name,
         goal=search.metric.goal,
-        trials=planned_trials(search, space),
+        trials=planned_trials(search, space) if space else 1,
         epochs=experiment.recipe.epochs,
-        parameters={name: parameter_kind(p) for name, p in space.parameters.items()},
+        parameters={name: parameter_kind(p) for name, p in parameters.items()},
     )
 
 

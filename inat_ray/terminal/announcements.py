@@ -17,14 +17,13 @@ from inat_ray.data.walk import told
 from inat_ray.log.history import History
 from inat_ray.log.run_log import read_history
 from inat_ray.run.folder import RunFolder
-from inat_ray.run.result import Result, finish_run
-from inat_ray.run.split import keep_split
+from inat_ray.run.result import Result
 from inat_ray.run.warm_start import WarmStart
 from inat_ray.search.study import seed_is_searched
 from inat_ray.search.winner import is_confirmed
 from inat_ray.terminal.model_tables import freeze_table, result_table
 from inat_ray.terminal.search_tables import ablation_table, leaderboard_table, study_table
-from inat_ray.terminal.words import counted, duration, parameters_text
+from inat_ray.terminal.words import command_text, counted, duration, parameters_text
 from inat_ray.tuning.dry_run import DryRun
 
 SHOWN_NAMES = 5
@@ -43,7 +42,6 @@ def announce(console: Console, *, data: DataSet, run: RunFolder | None = None) -
     _name_some(console, bad, what="images left out, because they cannot be read")
     _name_some(console, data.split.duplicates, what="images in two places, kept on one side")
     if run is not None:
-        keep_split(run, data)
         console.print(f"[bold]run[/]   {escape(str(run.path))}")
         if run.storage is not None:
             console.print(f"[bold]kept[/]  {escape(str(run.storage))}", soft_wrap=True)
@@ -102,9 +100,8 @@ def announce_dry_run(console: Console, found: DryRun, *, slots: int) -> None:
     )
 
 
-def conclude(console: Console, *, run: RunFolder, result: Result, model: Experiment) -> None:
-    """Finishes the run; prints tables, result and next steps."""
-    finish_run(run, result=result, model=model)
+def conclude(console: Console, *, run: RunFolder, result: Result) -> None:
+    """Prints the tables of a run that is finished, its result and the next steps."""
     history = read_history(run.log)
     if len(history.searched) > 1:
         console.print(leaderboard_table(history, width=console.width))
@@ -119,7 +116,7 @@ def conclude(console: Console, *, run: RunFolder, result: Result, model: Experim
     console.print(result_table(result))
     console.print(
         f"TensorBoard: [bold]tensorboard --logdir {escape(str(run.tensorboard))}[/]\n"
-        f"Evaluate:    [bold]python -m inat_ray.evaluate {escape(str(run.model))} --data D[/]",
+        f"Evaluate:    [bold]{command_text('evaluate')} {escape(str(run.model))} --data D[/]",
         soft_wrap=True,
     )
 
@@ -147,8 +144,8 @@ def _tell_what_is_kept(console: Console, history: History, *, run: RunFolder) ->
         f" ({history.trials_over} ended) are kept in {escape(str(run.path))}",
         soft_wrap=True,
     )
-    command = "train" if history.is_training else "sweep"
-    line = escape(f"python -m inat_ray.{command} --resume {run.path}")
+    command = command_text("train" if history.is_training else "sweep")
+    line = escape(f"{command} --resume {run.path}")
     console.print(f"go on with: [bold]{line}[/]", soft_wrap=True)
 
 

@@ -1,10 +1,9 @@
 """The status of a run, which another process or machine may be at work on. Writes nothing."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -13,24 +12,17 @@ from rich.markup import escape
 from inat_ray.config.errors import UserError
 from inat_ray.data.progress import can_redraw
 from inat_ray.log.history import History, TrialHistory
-from inat_ray.log.lock import is_being_written
-from inat_ray.log.mirror import SEGMENTS
-from inat_ray.log.records import AnyRecord, TrialEnded
-from inat_ray.log.run_log import EVENTS, read_records, read_stored
-from inat_ray.run.folder import EXPERIMENT, RunFolder
-from inat_ray.run.listing import State, is_run, state_of
-from inat_ray.run.result import parsed_result, read_result
+from inat_ray.log.records import TrialEnded
+from inat_ray.run.contents import read_contents
+from inat_ray.run.folder import RunFolder
+from inat_ray.run.state import State
 from inat_ray.search.winner import final_training, winning_trial
-from inat_ray.storage.place import Place, is_address
 from inat_ray.terminal.estimate import epochs_planned, phase_of, seconds_left
 from inat_ray.terminal.live import live_view
 from inat_ray.terminal.standing import best_text, kept_model_text, running_trials
-from inat_ray.terminal.words import duration, percent
+from inat_ray.terminal.words import command_text, duration, percent
 
 SECONDS_BETWEEN_LOOKS = 2.0
-
-AnyState = State | Literal["running or cut off"]
-"""A storage tells what happened, but not whether a process is still running: hence the last."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +31,7 @@ class Status:
 
     run: str
     """As the user named it."""
-    state: AnyState
+    state: State
     history: History
     result: dict[str, Any]
     report: Path | None
@@ -57,7 +49,7 @@ class Status:
         if self.state not in ("cut off", "running or cut off"):
             return None
         method = self.history.run.method if self.history.started else None
-        return f"python -m inat_ray.{'train' if method == 'train' else 'sweep'} --resume {self.run}"
+        return f"{command_text('train' if method == 'train' else 'sweep')} --resume {self.run}"
 
     @property
     def test_accuracy(self) -> float | None:
@@ -69,26 +61,26 @@ class Status:
 def read_status(run: str) -> Status:
     """Reads the status of a run folder, or of a run's place in a storage.
 
-    Raises UserError if there is no run of sweep or train, or its log is damaged.
+    Raises UserError if there is no run of sweep or train, or its log or result is damaged.
     """
-    if is_address(run) or _is_stored(Path(run)):
-        return _status_of_stored(run)
-    path = Path(run)
-    if not path.is_dir():
-        raise UserError(f"--status {run}: there is no such folder")
-    if not is_run(path):
-        raise UserError(f"--status {run}: holds no run")
-    folder = RunFolder(path)
-    events = folder.log / EVENTS
-    # Asked before the log is read: a run that ends in between is then told as running, not cut off.
-    running = is_being_written(folder.log)
-    return _status(
-        run,
-        records=list(read_records(events)) if events.exists() else [],
-        result=read_result(folder.result),
-        report=folder.report if folder.report.exists() else None,
-        running=running,
+    found = read_contents(run)
+    found.check("log", "result")
+    if found.history.started is None and found.result:
+        raise UserError(f"--status {run}: is no run of sweep or train")
+    report = RunFolder(Path(run)).report
+    status = Status(
+        run=run,
+        state=found.state,
+        history=found.history,
+        result=found.result,
+        report=report if report.exists() and not found.is_storage else None,
+        changed=found.changed,
+        now=time.time(),
     )
+    if status.goes_on or found.changed is None:
+        return status
+    _interrupt(status.history, now=found.changed)
+    return replace(status, now=found.changed)
 
 
 def print_status(console: Console, status: Status, *, with_view: bool = True) -> None:
@@ -178,52 +170,6 @@ def _trial_json(history: History, trial: TrialHistory) -> dict[str, Any]:
         "images_per_second": trial.epochs[-1].images_per_second if trial.epochs else None,
         "parameters": trial.parameters,
     }
-
-
-def _is_stored(folder: Path) -> bool:
-    """Whether a folder on this disk is a run's place in a storage."""
-    return (folder / SEGMENTS).is_dir() and not (RunFolder(folder).log / EVENTS).exists()
-
-
-def _status_of_stored(run: str) -> Status:
-    place = Place.at(run)
-    if not (place / EXPERIMENT).exists():
-        raise UserError(f"--status {run}: holds no run")
-    records = [record for _, record in read_stored(place)]
-    file = place / "result.json"
-    result = parsed_result(file.read(), source=str(file)) if file.exists() else None
-    status = _status(run, records=records, result=result, report=None, running=False)
-    if status.state != "cut off":
-        return status
-    return replace(status, state="running or cut off", history=History.of(records), now=time.time())
-
-
-def _status(
-    run: str,
-    *,
-    records: Sequence[AnyRecord],
-    result: dict[str, Any] | None,
-    report: Path | None,
-    running: bool,
-) -> Status:
-    """Raises UserError if the run is not one of sweep or train."""
-    history = History.of(records)
-    if history.started is None and result is not None:
-        raise UserError(f"--status {run}: is no run of sweep or train")
-    state = state_of(history, result or {}, running=running)
-    changed = records[-1].time if records else None
-    now = time.time() if running or changed is None else changed
-    if not running:
-        _interrupt(history, now=now)
-    return Status(
-        run=run,
-        state=state,
-        history=history,
-        result=result or {},
-        report=report,
-        changed=changed,
-        now=now,
-    )
 
 
 def _interrupt(history: History, *, now: float) -> None:

@@ -13,7 +13,8 @@ from inat_ray.config.space import SearchSpace, search_space
 from inat_ray.config.space_check import check_inside
 from inat_ray.log.history import History
 from inat_ray.log.run_log import read_history
-from inat_ray.run.folder import RunFolder, check_free
+from inat_ray.run.claim import check_free
+from inat_ray.run.folder import RunFolder
 
 Options = Mapping[str, tuple[str, Any]]
 """Dotted key -> (name of the command-line option, value)."""
@@ -43,8 +44,8 @@ def new_plan(
     *,
     settings: Sequence[str],
     options: Options,
-    out: Path | None,
-    overwrite: bool,
+    out: Path | None = None,
+    overwrite: bool = False,
     warm_start: Sequence[Path] = (),
 ) -> Plan:
     """A new run of the experiment in `path`. Raises UserError if something does not fit."""

@@ -8,9 +8,7 @@ from inat_ray.data.dataset import DataSet
 from inat_ray.log.history import TrialHistory
 from inat_ray.log.records import (
     JSON,
-    LOG_VERSION,
     EpochEnded,
-    RunStarted,
     TrialEnded,
     TrialResumed,
     TrialStarted,
@@ -20,21 +18,6 @@ from inat_ray.run.checkpoints import drop_model, keep_model, record_epoch
 from inat_ray.run.folder import RunFolder
 from inat_ray.search.stopping import state_if_over
 from inat_ray.training.loop import Job, TrainedEpoch
-
-
-def single_run_started(experiment: Experiment) -> RunStarted:
-    """The first record of a run that trains one configuration."""
-    metric = experiment.search.metric
-    return RunStarted(
-        version=LOG_VERSION,
-        name=experiment.name,
-        method="train",
-        metric=metric.name,
-        goal=metric.goal,
-        trials=1,
-        epochs=experiment.recipe.epochs,
-        parameters={},
-    )
 
 
 def training_job(experiment: Experiment, *, data: DataSet, run: RunFolder, name: str) -> Job:

@@ -12,7 +12,8 @@ from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
 from inat_ray.log.records import EpochEnded
 from inat_ray.log.run_log import EVENTS, read_history, read_records
-from inat_ray.run.folder import create_run, reclaimed
+from inat_ray.run.claim import reclaimed
+from tests.run.made_up_runs import create_run
 
 
 @pytest.fixture(scope="module")

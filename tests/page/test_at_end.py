@@ -4,7 +4,7 @@ from rich.console import Console
 
 from inat_ray.config.experiment import Experiment
 from inat_ray.page.at_end import report
-from inat_ray.run.folder import create_run
+from tests.run.made_up_runs import create_run
 
 
 def test_a_report_that_cannot_be_written_is_a_note_and_no_failure_of_the_run(
@@ -18,4 +18,4 @@ def test_a_report_that_cannot_be_written_is_a_note_and_no_failure_of_the_run(
     report(console, run=run)
     said = console.file.getvalue()
     assert "there is no report (IsADirectoryError" in said
-    assert "python -m inat_ray.report" in said
+    assert "inat-ray report" in said

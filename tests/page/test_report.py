@@ -11,9 +11,10 @@ from inat_ray.log.records import LookAtTest
 from inat_ray.log.run_log import EVENTS
 from inat_ray.page.report import write_comparison, write_report
 from inat_ray.page.reported_run import open_run
-from inat_ray.run.folder import RunFolder, create_run
+from inat_ray.run.folder import RunFolder
 from inat_ray.training.checkpoint import save_model
 from inat_ray.training.fit import Fit
+from tests.run.made_up_runs import create_run
 
 
 @pytest.fixture(scope="module")

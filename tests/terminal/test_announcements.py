@@ -9,9 +9,8 @@ from rich.console import Console
 
 from inat_ray.config.experiment import DataConfig, Experiment
 from inat_ray.data.dataset import open_dataset
-from inat_ray.run.folder import create_run
 from inat_ray.terminal.announcements import announce, told_of_interruption
-from tests.run.made_up_runs import run_started, write_log
+from tests.run.made_up_runs import create_run, run_started, write_log
 
 
 def test_the_data_is_told_by_class_part_and_what_was_passed_over(tmp_path):

@@ -15,7 +15,7 @@ from inat_ray.data.dataset import open_dataset
 from inat_ray.log.records import RunResumed, SearchEnded, TrialEnded, TrialStarted
 from inat_ray.log.run_log import RunLog, read_history
 from inat_ray.run.checkpoints import BEGINNING, StartingPoint
-from inat_ray.run.folder import RunFolder, create_run
+from inat_ray.run.folder import RunFolder
 from inat_ray.run.listing import read_run
 from inat_ray.run.result import write_result
 from inat_ray.storage.place import Place
@@ -24,6 +24,7 @@ from inat_ray.training.loop import Job, Worker, train_to_the_end
 from inat_ray.tuning import final_training
 from inat_ray.tuning.final_training import finish_search, train_winner
 from inat_ray.tuning.search import begin
+from tests.run.made_up_runs import create_run
 from tests.search.histories import epoch_of
 
 L4 = {"accelerator_type:L4": 1.0}

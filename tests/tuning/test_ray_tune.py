@@ -12,11 +12,13 @@ from inat_ray.data.dataset import DataSet, open_dataset
 from inat_ray.log.history import History
 from inat_ray.log.records import EpochEnded, TrialResumed
 from inat_ray.log.run_log import EVENTS, RunLog, read_history, read_records
-from inat_ray.run.folder import RunFolder, create_run, run_here
+from inat_ray.run.fetch import run_here
+from inat_ray.run.folder import RunFolder
 from inat_ray.search.study import configurations
 from inat_ray.tuning.cluster import slots_now, trial_resources
 from inat_ray.tuning.provision import provisioned
 from inat_ray.tuning.search import begin, carry_on, run_search
+from tests.run.made_up_runs import create_run
 
 pytestmark = [
     pytest.mark.usefixtures("ray_instance"),
