@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from inat_ray.config.distributions import Numeric, Parameter
+from inat_ray.config.distributions import Numeric, Parameter, canonical
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.search import MAX_TRIALS, SearchConfig
 from inat_ray.config.space import SearchSpace
@@ -24,16 +24,13 @@ from inat_ray.log.records import (
     RunStarted,
     TrialResumed,
     TrialStarted,
-    TrialState,
 )
-from inat_ray.search.searchers import Suggest, planned_trials, searcher
-from inat_ray.search.stopping import (
-    has_open_budget,
-    next_best,
-    promotable,
-    spent_budget,
-    state_after_epoch,
-)
+from inat_ray.search.schedulers import SCHEDULERS, next_best
+from inat_ray.search.searchers import suggested
+from inat_ray.search.stopping import has_open_budget, spent_budget
+
+DEFAULT_TRIALS = 10
+"""The number of trials of a random or Bayesian search that names no budget."""
 
 
 @dataclass(frozen=True)
@@ -77,17 +74,16 @@ Agenda = Callable[[History], Next]
 
 def search_agenda(experiment: Experiment, space: SearchSpace) -> Agenda:
     """The search's own: what was cut off, then promotions, then new trials."""
-    search = experiment.search
-    suggestion = searcher(search, space)
+    search, stopping = experiment.search, experiment.search.early_stopping
 
     def agenda(history: History) -> Next:
         if reason := history.ended or spent_budget(search, history):
             return reason
         if history.interrupted:
             return carried_on(next(iter(history.interrupted.values())))
-        if promoted := promotable(search.early_stopping, history):
+        if promoted := SCHEDULERS[stopping.kind].promote(stopping, history):
             return carried_on(history.trials[promoted])
-        new = _new_trial(experiment, space, suggestion, history)
+        new = _new_trial(experiment, space, history)
         if isinstance(new, Work):
             return new
         if promoted := _last_resort(search, history):
@@ -108,15 +104,6 @@ def _last_resort(search: SearchConfig, history: History) -> str | None:
     return None if history.active else next_best(history, most=1)
 
 
-def verdict(search: SearchConfig, history: History, trial_id: str) -> TrialState:
-    """What becomes of a trial whose newest epoch is in the history: early stopping and budgets."""
-    state = state_after_epoch(search.early_stopping, history, trial_id)
-    searched = history.trials[trial_id].purpose == "search"
-    if state == "running" and searched and spent_budget(search, history):
-        return "stopped"
-    return state
-
-
 def carried_on(trial: TrialHistory) -> Work:
     """A trial from its last epoch in the log."""
     newest = trial.epochs[-1] if trial.epochs else None
@@ -132,14 +119,12 @@ def carried_on(trial: TrialHistory) -> Work:
     )
 
 
-def _new_trial(
-    experiment: Experiment, space: SearchSpace, suggestion: Suggest, history: History
-) -> Work | Reason:
+def _new_trial(experiment: Experiment, space: SearchSpace, history: History) -> Work | Reason:
     """The next point to try; or why there is none."""
     number = len(history.searched)
     if number >= history.planned_trials:
         return "trials"
-    parameters = suggestion(space, history, experiment.seed, number)
+    parameters = suggested(experiment.search, space, history, seed=experiment.seed)
     if parameters is None:
         return "points"
     # The changes of an ablation are compared with the same seed, or luck would be compared too.
@@ -198,6 +183,23 @@ def run_started(experiment: Experiment, space: SearchSpace) -> RunStarted:
         epochs=experiment.recipe.epochs,
         parameters={name: parameter_kind(p) for name, p in space.parameters.items()},
     )
+
+
+def planned_trials(search: SearchConfig, space: SearchSpace) -> int:
+    """Returns how many trials a search runs: never more than the points of a finite space.
+
+    If another budget ends the search, there is no number of trials to plan with.
+    """
+    if search.is_exhaustive:
+        assert space.grid is not None
+        return min(search.trials or len(space.grid), len(space.grid))
+    wanted = search.trials
+    if wanted is None:
+        wanted = MAX_TRIALS if search.has_budget_beside_trials else DEFAULT_TRIALS
+    if space.grid is not None:
+        # A first point may have a value that is never drawn.
+        return min(wanted, len({*space.grid_names, *map(canonical, space.first)}))
+    return wanted
 
 
 def parameter_kind(parameter: Parameter) -> ParameterKind:

@@ -9,7 +9,7 @@ from itertools import islice
 from inat_ray.config.search import EarlyStopping
 from inat_ray.log.history import BAD, History, TrialHistory
 from inat_ray.log.records import TrialKnown, TrialState
-from inat_ray.search.stopping import at_rung
+from inat_ray.search.schedulers import SCHEDULERS, at_rung
 from inat_ray.search.tpe import LINEAR_FORGETTING, Observation, good_ones
 
 MAX_OBSERVATIONS = 500
@@ -63,7 +63,7 @@ def level_of_comparison(history: History, stopping: EarlyStopping, *, enough: in
 
 def _is_level(history: History, stopping: EarlyStopping, epoch: int) -> bool:
     """Whether trials are compared after this epoch."""
-    if stopping.kind not in ("asha", "asha_promotion"):
+    if not SCHEDULERS[stopping.kind].has_rungs:
         return True
     return epoch == history.run.epochs or at_rung(stopping, epoch)
 

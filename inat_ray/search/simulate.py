@@ -24,8 +24,9 @@ from inat_ray.log.records import (
     TrialPaused,
     TrialState,
 )
-from inat_ray.search.agenda import Agenda, Work, run_started, search_agenda, verdict
+from inat_ray.search.agenda import Agenda, Work, run_started, search_agenda
 from inat_ray.search.curves import Curve, Curves, CurveTable
+from inat_ray.search.stopping import state_after_epoch
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class Simulation:
             return
         self.history.add(self._epoch(trial_id))
         self.newest = trial_id
-        state = verdict(self.experiment.search, self.history, trial_id)
+        state = state_after_epoch(self.experiment.search, self.history, trial_id)
         goes_on = state in ("running", "paused")
         if goes_on and len(self.history.trials[trial_id].epochs) >= self._curve(trial_id).epochs:
             state = "stopped"  # as in the record, which has no more epochs

@@ -14,6 +14,7 @@ from inat_ray.config.space_check import check_inside
 from inat_ray.log.history import History
 from inat_ray.log.run_log import read_history
 from inat_ray.run.folder import RunFolder, check_free
+from inat_ray.search.searchers import SEARCHERS
 
 Options = Mapping[str, tuple[str, Any]]
 """Dotted key -> (name of the command-line option, value)."""
@@ -54,9 +55,10 @@ def new_plan(
     if not space.parameters:
         raise UserError(f"{path}: search.parameters: is empty; name at least one to vary")
     check_inside(experiment, space, where=str(path))
-    if warm_start and experiment.search.method != "bayes":
+    if warm_start and not SEARCHERS[experiment.search.method].learns:
+        learning = ", ".join(name for name, searcher in SEARCHERS.items() if searcher.learns)
         raise UserError(
-            f"--warm-start: only search.method bayes learns from other runs;"
+            f"--warm-start: only search.method {learning} learns from other runs;"
             f" this one is {experiment.search.method}"
         )
     if out is not None:

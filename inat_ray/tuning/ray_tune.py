@@ -32,7 +32,8 @@ from inat_ray.log.records import Reason, TrialEnded, TrialPaused, TrialState
 from inat_ray.log.run_log import RunLog
 from inat_ray.run.checkpoints import drop_checkpoints, record_epoch
 from inat_ray.run.folder import CHECKPOINTS, RunFolder, snapshot_in
-from inat_ray.search.agenda import WAIT, Agenda, Work, verdict
+from inat_ray.search.agenda import WAIT, Agenda, Work
+from inat_ray.search.stopping import state_after_epoch
 from inat_ray.storage.place import Place
 from inat_ray.training.loop import Job, TrainedEpoch
 from inat_ray.tuning.cluster import UNBOUNDED, Slots, kind_of_gpu, trial_resources
@@ -279,7 +280,7 @@ class Desk:
         epoch = epoch_record(done, trial_id=trial_id, run=self.run)
         if not self._record(lambda: record_epoch(epoch, run=self.run, log=self.log)):
             return False
-        state = verdict(self.experiment.search, self.log.history, trial_id)
+        state = state_after_epoch(self.experiment.search, self.log.history, trial_id)
         if state == "paused":
             self._record(lambda: self.log.append(TrialPaused(trial_id=trial_id)))
         elif state != "running":

@@ -36,9 +36,10 @@ from inat_ray.config.space import SearchSpace, search_space
 from inat_ray.log.history import History
 from inat_ray.log.records import AnyRecord, TrialEnded, TrialStarted
 from inat_ray.search import observations
-from inat_ray.search.agenda import search_agenda, verdict
+from inat_ray.search.agenda import search_agenda
 from inat_ray.search.curves import CURVE_METRICS, Curve
 from inat_ray.search.simulate import Cluster, Simulation
+from inat_ray.search.stopping import state_after_epoch
 
 EPOCHS = 27
 SEARCHES = (("random", "asha"), ("bayes", "asha"), ("bayes", "asha_promotion"), ("bayes", "median"))
@@ -174,7 +175,7 @@ def decision(simulation: Simulation) -> Callable[[], Any]:
     """What early stopping makes of the trial that was judged last, at a rung."""
     history, search = simulation.history, simulation.experiment.search
     judged = next(t for t in reversed(history.searched) if t.state == "stopped")
-    return partial(verdict, search, history, judged.trial_id)
+    return partial(state_after_epoch, search, history, judged.trial_id)
 
 
 def records_of(history: History) -> Iterator[AnyRecord]:
