@@ -1,12 +1,12 @@
-"""What is trained next, as a pure function of the log.
+"""Decides what is trained next, as a pure function of the log.
 
 A piece of work is a trial from where it stands to its next stop: a new one, one that is promoted
-from a rung, or one that was cut off with the process that ran it. So starting, promoting and
+from a rung, or one that was cut off with the process that ran it. So starting, promoting, and
 resuming are one mechanism, and a search can be replayed and simulated from its log.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from inat_ray.config.distributions import Numeric, Parameter, canonical
@@ -35,7 +35,7 @@ DEFAULT_TRIALS = 10
 
 @dataclass(frozen=True)
 class Work:
-    """A trial, and from where it goes on."""
+    """A trial, and where it continues."""
 
     trial_id: str
     purpose: Purpose
@@ -44,14 +44,11 @@ class Work:
     planned_epochs: int
     epochs_done: int = 0
     checkpoint: str | None = None
-    """Of the last epoch done, relative to the run folder."""
+    """The checkpoint of the last epoch done, relative to the run folder."""
     is_new: bool = True
 
-    def from_the_start(self) -> "Work":
-        return replace(self, epochs_done=0, checkpoint=None)
-
     def record(self) -> AnyRecord:
-        """What the log is told when the work begins."""
+        """Returns the record for the beginning of the work."""
         if self.is_new:
             return TrialStarted(
                 trial_id=self.trial_id,
@@ -67,13 +64,13 @@ WAIT: Literal["wait"] = "wait"
 """Nothing can begin now, but what is running may change that."""
 
 Next = Work | Literal["wait"] | Reason
-"""What to do next; a reason where all is done."""
+"""What to do next; a reason if all is done."""
 
 Agenda = Callable[[History], Next]
 
 
 def search_agenda(experiment: Experiment, space: SearchSpace) -> Agenda:
-    """The search's own: what was cut off, then promotions, then new trials."""
+    """Returns the agenda of the search: what was cut off, then promotions, then new trials."""
     search, stopping = experiment.search, experiment.search.early_stopping
 
     def agenda(history: History) -> Next:
@@ -94,10 +91,10 @@ def search_agenda(experiment: Experiment, space: SearchSpace) -> Agenda:
 
 
 def _last_resort(search: SearchConfig, history: History) -> str | None:
-    """A paused trial that goes on although too few were worse: there is nothing else to do.
+    """Returns a paused trial that continues because there is nothing else to do.
 
-    Where a budget of epochs, time or a target is open, as long as it is; else once nothing runs
-    whose result might promote a better one, and only the best of a rung.
+    While a budget of epochs, time, or a target is open, any will do; otherwise only the best of a
+    rung, and only once nothing runs whose result might promote a better one.
     """
     if has_open_budget(search, history):
         return next_best(history, most=None)
@@ -105,7 +102,7 @@ def _last_resort(search: SearchConfig, history: History) -> str | None:
 
 
 def carried_on(trial: TrialHistory) -> Work:
-    """A trial from its last epoch in the log."""
+    """Returns the work that continues a trial after its last epoch in the log."""
     newest = trial.epochs[-1] if trial.epochs else None
     return Work(
         trial_id=trial.trial_id,
@@ -120,7 +117,7 @@ def carried_on(trial: TrialHistory) -> Work:
 
 
 def _new_trial(experiment: Experiment, space: SearchSpace, history: History) -> Work | Reason:
-    """The next point to try; or why there is none."""
+    """Returns a trial of the next point; or why there is none."""
     number = len(history.searched)
     if number >= history.planned_trials:
         return "trials"
@@ -139,7 +136,7 @@ def _new_trial(experiment: Experiment, space: SearchSpace, history: History) -> 
 
 
 def confirm_agenda(experiment: Experiment, chosen: Sequence[TrialHistory]) -> Agenda:
-    """The chosen trials' configurations once more, each with the same further seeds."""
+    """Returns the agenda that trains the chosen configurations again, with the same new seeds."""
     assert experiment.search.confirm is not None
     seeds = [confirm_seed(experiment, place) for place in range(experiment.search.confirm.seeds)]
     wanted = [
@@ -166,12 +163,12 @@ def confirm_agenda(experiment: Experiment, chosen: Sequence[TrialHistory]) -> Ag
 
 
 def confirm_seed(experiment: Experiment, place: int) -> int:
-    """A seed that no trial of the search has had."""
+    """Returns a seed that no trial of the search has had."""
     return (experiment.seed + MAX_TRIALS + place) % 2**31
 
 
 def run_started(experiment: Experiment, space: SearchSpace) -> RunStarted:
-    """The first record of a search."""
+    """Returns the first record of a search."""
     search = experiment.search
     return RunStarted(
         version=LOG_VERSION,
@@ -203,7 +200,7 @@ def planned_trials(search: SearchConfig, space: SearchSpace) -> int:
 
 
 def parameter_kind(parameter: Parameter) -> ParameterKind:
-    """What all values of a parameter have in common."""
+    """Returns the kind that all values of a parameter have in common."""
     if isinstance(parameter, Numeric):
         return "number"
     if all(isinstance(value, bool) for value in parameter.values):
