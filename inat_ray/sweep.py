@@ -199,8 +199,9 @@ def run_sweep(
     from inat_ray.models.build import check_weights
     from inat_ray.page.at_end import report
     from inat_ray.terminal.announcements import announce, announce_warm_start, conclude, note
-    from inat_ray.tuning.cluster import final_resources, ray_session, trial_resources
+    from inat_ray.tuning.cluster import final_resources, trial_resources
     from inat_ray.tuning.resume import check_same_split
+    from inat_ray.tuning.session import ray_session
 
     config, console = plan.experiment, options.console()
     announce_warm_start(console, known)
@@ -243,8 +244,9 @@ def run_rehearsal(plan: "Plan", *, address: str | None = None, verbose: bool = F
     from inat_ray.data.sources import check_source
     from inat_ray.models.build import check_weights
     from inat_ray.terminal.announcements import announce, announce_dry_run, note
-    from inat_ray.tuning.cluster import final_resources, ray_session, slots_now, trial_resources
+    from inat_ray.tuning.cluster import Slots, final_resources, trial_resources
     from inat_ray.tuning.dry_run import dry_run
+    from inat_ray.tuning.session import ray_session
 
     config, console = plan.experiment, options.console()
     for text in plan.notes:
@@ -253,7 +255,7 @@ def run_rehearsal(plan: "Plan", *, address: str | None = None, verbose: bool = F
     check_weights(config)
     with ray_session(address=address, verbose=verbose):
         resources = trial_resources(config)
-        slots = slots_now(resources)
+        slots = Slots(resources)()
         final_resources(config)
     data = open_dataset(config.data, progress=True)
     announce(console, data=data)

@@ -23,7 +23,12 @@ from inat_ray.search.winner import final_training, is_training_of, winning_trial
 from inat_ray.storage.place import Place
 from inat_ray.training.checkpoint import load_model
 from inat_ray.training.loop import Job, TrainedEpoch, train_to_the_end
-from inat_ray.tuning.cluster import final_resources, kind_of_gpu, nodes_in_use
+from inat_ray.tuning.cluster import (
+    final_resources,
+    gpu_type_to_ask_for,
+    nodes_in_use,
+    resources_of_nodes,
+)
 from inat_ray.tuning.engine import engine
 from inat_ray.tuning.provision import with_reachable_weights
 from inat_ray.tuning.single_training import record_training, training_job
@@ -146,7 +151,7 @@ def _task(job: Job, start: StartingPoint, *, resources: Resources, storage: Plac
     task: Any = ray.remote(_train).options(  # type: ignore[arg-type]
         num_cpus=threads,
         num_gpus=gpus,
-        resources=kind_of_gpu(resources),
+        resources=gpu_type_to_ask_for(resources),
         num_returns="streaming",
         max_retries=0,  # Ray would begin at the same epoch again
     )
@@ -154,10 +159,10 @@ def _task(job: Job, start: StartingPoint, *, resources: Resources, storage: Plac
 
 
 def _cpus_of_largest_node(wanted: Resources) -> int:
-    """The most CPUs that a node has of those that are up and of the kind that is wanted.
+    """Returns the most CPUs of any node that is up and has the type of GPU that is wanted.
 
     At least what is wanted: once idle workers have gone there may be a head without any CPU.
     """
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    fit = [node for node in nodes if kind_of_gpu(wanted).keys() <= node.keys()]
+    needed = gpu_type_to_ask_for(wanted).keys()
+    fit = [node for node in resources_of_nodes() if needed <= node.keys()]
     return max([wanted.cpus_per_worker, *(int(node.get("CPU", 0)) for node in fit)])

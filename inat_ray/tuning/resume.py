@@ -1,4 +1,4 @@
-"""Where a training that was cut off goes on, and whether its images are still the same."""
+"""Finds where a training that was cut off continues, and checks that its images are the same."""
 
 from inat_ray.config.errors import UserError
 from inat_ray.data.dataset import DataSet
@@ -15,7 +15,7 @@ CONTINUED = ("running", "interrupted", "failed")
 def point_to_resume(run: RunFolder, *, data: DataSet, trial_id: str) -> StartingPoint:
     """Returns the point after the last epoch in the run's log.
 
-    Raises UserError if the run holds no training that can go on, or on other data.
+    Raises UserError if the run holds no training that can continue, or began with other images.
     """
     trial = _interrupted(run, trial_id)
     check_same_split(run, data)
