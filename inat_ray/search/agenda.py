@@ -27,7 +27,7 @@ from inat_ray.log.records import (
 )
 from inat_ray.search.schedulers import SCHEDULERS, next_best
 from inat_ray.search.searchers import suggested
-from inat_ray.search.stopping import has_open_budget, spent_budget
+from inat_ray.search.stopping import spent_budget
 
 DEFAULT_TRIALS = 10
 """The number of trials of a random or Bayesian search that names no budget."""
@@ -96,7 +96,7 @@ def _last_resort(search: SearchConfig, history: History) -> str | None:
     While a budget of epochs, time, or a target is open, any will do; otherwise only the best of a
     rung, and only once nothing runs whose result might promote a better one.
     """
-    if has_open_budget(search, history):
+    if search.has_budget_beside_trials and not history.extended:
         return next_best(history, most=None)
     return None if history.active else next_best(history, most=1)
 

@@ -6,6 +6,8 @@ search itself, `simulate`, and the report. All are pure functions of (settings, 
 names their types alone.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,18 +27,18 @@ class Scheduler:
     """Its name in experiments."""
     meaning: str
     """Explains it to those who write an experiment."""
-    summary: "Callable[[EarlyStopping], str]"
+    summary: Callable[[EarlyStopping], str]
     """Describes it with its settings, for the report."""
-    judge: "Callable[[EarlyStopping, History, TrialHistory], TrialState]"
+    judge: Callable[[EarlyStopping, History, TrialHistory], TrialState]
     """Returns `running`, `paused`, or `stopped` for a trial that has ended an epoch and could
     train another; that epoch is in the history."""
-    promote: "Callable[[EarlyStopping, History], str | None]" = lambda _settings, _history: None
+    promote: Callable[[EarlyStopping, History], str | None] = lambda _settings, _history: None
     """Returns the paused trial that continues next, if any."""
     has_rungs: bool = False
     """Whether it compares trials at rungs alone, where the best 1/reduction_factor continue."""
 
 
-def at_rung(settings: "EarlyStopping", epoch: int) -> bool:
+def at_rung(settings: EarlyStopping, epoch: int) -> bool:
     """Returns whether the epoch is one of min_epochs x reduction_factor^k."""
     rung = settings.min_epochs
     while rung < epoch:
@@ -44,14 +46,7 @@ def at_rung(settings: "EarlyStopping", epoch: int) -> bool:
     return rung == epoch
 
 
-def survivors(trials: int, reduction_factor: int) -> int:
-    """Returns how many of the trials at a rung continue."""
-    return trials // reduction_factor
-
-
-def stop_by_halving(
-    settings: "EarlyStopping", history: "History", trial: "TrialHistory"
-) -> "TrialState":
+def stop_by_halving(settings: EarlyStopping, history: History, trial: TrialHistory) -> TrialState:
     """Stops a trial at a rung unless it is among the best there so far; equals continue together.
 
     The first to reach a rung continues: ASHA does not wait.
@@ -62,29 +57,27 @@ def stop_by_halving(
     score, standings = history.score(newest), history.standings
     if not math.isfinite(score):
         return "stopped"
-    most = survivors(standings.count(newest.epoch), settings.reduction_factor)
+    most = standings.count(newest.epoch) // settings.reduction_factor
     return "running" if standings.better(newest.epoch, score) < max(1, most) else "stopped"
 
 
-def pause_at_rungs(
-    settings: "EarlyStopping", _history: "History", trial: "TrialHistory"
-) -> "TrialState":
+def pause_at_rungs(settings: EarlyStopping, _history: History, trial: TrialHistory) -> TrialState:
     return "paused" if at_rung(settings, trial.epochs[-1].epoch) else "running"
 
 
-def promote_the_best(settings: "EarlyStopping", history: "History") -> str | None:
+def promote_the_best(settings: EarlyStopping, history: History) -> str | None:
     """Returns a paused trial that is among the best 1/reduction_factor at the highest such rung.
 
     Li et al., MLSys 2020, algorithm 2.
     """
     for epoch in history.standings.paused_epochs:
         number, rank = history.standings.best_paused(epoch)
-        if rank < survivors(history.standings.count(epoch), settings.reduction_factor):
+        if rank < history.standings.count(epoch) // settings.reduction_factor:
             return history.numbered[number].trial_id
     return None
 
 
-def next_best(history: "History", *, most: int | None) -> str | None:
+def next_best(history: History, *, most: int | None) -> str | None:
     """Returns the paused trial that comes nearest to being promoted, if nothing else is left to do.
 
     It is the one in the best share of its rung; of equals, the one at the highest rung. Only trials
@@ -101,9 +94,7 @@ def next_best(history: "History", *, most: int | None) -> str | None:
     return history.numbered[min(found)[2]].trial_id if found else None
 
 
-def stop_below_median(
-    settings: "EarlyStopping", history: "History", trial: "TrialHistory"
-) -> "TrialState":
+def stop_below_median(settings: EarlyStopping, history: History, trial: TrialHistory) -> TrialState:
     """Stops a trial whose best value is below the median of the others' means so far."""
     epoch, standings = trial.epochs[-1].epoch, history.standings
     if epoch < settings.min_epochs or standings.count(epoch) <= settings.min_trials:
@@ -113,7 +104,7 @@ def stop_below_median(
     return "stopped" if below else "running"
 
 
-def _halving_summary(settings: "EarlyStopping") -> str:
+def _halving_summary(settings: EarlyStopping) -> str:
     return (
         f"{settings.kind}: the best 1/{settings.reduction_factor} go on, first after epoch"
         f" {settings.min_epochs}"

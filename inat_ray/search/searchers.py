@@ -5,6 +5,8 @@ Schema, the run log, the search itself, `simulate`, and the report. `config/sear
 names from here, so this file loads no other room of the package: it names their types alone.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -50,7 +52,7 @@ class Searcher:
 
 
 def suggested(
-    search: "SearchConfig", space: "SearchSpace", history: "History", *, seed: int
+    search: SearchConfig, space: SearchSpace, history: History, *, seed: int
 ) -> Point | None:
     """Returns the parameters of the next trial; None if every point has been tried."""
     searcher, number = SEARCHERS[search.method], len(history.searched)
@@ -60,21 +62,21 @@ def suggested(
 
 
 def suggest_random(
-    _search: "SearchConfig", space: "SearchSpace", history: "History", rng: np.random.Generator
+    _search: SearchConfig, space: SearchSpace, history: History, rng: np.random.Generator
 ) -> Point | None:
     """Draws parameters independently; the generator alone decides, except for points tried."""
 
     def draw() -> Point:
         return space.from_units({name: float(rng.random()) for name in space.parameters})
 
-    def pick(left: "Codes") -> int:
+    def pick(left: Codes) -> int:
         return int(rng.integers(len(left)))
 
     return _untried(space, history, draw=draw, pick=pick)
 
 
 def suggest_grid(
-    _search: "SearchConfig", space: "SearchSpace", history: "History", _rng: np.random.Generator
+    _search: SearchConfig, space: SearchSpace, history: History, _rng: np.random.Generator
 ) -> Point | None:
     """Returns the grid's first point that was not tried; the last parameter varies fastest."""
     assert space.grid is not None
@@ -86,7 +88,7 @@ def suggest_grid(
 
 
 def suggest_tpe(
-    search: "SearchConfig", space: "SearchSpace", history: "History", rng: np.random.Generator
+    search: SearchConfig, space: SearchSpace, history: History, rng: np.random.Generator
 ) -> Point | None:
     """Asks HyperOpt's TPE, once there are enough trials to tell it of."""
     # The trials that were planned when the run began: an extension does not start up again.
@@ -109,11 +111,11 @@ def startup_trials(trials: int) -> int:
 
 
 def _untried(
-    space: "SearchSpace",
-    history: "History",
+    space: SearchSpace,
+    history: History,
     *,
     draw: Callable[[], Point],
-    pick: "Callable[[Codes], int]",
+    pick: Callable[[Codes], int],
 ) -> Point | None:
     """Returns the first of a few draws that the search has not tried.
 

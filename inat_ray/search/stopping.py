@@ -47,8 +47,3 @@ def spent_budget(search: SearchConfig, history: History) -> Reason | None:
     if search.time is not None and history.seconds >= search.time:
         return "time"
     return None
-
-
-def has_open_budget(search: SearchConfig, history: History) -> bool:
-    """Returns whether a budget other than `trials` ends the search, and is not spent yet."""
-    return not history.extended and search.has_budget_beside_trials

@@ -6,7 +6,6 @@ from inat_ray.search.schedulers import (
     at_rung,
     next_best,
     promote_the_best,
-    survivors,
 )
 from tests.search.histories import epoch_of_value as epoch_of
 from tests.search.histories import history_of_curves as history_of
@@ -21,10 +20,6 @@ def judged(settings: EarlyStopping, history: History, trial_id: str) -> str:
 def test_rungs_lie_a_reduction_factor_apart():
     rungs = [e for e in range(1, 60) if at_rung(ASHA, e)]
     assert rungs == [2, 6, 18, 54]
-
-
-def test_a_third_survives_rounded_down():
-    assert [survivors(n, 3) for n in (1, 2, 3, 5, 6, 9)] == [0, 0, 1, 1, 2, 3]
 
 
 def test_the_best_third_goes_on():
