@@ -1,9 +1,8 @@
 """Recorded learning curves, from which a simulated training takes its epochs."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 
 from inat_ray.config.distributions import Categorical, Parameter, canonical
 from inat_ray.config.experiment import Experiment
@@ -32,10 +31,8 @@ class Curve:
         return len(self.seconds)
 
 
-class Curves(Protocol):
-    """What a simulation asks for the curve of a configuration."""
-
-    def curve(self, parameters: Mapping[str, JSON]) -> Curve: ...
+CurveOf = Callable[[Mapping[str, JSON]], Curve]
+"""Returns the curve of a configuration: what a simulation learns of a training."""
 
 
 @dataclass(frozen=True)

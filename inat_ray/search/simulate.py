@@ -25,7 +25,7 @@ from inat_ray.log.records import (
     TrialState,
 )
 from inat_ray.search.agenda import Agenda, Work, run_started, search_agenda
-from inat_ray.search.curves import Curve, Curves, CurveTable
+from inat_ray.search.curves import Curve, CurveOf, CurveTable
 from inat_ray.search.stopping import state_after_epoch
 
 
@@ -46,7 +46,7 @@ class Simulation:
 
     experiment: Experiment
     space: SearchSpace
-    curves: Curves
+    curve_of: CurveOf
     cluster: Cluster = field(default_factory=Cluster)
     history: History = field(default_factory=History)
     clock: float = 0.0
@@ -137,7 +137,7 @@ class Simulation:
         self.history.add(TrialEnded(time=self.clock, trial_id=trial_id, state=state, error=error))
 
     def _curve(self, trial_id: str) -> Curve:
-        return self.curves.curve(self.history.trials[trial_id].parameters)
+        return self.curve_of(self.history.trials[trial_id].parameters)
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def simulated(
     experiment: Experiment, table: CurveTable, cluster: Cluster, *, within: float
 ) -> Outcome:
     """Runs a whole search. A trial is good if it ends within `within` of the best recorded one."""
-    simulation = Simulation(experiment, table.space, table, cluster)
+    simulation = Simulation(experiment, table.space, table.curve, cluster)
     metric = METRICS[experiment.search.metric.name]
     scores = (metric.score(curve.metrics[metric.name][-1]) for curve in table.configurations)
     goal = max(scores) - within

@@ -133,7 +133,7 @@ def experiment_of(method: str, kind: str, *, trials: int, seed: int = 0) -> Expe
 def simulation_of(method: str, kind: str, *, trials: int, workers: int, seed: int) -> Simulation:
     experiment = experiment_of(method, kind, trials=trials, seed=seed)
     space = search_space(experiment)
-    return Simulation(experiment, space, Formula(space, seed), Cluster(workers=workers))
+    return Simulation(experiment, space, Formula(space, seed).curve, Cluster(workers=workers))
 
 
 def whole_search(method: str, kind: str, *, trials: int, workers: int) -> dict[str, Any]:

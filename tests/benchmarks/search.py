@@ -67,7 +67,7 @@ def epochs_of_ours(path: str, seed: int, *, method: str, kind: str) -> int:
     experiment: Experiment = table.experiment.model_copy(update={"search": search, "seed": seed})
     good = good_points(table)
 
-    simulation = Simulation(experiment, table.space, table, Cluster(workers=WORKERS))
+    simulation = Simulation(experiment, table.space, table.curve, Cluster(workers=WORKERS))
     for trial in simulation.epochs():
         if trial.state == "finished" and canonical(trial.parameters) in good:
             return simulation.history.epochs_spent
