@@ -1,4 +1,4 @@
-"""Brings the pack to every node of a cluster, once a node, from the driver's node through Ray.
+"""Brings the pack from the driver's node to every other node of a cluster, through Ray.
 
 Photographs are on the driver's node alone, and so is the pack that they were decoded into. A
 thread watches for nodes that join and sends them the pack before it is needed; a trial that comes
