@@ -192,10 +192,10 @@ def _train(
     from inat_ray.boards.tensorboard_server import tensorboard_server
     from inat_ray.run.checkpoints import BEGINNING
     from inat_ray.run.result_content import training_result
+    from inat_ray.search.agenda import run_started
     from inat_ray.terminal.announcements import note, told_of_interruption
     from inat_ray.tuning.engine import data_for
     from inat_ray.tuning.resume import point_to_resume
-    from inat_ray.tuning.single_training import single_run_started
 
     console = options.console()
     start = point_to_resume(run, data=data, trial_id=TRIAL) if resumed else BEGINNING
@@ -206,7 +206,7 @@ def _train(
         tensorboard_server(run.tensorboard, port=tensorboard_port, tell=partial(note, console)),
     ):
         if not resumed:
-            log.append(single_run_started(config))
+            log.append(run_started(config, None))
         trial = _recorded(
             config, data=everywhere, run=run, log=log, resources=resources, start=start
         )

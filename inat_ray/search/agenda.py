@@ -167,18 +167,18 @@ def confirm_seed(experiment: Experiment, place: int) -> int:
     return (experiment.seed + MAX_TRIALS + place) % 2**31
 
 
-def run_started(experiment: Experiment, space: SearchSpace) -> RunStarted:
-    """Returns the first record of a search."""
+def run_started(experiment: Experiment, space: SearchSpace | None) -> RunStarted:
+    """Returns the first record of a search; without a space, that of a single training."""
     search = experiment.search
     return RunStarted(
         version=LOG_VERSION,
         name=experiment.name,
-        method=search.method,
+        method=search.method if space else "train",
         metric=search.metric.name,
         goal=search.metric.goal,
-        trials=planned_trials(search, space),
+        trials=planned_trials(search, space) if space else 1,
         epochs=experiment.recipe.epochs,
-        parameters={name: parameter_kind(p) for name, p in space.parameters.items()},
+        parameters={n: parameter_kind(p) for n, p in space.parameters.items()} if space else {},
     )
 
 

@@ -4,7 +4,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,8 @@ class Node:
     cpus: float
     gpus: float
     count: int = 1
-    accelerator_types: frozenset[str] = frozenset()
+    accelerators: tuple[str, ...] = ()
+    """Types of GPU, by Ray's names."""
 
 
 def trial_resources(experiment: Experiment) -> Resources:
@@ -110,7 +111,7 @@ def workers_at_once(resources: Resources, nodes: Sequence[Node]) -> int:
     return sum(
         node.count * min(int(node.cpus // cpus), int(node.gpus / gpus) if gpus else 10**9)
         for node in nodes
-        if wanted is None or wanted in node.accelerator_types
+        if wanted is None or wanted in node.accelerators
     )
 
 
@@ -134,15 +135,8 @@ class Slots:
 
 def nodes_in_use() -> list[dict[str, Any]]:
     """Counts the nodes that are up, by what each has."""
-    return [
-        {
-            "count": count,
-            "cpus": node.cpus,
-            "gpus": node.gpus,
-            "accelerators": sorted(node.accelerator_types),
-        }
-        for node, count in Counter(map(_node, resources_of_nodes())).items()
-    ]
+    found = Counter(map(_node, resources_of_nodes()))
+    return [asdict(replace(node, count=count)) for node, count in found.items()]
 
 
 def resources_of_nodes() -> list[dict[str, float]]:
@@ -190,8 +184,8 @@ def _node(resources: Mapping[str, float], *, count: int = 1) -> Node:
         cpus=resources.get("CPU", 0),
         gpus=resources.get("GPU", 0),
         count=count,
-        accelerator_types=frozenset(
-            name.removeprefix(GPU_TYPE) for name in resources if name.startswith(GPU_TYPE)
+        accelerators=tuple(
+            sorted(name.removeprefix(GPU_TYPE) for name in resources if name.startswith(GPU_TYPE))
         ),
     )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from inat_ray.config.distributions import JSON, Categorical, canonical
+from inat_ray.config.distributions import JSON, Categorical, Parameter, canonical
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.resources import Resources
@@ -101,17 +101,21 @@ def largest_point(experiment: Experiment, space: SearchSpace, *, classes: int) -
     first = [work.parameters for work in first_suggestions(experiment, space)]
     point = max(first, key=lambda point: _work_at(experiment, point, classes=classes))
     most = _work_at(experiment, point, classes=classes)
+    # A value of every parameter, so that none is missing once its condition is met.
+    middle = {name: parameter.from_unit(0.5) for name, parameter in space.parameters.items()}
     for name, parameter in space.parameters.items():
-        for value in (
-            [parameter.at(place) for place in range(parameter.size)]
-            if isinstance(parameter, Categorical)
-            else [parameter.from_code(code) for code in np.linspace(0, 1, TRIED_VALUES)]
-        ):
-            there = space.existing({**_middle(space), **point, name: value})
+        for value in _tried_values(parameter):
+            there = space.existing({**middle, **point, name: value})
             work = _work_at(experiment, there, classes=classes)
             if work > most:
                 point, most = there, work
     return point
+
+
+def _tried_values(parameter: Parameter) -> list[JSON]:
+    if isinstance(parameter, Categorical):
+        return [parameter.at(place) for place in range(parameter.size)]
+    return [parameter.from_code(code) for code in np.linspace(0, 1, TRIED_VALUES)]
 
 
 def estimated(
@@ -160,11 +164,6 @@ def _experiment_at(base: Experiment, parameters: Mapping[str, JSON]) -> Experime
         return trial_experiment(base, parameters=dict(parameters), seed=base.seed)
     except UserError:
         return None
-
-
-def _middle(space: SearchSpace) -> dict[str, JSON]:
-    """Returns a value of every parameter, so that none is missing once its condition is met."""
-    return {name: parameter.from_unit(0.5) for name, parameter in space.parameters.items()}
 
 
 def _work_at(base: Experiment, parameters: Mapping[str, JSON], *, classes: int) -> float:

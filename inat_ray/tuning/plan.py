@@ -19,8 +19,6 @@ from inat_ray.search.searchers import SEARCHERS
 Options = Mapping[str, tuple[str, Any]]
 """Dotted key -> (name of the command-line option, value)."""
 
-ALLOWED_BESIDE = "only settings of resources and device, and --data for images that were moved"
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -131,7 +129,8 @@ def _own_experiment(
     if found := differences(stored, now):
         raise UserError(
             f"{option} {run.path}: goes on with the run's own experiment, and this one differs:"
-            f" {'; '.join(found)}; {ALLOWED_BESIDE} may change"
+            f" {'; '.join(found)}; only settings of resources and device, and --data for images"
+            " that were moved may change"
         )
     if now.resources.storage_path != stored.resources.storage_path:
         raise UserError(

@@ -6,35 +6,12 @@ from typing import Literal
 from inat_ray.config.experiment import Experiment
 from inat_ray.data.dataset import DataSet
 from inat_ray.log.history import TrialHistory
-from inat_ray.log.records import (
-    JSON,
-    LOG_VERSION,
-    EpochEnded,
-    RunStarted,
-    TrialEnded,
-    TrialResumed,
-    TrialStarted,
-)
+from inat_ray.log.records import JSON, EpochEnded, TrialEnded, TrialResumed, TrialStarted
 from inat_ray.log.run_log import RunLog
 from inat_ray.run.checkpoints import drop_model, keep_model, record_epoch
 from inat_ray.run.folder import RunFolder
 from inat_ray.search.stopping import state_if_over
 from inat_ray.training.loop import Job, TrainedEpoch
-
-
-def single_run_started(experiment: Experiment) -> RunStarted:
-    """Returns the first record of a run that trains one configuration."""
-    metric = experiment.search.metric
-    return RunStarted(
-        version=LOG_VERSION,
-        name=experiment.name,
-        method="train",
-        metric=metric.name,
-        goal=metric.goal,
-        trials=1,
-        epochs=experiment.recipe.epochs,
-        parameters={},
-    )
 
 
 def training_job(experiment: Experiment, *, data: DataSet, run: RunFolder, name: str) -> Job:

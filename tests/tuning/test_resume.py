@@ -9,9 +9,9 @@ from inat_ray.log.records import EpochEnded, TrialEnded, TrialResumed, TrialStar
 from inat_ray.log.run_log import RunLog
 from inat_ray.run.checkpoints import BEGINNING, StartingPoint
 from inat_ray.run.folder import RunFolder, create_run
+from inat_ray.search.agenda import run_started
 from inat_ray.training.checkpoint import save_checkpoint
 from inat_ray.tuning.resume import point_to_resume
-from inat_ray.tuning.single_training import single_run_started
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def cut_off_run(folder: Path, experiment, data: DataSet, *, epochs: int) -> RunF
     run = create_run(folder, experiment, overwrite=False)
     data.split.write(run.split, data.pack)
     with RunLog(run.log) as log:
-        log.append(single_run_started(experiment))
+        log.append(run_started(experiment, None))
         log.append(TrialStarted(trial_id="train", seed=0, parameters={}, epochs=9))
         for epoch in range(1, epochs + 1):
             place = run.checkpoints / f"{epoch}.pt"
