@@ -4,8 +4,8 @@ Tune starts processes, places them on nodes and carries results. What it is told
 run log, and what it reports goes into the log first. To Tune, every piece of work is a new trial: a
 trial of ours up to its next stop, so one that is promoted or resumed is several trials of Tune's.
 
-From top to bottom: the search as Tune is given it; the process that trains; the three interfaces
-through which Tune asks and tells; the `Desk` that answers all of them from the log.
+From top to bottom: the search as Tune gets it; the process that trains; the three interfaces
+through which Tune asks and tells; the `Desk`, which answers all of them from the log.
 """
 
 import tempfile
@@ -65,30 +65,14 @@ def run_agenda(
         shared=run.shared,
         resources=resources,
     )
-    # Tune insists on a folder of its own for state that nothing here reads.
-    with tempfile.TemporaryDirectory(prefix="inat_ray-tune-") as scratch:
-        tuner = tune.Tuner(
-            tune.with_resources(trainable, _resources_of_trial_process(resources)),
-            tune_config=tune.TuneConfig(
-                search_alg=DeskSearcher(desk),
-                scheduler=DeskScheduler(desk),
-                num_samples=-1,  # until the agenda is empty
-                # The desk says how many run at once, for nodes come and go.
-                max_concurrent_trials=UNBOUNDED,
-                reuse_actors=True,
-            ),
-            run_config=tune.RunConfig(
-                name="search",
-                storage_path=scratch,
-                callbacks=[DeskCallback(desk)],
-                # `Trial.step` has written the state already; Tune's copy would be a second.
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                verbose=0,
-            ),
-        )
+    trainable = tune.with_resources(trainable, _resources_of_trial_process(resources))
+    with (
+        # Tune insists on a folder of its own for state that nothing here reads.
+        tempfile.TemporaryDirectory(prefix="inat_ray-tune-") as scratch,
+        patch.object(class_cache, "ENV_VARS_TO_PROPAGATE", WITHOUT_SECRETS),
+    ):
         try:
-            with patch.object(class_cache, "ENV_VARS_TO_PROPAGATE", WITHOUT_SECRETS):
-                tuner.fit()
+            _tuner(trainable, desk, folder=scratch).fit()
         except KeyboardInterrupt:
             desk.interrupt()
             raise
@@ -96,6 +80,28 @@ def run_agenda(
         raise desk.broken
     assert desk.reason is not None
     return desk.reason
+
+
+def _tuner(trainable: Any, desk: "Desk", *, folder: str) -> tune.Tuner:
+    return tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(
+            search_alg=DeskSearcher(desk),
+            scheduler=DeskScheduler(desk),
+            num_samples=-1,  # until the agenda is empty
+            # The desk says how many run at once, for nodes come and go.
+            max_concurrent_trials=UNBOUNDED,
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(
+            name="search",
+            storage_path=folder,
+            callbacks=[DeskCallback(desk)],
+            # `Trial.step` has written the state already; Tune's copy would be a second.
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            verbose=0,
+        ),
+    )
 
 
 def _resources_of_trial_process(resources: Resources) -> dict[str, float]:
@@ -176,8 +182,10 @@ class Trial(tune.Trainable):
 
 
 class _AtTheDesk:
-    """A part of Tune that asks the desk. Tune snapshots its parts by pickling them, and these hold
-    nothing that the log does not."""
+    """An interface of Tune that asks the desk.
+
+    Tune pickles its parts for snapshots of its own, and these hold nothing that the log does not.
+    """
 
     def __init__(self, desk: "Desk") -> None:
         super().__init__()
@@ -188,7 +196,7 @@ class _AtTheDesk:
 
 
 class DeskSearcher(_AtTheDesk, Searcher):
-    """Tune asks for a configuration, and gets the next piece of work."""
+    """Gives Tune the next piece of work when it asks for a configuration."""
 
     def suggest(self, trial_id: str) -> Any:
         return self.desk.next_work()
@@ -203,15 +211,15 @@ class DeskSearcher(_AtTheDesk, Searcher):
 
 
 class DeskScheduler(_AtTheDesk, FIFOScheduler):
-    """Tune asks what becomes of a trial after an epoch; a pause too is an end to Tune."""
+    """Tells Tune what becomes of a trial after an epoch. To Tune, a pause is an end, too."""
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        goes_on = self.desk.take_in(trial.config["work"].trial_id, result["epoch"])
-        return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
+        continues = self.desk.take_in(trial.config["work"].trial_id, result["epoch"])
+        return str(TrialScheduler.CONTINUE if continues else TrialScheduler.STOP)
 
 
 class DeskCallback(_AtTheDesk, tune.Callback):
-    """Tune tells of a trial that failed, or whose process was lost."""
+    """Tells the desk of a trial that failed, or whose process was lost."""
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         self.desk.fail(trial.config["work"].trial_id, _error_of(trial))
