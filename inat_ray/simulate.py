@@ -17,13 +17,15 @@ from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import override
 from inat_ray.data.progress import tracked
+from inat_ray.search.schedulers import SCHEDULERS
+from inat_ray.search.searchers import SEARCHERS
 
 if TYPE_CHECKING:
     from inat_ray.search.curves import CurveTable
     from inat_ray.search.simulate import Cluster, Outcome
 
-METHODS = "random, bayes"
-STOPPING = "asha, asha_promotion, median, none"
+METHODS = ", ".join(name for name, searcher in SEARCHERS.items() if not searcher.is_exhaustive)
+STOPPING = ", ".join(SCHEDULERS)
 
 
 @dataclass(frozen=True)

@@ -170,7 +170,8 @@ def run_sweep(
     from inat_ray.run.result import finish_run
     from inat_ray.run.split import keep_split
     from inat_ray.terminal.announcements import announce, announce_warm_start, conclude
-    from inat_ray.tuning.cluster import final_resources, ray_session, trial_resources
+    from inat_ray.tuning.cluster import final_resources, trial_resources
+    from inat_ray.tuning.session import ray_session
 
     config, console = plan.experiment, options.console()
     announce_warm_start(console, known)
@@ -212,14 +213,15 @@ def run_rehearsal(plan: "Plan", *, address: str | None = None, verbose: bool = F
     """Says what the plan amounts to, and returns it; leaves no run."""
     from inat_ray.data.dataset import open_dataset
     from inat_ray.terminal.announcements import announce, announce_dry_run
-    from inat_ray.tuning.cluster import final_resources, ray_session, slots_now, trial_resources
+    from inat_ray.tuning.cluster import Slots, final_resources, trial_resources
     from inat_ray.tuning.dry_run import dry_run
+    from inat_ray.tuning.session import ray_session
 
     config, console = plan.experiment, options.console()
     _check(plan)
     with ray_session(address=address, verbose=verbose):
         resources = trial_resources(config)
-        slots = slots_now(resources)
+        slots = Slots(resources)()
         final_resources(config)
     data = open_dataset(config.data, progress=True)
     announce(console, data=data)

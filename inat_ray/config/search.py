@@ -1,15 +1,29 @@
 """The `search` section: what is varied, how, for how long, and what counts as best."""
 
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from inat_ray.config.metrics import METRICS, Goal, MetricName
 from inat_ray.config.section import Section
+from inat_ray.search.schedulers import SCHEDULERS, Scheduler
+from inat_ray.search.searchers import SEARCHERS, Searcher
+
+if TYPE_CHECKING:
+    SearcherName = str  # mypy takes only a list that is written out
+    SchedulerName = str
+else:
+    SearcherName = Literal[tuple(SEARCHERS)]
+    SchedulerName = Literal[tuple(SCHEDULERS)]
 
 MAX_TRIALS = 100_000
 """The most trials of a search; a grid with more points is refused."""
+
+
+def _meanings(entries: Mapping[str, Searcher] | Mapping[str, Scheduler]) -> str:
+    return " ".join(f"{name}: {entry.meaning}." for name, entry in entries.items())
 
 
 class MetricConfig(Section):
@@ -31,12 +45,7 @@ class MetricConfig(Section):
 class EarlyStopping(Section):
     """The rule by which trials end before their last epoch."""
 
-    kind: Literal["asha", "asha_promotion", "median", "none"] = "asha"
-    """asha: asynchronous successive halving (Li et al., MLSys 2020) by stopping: a trial at a rung
-    goes on if it is among the best 1/reduction_factor of those that have been there so far.
-    asha_promotion: the paper's own form: a trial at a rung is paused, and goes on once it is among
-    the best 1/reduction_factor; its process takes another trial meanwhile. median: a trial ends if
-    its best value is below the median of the others' means so far (Golovin et al., KDD 2017)."""
+    kind: SchedulerName = Field("asha", description=_meanings(SCHEDULERS))
     min_epochs: int = Field(1, ge=1)
     """Epochs that every trial gets; the first rung."""
     reduction_factor: int = Field(3, ge=2)
@@ -76,15 +85,11 @@ def _seconds(value: Any) -> Any:
 class SearchConfig(Section):
     """A sweep over parts of the experiment. The first budget that is spent ends it."""
 
-    method: Literal["random", "bayes", "grid", "ablation"] = "random"
-    """bayes: a tree-structured Parzen estimator (TPE). grid: every point of a finite space once,
-    the parameter listed last varying fastest. ablation: the experiment as it is, then every value
-    of every parameter with all else as it is; each with every `seed`, if that is a parameter."""
+    method: SearcherName = Field("random", description=_meanings(SEARCHERS))
     metric: MetricConfig = MetricConfig()
     """The number that the search optimizes."""
     trials: int | None = Field(None, ge=1, le=MAX_TRIALS)
-    """Budget: the number of trials. null: 10 for random and bayes, every point for grid and
-    ablation."""
+    """Budget: the number of trials. null: every point for grid and ablation, else 10."""
     epochs: int | None = Field(None, ge=1)
     """Budget: the number of epochs, summed over all trials."""
     time: Annotated[
@@ -117,4 +122,9 @@ class SearchConfig(Section):
     @property
     def is_exhaustive(self) -> bool:
         """Whether every point is tried, in an order that is known beforehand."""
-        return self.method in ("grid", "ablation")
+        return SEARCHERS[self.method].is_exhaustive
+
+    @property
+    def has_budget_beside_trials(self) -> bool:
+        """Whether something other than a number of trials ends the search."""
+        return (self.epochs, self.time, self.target) != (None, None, None)

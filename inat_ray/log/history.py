@@ -183,6 +183,10 @@ class History:
         """Trials of the search that do not go on."""
         return len(self.searched) - len(self.open)
 
+    def has_tried(self, parameters: dict[str, JSON]) -> bool:
+        """Returns whether a trial of the search has this point."""
+        return canonical(parameters) in self.points
+
     @property
     def waiting(self) -> list[TrialHistory]:
         """Trials of the search that may continue and do not run: paused or interrupted."""

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
 from inat_ray.config.epoch import EpochMetrics
 from inat_ray.config.metrics import Goal, MetricName
+from inat_ray.config.search import SearcherName
 
 JSON = Any
 """A value that JSON can hold."""
@@ -38,7 +39,8 @@ winner's configuration, trained once more for the model that is kept."""
 Reason = Literal["trials", "points", "epochs", "time", "target"]
 """What ended a search: the budget that was spent, or a space without an untried point."""
 
-Method = Literal["random", "bayes", "grid", "ablation", "train"]
+
+Method = SearcherName | Literal["train"]
 """How a run chooses its configurations; `train` has a single one."""
 
 Time = Annotated[float, Field(ge=0, le=2**37, allow_inf_nan=False)]

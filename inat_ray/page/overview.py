@@ -19,6 +19,8 @@ from inat_ray.page.parts import (
     subheading,
 )
 from inat_ray.page.reported_run import ReportedRun
+from inat_ray.search.schedulers import SCHEDULERS
+from inat_ray.search.searchers import SEARCHERS
 from inat_ray.search.winner import final_training, winning_trial
 from inat_ray.terminal.standing import epochs_text, states_text
 from inat_ray.terminal.words import (
@@ -30,14 +32,6 @@ from inat_ray.terminal.words import (
     percent,
 )
 from inat_ray.training.assessment import wilson_interval
-
-METHODS = {
-    "random": "random search",
-    "bayes": "Bayesian search (TPE)",
-    "grid": "grid search",
-    "ablation": "ablation: one change at a time",
-    "train": "one training, no search",
-}
 
 Facts = list[tuple[str, str | Markup]]
 
@@ -68,7 +62,7 @@ def lead_text(run: ReportedRun) -> str:
         return "A run that recorded nothing."
     started = run.history.run
     when = datetime.fromtimestamp(started.time).astimezone().strftime("%d %B %Y, %H:%M")
-    kind = METHODS[started.method]
+    kind = _method(started.method)
     return f"{kind[0].upper()}{kind[1:]} for {started.name}, begun {when}."
 
 
@@ -103,7 +97,7 @@ def _search_facts(run: ReportedRun) -> Facts:
     history = run.history
     if history.started is None:
         return []
-    found: Facts = [("Method", METHODS[history.run.method])]
+    found: Facts = [("Method", _method(history.run.method))]
     if run.is_search:
         found += [
             ("Metric", f"{history.run.metric}, to {history.run.goal}"),
@@ -121,18 +115,15 @@ def _search_facts(run: ReportedRun) -> Facts:
     return found
 
 
+def _method(name: str) -> str:
+    return SEARCHERS[name].label if name in SEARCHERS else "one training, no search"
+
+
 def _early_stopping(experiment: Experiment | None) -> str:
     if experiment is None:
         return "unknown"
     settings = experiment.search.early_stopping
-    if settings.kind == "none":
-        return "none"
-    if settings.kind == "median":
-        return f"median of {settings.min_trials} or more, from epoch {settings.min_epochs}"
-    return (
-        f"{settings.kind}: the best 1/{settings.reduction_factor} go on, first after epoch"
-        f" {settings.min_epochs}"
-    )
+    return SCHEDULERS[settings.kind].summary(settings)
 
 
 def _ending(history: History) -> str:

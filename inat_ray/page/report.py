@@ -19,6 +19,7 @@ from inat_ray.page.trials import (
     progress_section,
     rungs_section,
 )
+from inat_ray.search.schedulers import SCHEDULERS
 from inat_ray.search.study import seed_is_searched
 from inat_ray.search.winner import is_confirmed
 from inat_ray.training.predictions import read_predictions
@@ -91,5 +92,5 @@ def _search_sections(run: ReportedRun) -> Iterator[Section]:
         yield parameters_section(scored)
     if run.experiment is not None:
         early = run.experiment.search.early_stopping
-        if early.kind in ("asha", "asha_promotion"):
+        if SCHEDULERS[early.kind].has_rungs:
             yield rungs_section(history, early)

@@ -12,7 +12,7 @@ from inat_ray.log.records import EpochEnded
 from inat_ray.page.colors import ORANGE, STATES
 from inat_ray.page.metric_parts import best_so_far, metric_axis, metric_cell
 from inat_ray.page.parts import Cell, Number, Section, joined, paragraph, plot, table
-from inat_ray.search.stopping import at_rung
+from inat_ray.search.schedulers import at_rung
 from inat_ray.terminal.search_tables import shown_metrics
 from inat_ray.terminal.standing import share_text
 from inat_ray.terminal.words import cells_text, short_names

@@ -1,4 +1,4 @@
-"""Where a training that was cut off goes on."""
+"""Finds where a training that was cut off continues."""
 
 from inat_ray.config.errors import UserError
 from inat_ray.log.history import TrialHistory
@@ -13,7 +13,7 @@ CONTINUED = ("running", "interrupted", "failed")
 def point_to_resume(run: RunFolder, *, trial_id: str) -> StartingPoint:
     """Returns the point after the last epoch in the run's log.
 
-    Raises UserError if the run holds no training that can go on.
+    Raises UserError if the run holds no training that can continue.
     """
     trial = _interrupted(run, trial_id)
     point = starting_point(trial, run=run)

@@ -68,7 +68,8 @@ def trained(monkeypatch, tmp_path):
     """Trains for four epochs on a cluster; returns the epochs that came."""
 
     def trained(cluster: Cluster, *, failures: int, start=BEGINNING, **resources) -> list[int]:
-        monkeypatch.setattr(final_training, "ray", cluster)
+        for module in ("final_training", "cluster"):
+            monkeypatch.setattr(f"inat_ray.tuning.{module}.ray", cluster)
         wanted = Resources(**resources)
         monkeypatch.setattr(final_training, "final_resources", lambda _: wanted)
         tree = {"recipe": {"epochs": 4}, "resources": {"max_failures": failures}}

@@ -15,7 +15,7 @@ from inat_ray.log.run_log import EVENTS, RunLog, read_history, read_records
 from inat_ray.run.fetch import run_here
 from inat_ray.run.folder import RunFolder
 from inat_ray.search.study import configurations
-from inat_ray.tuning.cluster import slots_now, trial_resources
+from inat_ray.tuning.cluster import Slots, trial_resources
 from inat_ray.tuning.provision import provisioned
 from inat_ray.tuning.search import begin, carry_on, run_search
 from tests.run.made_up_runs import create_run
@@ -239,7 +239,7 @@ def test_a_trial_without_gpus_gets_what_it_asks_for(data_folder, small_settings)
     )
     resources = trial_resources(experiment)
     assert (resources.cpus_per_worker, resources.gpus_per_worker) == (1, 0.0)
-    assert slots_now(resources) == 1
+    assert Slots(resources)() == 1
 
 
 @pytest.mark.slow
