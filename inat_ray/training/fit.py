@@ -25,9 +25,11 @@ from inat_ray.training.device import (
 from inat_ray.training.evaluation import Evaluation, evaluate, lay_out
 from inat_ray.training.graph import StepGraph
 from inat_ray.training.inputs import open_inputs
+from inat_ray.training.loss import build_loss
 from inat_ray.training.metrics import Metrics, Sums
+from inat_ray.training.parameter_groups import build_optimizer, portable
 from inat_ray.training.ranks import ALONE, Ranks, synchronizes_batch_norm
-from inat_ray.training.recipe import build_loss, build_optimizer, lr_factor, portable
+from inat_ray.training.schedule import lr_factor
 
 DROPOUT = 1
 """Keeps the numbers of (seed, epoch, rank) apart from augmentation's of (seed, epoch). Not 0: a key
