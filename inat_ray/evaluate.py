@@ -110,8 +110,8 @@ def evaluate(
     from inat_ray.run.test_set import evaluate_split
 
     subset: Literal["train", "validation"] = "train" if split is Split.TRAIN else "validation"
-    metrics, path = evaluate_split(model, data=data, subset=subset, device=device, run=run)
-    return evaluation_result(metrics, subset=subset), path
+    tally, path = evaluate_split(model, data=data, subset=subset, device=device, run=run)
+    return evaluation_result(tally, subset=subset), path
 
 
 def look(

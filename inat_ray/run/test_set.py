@@ -5,13 +5,13 @@ from typing import Literal
 
 import torch
 
+from inat_ray.config.metrics import Tally
 from inat_ray.data.dataset import DataSet
 from inat_ray.log.records import LookAtTest
 from inat_ray.log.run_log import RunLog
 from inat_ray.run.folder import RunFolder
 from inat_ray.training.assessment import calibration_error, reliability
 from inat_ray.training.checkpoint import LoadedModel
-from inat_ray.training.metrics import Metrics
 from inat_ray.training.predictions import predictions_of, write_predictions
 
 
@@ -29,9 +29,9 @@ def look_at_test(
     run.keep(path)  # before its record: a second look would count as one
     look = LookAtTest(
         model=model.path.name,
-        accuracy=evaluation.metrics.accuracy,
-        loss=evaluation.metrics.loss,
-        images=evaluation.metrics.images,
+        accuracy=evaluation.tally.accuracy,
+        loss=evaluation.tally.loss,
+        images=evaluation.tally.images,
         ece=calibration_error(reliability(predictions)),
         predictions=str(path.relative_to(run.path)),
     )
@@ -46,7 +46,7 @@ def evaluate_split(
     subset: Literal["train", "validation"],
     device: torch.device,
     run: RunFolder,
-) -> tuple[Metrics, Path]:
+) -> tuple[Tally, Path]:
     """A saved model on images that may be looked at as often as one likes.
 
     The predictions go into the run folder; returns their file.
@@ -55,4 +55,4 @@ def evaluate_split(
     predictions = predictions_of(evaluation, data=data, subset=subset)
     path = run.path / f"{subset}_predictions.parquet"
     write_predictions(predictions, path)
-    return evaluation.metrics, path
+    return evaluation.tally, path

@@ -11,6 +11,7 @@ from statistics import NormalDist, fmean
 import numpy as np
 from numpy.typing import NDArray
 
+from inat_ray.config.metrics import BINS
 from inat_ray.training.evaluation import LEAST
 from inat_ray.training.predictions import Predictions
 
@@ -19,9 +20,6 @@ LEVEL = 0.95
 
 TOP = 5
 """Top-k accuracy is given where there are more classes than this."""
-
-BINS = 15
-"""Of the reliability curve, as in Guo et al. 2017."""
 
 Interval = tuple[float, float]
 """Lower and upper end."""

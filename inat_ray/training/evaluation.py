@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from inat_ray.config.experiment import RecipeConfig
+from inat_ray.config.metrics import Tally
 from inat_ray.data.augment import Normalize, plain_view
 from inat_ray.data.batches import Images, evaluation_batches
 from inat_ray.training.device import autocast
-from inat_ray.training.metrics import Metrics, Sums
+from inat_ray.training.metrics import EvaluationSums
 from inat_ray.training.ranks import ALONE, Ranks
 
 BATCH_SIZE = 128
@@ -30,13 +31,12 @@ LEAST = 1e-12
 class Evaluation:
     """A subset, every image once, in its order."""
 
-    metrics: Metrics
+    tally: Tally
+    """Of the images of all ranks."""
     probabilities: Tensor
     """(n, classes), on the CPU; of several ranks each has those of its own images."""
     labels: Tensor
     """(n,), on the CPU, likewise."""
-    confusion: Tensor
-    """(classes, classes): counts by truth and prediction, of all ranks; on the CPU."""
 
 
 class Views(Protocol):
@@ -85,7 +85,7 @@ def evaluate(
     """
     model.eval()
     device = next(model.parameters()).device
-    sums = Sums(classes, device)
+    sums = EvaluationSums(classes, device)
     none = torch.empty(0, device=device)
     parts = [(none.view(0, classes), none.long())]
     batch_size = GPU_BATCH_SIZE if device.type == "cuda" else BATCH_SIZE
@@ -97,14 +97,8 @@ def evaluate(
         losses = F.nll_loss(probabilities.clamp(min=LEAST).log(), labels, reduction="none")
         sums.add(losses, probabilities, labels)
         parts.append((probabilities, labels))
-    ranks.add_up(sums.loss, sums.confusion)
     probabilities, labels = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
-    return Evaluation(
-        metrics=sums.metrics(),
-        probabilities=probabilities,
-        labels=labels,
-        confusion=sums.matrix(),
-    )
+    return Evaluation(sums.tally(ranks), probabilities, labels)
 
 
 def lay_out(views: Tensor, recipe: RecipeConfig) -> Tensor:

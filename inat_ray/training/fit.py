@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from inat_ray.config.epoch import EpochMetrics
 from inat_ray.config.experiment import Experiment
+from inat_ray.config.metrics import METRICS, Tally
 from inat_ray.data.augment import Normalize, generator
 from inat_ray.data.batches import Batch, Plan, TrainingBatches
 from inat_ray.data.dataset import DataSet
@@ -26,7 +27,7 @@ from inat_ray.training.evaluation import Evaluation, evaluate, lay_out
 from inat_ray.training.graph import StepGraph
 from inat_ray.training.inputs import open_inputs
 from inat_ray.training.loss import build_loss
-from inat_ray.training.metrics import Metrics, Sums
+from inat_ray.training.metrics import Sums
 from inat_ray.training.parameter_groups import build_optimizer, portable
 from inat_ray.training.ranks import ALONE, Ranks, synchronizes_batch_norm
 from inat_ray.training.schedule import lr_factor
@@ -97,14 +98,12 @@ class Fit:
         seconds = time.perf_counter() - begin
         self.epochs_done += 1
         self.validated = self.validate()
-        validated = self.validated.metrics
+        tally = self.validated.tally
         return EpochMetrics(
             epoch=self.epochs_done,
             train_loss=trained.loss,
             train_accuracy=trained.accuracy,
-            val_loss=validated.loss,
-            val_accuracy=validated.accuracy,
-            val_balanced_accuracy=validated.balanced_accuracy,
+            **{name: metric.compute(tally) for name, metric in METRICS.items()},
             lr=lr,
             seconds=time.perf_counter() - begin,
             images_per_second=trained.images / seconds,
@@ -145,8 +144,8 @@ class Fit:
         if self.average is not None:
             self.average.load_state_dict(state["average"])
 
-    def _train_epoch(self, epoch: int) -> tuple[Metrics, float]:
-        """Returns the training metrics and the last step's learning rate."""
+    def _train_epoch(self, epoch: int) -> tuple[Tally, float]:
+        """Returns the training tally and the last step's learning rate."""
         # Dropout draws from the global generator: seeded here, it follows from the epoch alone.
         key = (self.experiment.seed, epoch, self.ranks.rank, DROPOUT)
         torch.manual_seed(generator(*key).initial_seed())
@@ -162,8 +161,7 @@ class Fit:
         self.ranks.average_statistics(self.model)
         if self.average is not None:
             self.average.take_statistics()
-        self.ranks.add_up(self._sums.loss, self._sums.confusion)
-        return self._sums.metrics(), rates[-1]
+        return self._sums.tally(self.ranks), rates[-1]
 
     def _run_graph(self, graph: StepGraph, epoch: int, rates: list[float]) -> None:
         batches = self.inputs.batches

@@ -83,7 +83,7 @@ def take_snapshot(fit: Fit, *, augmented: Pictures) -> Snapshot:
     return Snapshot(
         epoch=fit.epochs_done,
         classes=fit.data.classes,
-        confusion=filled_cells(evaluation.confusion.numpy()),
+        confusion=filled_cells(evaluation.tally.confusion.numpy()),
         mistakes=Mistakes(
             indices=indices,
             truths=truths,

@@ -99,8 +99,8 @@ def test_evaluation_counts_every_image_once_and_leaves_the_state_alone(build, da
     before = {name: t.clone() for name, t in fit.model.state_dict().items()}
     first, second = fit.validate(), fit.validate()
     assert first.metrics == second.metrics
-    assert first.metrics.images == len(data.subset("validation")) == len(first.labels)
-    torch.testing.assert_close(first.probabilities.sum(dim=1), torch.ones(first.metrics.images))
+    assert first.tally.images == len(data.subset("validation")) == len(first.labels)
+    torch.testing.assert_close(first.probabilities.sum(dim=1), torch.ones(first.tally.images))
     assert all(torch.equal(before[name], t) for name, t in fit.model.state_dict().items())
 
 
@@ -109,7 +109,7 @@ def test_validation_loss_knows_no_smoothing_and_no_weights(build, data):
     fit.epoch()
     evaluation = fit.validate()
     chosen = evaluation.probabilities.gather(1, evaluation.labels[:, None])
-    assert evaluation.metrics.loss == pytest.approx(-chosen.log().mean().item(), rel=1e-5)
+    assert evaluation.tally.loss == pytest.approx(-chosen.log().mean().item(), rel=1e-5)
 
 
 def test_the_averaged_weights_are_the_ones_that_are_evaluated_and_lag_behind(build, data):
