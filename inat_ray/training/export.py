@@ -28,7 +28,7 @@ from inat_ray.config.errors import RunFailedError, UserError
 from inat_ray.data.augment import Normalize
 from inat_ray.storage.disk import replacing
 from inat_ray.training.checkpoint import LoadedModel
-from inat_ray.training.evaluation import average_probabilities
+from inat_ray.training.evaluation import average_probabilities, with_mirror
 
 Format = Literal["onnx", "torch"]
 
@@ -69,7 +69,7 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         view: Tensor = images * self.scale + self.shift
-        views = [view, view.flip(3)] if self.mirrored else [view]
+        views = with_mirror(view, mirrored=self.mirrored)
         shares: list[Tensor] = [self.network(each).softmax(dim=1) for each in views]
         return torch.stack(shares).mean(dim=0)
 
@@ -156,8 +156,7 @@ def largest_difference(program: Program, model: LoadedModel) -> float:
     found = []
     for count in CHECKED_BATCHES:
         images = torch.rand(count, 3, size, size, generator=rng)
-        view = normalize(images)
-        views = [view, view.flip(3)] if recipe.flip_average else [view]
+        views = with_mirror(normalize(images), mirrored=recipe.flip_average)
         found.append((program(images) - average_probabilities(network, views, exact)).abs().max())
     return float(torch.stack(found).max())
 
