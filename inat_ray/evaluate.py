@@ -118,7 +118,7 @@ def _evaluated(
         evaluation = model.evaluate(data, subset, device=device)
         path = run.path / f"{subset}_predictions.parquet"
         write_predictions(predictions_of(evaluation, data=data, subset=subset), path)
-        return evaluation_result(evaluation.metrics, subset=subset), path
+        return evaluation_result(evaluation.tally, subset=subset), path
     with RunLog(run.log, storage=run.storage, is_claimed=run.is_claimed) as log:
         look = look_at_test(model, data=data, device=device, run=run, log=log)
         result = look_result(look) | {"test_looks": len(log.history.looks)}

@@ -15,6 +15,7 @@ from inat_ray.config.resources import Resources
 from inat_ray.config.search import SearchConfig
 from inat_ray.config.section import PathText, Section
 from inat_ray.config.tracking import TrackingConfig
+from inat_ray.optimizers.registry import OptimizerName
 
 PRETRAINED_SIZE = 224
 """Side of the images that torchvision's ImageNet weights are evaluated on, in pixels."""
@@ -128,7 +129,7 @@ class AugmentConfig(Section):
 class RecipeConfig(Section):
     """The training of a model."""
 
-    optimizer: Literal["adam", "adamw", "sgd", "muon"] = "adamw"
+    optimizer: OptimizerName = "adamw"
     """muon: orthogonalized steps for all weights but the output layer's, and AdamW for the rest."""
     lr: float = Field(3e-3, gt=0, le=10)
     """Peak learning rate of the output layer, for the whole batch over all workers."""

@@ -29,10 +29,13 @@ def _meanings(entries: Mapping[str, Searcher] | Mapping[str, Scheduler]) -> str:
 class MetricConfig(Section):
     """The number that the search optimizes."""
 
-    name: MetricName = "val_accuracy"
-    """Measured on the validation images after each epoch."""
+    name: MetricName = Field(
+        "val_accuracy",
+        description="Measured on the validation images after each epoch. "
+        + " ".join(f"{metric.name}: {metric.meaning}." for metric in METRICS.values()),
+    )
     goal: Goal = "maximize"
-    """`minimize` for val_loss, else `maximize`."""
+    """`minimize` for a loss or an error, else `maximize`."""
 
     @model_validator(mode="after")
     def _goal_suits_the_metric(self) -> "MetricConfig":

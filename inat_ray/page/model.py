@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from markupsafe import Markup
 
+from inat_ray.config.metrics import BINS
 from inat_ray.data.dataset import DataSet
 from inat_ray.data.split import SubsetName
 from inat_ray.page.metric_parts import share_cell
@@ -26,7 +27,6 @@ from inat_ray.page.pictures import jpeg
 from inat_ray.run.result import Result
 from inat_ray.terminal.words import interval_text, percent
 from inat_ray.training.assessment import (
-    BINS,
     Assessment,
     assess,
     calibration_error,

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 
 from inat_ray.config.distributions import Numeric
+from inat_ray.config.epoch import later_metrics
 from inat_ray.config.errors import UserError, readable
 from inat_ray.config.experiment import PARTS, Experiment
 from inat_ray.config.space import search_space
@@ -50,8 +51,15 @@ def read_curves(path: Path) -> CurveTable:
     with readable(path, remedy="a run folder or a table that simulate --save wrote is needed"):
         table = pq.read_table(path, page_checksum_verification=True)
         experiment = Experiment.model_validate_json((table.schema.metadata or {})[b"experiment"])
-        curves = _curves(table.select(SCHEMA.names).cast(SCHEMA))
+        curves = _curves(_with_later_metrics(table).select(SCHEMA.names).cast(SCHEMA))
     return _table(experiment, curves, where=str(path))
+
+
+def _with_later_metrics(table: pa.Table) -> pa.Table:
+    """Adds the metrics that an older table lacks, as NaN."""
+    for name in later_metrics().keys() - set(table.column_names):
+        table = table.append_column(name, pa.array([math.nan] * table.num_rows))
+    return table
 
 
 def _table(experiment: Experiment, curves: list[Curve], *, where: str) -> CurveTable:

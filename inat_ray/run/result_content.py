@@ -7,6 +7,7 @@ from importlib.metadata import version
 from inat_ray import __version__
 from inat_ray.config.errors import RunFailedError
 from inat_ray.config.experiment import Experiment
+from inat_ray.config.metrics import METRICS, Tally
 from inat_ray.config.space import trial_experiment
 from inat_ray.data.dataset import DataSet
 from inat_ray.data.split import SubsetName
@@ -18,7 +19,6 @@ from inat_ray.search.study import Configuration, configurations, seed_is_searche
 from inat_ray.search.winner import is_confirmed, winning_trial
 from inat_ray.training.assessment import Assessment, wilson_interval
 from inat_ray.training.machine import machine
-from inat_ray.training.metrics import Metrics
 
 PREFIXES = {"train": "train", "validation": "val", "test": "test"}
 """How the names of a subset's numbers in the result begin."""
@@ -45,9 +45,7 @@ def training_result(trial: TrialHistory, *, experiment: Experiment, data: DataSe
         "name": experiment.name,
         "training": trial.trial_id,
         "state": trial.state,
-        "val_accuracy": best.val_accuracy,
-        "val_balanced_accuracy": best.val_balanced_accuracy,
-        "val_loss": best.val_loss,
+        **best.metrics(),
         "best_epoch": best.epoch,
         "epochs": len(trial.epochs),
         "seconds": sum(epoch.seconds for epoch in trial.epochs),
@@ -85,15 +83,15 @@ def look_result(look: LookAtTest) -> Result:
     }
 
 
-def evaluation_result(metrics: Metrics, *, subset: SubsetName) -> Result:
+def evaluation_result(tally: Tally, *, subset: SubsetName) -> Result:
     """Returns what the evaluation of a subset other than the test set adds to a result."""
     prefix = PREFIXES[subset]
-    return {
-        f"{prefix}_accuracy": metrics.accuracy,
-        f"{prefix}_accuracy_interval": _interval(metrics.accuracy, metrics.images),
-        f"{prefix}_balanced_accuracy": metrics.balanced_accuracy,
-        f"{prefix}_loss": metrics.loss,
-        f"{prefix}_images": metrics.images,
+    metrics = {
+        name.replace("val", prefix, 1): metric.compute(tally) for name, metric in METRICS.items()
+    }
+    return metrics | {
+        f"{prefix}_accuracy_interval": _interval(tally.accuracy, tally.images),
+        f"{prefix}_images": tally.images,
     }
 
 

@@ -26,9 +26,9 @@ def look_at_test(
     run.keep(path)
     look = LookAtTest(
         model=model.path.name,
-        accuracy=evaluation.metrics.accuracy,
-        loss=evaluation.metrics.loss,
-        images=evaluation.metrics.images,
+        accuracy=evaluation.tally.accuracy,
+        loss=evaluation.tally.loss,
+        images=evaluation.tally.images,
         ece=calibration_error(reliability(predictions)),
         predictions=str(path.relative_to(run.path)),
     )

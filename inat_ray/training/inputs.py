@@ -1,4 +1,4 @@
-"""What a training run reads: images, or the features that a frozen backbone made of them."""
+"""The data that a training run reads: images, or features that a frozen backbone made of them."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +13,6 @@ from inat_ray.config.experiment import Experiment
 from inat_ray.data.augment import Normalize
 from inat_ray.data.batches import Batch, TrainingBatches, subset_images
 from inat_ray.data.dataset import DataSet
-from inat_ray.data.split import SubsetName
 from inat_ray.models.resnet import HEAD
 from inat_ray.training.evaluation import PixelViews, Views
 from inat_ray.training.features import FeatureBatches, FeatureStore, caches_features
@@ -28,12 +27,12 @@ class Batches(Protocol):
 
     @property
     def steps(self) -> int:
-        """Of an epoch."""
+        """Steps in an epoch."""
         ...
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """Of all training images."""
+        """The labels of all training images."""
         ...
 
     def epoch(self, epoch: int) -> Iterator[Batch]: ...
@@ -57,7 +56,7 @@ def open_inputs(
     ranks: Ranks,
     progress: bool,
 ) -> Inputs:
-    """Features where nothing but the output layer trains, else images."""
+    """Opens features if only the output layer trains, else images."""
     if caches_features(experiment):
         resnet = cast("ResNet", model)
         store = FeatureStore(experiment, data, model=resnet, normalize=normalize)
@@ -70,7 +69,7 @@ def open_inputs(
     device = next(model.parameters()).device
     return Inputs(
         training_batches(experiment, data, normalize=normalize, device=device, ranks=ranks),
-        pixel_views(experiment, data, "validation", normalize=normalize, device=device),
+        PixelViews.of(experiment, data, "validation", normalize=normalize, device=device),
         part=_whole,
     )
 
@@ -83,7 +82,7 @@ def training_batches(
     device: torch.device,
     ranks: Ranks,
 ) -> TrainingBatches:
-    """The training images, augmented as the recipe says."""
+    """Returns the training images, augmented as the recipe says."""
     recipe = experiment.recipe
     return TrainingBatches(
         images=subset_images(data, "train", device),
@@ -94,23 +93,6 @@ def training_batches(
         augmentation=recipe.augmentation if recipe.augment else None,
         rank=ranks.rank,
         world_size=ranks.world_size,
-    )
-
-
-def pixel_views(
-    experiment: Experiment,
-    data: DataSet,
-    subset: SubsetName,
-    *,
-    normalize: Normalize,
-    device: torch.device,
-) -> PixelViews:
-    """The images of a subset as evaluation sees them."""
-    return PixelViews(
-        images=subset_images(data, subset, device),
-        normalize=normalize,
-        size=experiment.data.image_size,
-        mirrored=experiment.recipe.flip_average,
     )
 
 

@@ -48,8 +48,8 @@ def finish(run: RunFolder, experiment, records) -> None:
     write_predictions(predictions, run.log / "test_predictions_1.parquet")
     look = LookAtTest(
         model="best.safetensors",
-        accuracy=evaluation.metrics.accuracy,
-        loss=evaluation.metrics.loss,
+        accuracy=evaluation.tally.accuracy,
+        loss=evaluation.tally.loss,
         images=15,
         predictions="log/test_predictions_1.parquet",
     )

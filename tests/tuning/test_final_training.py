@@ -185,7 +185,7 @@ def belong_together(sweep) -> bool:
     with safe_open(run.model, framework="pt") as file:
         about = file.metadata()
     found = load_model(run.model).evaluate(sweep.data, "validation", device=CPU)
-    assert found.metrics.accuracy == result["val_accuracy"]
+    assert found.tally.accuracy == result["val_accuracy"]
     return (about["training"], int(about["epoch"])) == (result["training"], result["best_epoch"])
 
 
