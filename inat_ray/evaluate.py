@@ -165,8 +165,8 @@ def report(
 ) -> None:
     """Writes the page."""
     from inat_ray.page.explanation import explanation_section
+    from inat_ray.page.html import write_page
     from inat_ray.page.model import model_sections
-    from inat_ray.page.page import write_page
 
     sections = model_sections(predictions, subset=subset.value, data=data, result=result)
     write_page(

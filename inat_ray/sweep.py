@@ -197,7 +197,6 @@ def run_sweep(
     from inat_ray.data.dataset import open_dataset
     from inat_ray.data.sources import check_source
     from inat_ray.models.build import check_weights
-    from inat_ray.page.at_end import report
     from inat_ray.terminal.announcements import announce, announce_warm_start, conclude, note
     from inat_ray.tuning.cluster import final_resources, ray_session, trial_resources
     from inat_ray.tuning.resume import check_same_split
@@ -225,7 +224,10 @@ def run_sweep(
                 plan, data=dataset, run=run, known=known, tensorboard_port=tensorboard_port
             )
         conclude(console, run=run, result=result, model=winner)
-        report(console, run=run)
+        # Imported only now: plots and forests take seconds to load, which no search waits for.
+        from inat_ray.page.report import report_at_end
+
+        report_at_end(console, run=run)
     return run.path, result
 
 

@@ -9,8 +9,7 @@ from inat_ray.config.difference import changes
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.metrics import METRICS
 from inat_ray.page.colors import SERIES
-from inat_ray.page.metric_parts import best_so_far, metric_axis, share_cell
-from inat_ray.page.parts import (
+from inat_ray.page.html import (
     Cell,
     Number,
     Section,
@@ -20,6 +19,7 @@ from inat_ray.page.parts import (
     plot,
     table,
 )
+from inat_ray.page.metrics import best_so_far, metric_axis, share_cell
 from inat_ray.page.reported_run import ReportedRun
 from inat_ray.search.winner import winning_trial
 from inat_ray.terminal.standing import score_text
@@ -58,7 +58,7 @@ def _results_section(runs: Sequence[ReportedRun]) -> Section:
     return Section("Results", "results", body)
 
 
-def _row(run: ReportedRun) -> list[Cell | Number]:
+def _row(run: ReportedRun) -> list[Cell]:
     history, look = run.history, run.look
     if history.started is None:
         return [run.name, *[None] * 7]

@@ -9,12 +9,10 @@ from markupsafe import Markup
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.metrics import METRICS
 from inat_ray.log.history import History
-from inat_ray.page.parts import (
+from inat_ray.page.html import (
     Section,
     facts,
     folded,
-    joined,
-    key_figures,
     missing,
     subheading,
 )
@@ -45,7 +43,7 @@ Facts = list[tuple[str, str | Markup]]
 def summary_section(run: ReportedRun) -> Section:
     """The numbers that a reader looks for first, and what the run lacks."""
     notes = [missing(text) for text in run.missing]
-    return Section("Summary", "summary", joined(key_figures(_key_figures(run)), *notes))
+    return Section("Summary", "summary", facts(_key_figures(run), large=True), *notes)
 
 
 def setting_section(run: ReportedRun) -> Section:
@@ -59,7 +57,7 @@ def setting_section(run: ReportedRun) -> Section:
         text = run.folder.experiment.read_text(encoding="utf-8")
         body = Markup('<pre tabindex="0">{}</pre>').format(text)
         parts.append(folded(body, summary="The whole experiment (experiment.yaml)"))
-    return Section("What was done", "setting", joined(*parts))
+    return Section("What was done", "setting", *parts)
 
 
 def lead_text(run: ReportedRun) -> str:

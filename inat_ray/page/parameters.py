@@ -17,15 +17,7 @@ from inat_ray.config.space import SEED, search_space
 from inat_ray.log.history import History
 from inat_ray.log.records import JSON
 from inat_ray.page.colors import BLUE, GRAY, SCALE
-from inat_ray.page.importance import (
-    LEAST_TRIALS,
-    Importances,
-    correlation_interval,
-    importances,
-    rank_correlation,
-)
-from inat_ray.page.metric_parts import metric_axis, percent_axis
-from inat_ray.page.parts import (
+from inat_ray.page.html import (
     Cell,
     Number,
     Section,
@@ -37,6 +29,14 @@ from inat_ray.page.parts import (
     subheading,
     table,
 )
+from inat_ray.page.importance import (
+    LEAST_TRIALS,
+    Importances,
+    correlation_interval,
+    importances,
+    rank_correlation,
+)
+from inat_ray.page.metrics import metric_axis, percent_axis
 from inat_ray.terminal.words import short_names, value_text
 
 NOT_SET = "not set"
@@ -92,7 +92,7 @@ def parameters_section(scored: Scored) -> Section:
         subheading("One by one"),
         _slices(scored),
     ]
-    return Section("Hyperparameters", "hyperparameters", joined(*parts))
+    return Section("Hyperparameters", "hyperparameters", *parts)
 
 
 def _logarithmic(experiment: Experiment | None) -> frozenset[str]:
@@ -252,9 +252,7 @@ def _importance_table(scored: Scored, found: Importances, scores: Sequence[float
     return table(columns, rows, caption=caption)
 
 
-def _correlation_cells(
-    scored: Scored, scores: Sequence[float], *, name: str
-) -> list[Cell | Number]:
+def _correlation_cells(scored: Scored, scores: Sequence[float], *, name: str) -> list[Cell]:
     found = rank_correlation(scored.points, scores, name=name)
     if found is None:
         return [None, None]

@@ -14,8 +14,8 @@ from inat_ray.log.history import History
 from inat_ray.log.records import Purpose
 from inat_ray.models.complexity import Complexity, complexity
 from inat_ray.page.colors import BLUE, ORANGE
-from inat_ray.page.metric_parts import metric_axis, share_cell
-from inat_ray.page.parts import Cell, Number, Section, beside, joined, paragraph, plot, table
+from inat_ray.page.html import Cell, Number, Section, beside, joined, paragraph, plot, table
+from inat_ray.page.metrics import metric_axis, share_cell
 from inat_ray.search.study import Configuration, configurations, unchanged
 from inat_ray.terminal.search_tables import change_text, difference_text, doubt
 from inat_ray.terminal.words import gap_text, metric_text, parameters_text, value_text
@@ -53,7 +53,7 @@ def study_section(history: History, *, purpose: Purpose, title: str) -> Section:
 
 def _study_row(
     place: int, found: Configuration, *, base: Configuration | None, metric: str
-) -> list[Cell | Number]:
+) -> list[Cell]:
     return [
         place,
         found.n,
@@ -144,7 +144,7 @@ def _frozen(found: Configuration, experiment: Experiment, *, classes: int) -> _F
     )
 
 
-def _freeze_row(item: _Frozen, *, metric: str) -> list[Cell | Number]:
+def _freeze_row(item: _Frozen, *, metric: str) -> list[Cell]:
     _, n, mean, sd, seconds, _ = _study_row(0, item.configuration, base=None, metric=metric)
     trained = item.size.trainable_parameters
     memory = None if item.memory is None else Number(item.memory, f"{item.memory:.2f} GiB")

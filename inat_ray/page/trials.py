@@ -10,8 +10,8 @@ from inat_ray.config.search import EarlyStopping
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import EpochEnded
 from inat_ray.page.colors import ORANGE, STATES
-from inat_ray.page.metric_parts import best_so_far, metric_axis, metric_cell
-from inat_ray.page.parts import Cell, Number, Section, joined, paragraph, plot, table
+from inat_ray.page.html import Cell, Number, Section, joined, paragraph, plot, table
+from inat_ray.page.metrics import best_so_far, metric_axis, metric_cell
 from inat_ray.search.stopping import at_rung
 from inat_ray.terminal.search_tables import shown_metrics
 from inat_ray.terminal.standing import share_text
@@ -64,7 +64,7 @@ def _row(
     rank: int,
     metrics: Sequence[str],
     names: Sequence[str],
-) -> list[Cell | Number]:
+) -> list[Cell]:
     best = trial.best(history.run.metric)
     state = f"{trial.state}: {trial.error}" if trial.error else trial.state
     return [
@@ -80,7 +80,7 @@ def _row(
     ]
 
 
-def _parameter(trial: TrialHistory, name: str) -> Cell | Number:
+def _parameter(trial: TrialHistory, name: str) -> Cell:
     value = trial.parameters.get(name)
     (text,) = cells_text(trial.parameters, [name])
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -186,7 +186,7 @@ def rungs_section(history: History, settings: EarlyStopping) -> Section:
     last = max((len(trial.epochs) for trial in history.searched), default=0)
     rungs = [epoch for epoch in range(1, last) if at_rung(settings, epoch)]
     figure = go.Figure()
-    rows: list[list[Cell | Number]] = []
+    rows: list[list[Cell]] = []
     for name, symbol, goes_on in (("went on", "circle", True), ("ended there", "x", False)):
         points = [(e, r) for e in rungs for r, on in _at_rung(history, e) if on is goes_on]
         figure.add_scatter(

@@ -8,7 +8,7 @@ from inat_ray.config.experiment import Experiment
 from inat_ray.config.model import CnnConfig
 from inat_ray.models.build import build_model
 from inat_ray.models.cnn import ACTIVATIONS, build_cnn
-from inat_ray.page.explain import (
+from inat_ray.page.attribution import (
     Neuron,
     busiest_neurons,
     feature_maps,

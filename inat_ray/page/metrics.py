@@ -1,11 +1,11 @@
-"""The parts of the page that show a metric: its axis, its cells, and its best value so far."""
+"""How the page shows a metric: its axis, its cells in tables, and its best value so far."""
 
 import plotly.graph_objects as go
 
 from inat_ray.config.metrics import METRICS
 from inat_ray.log.history import History
 from inat_ray.log.records import EpochEnded
-from inat_ray.page.parts import Number
+from inat_ray.page.html import Number
 from inat_ray.terminal.words import metric_text, percent
 
 
@@ -32,7 +32,7 @@ def share_cell(share: float | None) -> Number | None:
 
 
 def best_so_far(history: History) -> list[tuple[int, float, float]]:
-    """(epochs spent, time, best value) wherever an epoch of the search set a new best.
+    """Returns (epochs spent, time, best value) wherever an epoch of the search set a new best.
 
     The last entry is that of the search's last epoch. Times are in seconds since 1970.
     """
@@ -45,5 +45,6 @@ def best_so_far(history: History) -> list[tuple[int, float, float]]:
             best = score
             steps.append((spent, record.time, history.turned(best)))
     if steps:
+        # The line goes on to the end of the search.
         steps.append((len(records), records[-1].time, steps[-1][2]))
     return steps
