@@ -3,7 +3,7 @@
 import plotly.graph_objects as go
 
 from inat_ray.config.metrics import METRICS
-from inat_ray.log.history import History
+from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import EpochEnded
 from inat_ray.page.html import Number
 from inat_ray.terminal.words import metric_text, percent
@@ -29,6 +29,12 @@ def metric_cell(metric: str, record: EpochEnded | None) -> Number | None:
 
 def share_cell(share: float | None) -> Number | None:
     return None if share is None else Number(share, percent(share))
+
+
+def results(history: History) -> list[tuple[TrialHistory, EpochEnded]]:
+    """Returns the search's trials that have a result, and the epoch that gave it."""
+    metric = history.run.metric
+    return [(t, best) for t in history.searched if (best := t.best(metric)) is not None]
 
 
 def best_so_far(history: History) -> list[tuple[int, float, float]]:
