@@ -41,9 +41,6 @@ class Number:
 Cell = str | float | None | Markup | Number
 """In a table, a plain number is shown as it is and sorted by value; None is shown as a dash."""
 
-Pairs = Sequence[tuple[str, str | Markup]]
-"""Names and values."""
-
 
 def write_page(path: Path, *, title: str, lead: str, sections: Sequence[Section]) -> None:
     """Writes the page whole or not at all; `lead` is a sentence or two below the title."""
@@ -98,7 +95,7 @@ def missing(text: str) -> Markup:
     return Markup('<p class="missing">{}</p>').format(text)
 
 
-def facts(pairs: Pairs, *, large: bool = False) -> Markup:
+def facts(pairs: Iterable[tuple[str, str]], *, large: bool = False) -> Markup:
     """Returns a list of names and values, `large` for the few that are read first."""
     rows = (Markup("<div><dt>{}</dt><dd>{}</dd></div>").format(*pair) for pair in pairs)
     kind = "facts figures" if large else "facts"

@@ -50,7 +50,6 @@ class Importances:
     explained: float
     """Share of the variance of unseen trials' scores that the forest explains, mean over the
     bootstrap samples; where it is not above 0 the importances mean nothing."""
-    trials: int
 
 
 def importances(
@@ -73,7 +72,6 @@ def importances(
     return Importances(
         parameters=sorted(found, key=lambda importance: -importance.mean),
         explained=float(np.mean([explained for _, explained in samples])),
-        trials=len(points),
     )
 
 

@@ -211,9 +211,9 @@ def _importance_plot(scored: Scored, found: Importances) -> Markup:
         " nothing."
     )
     caption = (
-        f"Permutation importance in a random forest over {found.trials} trials. {trust} A trial"
-        " that was stopped counts with its best epoch, so a setting that learns slowly looks worse"
-        " than it is."
+        f"Permutation importance in a random forest over {len(scored.points)} trials. {trust}"
+        " A trial that was stopped counts with its best epoch, so a setting that learns slowly"
+        " looks worse than it is."
     )
     label = "Importance: " + ", ".join(
         f"{scored.names[i.name]} {i.mean:.2f} plus or minus {i.sd:.2f}" for i in found.parameters
