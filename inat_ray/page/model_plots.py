@@ -26,7 +26,6 @@ SHARES = list(
 MOST_WRITTEN = 20
 """Classes up to which the cells of a confusion matrix have room for their counts."""
 
-LEGEND = {"orientation": "h", "x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom"}
 COLOR_BAR = {
     "orientation": "h", "x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom",
     "len": 0.5, "thickness": 10, "tickformat": ".0%", "tickvals": [0, 0.3, 1],
@@ -42,24 +41,20 @@ def scores_plot(classes: Sequence[ClassScores]) -> go.Figure:
     names = [scores.name for scores in classes]
     figure = go.Figure()
     for label, (color, symbol, size) in SCORES.items():
+        line = {"width": 2, "color": color}
         figure.add_scatter(
             x=[getattr(scores, label.lower()) for scores in classes],
             y=names,
             name=label,
             mode="markers",
-            marker={
-                "color": color,
-                "symbol": symbol,
-                "size": size,
-                "line": {"width": 2, "color": color},
-            },
+            marker={"color": color, "symbol": symbol, "size": size, "line": line},
             customdata=[scores.images for scores in classes],
             hovertemplate=f"%{{y}}: {label} %{{x:.1%}}<br>%{{customdata}} images<extra></extra>",
         )
     figure.update_xaxes(title="score", tickformat=".0%", range=[-0.02, 1.02])
-    figure.update_yaxes(type="category", dtick=1, automargin=True)
+    figure.update_yaxes(type="category", dtick=1)
     figure.update_yaxes(range=[len(names) - 0.4, -0.6])  # the first on top, without a gap
-    return figure.update_layout(legend=LEGEND, margin=MARGIN)
+    return figure.update_layout(margin=MARGIN)
 
 
 def confusion_plot(
@@ -96,7 +91,7 @@ def confusion_plot(
             colorbar=COLOR_BAR,
         )
     )
-    common = {"type": "category", "automargin": True, "showgrid": False, "zeroline": False}
+    common = {"type": "category", "showgrid": False, "zeroline": False}
     figure.update_xaxes(title={"text": "prediction", "standoff": 12}, **common)
     figure.update_yaxes(title={"text": "truth", "standoff": 12}, autorange="reversed", **common)
     return figure.update_layout(margin=MARGIN | {"t": 64})
@@ -115,7 +110,7 @@ def reliability_plot(bins: Sequence[Bin]) -> go.Figure:
         line={"dash": "dash", "color": GRAY},
         hoverinfo="skip",
     )
-    figure.add_trace(_accuracies([each for each in bins if each.images]), row=1, col=1)
+    figure.add_trace(_accuracies([each for each in bins if each.images]))
     figure.add_bar(
         x=[(each.low + each.high) / 2 for each in bins],
         y=[each.images for each in bins],
@@ -131,7 +126,7 @@ def reliability_plot(bins: Sequence[Bin]) -> go.Figure:
     figure.update_xaxes(title="confidence: probability of the prediction", row=2, col=1)
     figure.update_yaxes(title="accuracy", tickformat=".0%", range=[0, 1.02], row=1, col=1)
     figure.update_yaxes(title="images", nticks=4, row=2, col=1)
-    return figure.update_layout(legend=LEGEND, margin=MARGIN, bargap=0)
+    return figure.update_layout(margin=MARGIN, bargap=0)
 
 
 def _accuracies(bins: Sequence[Bin]) -> go.Scatter:
