@@ -7,11 +7,10 @@ from markupsafe import Markup
 
 from inat_ray.config.difference import changes
 from inat_ray.config.experiment import Experiment
-from inat_ray.config.metrics import METRICS
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.page.colors import SERIES
-from inat_ray.page.html import Cell, Number, Section, missing, paragraph, plot, table
-from inat_ray.page.metrics import accuracy_interval, best_so_far, metric_axis, share_cell
+from inat_ray.page.html import Cell, Number, Section, missing, paragraph, table
+from inat_ray.page.metrics import accuracy_interval, best_so_far, metric_plot, share_cell
 from inat_ray.page.reported_run import ReportedRun
 from inat_ray.search.winner import winning_trial
 from inat_ray.terminal.standing import score_text
@@ -91,16 +90,15 @@ def _progress(runs: Sequence[ReportedRun]) -> Markup:
             },
         )
     figure.update_xaxes(title="epochs that the search had spent", rangemode="tozero")
-    metric_axis(figure, metric, title="best {} so far")
-    label = f"Best {METRICS[metric].label} of {len(runs)} runs against epochs spent"
-    return plot(figure, label=label)
+    label = f"Best {{}} of {len(runs)} runs against epochs spent"
+    return metric_plot(figure, metric, label=label, title="best {} so far")
 
 
 def _differences(runs: Sequence[ReportedRun]) -> list[Markup]:
     """Tells how each experiment differs from the first one that can be read."""
     known = [(run.name, run.experiment) for run in runs if run.experiment is not None]
     if len(known) < 2:
-        return [missing("There are no two experiments that can be read.")]
+        return [missing("Fewer than two experiments can be read.")]
     (first, base), *others = known
     return [_changes_table(first, base, name, other) for name, other in others]
 

@@ -134,7 +134,7 @@ def _neurons(network: nn.Module, photograph: _Photograph) -> Markup:
         cells.append(picture(content, alt=f"Guided gradient of {caption}", caption=caption))
     note = (
         f"What in the same photograph excites {len(neurons)} neurons of the last convolutional"
-        f" stage ({name}): the strongest place of each of its busiest channels. Gray is none."
+        f" stage ({name}): the strongest place of each of its busiest channels. Gray means none."
     )
     return joined(paragraph(note), _sheet([photograph.shown(), *cells]))
 

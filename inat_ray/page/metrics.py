@@ -1,11 +1,12 @@
 """How the page shows a metric: its axis, its cells in tables, and its best value so far."""
 
 import plotly.graph_objects as go
+from markupsafe import Markup
 
 from inat_ray.config.metrics import METRICS
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import EpochEnded, LookAtTest
-from inat_ray.page.html import Number
+from inat_ray.page.html import Number, plot
 from inat_ray.terminal.words import interval_text, metric_text, percent
 from inat_ray.training.assessment import wilson_interval
 
@@ -15,9 +16,22 @@ def percent_axis(metric: str) -> dict[str, str]:
     return {"tickformat": ".0%"} if METRICS[metric].is_share else {}
 
 
-def metric_axis(figure: go.Figure, metric: str, *, title: str = "{}") -> None:
-    """Labels a figure's y axis; {} in the title stands for the metric's label."""
-    figure.update_yaxes(title=title.format(METRICS[metric].label), **percent_axis(metric))
+def metric_plot(
+    figure: go.Figure,
+    metric: str,
+    *,
+    label: str,
+    title: str = "{}",
+    caption: str = "",
+    height: int = 420,
+) -> Markup:
+    """Returns a figure whose y axis is the metric.
+
+    In `label` (see `plot`) and `title` (of the axis), {} stands for the metric's own label.
+    """
+    name = METRICS[metric].label
+    figure.update_yaxes(title=title.format(name), **percent_axis(metric))
+    return plot(figure, label=label.format(name), caption=caption, height=height)
 
 
 def metric_cell(metric: str, record: EpochEnded | None) -> Number | None:

@@ -236,7 +236,7 @@ def _mistakes(pictures: Pictures) -> list[Markup]:
     if not rows:
         return [paragraph("The model made no mistake.")]
     note = (
-        "Mistakes of which the model is surest, with the probability of its prediction and of"
+        "The mistakes that the model is surest of, with the probability of its prediction and of"
         " the truth. Some of the labels may be wrong."
     )
     shown = pictures.shown(rows, both=True)

@@ -42,7 +42,7 @@ def lead_text(run: ReportedRun) -> str:
     started = run.history.run
     when = datetime.fromtimestamp(started.time).astimezone().strftime("%d %B %Y, %H:%M")
     kind = METHODS[started.method]
-    return f"{kind[0].upper()}{kind[1:]} for {started.name}, begun {when}."
+    return f"{kind[0].upper()}{kind[1:]} for {started.name}, started {when}."
 
 
 def summary_section(run: ReportedRun) -> Section:

@@ -36,7 +36,7 @@ from inat_ray.page.importance import (
     ordered,
     rank_correlation,
 )
-from inat_ray.page.metrics import metric_axis, percent_axis, results
+from inat_ray.page.metrics import metric_plot, percent_axis, results
 from inat_ray.terminal.words import short_names, value_text
 
 NOT_SET = "not set"
@@ -269,6 +269,5 @@ def _slice(scored: Scored, name: str) -> Markup:
     else:
         levels, _ = ordered(given)
         figure.update_xaxes(type="category", categoryarray=[value_text(level) for level in levels])
-    metric_axis(figure, scored.metric)
-    label = f"{METRICS[scored.metric].label} against {scored.names[name]}, {len(given)} trials"
-    return plot(figure, label=label, height=280)
+    label = f"{{}} against {scored.names[name]}, {len(given)} trials"
+    return metric_plot(figure, scored.metric, label=label, height=280)

@@ -16,7 +16,7 @@ from inat_ray.log.records import Purpose
 from inat_ray.models.complexity import Complexity, complexity
 from inat_ray.page.colors import BLUE, ORANGE
 from inat_ray.page.html import Cell, Number, Section, beside, paragraph, plot, table
-from inat_ray.page.metrics import metric_axis, share_cell
+from inat_ray.page.metrics import metric_plot, share_cell
 from inat_ray.search.study import Configuration, configurations, unchanged
 from inat_ray.terminal.search_tables import change_text, difference_text, doubt
 from inat_ray.terminal.words import gap_text, metric_text, parameters_text, value_text
@@ -95,9 +95,8 @@ def _spread_plot(ranking: Sequence[Configuration], metric: str) -> Markup:
         marker={"color": ORANGE, "symbol": "diamond", "size": 10},
     )
     figure.update_xaxes(title="configuration, by rank", type="category")
-    metric_axis(figure, metric)
-    label = f"{METRICS[metric].label} of {len(ranking)} configurations over their seeds"
-    return plot(figure, label=label, height=320)
+    label = f"{{}} of {len(ranking)} configurations over their seeds"
+    return metric_plot(figure, metric, label=label, height=320)
 
 
 @dataclass(frozen=True)
@@ -166,10 +165,14 @@ def _accuracy_plot(found: Sequence[_Frozen], metric: str) -> Markup:
         marker={"color": BLUE, "size": 10},
         hovertemplate="%{text}<br>%{x:.0%} frozen: %{y:.4f}<extra></extra>",
     )
-    metric_axis(figure, metric, title="{}, mean ± sd")
-    label = f"{METRICS[metric].label} against the share of layers that is frozen"
-    caption = "The mean over the seeds of each configuration, with its standard deviation."
-    return plot(figure, label=label, caption=caption, height=380)
+    return metric_plot(
+        figure,
+        metric,
+        title="{}, mean ± sd",
+        label="{} against the share of layers that is frozen",
+        caption="The mean over the seeds of each configuration, with its standard deviation.",
+        height=380,
+    )
 
 
 def _label_position(place: int, item: _Frozen) -> str:

@@ -10,8 +10,8 @@ from inat_ray.config.search import EarlyStopping
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import EpochEnded
 from inat_ray.page.colors import ORANGE, STATES
-from inat_ray.page.html import Cell, Number, Section, paragraph, plot, table
-from inat_ray.page.metrics import best_so_far, metric_axis, metric_cell, results
+from inat_ray.page.html import Cell, Number, Section, paragraph, table
+from inat_ray.page.metrics import best_so_far, metric_cell, metric_plot, results
 from inat_ray.search.stopping import at_rung
 from inat_ray.terminal.search_tables import shown_metrics
 from inat_ray.terminal.standing import share_text
@@ -91,13 +91,13 @@ def progress_section(history: History) -> Section:
         line={"shape": "hv", "color": ORANGE, "width": 2},
     )
     figure.update_xaxes(title="minutes since the start")
-    metric_axis(figure, metric)
     caption = (
         "A point stands where its trial started; the line steps where an epoch set a new best."
         " The result of a trial that was stopped early is that of its best epoch."
     )
-    label = f"{METRICS[metric].label} of {len(found)} trials by their start"
-    return Section("Results over time", "progress", plot(figure, label=label, caption=caption))
+    label = f"{{}} of {len(found)} trials by their start"
+    drawn = metric_plot(figure, metric, label=label, caption=caption)
+    return Section("Results over time", "progress", drawn)
 
 
 def curves_section(history: History) -> Section:
@@ -116,12 +116,11 @@ def curves_section(history: History) -> Section:
     longest = max((len(trial.epochs) for trial in drawn), default=0)
     whole = {"dtick": 1} if longest <= EACH_EPOCH_NAMED else {}
     figure.update_xaxes(title="epoch", rangemode="tozero", **whole)
-    metric_axis(figure, metric)
     caption = "Each line is a trial; its last point shows how it ended."
     if len(trials) < len(ranked):
         caption += f" The best {MOST_CURVES} trials are drawn."
-    label = f"Learning curves of {len(drawn)} trainings: {METRICS[metric].label} by epoch"
-    curves = plot(figure, label=label, caption=caption, height=480)
+    label = f"Learning curves of {len(drawn)} trainings: {{}} by epoch"
+    curves = metric_plot(figure, metric, label=label, caption=caption, height=480)
     return Section("Learning curves", CURVES, curves)
 
 
@@ -167,8 +166,7 @@ def rungs_section(history: History, settings: EarlyStopping) -> Section:
         f"{settings.kind}: at each rung, the best 1/{settings.reduction_factor} of the trials that"
         " have reached it so far go on; the first to arrive have few to be compared with."
     )
-    figure = _rungs_figure(rungs, metric=history.run.metric)
-    drawn = plot(figure, label="Trials at each rung, and which of them went on")
+    drawn = _rungs_plot(rungs, metric=history.run.metric)
     return Section("Early stopping", "rungs", paragraph(text), drawn, _rungs_table(history, rungs))
 
 
@@ -180,7 +178,7 @@ def _at_rung(history: History, epoch: int) -> list[tuple[EpochEnded, bool]]:
     ]
 
 
-def _rungs_figure(rungs: Rungs, *, metric: str) -> go.Figure:
+def _rungs_plot(rungs: Rungs, *, metric: str) -> Markup:
     figure = go.Figure()
     kinds = (("went on", "circle", "finished", True), ("ended there", "x", "stopped", False))
     for name, symbol, state, goes_on in kinds:
@@ -197,8 +195,7 @@ def _rungs_figure(rungs: Rungs, *, metric: str) -> go.Figure:
             hovertemplate="%{text}<br>%{y:.4f}",
         )
     figure.update_xaxes(title="rung", categoryarray=[f"epoch {e}" for e in rungs], type="category")
-    metric_axis(figure, metric)
-    return figure
+    return metric_plot(figure, metric, label="Trials at each rung, and which of them went on")
 
 
 def _rungs_table(history: History, rungs: Rungs) -> Markup:
