@@ -32,7 +32,7 @@ DASHES = ("solid", "dash", "dot")
 
 
 def comparison_sections(runs: Sequence[ReportedRun]) -> list[Section]:
-    """Results, the searches' progress, and where the experiments differ."""
+    """Returns results, the searches' progress, and where the experiments differ."""
     text = (
         "A test accuracy belongs to one model; it does not tell two models apart whose intervals"
         " overlap widely. Runs are comparable if they saw the same images."
@@ -95,7 +95,7 @@ def _progress(runs: Sequence[ReportedRun]) -> Markup:
 
 
 def _differences(runs: Sequence[ReportedRun]) -> list[Markup]:
-    """Tells how each experiment differs from the first one that can be read."""
+    """Returns how each experiment differs from the first one that can be read."""
     known = [(run.name, run.experiment) for run in runs if run.experiment is not None]
     if len(known) < 2:
         return [missing("Fewer than two experiments can be read.")]

@@ -57,7 +57,7 @@ class _Photograph:
 
 
 def explanation_section(model: LoadedModel, data: DataSet | None) -> Section:
-    """Filters, feature maps, guided backpropagation and Grad-CAM; without `data`, filters alone.
+    """Shows filters, feature maps, guided backpropagation and Grad-CAM; without `data`, filters.
 
     The photographs are validation images, which may be looked at as often as one likes.
     """

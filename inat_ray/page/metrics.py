@@ -12,7 +12,7 @@ from inat_ray.training.assessment import wilson_interval
 
 
 def percent_axis(metric: str) -> dict[str, str]:
-    """The settings of an axis that shows the metric."""
+    """Returns the settings of an axis that shows the metric."""
     return {"tickformat": ".0%"} if METRICS[metric].is_share else {}
 
 
@@ -35,7 +35,7 @@ def metric_plot(
 
 
 def metric_cell(metric: str, record: EpochEnded | None) -> Number | None:
-    """The metric after an epoch, as a table shows and sorts it."""
+    """Returns the metric after an epoch, as a table shows and sorts it."""
     if record is None:
         return None
     value = getattr(record, metric)

@@ -37,7 +37,7 @@ MARGIN = {"l": 60, "r": 16, "t": 40, "b": 56}
 
 
 def scores_plot(classes: Sequence[ClassScores]) -> go.Figure:
-    """Recall, precision and F1 as dots, a line a class, the first on top."""
+    """Draws recall, precision and F1 as dots, a line a class, the first on top."""
     names = [scores.name for scores in classes]
     figure = go.Figure()
     for label, (color, symbol, size) in SCORES.items():
@@ -60,7 +60,7 @@ def scores_plot(classes: Sequence[ClassScores]) -> go.Figure:
 def confusion_plot(
     confusion: NDArray[np.int64], classes: Sequence[str], *, shown: Sequence[int] | None = None
 ) -> go.Figure:
-    """The confusion matrix (C, C): the color is the share of the class's images, counts are text.
+    """Draws a confusion matrix (C, C): colors are shares of the class's images, counts are text.
 
     Cells without an image stay empty, so that the others stand out. `shown` are the labels that
     get a row and a column; all if not given.
@@ -98,7 +98,7 @@ def confusion_plot(
 
 
 def reliability_plot(bins: Sequence[Bin]) -> go.Figure:
-    """Accuracy against confidence by bin, with 95 % intervals, above the images in each bin."""
+    """Draws accuracy against confidence, with 95 % intervals, above the number of images by bin."""
     figure = make_subplots(
         rows=2, cols=1, shared_xaxes=True, row_heights=[0.74, 0.26], vertical_spacing=0.05
     )
@@ -130,7 +130,7 @@ def reliability_plot(bins: Sequence[Bin]) -> go.Figure:
 
 
 def _accuracies(bins: Sequence[Bin]) -> go.Scatter:
-    """The accuracy of each bin that holds images, with its interval."""
+    """Draws the accuracy of bins that hold images, with its interval."""
     shares = [each.accuracy or 0.0 for each in bins]
     ends = [
         wilson_interval(round(share * each.images), each.images)

@@ -36,7 +36,7 @@ Facts = Iterator[tuple[str, str]]
 
 
 def lead_text(run: ReportedRun) -> str:
-    """A sentence below the title: kind of run, name, when."""
+    """Returns a sentence below the title: kind of run, name, when."""
     if run.history.started is None:
         return "A run that recorded nothing."
     started = run.history.run
@@ -46,13 +46,13 @@ def lead_text(run: ReportedRun) -> str:
 
 
 def summary_section(run: ReportedRun) -> Section:
-    """The numbers that a reader looks for first, and what the run lacks."""
+    """Shows the numbers that a reader looks for first, and what the run lacks."""
     figures = facts(_key_figures(run), large=True)
     return Section("Summary", "summary", figures, *map(missing, run.missing))
 
 
 def setting_section(run: ReportedRun) -> Section:
-    """Experiment, data, versions, and machine: what it takes to repeat the run."""
+    """Shows what it takes to repeat the run: experiment, data, versions, and machine."""
     parts = [subheading("Search"), facts(_search_facts(run))]
     if run.result.get("data"):
         parts += [subheading("Data"), facts(_data_facts(run))]
@@ -79,7 +79,7 @@ def _key_figures(run: ReportedRun) -> Facts:
 
 
 def _best_figures(run: ReportedRun) -> Facts:
-    """The metric of the best trial and of the kept model, which has a training of its own."""
+    """Yields the metric of the best trial and of the kept model, which was trained on its own."""
     if run.history.started is None:
         return
     metric = run.history.run.metric

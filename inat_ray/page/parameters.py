@@ -94,7 +94,7 @@ def _logarithmic(experiment: Experiment | None) -> frozenset[str]:
 
 
 def parameters_section(scored: Scored) -> Section:
-    """Parallel coordinates, importance, correlation, and a slice for each hyperparameter."""
+    """Shows parallel coordinates, importance, correlation, and a slice a hyperparameter."""
     return Section(
         "Hyperparameters",
         "hyperparameters",

@@ -52,7 +52,7 @@ def write_comparison(runs: Sequence[ReportedRun], path: Path) -> None:
 
 
 def _sections(run: ReportedRun) -> Iterator[Section]:
-    """The sections for which the run has content."""
+    """Yields the sections for which the run has content."""
     yield summary_section(run)
     yield setting_section(run)
     if run.history.started is None:
@@ -86,7 +86,7 @@ def _search_sections(run: ReportedRun) -> Iterator[Section]:
 
 
 def _study_sections(run: ReportedRun) -> Iterator[Section]:
-    """The comparisons of configurations that the run made."""
+    """Yields the comparisons of configurations that the run made."""
     history = run.history
     if history.run.method == "ablation":
         yield study_section(history, purpose="search", title="One change at a time")
@@ -99,7 +99,7 @@ def _study_sections(run: ReportedRun) -> Iterator[Section]:
 
 
 def _winner_sections(run: ReportedRun) -> Iterator[Section]:
-    """How the kept model did on the test images, by the predictions that were recorded then."""
+    """Yields how the kept model did on the test images, from the predictions recorded then."""
     if run.look is None:
         text = "The test set has not been looked at yet."
         yield Section("The model", "model", missing(text))

@@ -23,14 +23,9 @@ from inat_ray.terminal.words import gap_text, metric_text, parameters_text, valu
 
 FREEZE = "model.freeze"
 
-FREEZE_CAPTION = (
-    "Configurations, the best first. Memory is the peak of an epoch, as a median over the epochs;"
-    " it is recorded on GPUs only."
-)
-
 
 def study_section(history: History, *, purpose: Purpose, title: str) -> Section:
-    """Mean, standard deviation, and n of each configuration, and whether the best two differ.
+    """Shows mean, standard deviation, and n of each configuration, and if the best two differ.
 
     An ablation also has the difference that each change makes to the experiment.
     """
@@ -76,7 +71,7 @@ def _changed(found: Configuration, base: Configuration | None, metric: str) -> l
 
 
 def _spread_plot(ranking: Sequence[Configuration], metric: str) -> Markup:
-    """Each seed's result, and the mean with its standard deviation."""
+    """Draws each seed's result, and the mean with its standard deviation."""
     seeds = [(f"#{place}", score) for place, c in enumerate(ranking, 1) for score in c.scores]
     figure = go.Figure()
     figure.add_scatter(
@@ -128,7 +123,7 @@ def is_freeze_study(history: History) -> bool:
 
 
 def freeze_section(history: History, experiment: Experiment, *, classes: int) -> Section:
-    """What freezing costs and saves: accuracy, time, and memory against the frozen share."""
+    """Shows what freezing costs and saves: accuracy, time, and memory against the frozen share."""
     metric, found = history.run.metric, []
     for configuration in configurations(history):
         first = configuration.trials[0]
@@ -151,7 +146,11 @@ def _freeze_table(found: Sequence[_Frozen], metric: str) -> Markup:
     ]
     measured = _measured_columns(metric)
     columns = ["frozen", "layers frozen", "parameters trained", *measured, "memory"]
-    return table(columns, rows, caption=FREEZE_CAPTION)
+    caption = (
+        "Configurations, the best first. Memory is the peak of an epoch, as a median over the"
+        " epochs; it is recorded on GPUs only."
+    )
+    return table(columns, rows, caption=caption)
 
 
 def _accuracy_plot(found: Sequence[_Frozen], metric: str) -> Markup:
@@ -176,12 +175,12 @@ def _accuracy_plot(found: Sequence[_Frozen], metric: str) -> Markup:
 
 
 def _label_position(place: int, item: _Frozen) -> str:
-    """Beside the error bar, within the plot, and clear of a neighbor's label."""
+    """Returns a place beside the error bar, within the plot, and clear of a neighbor's label."""
     return f"{('top', 'bottom')[place % 2]} {'left' if item.share > 0.5 else 'right'}"
 
 
 def _cost_plots(found: Sequence[_Frozen]) -> Markup:
-    """Time, and memory where the run recorded it."""
+    """Draws time, and memory where the run recorded it."""
     times = [item.configuration.seconds_per_epoch for item in found]
     plots = [_cost_plot(found, times, title="seconds an epoch")]
     memory = [item.memory for item in found if item.memory is not None]

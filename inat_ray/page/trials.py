@@ -30,7 +30,7 @@ CURVES = "learning-curves"
 
 
 def leaderboard_section(history: History) -> Section:
-    """Every trial, best first; those without a result last."""
+    """Lists every trial, the best first; those without a result last."""
     without = [trial for trial in history.searched if history.best_value(trial) is None]
     shown = [*history.leaderboard(), *without][:MOST_ROWS]
     labels = [METRICS[metric].label for metric in shown_metrics(history.run.metric)]
@@ -66,7 +66,7 @@ def _parameter(trial: TrialHistory, name: str) -> Cell:
 
 
 def progress_section(history: History) -> Section:
-    """Each trial's result at the time of its start, and the best so far."""
+    """Draws each trial's result at the time of its start, and the best so far."""
     begin, metric = history.run.time, history.run.metric
     found = results(history)
     figure = go.Figure()
@@ -101,7 +101,7 @@ def progress_section(history: History) -> Section:
 
 
 def curves_section(history: History) -> Section:
-    """The metric after each epoch, of every trial and of the trainings after the search."""
+    """Draws the metric after each epoch, of all trials and of the trainings after the search."""
     metric, ranked = history.run.metric, history.leaderboard()
     trials = ranked[:MOST_CURVES]
     others = [t for t in history.trials.values() if t.purpose != "search" and t.epochs]
@@ -157,7 +157,7 @@ Rungs = Mapping[int, Sequence[tuple[EpochEnded, bool]]]
 
 
 def rungs_section(history: History, settings: EarlyStopping) -> Section:
-    """Which trials reached each rung of successive halving, and which of them went on."""
+    """Shows which trials reached each rung of successive halving, and which of them went on."""
     last = max((len(trial.epochs) for trial in history.searched), default=0)
     rungs = {
         epoch: _at_rung(history, epoch) for epoch in range(1, last) if at_rung(settings, epoch)
