@@ -148,8 +148,8 @@ def _write_page(
     run: RunFolder,
 ) -> None:
     from inat_ray.page.explanation import explanation_section
+    from inat_ray.page.html import write_page
     from inat_ray.page.model import model_sections
-    from inat_ray.page.page import write_page
 
     sections = model_sections(predictions, subset=subset, data=data, result=result)
     write_page(

@@ -166,7 +166,6 @@ def run_sweep(
     # Imported only now: they take seconds, and a mistake in the options is answered at once.
     from inat_ray.boards.trackers import check_trackers
     from inat_ray.data.dataset import open_dataset
-    from inat_ray.page.at_end import report
     from inat_ray.run.result import finish_run
     from inat_ray.run.split import keep_split
     from inat_ray.terminal.announcements import announce, announce_warm_start, conclude
@@ -193,7 +192,10 @@ def run_sweep(
             winner, result = _search(plan, data=data, run=run, known=known, port=tensorboard_port)
         finish_run(run, result=result, model=winner)
         conclude(console, run=run, result=result)
-        report(console, run=run)
+        # Imported only now: plots and forests take seconds to load, which no search waits for.
+        from inat_ray.page.report import report_at_end
+
+        report_at_end(console, run=run)
     return run.path, result
 
 
