@@ -274,7 +274,7 @@ def _search(
     """The search itself, written into the run's log; the winner's experiment and the result."""
     from inat_ray.boards.observed_log import observed_log
     from inat_ray.boards.tensorboard_server import tensorboard_server
-    from inat_ray.terminal.announcements import note, told_of_interruption
+    from inat_ray.terminal.announcements import interruption_announced, note
     from inat_ray.training.device import resolve_device
     from inat_ray.tuning.final_training import finish_search
     from inat_ray.tuning.provision import provisioned
@@ -285,7 +285,7 @@ def _search(
     device = resolve_device("cpu" if config.device == "cpu" else "auto")
     begun = run.events.exists()
     with (
-        told_of_interruption(console, run=run),
+        interruption_announced(console, run=run),
         provisioned(data, run=run, tell=partial(note, console)) as everywhere,
         observed_log(
             run, console, experiment=config, parameters=plan.space.parameters, resumed=begun

@@ -192,7 +192,7 @@ def _train(
     from inat_ray.boards.tensorboard_server import tensorboard_server
     from inat_ray.run.checkpoints import BEGINNING
     from inat_ray.run.result_content import training_result
-    from inat_ray.terminal.announcements import note, told_of_interruption
+    from inat_ray.terminal.announcements import interruption_announced, note
     from inat_ray.tuning.engine import data_for
     from inat_ray.tuning.resume import point_to_resume
     from inat_ray.tuning.single_training import single_run_started
@@ -200,7 +200,7 @@ def _train(
     console = options.console()
     start = point_to_resume(run, data=data, trial_id=TRIAL) if resumed else BEGINNING
     with (
-        told_of_interruption(console, run=run),
+        interruption_announced(console, run=run),
         data_for(resources, data, run=run, tell=partial(note, console)) as everywhere,
         observed_log(run, console, experiment=config, resumed=resumed) as log,
         tensorboard_server(run.tensorboard, port=tensorboard_port, tell=partial(note, console)),

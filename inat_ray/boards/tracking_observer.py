@@ -14,7 +14,7 @@ from queue import SimpleQueue
 from textwrap import shorten
 from typing import Any
 
-from inat_ray.boards.tensorboard import epoch_scalars, search_progress
+from inat_ray.boards.scalars import epoch_scalars, search_scalars
 from inat_ray.boards.trackers import Scalar, TrackedRun, Tracker
 from inat_ray.config.difference import flat
 from inat_ray.config.experiment import Experiment
@@ -161,7 +161,7 @@ class TrackingObserver:
             self._close(trial.trial_id, state=record.state, at=record.time)
 
     def _send_progress(self, record: TrialEnded, trial: TrialHistory) -> None:
-        step, values = search_progress(self._history)
+        step, values = search_scalars(self._history)
         self._open(WHOLE)
         if trial.purpose == "search" and step > self._sent[WHOLE]:
             self._tracker.log(WHOLE, values, step=step, time=record.time)
