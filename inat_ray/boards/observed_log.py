@@ -5,7 +5,7 @@ and TensorBoard draw at once. Trackers are told on threads, since no search wait
 """
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
@@ -17,12 +17,9 @@ from inat_ray.boards.trackers import open_trackers
 from inat_ray.boards.tracking_observer import TrackingObserver
 from inat_ray.config.distributions import Parameter
 from inat_ray.config.experiment import Experiment
-from inat_ray.log.history import History
-from inat_ray.log.records import AnyRecord, TrialEnded, TrialResumed
 from inat_ray.log.run_log import Observer, RunLog, read_records
 from inat_ray.run.folder import RunFolder
 from inat_ray.terminal.announcements import note
-from inat_ray.terminal.estimate import stands_alone
 from inat_ray.terminal.progress import RunProgress
 from inat_ray.training.snapshot import read_snapshot
 
@@ -52,7 +49,7 @@ def observed_log(
             parameters=parameters,
             snapshots=lambda trial_id: read_snapshot(run.snapshot(trial_id)),
         )
-        for record in without_passing_ends(past):
+        for record in past:
             tensorboard(record)
         progress = RunProgress(console, past=past)
         trackers = [
@@ -70,19 +67,3 @@ def observed_log(
             at_end.callback(write_tables, log.history, run.path)
             at_end.callback(tensorboard.close)
             yield log
-
-
-def without_passing_ends(records: Sequence[AnyRecord]) -> Iterator[AnyRecord]:
-    """Leaves out the endings after which a trial was resumed, or is to be resumed now.
-
-    After an error, a training that is not part of a search is resumed; a trial of a search is not.
-    """
-    history = History.of(records)
-    last = {r.trial_id: r for r in records if isinstance(r, TrialEnded | TrialResumed)}
-    for record in records:
-        if isinstance(record, TrialEnded):
-            trial = history.trials[record.trial_id]
-            goes_on = record.state == "failed" and stands_alone(history, trial)
-            if goes_on or record is not last[record.trial_id]:
-                continue
-        yield record

@@ -40,6 +40,7 @@ from inat_ray.log.records import (
     TrialState,
 )
 from inat_ray.page.pictures import Pixels, jpeg, png
+from inat_ray.terminal.estimate import stands_alone
 from inat_ray.training.snapshot import Snapshot
 
 BEST = "val/best_accuracy"
@@ -96,8 +97,9 @@ class TensorBoardObserver:
         self._search: EventFile | None = None
         self._open: dict[str, EventFile] = {}
         """By trial id; closed when the trial ends or pauses, since a sweep may have thousands."""
-        self._cut_off: dict[str, TrialEnded] = {}
-        """Endings that are written only at the close: until then the trial may be resumed."""
+        self._passing: dict[str, TrialEnded] = {}
+        """Endings after which the trial may be resumed. They are written only at the close: the
+        HParams tab keeps the first ending that it finds."""
 
     def __call__(self, record: AnyRecord) -> None:
         self.history.add(record)
@@ -110,20 +112,25 @@ class TensorBoardObserver:
                 self._epoch(record)
             case TrialPaused():
                 self._close(record.trial_id)
-            case TrialEnded(state="interrupted"):
-                self._cut_off[record.trial_id] = record
             case TrialResumed():
-                self._cut_off.pop(record.trial_id, None)
+                self._passing.pop(record.trial_id, None)
+            case TrialEnded() if self._may_pass(record):
+                self._passing[record.trial_id] = record
             case TrialEnded():
                 self._end(record)
 
     def close(self) -> None:
-        for record in self._cut_off.values():
+        for record in self._passing.values():
             self._end(record)
         for trial_id in list(self._open):
             self._close(trial_id)
         if self._search is not None:
             self._search.close()
+
+    def _may_pass(self, record: TrialEnded) -> bool:
+        """Returns whether the trial may be resumed: after an error, only one that stands alone."""
+        alone = stands_alone(self.history, self.history.trials[record.trial_id])
+        return record.state == "interrupted" or (record.state == "failed" and alone)
 
     def _declare(self, record: RunStarted) -> None:
         kinds = record.parameters | {"seed": "number"}

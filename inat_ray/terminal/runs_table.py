@@ -18,6 +18,12 @@ from inat_ray.terminal.words import duration, metric_text, percent, value_text
 
 NOTHING = "-"
 
+JSON_FIELDS = (
+    *("name", "kind", "state", "trials", "planned_trials", "epochs", "seconds", "metric", "best"),
+    *("test_accuracy", "test_looks", "begun", "changed", "storage", "problem"),
+)
+"""Fields of a `Run` that JSON shows as they are."""
+
 STYLES = {"running": "green", "cut off": "yellow", "failed": "red", "damaged": "red"}
 
 
@@ -43,34 +49,16 @@ def runs_table(runs: Sequence[Run], *, folder: Path) -> Table:
 
 def run_row(run: Run) -> dict[str, Any]:
     """Returns a run as JSON; sizes are in bytes, times in seconds since 1970."""
-    return {
-        "path": str(run.path),
-        "name": run.name,
-        "kind": run.kind,
-        "state": run.state,
-        "trials": run.trials,
-        "planned_trials": run.planned_trials,
-        "epochs": run.epochs,
-        "seconds": run.seconds,
-        "metric": run.metric,
-        "best": run.best,
-        "test_accuracy": run.test_accuracy,
-        "test_looks": run.test_looks,
-        "bytes": run.size,
-        "begun": run.begun,
-        "changed": run.changed,
-        "storage": run.storage,
-        "problem": run.problem,
-    }
+    fields = {name: getattr(run, name) for name in JSON_FIELDS}
+    return {"path": str(run.path), "bytes": run.size} | fields
 
 
 def compared_settings(runs: Sequence[Run]) -> dict[str, list[Any]]:
     """Returns the settings that differ: dotted name -> value in each run, None if not known."""
-    known = [run for run in runs if run.experiment is not None]
-    found = differing([run.experiment for run in known if run.experiment is not None])
-    places = [known.index(run) if run in known else None for run in runs]
+    known = [run.experiment for run in runs if run.experiment is not None]
+    found = {key: iter(values) for key, values in differing(known).items()}
     return {
-        key: [None if place is None else values[place] for place in places]
+        key: [None if run.experiment is None else next(values) for run in runs]
         for key, values in found.items()
     }
 
