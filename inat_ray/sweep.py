@@ -243,7 +243,7 @@ def _search(
 ) -> tuple[Experiment, dict[str, Any]]:
     """Searches, with the run's log; returns the winner's experiment and the result."""
     from inat_ray.boards.observed_log import observed_log
-    from inat_ray.terminal.announcements import note, told_of_interruption
+    from inat_ray.terminal.announcements import interruption_announced, note
     from inat_ray.training.device import resolve_device
     from inat_ray.tuning.final_training import finish_search
     from inat_ray.tuning.provision import provisioned
@@ -261,7 +261,7 @@ def _search(
         tensorboard_port=port,
     )
     with (
-        told_of_interruption(console, run=run),
+        interruption_announced(console, run=run),
         provisioned(data, run=run, tell=partial(note, console)) as everywhere,
         observed as log,
     ):

@@ -176,7 +176,7 @@ def _train(
     from inat_ray.run.checkpoints import BEGINNING
     from inat_ray.run.result_content import training_result
     from inat_ray.search.agenda import run_started
-    from inat_ray.terminal.announcements import note, told_of_interruption
+    from inat_ray.terminal.announcements import interruption_announced, note
     from inat_ray.tuning.engine import data_for
     from inat_ray.tuning.resume import point_to_resume
 
@@ -184,7 +184,7 @@ def _train(
     start = point_to_resume(run, trial_id=TRIAL) if resumed else BEGINNING
     observed = observed_log(run, console, experiment=config, resumed=resumed, tensorboard_port=port)
     with (
-        told_of_interruption(console, run=run),
+        interruption_announced(console, run=run),
         data_for(resources, data, run=run, tell=partial(note, console)) as everywhere,
         observed as log,
     ):

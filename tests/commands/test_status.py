@@ -46,7 +46,7 @@ def test_a_run_that_was_cut_off_tells_how_to_go_on(told, tmp_path):
     run = cut_off_run(tmp_path / "cut")
     code, text = told("sweep", "--status", run, "--json")
     assert code == 0, text
-    assert f"go on with: inat-ray sweep --resume {run}" in text
+    assert f"resume with: inat-ray sweep --resume {run}" in text
     found = last_line(text)
     assert found["state"] == "cut off"
     assert found["trials"] == {"finished": 1, "interrupted": 1}

@@ -141,7 +141,7 @@ def test_a_killed_training_goes_on_and_ends_as_if_nothing_had_happened(
     assert cut_off < 40
     resumed = command("train", "--resume", tmp_path / "cut")
     assert resumed.returncode == 0, resumed.stderr
-    assert f"goes on after epoch {cut_off}" in resumed.stderr
+    assert f"resumes after epoch {cut_off}" in resumed.stderr
     whole = command("train", "--data", data_folder, "--out", tmp_path / "whole", *settings)
     assert whole.returncode == 0, whole.stderr
     assert lines_of_epochs(tmp_path / "cut") == lines_of_epochs(tmp_path / "whole")
