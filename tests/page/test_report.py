@@ -167,4 +167,4 @@ def test_a_report_that_cannot_be_written_is_a_note_and_no_failure_of_the_run(tmp
     report_at_end(console, run=run)
     said = console.file.getvalue()
     assert "there is no report (IsADirectoryError" in said
-    assert "python -m inat_ray.report" in said
+    assert "inat-ray report" in said
