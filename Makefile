@@ -31,7 +31,7 @@ test-slow: $(READY)  ## workers that are killed, pages in a real browser; needs 
 
 gpu-check: $(READY)  ## captured steps against eager ones; needs a GPU
 	$(BIN)/python -c 'import torch, sys; sys.exit(not torch.cuda.is_available() and "PyTorch sees no GPU here")'
-	$(BIN)/python -m pytest tests/training/test_graph.py tests/training/test_muon.py
+	$(BIN)/python -m pytest tests/training/test_graph.py tests/optimizers/test_muon.py
 
 TOOLS := openssh-server iproute2 rsync nftables nmap
 test-cluster: $(READY)  ## hosts of its own, `ray up`, faults, doors; root on Debian or Ubuntu; 25 minutes

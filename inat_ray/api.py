@@ -26,7 +26,7 @@ from inat_ray.config.errors import RunFailedError, UserError
 from inat_ray.config.load import load_experiment
 from inat_ray.config.shipped import find_experiment
 from inat_ray.log.run_log import read_history
-from inat_ray.run.folder import RunFolder, model_file
+from inat_ray.run.folder import RunFolder, existing_run, model_file
 from inat_ray.run.result import read_result
 from inat_ray.training.interruption import interruptible
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from inat_ray.log.history import History
     from inat_ray.training.checkpoint import LoadedModel
     from inat_ray.tuning.dry_run import DryRun
+    from inat_ray.tuning.plan import Plan
 
 __all__ = ["Experiment", "Model", "Prediction", "Run", "RunFailedError", "UserError", "load"]
 
@@ -86,22 +87,13 @@ class Experiment:
     ) -> "Run":
         """Searches, trains the winner, and looks at the test set once; like `inat-ray sweep`.
 
-        `data` is a folder of labelled photographs, "inaturalist-12k" or "demo"; `out` the run's
+        `data` is a folder of labeled photographs, "inaturalist-12k" or "demo"; `out` the run's
         folder, runs/<name>-<time> if not given. Raises UserError, RunFailedError.
         """
-        options.say_loading("torch", "ray")
-        from inat_ray.tuning.plan import new_plan
-
         given = _given(data=data, seed=seed, trials=trials) | options.storage_option(storage_path)
+        sources = [Path(run) for run in warm_start]
         with _interruptible():
-            plan = new_plan(
-                self.path,
-                settings=(),
-                options=self._options | given,
-                out=_path(out),
-                overwrite=overwrite,
-                warm_start=[Path(run) for run in warm_start],
-            )
+            plan = self._plan(given, out=_path(out), overwrite=overwrite, warm_start=sources)
             folder, _ = sweep.run_sweep(plan, address=address, overwrite=overwrite, verbose=verbose)
         return Run(folder)
 
@@ -126,7 +118,7 @@ class Experiment:
         given = _given(data=data, seed=seed, workers=workers)
         config = self._config(given | options.storage_option(storage_path))
         with _interruptible():
-            folder, _ = train.train_in(
+            folder, _ = train.run_training(
                 _path(out),
                 config,
                 overwrite=overwrite,
@@ -146,19 +138,21 @@ class Experiment:
         verbose: bool = False,
     ) -> "DryRun":
         """Trains the largest model for a step, and estimates the sweep's time; leaves no run."""
+        with _interruptible():
+            plan = self._plan(_given(data=data, seed=seed, trials=trials))
+            return sweep.run_rehearsal(plan, address=address, verbose=verbose)
+
+    def _plan(self, given: options.Given, **new: Any) -> "Plan":
         options.say_loading("torch", "ray")
         from inat_ray.tuning.plan import new_plan
 
-        given = self._options | _given(data=data, seed=seed, trials=trials)
-        with _interruptible():
-            plan = new_plan(self.path, settings=(), options=given, out=None, overwrite=False)
-            return sweep.run_rehearsal(plan, address=address, verbose=verbose)
+        return new_plan(self.path, settings=(), options=self._options | given, **new)
 
     @property
-    def _options(self) -> dict[str, tuple[str, Any]]:
+    def _options(self) -> options.Given:
         return {key: ("settings", value) for key, value in self.settings.items()}
 
-    def _config(self, given: dict[str, tuple[str, Any]]) -> settings_of.Experiment:
+    def _config(self, given: options.Given) -> settings_of.Experiment:
         return load_experiment(self.path, options=self._options | given)
 
 
@@ -170,9 +164,7 @@ class Run:
 
     def __init__(self, path: PathLike) -> None:
         """Raises UserError where the folder holds no run."""
-        object.__setattr__(self, "path", Path(path))
-        if not self._folder.holds_a_run:
-            raise UserError(f"{path}: holds no run")
+        object.__setattr__(self, "path", existing_run(Path(path)).path)
 
     def trials(self) -> "pd.DataFrame":
         """A row a training, in order of start: hyperparameters, state, best accuracy, cost."""
@@ -203,7 +195,9 @@ class Run:
         with _interruptible():
             if self._is_training:
                 config = load_experiment(self._folder.experiment)
-                train.train_in(self.path, config, resumed=True, address=address, verbose=verbose)
+                train.run_training(
+                    self.path, config, resumed=True, address=address, verbose=verbose
+                )
             else:
                 from inat_ray.tuning.plan import resumed_plan
 
@@ -264,7 +258,7 @@ class Model:
 
     @property
     def model(self) -> "nn.Module":
-        """The plain network: normalised pixels (n, 3, S, S) to logits (n, classes)."""
+        """The plain network: normalized pixels (n, 3, S, S) to logits (n, classes)."""
         return self.loaded.model
 
     def predict(
@@ -322,21 +316,10 @@ def _written(image: "Image | NDArray[np.uint8]", path: Path) -> Path:
     return path
 
 
-def _given(
-    *,
-    data: PathLike | None = None,
-    seed: int | None = None,
-    trials: int | None = None,
-    workers: int | None = None,
-) -> dict[str, tuple[str, Any]]:
-    """The keyword arguments that were given, as options of an experiment."""
-    given = {
-        "data.source": ("data", None if data is None else str(data)),
-        "seed": ("seed", seed),
-        "search.trials": ("trials", trials),
-        "resources.workers_per_trial": ("workers", workers),
-    }
-    return options.only_given(given)
+def _given(*, data: PathLike | None = None, **others: Any) -> options.Given:
+    """Returns the keyword arguments that were given, as options of an experiment."""
+    given = options.given(data=None if data is None else str(data), **others)
+    return {key: (option.removeprefix("--"), value) for key, (option, value) in given.items()}
 
 
 def _path(path: PathLike | None) -> Path | None:

@@ -1,8 +1,7 @@
 """python -m inat_ray.export: a saved model as ONNX, or as a program of torch.export."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.markup import escape
@@ -12,19 +11,12 @@ from inat_ray.config.errors import UserError
 from inat_ray.run.folder import model_file
 
 
-class FormatName(StrEnum):
-    """What to write."""
-
-    ONNX = "onnx"
-    TORCH = "torch"
-
-
 def main(
     model: options.Model,
     form: Annotated[
-        FormatName,
+        Literal["onnx", "torch"],
         typer.Option("--format", help="onnx: for onnxruntime and others; torch: a .pt2."),
-    ] = FormatName.ONNX,
+    ] = "onnx",
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="FILE", help="Beside the model if not given."),
@@ -37,7 +29,7 @@ def main(
 ) -> None:
     """Write a saved model as one file that needs no inat_ray.
 
-    It takes pixels (n, 3, S, S) in 0..1, RGB, and gives probabilities (n, classes): normalisation,
+    It takes pixels (n, 3, S, S) in 0..1, RGB, and gives probabilities (n, classes): normalization,
     softmax and the average over mirror images are inside. Class names, sizes and how a photograph
     becomes such pixels are in the file as JSON. It is read back and compared before it is kept.
 
@@ -47,7 +39,7 @@ def main(
     """
     options.set_verbosity(verbose=verbose)
     path = model_file(model)
-    suffix = ".onnx" if form is FormatName.ONNX else ".pt2"
+    suffix = ".onnx" if form == "onnx" else ".pt2"
     file = out or path.with_suffix(suffix)
     if file.suffix != suffix:
         raise UserError(f"--out {file}: the name must end in {suffix}")
@@ -57,9 +49,9 @@ def main(
     from inat_ray.training.checkpoint import load_model
     from inat_ray.training.export import TOLERANCE, check_packages, export
 
-    check_packages(form.value)
+    check_packages(form)
     loaded = load_model(path)
-    difference = export(loaded, file, form=form.value)
+    difference = export(loaded, file, form=form)
     size = file.stat().st_size
     console = options.console()
     console.print(f"[bold]written[/]  {escape(str(file))}, {size / 1e6:.1f} MB", soft_wrap=True)
@@ -71,7 +63,7 @@ def main(
         options.print_json(
             {
                 "file": str(file),
-                "format": form.value,
+                "format": form,
                 "bytes": size,
                 "largest_difference": difference,
                 "classes": loaded.classes,

@@ -1,4 +1,4 @@
-"""What every command shares: its options, its exit codes, its way of ending."""
+"""What the commands share: their options, their exit codes, their way of ending."""
 
 import errno
 import functools
@@ -7,8 +7,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
-from enum import StrEnum
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,27 +18,27 @@ from typer.core import TyperGroup
 
 from inat_ray.boards import tensorboard_server
 from inat_ray.config.errors import RunFailedError, UserError
+from inat_ray.config.experiment import DeviceName
 from inat_ray.training.interruption import Interrupted, interruptible
 
-STORAGE, STORAGE_VARIABLE = "resources.storage_path", "INAT_RAY_STORAGE_PATH"
+STORAGE_VARIABLE = "INAT_RAY_STORAGE_PATH"
+
+KEYS = {
+    "data": "data.source",
+    "seed": "seed",
+    "trials": "search.trials",
+    "track": "tracking.to",
+    "workers": "resources.workers_per_trial",
+    "gpus_per_worker": "resources.gpus_per_worker",
+    "storage_path": "resources.storage_path",
+}
+"""The settings of an experiment that have an option of their own, by its name in Python."""
+
+Given = dict[str, tuple[str, Any]]
+"""Dotted key -> (option as a user wrote it, value)."""
 
 FAILED, USER_MISTAKE = 1, 2
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-
-
-class DeviceName(StrEnum):
-    """As in an experiment's `device`."""
-
-    AUTO = "auto"
-    CUDA = "cuda"
-    CPU = "cpu"
-
-
-class TrackerChoice(StrEnum):
-    """As in an experiment's `tracking.to`."""
-
-    WANDB = "wandb"
-    MLFLOW = "mlflow"
 
 
 ExperimentFile = Annotated[
@@ -57,7 +56,7 @@ Data = Annotated[
     typer.Option(
         "--data",
         metavar="D",
-        help="Folder of labelled photographs, or 'inaturalist-12k' (downloaded), or 'demo'"
+        help="Folder of labeled photographs, or 'inaturalist-12k' (downloaded), or 'demo'"
         " (drawn by code).",
     ),
 ]
@@ -112,7 +111,7 @@ TensorBoardPort = Annotated[
     typer.Option("--tensorboard-port", metavar="P", min=1, max=65535, help="The same at port P."),
 ]
 Track = Annotated[
-    list[TrackerChoice] | None,
+    list[str] | None,
     typer.Option(
         "--track",
         metavar="T",
@@ -123,37 +122,40 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, 
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Let Ray and libraries talk.")]
 
 
-def data_options(*, data: str | None, seed: int | None) -> dict[str, tuple[str, Any]]:
-    """Dotted key -> (option, value) of the options that were given, for `load_experiment`."""
-    return only_given({"data.source": ("--data", data), "seed": ("--seed", seed)})
+def given(**options: Any) -> Given:
+    """Returns those of the options in `KEYS` that were given, for `load_experiment`."""
+    return {
+        KEYS[name]: (f"--{name.replace('_', '-')}", value)
+        for name, value in options.items()
+        if value not in (None, [])
+    }
 
 
-def storage_option(storage_path: str | None) -> dict[str, tuple[str, Any]]:
-    """The same of the storage of a new run; a run that goes on has its own."""
-    if storage_path is not None:
-        return {STORAGE: ("--storage-path", storage_path)}
-    return only_given({STORAGE: (STORAGE_VARIABLE, os.environ.get(STORAGE_VARIABLE))})
+def storage_option(storage_path: str | None) -> Given:
+    """Returns the storage of a new run, which the environment may name; a run that goes on has
+    its own."""
+    if storage_path is None and (path := os.environ.get(STORAGE_VARIABLE)) is not None:
+        return {KEYS["storage_path"]: (STORAGE_VARIABLE, path)}
+    return given(storage_path=storage_path)
 
 
-def tracking_option(track: Sequence[TrackerChoice] | None) -> dict[str, tuple[str, Any]]:
-    """The same of who is told of a run, new or going on."""
-    return {"tracking.to": ("--track", [one.value for one in track])} if track else {}
+def written(context: typer.Context) -> dict[str, str]:
+    """Returns what the command line holds: parameter -> the option, or EXPERIMENT, as written."""
+    return {
+        str(parameter.name): parameter.opts[0]
+        if parameter.param_type_name == "option"
+        else str(parameter.name).upper()
+        for parameter in context.command.params
+        if (source := context.get_parameter_source(str(parameter.name)))
+        and source.name == "COMMANDLINE"
+    }
 
 
-def only_given(given: dict[str, tuple[str, Any]]) -> dict[str, tuple[str, Any]]:
-    """Leaves out the options without a value."""
-    return {key: pair for key, pair in given.items() if pair[1] is not None}
-
-
-def given_beside(context: typer.Context, these: Collection[str]) -> list[str]:
-    """What else the command line holds than these parameters, as a user wrote it."""
-    written = []
-    for parameter in context.command.params:
-        source = context.get_parameter_source(str(parameter.name))
-        if source and source.name == "COMMANDLINE" and parameter.name not in these:
-            is_option = parameter.param_type_name == "option"
-            written.append(parameter.opts[0] if is_option else str(parameter.name).upper())
-    return written
+def refuse(context: typer.Context, parameters: Collection[str], *, beside: str) -> None:
+    """Raises UserError if one of the parameters was given."""
+    for parameter, option in written(context).items():
+        if parameter in parameters:
+            raise UserError(f"{option}: has no place beside {beside}")
 
 
 def tensorboard_port(*, wanted: bool, port: int | None) -> int | None:

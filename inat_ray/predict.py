@@ -1,6 +1,6 @@
 """python -m inat_ray.predict: what a saved model sees in photographs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +14,7 @@ from inat_ray.run.folder import model_file
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from inat_ray.training.checkpoint import LoadedModel
     from inat_ray.training.predict import Predicted
 
 
@@ -30,7 +31,7 @@ def main(
         Path | None,
         typer.Option("--out", metavar="FILE", help="Write all probabilities as Parquet."),
     ] = None,
-    device: options.Device = options.DeviceName.AUTO,
+    device: options.Device = "auto",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON lines, one a photograph, as they are done.")
     ] = False,
@@ -50,30 +51,16 @@ def main(
     if out is not None and out.exists():
         raise UserError(f"--out {out}: is there already")
     # Imported only now: they take seconds, and a mistake above is answered at once.
-    from inat_ray.data.photographs import photographs_in
-    from inat_ray.data.progress import tracked
-    from inat_ray.data.walk import PassedOver, told
     from inat_ray.terminal.predictions_table import shown_predictions
     from inat_ray.training.checkpoint import load_model
-    from inat_ray.training.device import resolve_device
-    from inat_ray.training.predict import predict, prediction_file
+    from inat_ray.training.predict import prediction_file
 
-    console, passed_over = options.console(), PassedOver()
-    paths = photographs_in(images, passed_over)
-    if passed_over:
-        console.print(f"[bold]passed over[/]  {escape(told(passed_over))}", soft_wrap=True)
+    console = options.console()
+    paths = _photographs(images, console)
     loaded = load_model(path)
     good: list[Predicted] = []
     with prediction_file(out, loaded.classes) as write:
-        batches = tracked(
-            predict(loaded, paths, device=resolve_device(device.value)),
-            "predicting",
-            total=len(paths),
-            unit="photographs",
-            units=len,
-            console=console,
-        )
-        for batch in batches:
+        for batch in _batches(loaded, paths, device=device, console=console):
             _tell_unreadable(batch, console, named=images)
             if as_json:
                 for each in batch:
@@ -88,10 +75,40 @@ def main(
         console.print(f"[bold]written[/]  {escape(str(out))}", soft_wrap=True)
 
 
+def _photographs(images: list[Path], console: "Console") -> list[Path]:
+    """Returns the photographs that are named, and those in folders; tells what else is there."""
+    from inat_ray.data.photographs import photographs_in
+    from inat_ray.data.walk import PassedOver, told
+
+    passed_over = PassedOver()
+    paths = photographs_in(images, passed_over)
+    if passed_over:
+        console.print(f"[bold]passed over[/]  {escape(told(passed_over))}", soft_wrap=True)
+    return paths
+
+
+def _batches(
+    model: "LoadedModel", paths: list[Path], *, device: str, console: "Console"
+) -> "Iterable[Sequence[Predicted]]":
+    """Returns the predictions batch by batch, with their progress on the console."""
+    from inat_ray.data.progress import tracked
+    from inat_ray.training.device import resolve_device
+    from inat_ray.training.predict import predict
+
+    return tracked(
+        predict(model, paths, device=resolve_device(device)),
+        "predicting",
+        total=len(paths),
+        unit="photographs",
+        units=len,
+        console=console,
+    )
+
+
 def _tell_unreadable(
     batch: "Sequence[Predicted]", console: "Console", *, named: list[Path]
 ) -> None:
-    """Raises UserError where the one photograph that was asked for is one."""
+    """Tells which cannot be read. Raises UserError if it is the only photograph that was named."""
     for each in batch:
         if each.reason is not None and named == [each.path]:
             raise UserError(f"{each.name}: {each.reason}")

@@ -4,7 +4,7 @@ from contextlib import nullcontext
 
 from inat_ray import options
 from inat_ray.config.load import load_experiment
-from inat_ray.run.folder import begin_run, check_free, claimed
+from inat_ray.run.claim import begin_run, check_free, claimed
 
 
 def main(
@@ -24,17 +24,15 @@ def main(
     Example: inat-ray prepare --data ~/photos --set data.image_size=128
     """
     options.set_verbosity(verbose=verbose)
-    config = load_experiment(
-        experiment,
-        settings=settings or (),
-        options=options.data_options(data=data, seed=seed),
-    )
+    given = options.given(data=data, seed=seed)
+    config = load_experiment(experiment, settings=settings or (), options=given)
     if out is not None:
         check_free(out, overwrite=overwrite)
     # Imported only now: they take seconds, and a mistake above is answered at once.
     from inat_ray.data.dataset import open_dataset
     from inat_ray.run.result import write_result
     from inat_ray.run.result_content import data_result
+    from inat_ray.run.split import keep_split
     from inat_ray.terminal.announcements import announce
 
     claim = nullcontext() if out is None else claimed(out, config, overwrite=overwrite)
@@ -42,6 +40,7 @@ def main(
         dataset = open_dataset(config.data, progress=True)
         if run is not None:
             begin_run(run, config)
+            keep_split(run, dataset)
         console = options.console()
         announce(console, data=dataset, run=run)
         console.print(f"[bold]pack[/]  {dataset.pack.path}", soft_wrap=True)

@@ -7,8 +7,7 @@ import typer
 from rich.markup import escape
 
 from inat_ray import options
-from inat_ray.config.errors import UserError
-from inat_ray.run.folder import RunFolder
+from inat_ray.run.folder import RunFolder, existing_run
 
 RUN = "A run folder; several are compared."
 
@@ -35,8 +34,7 @@ def main(
     """
     options.set_verbosity(verbose=verbose)
     for run in runs:
-        if not run.is_dir():
-            raise UserError(f"{run}: there is no such run folder")
+        existing_run(run)
     # Imported only now: they take seconds, and a mistake above is answered at once.
     from inat_ray.page.report import write_comparison, write_report
     from inat_ray.page.reported_run import open_run

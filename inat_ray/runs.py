@@ -3,9 +3,8 @@
 import sys
 import time
 from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.markup import escape
@@ -17,13 +16,6 @@ if TYPE_CHECKING:
     from inat_ray.run.cleanup import Plan
 
 RUNS = Path("runs")
-
-
-class Keep(StrEnum):
-    """What stays of a run that is over."""
-
-    BEST = "best"
-    ALL = "all"
 
 
 Folder = Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Where runs are, or one run.")]
@@ -61,12 +53,12 @@ def compare(
 
     Example: inat-ray runs compare runs/random runs/bayes
     """
-    from inat_ray.run.listing import is_run, read_run
+    from inat_ray.run.folder import existing_run
+    from inat_ray.run.listing import read_run
     from inat_ray.terminal.runs_table import compared_settings, comparison_table, run_row
 
     for path in runs:
-        if not is_run(path):
-            raise UserError(f"{path}: holds no run")
+        existing_run(path)
     if len(runs) < 2:
         raise UserError(f"compare {runs[0]}: two runs at least are needed")
     found = [read_run(path) for path in runs]
@@ -79,12 +71,12 @@ def compare(
 def clean(
     folder: Folder = RUNS,
     keep: Annotated[
-        Keep,
+        Literal["best", "all"],
         typer.Option(
             help="best: of runs that are over checkpoints and half-written files go; model, log,"
             " tables, results and reports stay. all: runs are left as they are."
         ),
-    ] = Keep.BEST,
+    ] = "best",
     packs: Annotated[
         bool,
         typer.Option(
@@ -107,15 +99,18 @@ def clean(
 
     Example: inat-ray runs clean --packs --older-than 30
     """
-    from inat_ray.run.cleanup import Plan, of_packs, of_runs
-    from inat_ray.run.listing import find_runs, is_run
+    from inat_ray.run.cleanup import Plan, plan_for_packs, plan_for_runs
+    from inat_ray.run.folder import RunFolder
+    from inat_ray.run.listing import find_runs
 
     runs, now = find_runs(folder), time.time()
     plan = Plan()
-    if keep is Keep.BEST:
-        plan += of_runs(runs, named=is_run(folder), older_than=older_than, now=now)
+    if keep == "best":
+        plan += plan_for_runs(
+            runs, named=RunFolder(folder).holds_a_run, older_than=older_than, now=now
+        )
     if packs:
-        plan += of_packs(runs, older_than=older_than, now=now)
+        plan += plan_for_packs(runs, older_than=older_than, now=now)
     _show(plan)
     removed = _carry_out(plan, yes=yes) if plan.removals else Plan()
     if as_json:

@@ -2,8 +2,8 @@
 
 import math
 import statistics
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,12 +17,15 @@ from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import override
 from inat_ray.data.progress import tracked
+from inat_ray.search.schedulers import SCHEDULERS
+from inat_ray.search.searchers import SEARCHERS
 
 if TYPE_CHECKING:
     from inat_ray.search.curves import CurveTable
+    from inat_ray.search.simulate import Cluster, Outcome
 
-METHODS = "random, bayes"
-STOPPING = "asha, asha_promotion, median, none"
+METHODS = ", ".join(name for name, searcher in SEARCHERS.items() if not searcher.is_exhaustive)
+STOPPING = ", ".join(SCHEDULERS)
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Setting:
     """One line of the comparison."""
 
     method: str
-    stopping: str
+    early_stopping: str
     reduction_factor: int
     workers: int
 
@@ -78,8 +81,8 @@ def main(
     Example: inat-ray simulate runs/mine --workers 1,4,16 --early-stopping none,asha
     """
     lines = [
-        Setting(m, e, factor, n)
-        for m, e, factor, n in product(
+        Setting(*each)
+        for each in product(
             method.split(","),
             early_stopping.split(","),
             _numbers("--reduction-factor", reduction_factor),
@@ -88,7 +91,7 @@ def main(
     ]
     # Imported only now: they take seconds, and a mistake in the options is answered at once.
     from inat_ray.run.curve_files import read_all_curves
-    from inat_ray.search.simulate import Cluster, Outcome, simulated
+    from inat_ray.search.simulate import Cluster
 
     curves = read_all_curves(tables)
     if curves.experiment.search.method == "ablation":
@@ -101,26 +104,44 @@ def main(
         return
     base = override(curves.experiment, settings=settings or [], options={})
     budget = trials or len(curves.configurations)
-    experiments = {line: _experiment(base, line, trials=budget) for line in lines}
+    searches = {
+        line: (
+            _experiment(base, line, trials=budget),
+            Cluster(line.workers, startup_seconds=startup, failure_rate=failures),
+        )
+        for line in lines
+    }
+    found = _simulated(searches, curves, seeds=range(seeds), within=within)
+    rows = [_row(line, outcomes) for line, outcomes in found.items()]
+    options.console().print(_table(rows, within=within))
+    if as_json:
+        options.print_json({"tables": [str(table) for table in tables], "lines": rows})
+
+
+def _simulated(
+    searches: "dict[Setting, tuple[Experiment, Cluster]]",
+    curves: "CurveTable",
+    *,
+    seeds: range,
+    within: float,
+) -> "dict[Setting, list[Outcome]]":
+    """Runs each line's search once for each seed."""
+    from inat_ray.search.simulate import simulated
+
     console = options.console()
     if not curves.is_complete:
         console.print(
             "[yellow]note[/]  the record has not every point of the space: the nearest stands in"
             " for one that is missing, and a curve that was cut short ends there"
         )
-    found: dict[Setting, list[Outcome]] = {line: [] for line in lines}
-    runs = list(product(lines, range(seeds)))
-    for line, seed in tracked(
-        runs, "simulating", total=len(runs), unit="searches", console=console
-    ):
-        cluster = Cluster(line.workers, startup_seconds=startup, failure_rate=failures)
-        experiment = experiments[line].model_copy(update={"seed": seed})
-        found[line].append(simulated(experiment, curves, cluster, within=within))
-    console.print(_table(found, within=within))
-    if as_json:
-        options.print_json(
-            {"tables": [str(table) for table in tables], "lines": list(_rows(found))}
-        )
+    found: dict[Setting, list[Outcome]] = {line: [] for line in searches}
+    runs = list(product(searches, seeds))
+    told = tracked(runs, "simulating", total=len(runs), unit="searches", console=console)
+    for line, seed in told:
+        experiment, cluster = searches[line]
+        seeded = experiment.model_copy(update={"seed": seed})
+        found[line].append(simulated(seeded, curves, cluster, within=within))
+    return found
 
 
 def _save(curves: "CurveTable", path: Path, *, tables: list[Path], note: str) -> None:
@@ -151,41 +172,37 @@ def _numbers(option: str, text: str) -> list[int]:
 
 
 def _experiment(base: Experiment, line: Setting, *, trials: int) -> Experiment:
-    """The recorded experiment with this line's search. Raises UserError for what there is not."""
+    """Returns the recorded experiment with this line's search."""
     given = {
         "search.method": ("--method", line.method),
         "search.trials": ("--trials", trials),
-        "search.early_stopping.kind": ("--early-stopping", line.stopping),
+        "search.early_stopping.kind": ("--early-stopping", line.early_stopping),
         "search.early_stopping.reduction_factor": ("--reduction-factor", line.reduction_factor),
     }
     return override(base, settings=[], options=given)
 
 
-def _rows(found: "dict[Setting, list[Any]]") -> Iterator[dict[str, Any]]:
-    """Medians over the seeds, with quartiles of the epochs to a good result."""
-    for line, outcomes in found.items():
-        reached = [o.epochs_to_good for o in outcomes if o.epochs_to_good is not None]
-        best = [o.best for o in outcomes if math.isfinite(o.best)]
-        yield {
-            "method": line.method,
-            "early_stopping": line.stopping,
-            "reduction_factor": line.reduction_factor,
-            "workers": line.workers,
-            "n": len(outcomes),
-            "best": statistics.median(best) if best else None,
-            "epochs": statistics.median(o.epochs for o in outcomes),
-            "seconds": statistics.median(o.seconds for o in outcomes),
-            "reached": len(reached),
-            "epochs_to_good": statistics.median(reached) if reached else None,
-            "seconds_to_good": statistics.median(
-                o.seconds_to_good for o in outcomes if o.seconds_to_good is not None
-            )
-            if reached
-            else None,
-        }
+def _row(line: Setting, outcomes: "list[Outcome]") -> dict[str, Any]:
+    """Returns medians over the seeds; those of what it took to get near the best over the seeds
+    that got there."""
+    reached = [o for o in outcomes if o.epochs_to_good is not None]
+    return asdict(line) | {
+        "n": len(outcomes),
+        "best": _median(o.best for o in outcomes if math.isfinite(o.best)),
+        "epochs": _median(o.epochs for o in outcomes),
+        "seconds": _median(o.seconds for o in outcomes),
+        "reached": len(reached),
+        "epochs_to_good": _median(o.epochs_to_good for o in reached),
+        "seconds_to_good": _median(o.seconds_to_good for o in reached),
+    }
 
 
-def _table(found: "dict[Setting, list[Any]]", *, within: float) -> Table:
+def _median(values: Iterable[float | None]) -> float | None:
+    found = [value for value in values if value is not None]
+    return statistics.median(found) if found else None
+
+
+def _table(rows: list[dict[str, Any]], *, within: float) -> Table:
     table = Table(
         title=f"medians; good: within {within:g} of the record's best after the last epoch",
         title_justify="left",
@@ -196,18 +213,23 @@ def _table(found: "dict[Setting, list[Any]]", *, within: float) -> Table:
         table.add_column(title, no_wrap=True)
     for title in ("best", "epochs", "good", "epochs to", "hours to"):
         table.add_column(title, justify="right", no_wrap=True)
-    for row in _rows(found):
+    for row in rows:
+        seconds = row["seconds_to_good"]
         table.add_row(
             f"{row['method']} {row['early_stopping']}",
             str(row["reduction_factor"]),
             str(row["workers"]),
-            "-" if row["best"] is None else f"{row['best']:.4f}",
+            _cell(row["best"], ".4f"),
             f"{row['epochs']:,.0f}",
             f"{row['reached']}/{row['n']}",
-            "-" if row["epochs_to_good"] is None else f"{row['epochs_to_good']:,.0f}",
-            "-" if row["seconds_to_good"] is None else f"{row['seconds_to_good'] / 3600:.2f}",
+            _cell(row["epochs_to_good"], ",.0f"),
+            _cell(seconds and seconds / 3600, ".2f"),
         )
     return table
+
+
+def _cell(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """python -m inat_ray.sweep: search, then the winner's model and one look at the test set."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,10 +13,10 @@ from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.shipped import QUICKSTART, find_experiment
 from inat_ray.log.lock import alive_in
-from inat_ray.log.mirror import SEGMENTS
-from inat_ray.run.folder import RunFolder, begin_run, claimed, reclaimed, run_here
+from inat_ray.run.claim import begin_run, claimed_or_reclaimed
+from inat_ray.run.fetch import is_storage, run_here
+from inat_ray.run.folder import RunFolder
 from inat_ray.run.warm_start import WarmStart, warm_start
-from inat_ray.storage.place import is_address
 
 if TYPE_CHECKING:
     from inat_ray.data.dataset import DataSet
@@ -80,42 +80,32 @@ def main(
     """
     options.set_verbosity(verbose=verbose)
     if status is not None:
-        _refuse(
-            options.given_beside(context, {"status", "watch", "as_json", "verbose"}), "--status"
-        )
+        allowed = {"status", "watch", "as_json", "verbose"}
+        options.refuse(context, context.params.keys() - allowed, beside="--status")
         _show_status(status, watch=watch, as_json=as_json)
         return
     if watch:
         raise UserError("--watch: needs --status RUN")
     port = options.tensorboard_port(wanted=tensorboard, port=tensorboard_port)
-    given = options.data_options(data=data, seed=seed) | options.tracking_option(track)
+    given = options.given(data=data, seed=seed, track=track)
     experiment = None if experiment is None else find_experiment(experiment)
     options.say_loading("torch", "ray")
+    from inat_ray.tuning.plan import new_plan
+
     if resume is None and extend is None:
-        if trials is not None:
-            given["search.trials"] = ("--trials", trials)
-        plan = _new(
+        plan = new_plan(
             experiment or QUICKSTART,
             settings=settings or [],
-            options=given | options.storage_option(storage_path),
+            options=given | options.given(trials=trials) | options.storage_option(storage_path),
             out=out,
             overwrite=overwrite,
             warm_start=[Path(run) for run in warm_start.split(",")] if warm_start else [],
         )
     else:
-        refused = {"--overwrite": overwrite, "--warm-start": warm_start}
-        refused |= {"--storage-path": storage_path}
-        _refuse([option for option, value in refused.items() if value], "--resume or --extend")
-        plan = _continued(
-            resume=resume,
-            extend=extend,
-            dry_run=dry_run,
-            out=out,
-            trials=trials,
-            path=experiment,
-            settings=settings or [],
-            options=given,
+        options.refuse(
+            context, {"overwrite", "warm_start", "storage_path"}, beside="--resume or --extend"
         )
+        plan = _continued(context, out=out, path=experiment, settings=settings or [], options=given)
     if dry_run:
         run_rehearsal(plan, address=address, verbose=verbose)
         return
@@ -126,47 +116,28 @@ def main(
         options.print_json(result)
 
 
-def _new(path: Path, **given: Any) -> "Plan":
-    from inat_ray.tuning.plan import new_plan
-
-    return new_plan(path, **given)
-
-
-def _continued(
-    *,
-    resume: str | None,
-    extend: str | None,
-    dry_run: bool,
-    out: Path | None,
-    trials: int | None,
-    **given: Any,
-) -> "Plan":
-    """The plan of --resume or --extend."""
+def _continued(context: typer.Context, *, out: Path | None, **given: Any) -> "Plan":
+    """Returns the plan of --resume or --extend."""
     from inat_ray.tuning.plan import extended_plan, resumed_plan
 
-    if extend is not None:
-        if resume is not None:
-            raise UserError("--extend: has no place beside --resume")
-        return extended_plan(_folder(extend, out, dry_run=dry_run), trials=trials, **given)
-    assert resume is not None
-    if trials is not None:
-        raise UserError("--trials: has no place beside --resume; --extend adds trials")
-    return resumed_plan(_folder(resume, out, dry_run=dry_run), **given)
+    resume, extend, trials = (context.params[name] for name in ("resume", "extend", "trials"))
+    if resume is not None:
+        options.refuse(context, {"extend"}, beside="--resume")
+        options.refuse(context, {"trials"}, beside="--resume; --extend adds trials")
+    folder = _folder(resume or extend, out, dry_run=context.params["dry_run"])
+    if resume is not None:
+        return resumed_plan(folder, **given)
+    return extended_plan(folder, trials=trials, **given)
 
 
 def _folder(run: str, out: Path | None, *, dry_run: bool) -> Path:
-    """The run's folder on this machine, where a dry run brings none."""
-    if dry_run and (is_address(run) or (Path(run) / SEGMENTS).is_dir()):
+    """Returns the run's folder on this machine; a dry run brings none from a storage."""
+    if dry_run and is_storage(run):
         raise UserError(
             f"--dry-run: leaves no run here, and {run} would be brought from its storage;"
             " give the folder of a run on this machine"
         )
     return run_here(run, out)
-
-
-def _refuse(options_given: Sequence[str], beside: str) -> None:
-    for option in options_given:
-        raise UserError(f"{option}: has no place beside {beside}")
 
 
 def _show_status(run: str, *, watch: bool, as_json: bool) -> None:
@@ -195,65 +166,64 @@ def run_sweep(
     # Imported only now: they take seconds, and a mistake in the options is answered at once.
     from inat_ray.boards.trackers import check_trackers
     from inat_ray.data.dataset import open_dataset
-    from inat_ray.data.sources import check_source
-    from inat_ray.models.build import check_model
-    from inat_ray.page.at_end import report
-    from inat_ray.terminal.announcements import announce, announce_warm_start, conclude, note
-    from inat_ray.tuning.cluster import final_resources, ray_session, trial_resources
-    from inat_ray.tuning.resume import check_same_split
+    from inat_ray.run.result import finish_run
+    from inat_ray.run.split import keep_split
+    from inat_ray.terminal.announcements import announce, announce_warm_start, conclude
+    from inat_ray.tuning.cluster import final_resources, trial_resources
+    from inat_ray.tuning.session import ray_session
 
     config, console = plan.experiment, options.console()
     announce_warm_start(console, known)
-    for text in plan.notes:
-        note(console, text)
-    check_source(config.data)
-    check_model(config)
+    _check(plan)
     check_trackers(config)
-    with _claim(plan, overwrite=overwrite) as run, ExitStack() as at_work:
+    claim = claimed_or_reclaimed(plan.folder, config, is_new=plan.is_new, overwrite=overwrite)
+    with claim as run, ExitStack() as at_work:
         console.print("[dim]starting the trials' processes[/]")
         with ray_session(address=address, verbose=verbose):
             trial_resources(config)
             final_resources(config)
-            dataset = open_dataset(config.data, progress=True)
+            data = open_dataset(config.data, progress=True)
             if plan.is_new:
                 begin_run(run, config)
-            else:
-                check_same_split(run, dataset)
+            keep_split(run, data)
+            # Until the run is finished, which it is after Ray has ended.
             at_work.enter_context(alive_in(run.storage))
-            announce(console, run=run, data=dataset)
-            winner, result = _search(
-                plan, data=dataset, run=run, known=known, tensorboard_port=tensorboard_port
-            )
-        conclude(console, run=run, result=result, model=winner)
-        report(console, run=run)
+            announce(console, run=run, data=data)
+            winner, result = _search(plan, data=data, run=run, known=known, port=tensorboard_port)
+        finish_run(run, result=result, model=winner)
+        conclude(console, run=run, result=result)
+        # Imported only now: plots and forests take seconds to load, which no search waits for.
+        from inat_ray.page.report import report_at_end
+
+        report_at_end(console, run=run)
     return run.path, result
 
 
-def _claim(plan: "Plan", *, overwrite: bool) -> AbstractContextManager[RunFolder]:
-    """The run's folder, for this process alone."""
-    if plan.is_new:
-        return claimed(plan.folder, plan.experiment, overwrite=overwrite)
-    assert plan.folder is not None
-    return reclaimed(plan.folder)
+def _check(plan: "Plan") -> None:
+    """Tells the plan's notes. Raises UserError if photographs or weights are not there."""
+    from inat_ray.data.sources import check_source
+    from inat_ray.models.build import check_model
+    from inat_ray.terminal.announcements import note
+
+    for text in plan.notes:
+        note(options.console(), text)
+    check_source(plan.experiment.data)
+    check_model(plan.experiment)
 
 
 def run_rehearsal(plan: "Plan", *, address: str | None = None, verbose: bool = False) -> "DryRun":
     """Says what the plan amounts to, and returns it; leaves no run."""
     from inat_ray.data.dataset import open_dataset
-    from inat_ray.data.sources import check_source
-    from inat_ray.models.build import check_model
-    from inat_ray.terminal.announcements import announce, announce_dry_run, note
-    from inat_ray.tuning.cluster import final_resources, ray_session, slots_now, trial_resources
+    from inat_ray.terminal.announcements import announce, announce_dry_run
+    from inat_ray.tuning.cluster import Slots, final_resources, trial_resources
     from inat_ray.tuning.dry_run import dry_run
+    from inat_ray.tuning.session import ray_session
 
     config, console = plan.experiment, options.console()
-    for text in plan.notes:
-        note(console, text)
-    check_source(config.data)
-    check_model(config)
+    _check(plan)
     with ray_session(address=address, verbose=verbose):
         resources = trial_resources(config)
-        slots = slots_now(resources)
+        slots = Slots(resources)()
         final_resources(config)
     data = open_dataset(config.data, progress=True)
     announce(console, data=data)
@@ -269,12 +239,11 @@ def _search(
     data: "DataSet",
     run: RunFolder,
     known: Sequence[WarmStart],
-    tensorboard_port: int | None,
+    port: int | None,
 ) -> tuple[Experiment, dict[str, Any]]:
-    """The search itself, written into the run's log; the winner's experiment and the result."""
+    """Searches, with the run's log; returns the winner's experiment and the result."""
     from inat_ray.boards.observed_log import observed_log
-    from inat_ray.boards.tensorboard_server import tensorboard_server
-    from inat_ray.terminal.announcements import note, told_of_interruption
+    from inat_ray.terminal.announcements import interruption_announced, note
     from inat_ray.training.device import resolve_device
     from inat_ray.tuning.final_training import finish_search
     from inat_ray.tuning.provision import provisioned
@@ -283,14 +252,18 @@ def _search(
     config, console = plan.experiment, options.console()
     # Of this process, for the look at the test set; a head may be without the workers' GPUs.
     device = resolve_device("cpu" if config.device == "cpu" else "auto")
-    begun = run.events.exists()
+    observed = observed_log(
+        run,
+        console,
+        experiment=config,
+        parameters=plan.space.parameters,
+        resumed=run.events.exists(),
+        tensorboard_port=port,
+    )
     with (
-        told_of_interruption(console, run=run),
+        interruption_announced(console, run=run),
         provisioned(data, run=run, tell=partial(note, console)) as everywhere,
-        observed_log(
-            run, console, experiment=config, parameters=plan.space.parameters, resumed=begun
-        ) as log,
-        tensorboard_server(run.tensorboard, port=tensorboard_port, tell=partial(note, console)),
+        observed as log,
     ):
         if log.history.started is None:
             trials = [trial for source in known for trial in source.trials]

@@ -1,7 +1,6 @@
 """python -m inat_ray.train: one configuration, trained on one device or data-parallel."""
 
 from contextlib import ExitStack
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,19 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from inat_ray import options
-from inat_ray.config.batch_scaling import scaled_batch
+from inat_ray.config.batch_scaling import ScalingRule, scaled_batch
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
 from inat_ray.config.resources import Resources
 from inat_ray.log.lock import alive_in
-from inat_ray.run.folder import (
-    RunFolder,
-    begin_run,
-    claimed,
-    reclaimed,
-    run_here,
-)
+from inat_ray.run.claim import begin_run, claimed_or_reclaimed
+from inat_ray.run.fetch import run_here
+from inat_ray.run.folder import RunFolder
 
 if TYPE_CHECKING:
     from inat_ray.data.dataset import DataSet
@@ -33,14 +28,8 @@ TRIAL = "train"
 """What the log calls the one training of a run."""
 
 
-class Scaling(StrEnum):
-    """How the learning rate grows with the batch."""
-
-    LINEAR = "linear"
-    SQRT = "sqrt"
-
-
 def main(
+    context: typer.Context,
     experiment: options.ExperimentFile = None,
     data: options.Data = None,
     settings: options.Set = None,
@@ -59,7 +48,7 @@ def main(
         float | None, typer.Option(metavar="G", help="GPUs of each; 1 where there are any.")
     ] = None,
     scale_batch: Annotated[
-        Scaling | None,
+        ScalingRule | None,
         typer.Option(help="Grow the batch with the workers, and the learning rate by this rule."),
     ] = None,
     resume: Annotated[
@@ -84,25 +73,20 @@ def main(
     """
     options.set_verbosity(verbose=verbose)
     port = options.tensorboard_port(wanted=tensorboard, port=tensorboard_port)
-    given = options.data_options(data=data, seed=seed)
-    resumed = None if resume is None else run_here(resume, out)
-    if resumed is None:
+    given = options.given(data=data, seed=seed, track=track)
+    given |= options.given(workers=workers, gpus_per_worker=gpus_per_worker)
+    if resume is None:
         given |= options.storage_option(storage_path)
     else:
-        others = [experiment, *given, *(settings or ()), overwrite, scale_batch, storage_path]
-        experiment = _experiment_of(RunFolder(resumed), others=others)
-    given |= options.tracking_option(track)
-    if workers is not None:
-        given["resources.workers_per_trial"] = ("--workers", workers)
-    if gpus_per_worker is not None:
-        given["resources.gpus_per_worker"] = ("--gpus-per-worker", gpus_per_worker)
+        out = _resumed(resume, out, context)
+        experiment = RunFolder(out).experiment
     config = load_experiment(experiment, settings=settings or (), options=given)
     if scale_batch is not None:
-        config = scaled_batch(config, scale_batch.value)
-    _, result = train_in(
-        out if resumed is None else resumed,
+        config = scaled_batch(config, scale_batch)
+    _, result = run_training(
+        out,
         config,
-        resumed=resumed is not None,
+        resumed=resume is not None,
         overwrite=overwrite,
         test=test,
         address=address,
@@ -113,68 +97,68 @@ def main(
         options.print_json(result)
 
 
-def train_in(
+def _resumed(resume: str, out: Path | None, context: typer.Context) -> Path:
+    """Returns the folder of a run that goes on. Raises UserError if an option would change it."""
+    own = {"experiment", "data", "seed", "settings", "overwrite", "scale_batch", "storage_path"}
+    if own & options.written(context).keys():
+        raise UserError(
+            f"--resume {resume}: goes on with the run's own experiment and storage;"
+            " only --workers, --gpus-per-worker, --test and --json may stand beside it"
+        )
+    folder = run_here(resume, out)
+    if not RunFolder(folder).experiment.exists():
+        raise UserError(f"--resume {resume}: holds no run")
+    return folder
+
+
+def run_training(
     folder: Path | None,
     config: Experiment,
     *,
     resumed: bool = False,
     overwrite: bool = False,
-    **given: Any,
-) -> tuple[Path, dict[str, Any]]:
-    """Claims the folder (None: the default one) and trains, `given` as for `run_training`.
-
-    Returns the run's folder and its result.
-    """
-    if resumed:
-        assert folder is not None
-        claim = reclaimed(folder)
-    else:
-        claim = claimed(folder, config, overwrite=overwrite)
-    with claim as run:
-        return run.path, run_training(config, run=run, resumed=resumed, **given)
-
-
-def run_training(
-    config: Experiment,
-    *,
-    run: RunFolder,
-    resumed: bool,
     test: bool = False,
     address: str | None = None,
     tensorboard_port: int | None = None,
     verbose: bool = False,
-) -> dict[str, Any]:
-    """Trains, leaves the run in its claimed folder, and returns its result."""
-    options.say_loading("torch")
-    # Imported only now: they take seconds, and a mistake in the options is answered at once.
-    from inat_ray.boards.trackers import check_trackers
-    from inat_ray.data.dataset import open_dataset
-    from inat_ray.models.build import check_model
-    from inat_ray.terminal.announcements import announce, announce_training, conclude
-    from inat_ray.tuning.engine import ray_if_needed
+) -> tuple[Path, dict[str, Any]]:
+    """Trains in the folder (None: the default one), and returns the run's folder and its result."""
+    claim = claimed_or_reclaimed(folder, config, is_new=not resumed, overwrite=overwrite)
+    with claim as run, ExitStack() as at_work:
+        options.say_loading("torch")
+        # Imported only now: they take seconds, and a mistake in the options is answered at once.
+        from inat_ray.boards.trackers import check_trackers
+        from inat_ray.data.dataset import open_dataset
+        from inat_ray.models.build import check_model
+        from inat_ray.run.result import finish_run
+        from inat_ray.run.split import keep_split
+        from inat_ray.terminal.announcements import announce, announce_training, conclude
+        from inat_ray.tuning.engine import ray_if_needed
 
-    console = options.console()
-    check_model(config)
-    check_trackers(config)
-    with ExitStack() as at_work:
+        console = options.console()
+        check_model(config)
+        check_trackers(config)
         with ray_if_needed(config, address=address, verbose=verbose) as resources:
-            dataset = open_dataset(config.data, progress=True)
+            data = open_dataset(config.data, progress=True)
             if not resumed:
                 begin_run(run, config)
+            keep_split(run, data)
+            # Until the run is finished, which it is after Ray has ended.
             at_work.enter_context(alive_in(run.storage))
-            announce(console, run=run, data=dataset)
-            announce_training(console, config, classes=len(dataset.classes))
+            announce(console, run=run, data=data)
+            announce_training(console, config, classes=len(data.classes))
             result = _train(
                 config,
-                data=dataset,
+                data=data,
                 run=run,
                 resources=resources,
                 resumed=resumed,
                 test=test,
-                tensorboard_port=tensorboard_port,
+                port=tensorboard_port,
             )
-        conclude(console, run=run, result=result, model=config)
-    return result
+        finish_run(run, result=result, model=config)
+        conclude(console, run=run, result=result)
+    return run.path, result
 
 
 def _train(
@@ -185,28 +169,27 @@ def _train(
     resources: Resources,
     resumed: bool,
     test: bool,
-    tensorboard_port: int | None,
+    port: int | None,
 ) -> dict[str, Any]:
-    """The training itself, written into the run's log, and its result."""
+    """Trains, with the run's log, and returns the result."""
     from inat_ray.boards.observed_log import observed_log
-    from inat_ray.boards.tensorboard_server import tensorboard_server
     from inat_ray.run.checkpoints import BEGINNING
     from inat_ray.run.result_content import training_result
-    from inat_ray.terminal.announcements import note, told_of_interruption
+    from inat_ray.search.agenda import run_started
+    from inat_ray.terminal.announcements import interruption_announced, note
     from inat_ray.tuning.engine import data_for
     from inat_ray.tuning.resume import point_to_resume
-    from inat_ray.tuning.single_training import single_run_started
 
     console = options.console()
-    start = point_to_resume(run, data=data, trial_id=TRIAL) if resumed else BEGINNING
+    start = point_to_resume(run, trial_id=TRIAL) if resumed else BEGINNING
+    observed = observed_log(run, console, experiment=config, resumed=resumed, tensorboard_port=port)
     with (
-        told_of_interruption(console, run=run),
+        interruption_announced(console, run=run),
         data_for(resources, data, run=run, tell=partial(note, console)) as everywhere,
-        observed_log(run, console, experiment=config, resumed=resumed) as log,
-        tensorboard_server(run.tensorboard, port=tensorboard_port, tell=partial(note, console)),
+        observed as log,
     ):
         if not resumed:
-            log.append(single_run_started(config))
+            log.append(run_started(config))
         trial = _recorded(
             config, data=everywhere, run=run, log=log, resources=resources, start=start
         )
@@ -228,7 +211,7 @@ def _recorded(
     resources: Resources,
     start: "StartingPoint",
 ) -> "TrialHistory":
-    """The training from `start` to its end, epoch by epoch in the log."""
+    """Trains from `start` to the end, epoch by epoch in the log."""
     from inat_ray.training.loop import train_to_the_end
     from inat_ray.tuning.engine import engine
     from inat_ray.tuning.single_training import record_training, training_job
@@ -257,18 +240,6 @@ def _look(run: RunFolder, *, data: "DataSet", log: "RunLog") -> dict[str, Any]:
     model = load_model(run.model)
     device = resolve_device(model.experiment.device)
     return look_result(look_at_test(model, data=data, device=device, run=run, log=log))
-
-
-def _experiment_of(run: RunFolder, *, others: list[object]) -> Path:
-    """The experiment file of a run that goes on. Raises UserError if `others` would change it."""
-    if any(other not in (None, False) for other in others):
-        raise UserError(
-            f"--resume {run.path}: goes on with the run's own experiment and storage;"
-            " only --workers, --gpus-per-worker, --test and --json may stand beside it"
-        )
-    if not run.experiment.exists():
-        raise UserError(f"--resume {run.path}: holds no run")
-    return run.experiment
 
 
 if __name__ == "__main__":

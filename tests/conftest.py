@@ -179,7 +179,7 @@ def ray_instance(object_store_address: int) -> Iterator[None]:
     """
     import ray
 
-    from inat_ray.tuning.cluster import QUIET
+    from inat_ray.tuning.session import QUIET
 
     os.environ.update(QUIET)
     ray.init(address="local", num_cpus=RAY_CPUS, include_dashboard=False, log_to_driver=False)

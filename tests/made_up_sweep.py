@@ -48,6 +48,8 @@ def epoch_ended(trial_id: str, epoch: int, *, time: float, **metrics: float) -> 
         "val_loss": 1.5,
         "val_accuracy": 0.5,
         "val_balanced_accuracy": 0.45,
+        "val_macro_f1": 0.4,
+        "val_ece": 0.1,
         "lr": 0.001,
         "seconds": 2.0,
         "images_per_second": 1000.0,

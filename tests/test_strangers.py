@@ -14,7 +14,8 @@ from inat_ray.config.load import load_experiment
 from inat_ray.data.pack import Pack
 from inat_ray.data.pack_file import DamagedPackError
 from inat_ray.log.run_log import read_history
-from inat_ray.run.folder import RunFolder, run_here
+from inat_ray.run.fetch import run_here
+from inat_ray.run.folder import RunFolder
 from inat_ray.storage.place import Place
 from inat_ray.training.checkpoint import load_checkpoint
 from inat_ray.training.predictions import read_predictions

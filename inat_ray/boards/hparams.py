@@ -3,7 +3,7 @@
 import json
 import math
 
-from google.protobuf.struct_pb2 import ListValue, Value
+from google.protobuf.struct_pb2 import Value
 from tensorboard.plugins.hparams import api_pb2
 
 from inat_ray.config.distributions import Categorical, Parameter
@@ -16,33 +16,27 @@ TYPES: dict[ParameterKind, int] = {
 }
 
 MOST_CHOICES = 20
-"""The tab shows a checkbox for each choice; of more than these it gets none, but a text filter."""
+"""The tab shows a checkbox for each choice; a parameter with more of them gets a text filter."""
 
 
 def hparam_info(
     name: str, kind: ParameterKind, parameter: Parameter | None = None
 ) -> api_pb2.HParamInfo:
-    """A column of the tab; with the domain of `parameter`, where it has one that can be shown."""
-    # `differs` puts it among the columns that TensorBoard shows without being asked.
+    """Returns a column of the tab, with the domain of `parameter` if the tab can show it."""
+    # `differs` makes it one of the columns that TensorBoard shows by default.
     info = api_pb2.HParamInfo(name=name, type=TYPES[kind], differs=True)
     if isinstance(parameter, Categorical):
-        if parameter.size <= MOST_CHOICES:
-            info.domain_discrete.CopyFrom(_choices(parameter, kind))
+        choices = parameter.values if parameter.size <= MOST_CHOICES else ()
+        for value in choices:
+            set_value(info.domain_discrete.values.add(), value, kind)
     elif parameter is not None and math.isfinite(parameter.low) and math.isfinite(parameter.high):
         info.domain_interval.min_value = parameter.low
         info.domain_interval.max_value = parameter.high
     return info
 
 
-def _choices(parameter: Categorical, kind: ParameterKind) -> ListValue:
-    choices = ListValue()
-    for value in parameter.values:
-        set_value(choices.values.add(), value, kind)
-    return choices
-
-
 def set_value(target: Value, value: JSON, kind: ParameterKind) -> None:
-    """Sets a hyperparameter's value in the type of its column; what is no string as JSON."""
+    """Sets a hyperparameter's value in the type of its column; as JSON if that is a string."""
     match kind:
         case "number":
             target.number_value = value

@@ -1,13 +1,14 @@
-"""MLflow: an experiment holds a run a sweep, and below it a run a trial."""
+"""MLflow: a sweep is a run of an experiment, and each trial is a run below that."""
 
 import logging
 import os
 import re
+import time as clock
 from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
 from mlflow import MlflowClient, get_tracking_uri
-from mlflow.entities import Metric, Param, Run
+from mlflow.entities import Metric, Param, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from inat_ray.boards.trackers import TrackedRun
@@ -35,63 +36,65 @@ ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-"""Settings of MLflow unless the user has others: its own patience of several minutes would hide an
-outage (we try again ourselves), and stdout is for the result."""
+"""Settings of MLflow, unless the user has others. Its default patience of several minutes would
+hide an outage (we try again ourselves), and stdout is for the result."""
 
 MOST_PARAMETERS, LONGEST_VALUE = 100, 500
-"""Parameters of one request, characters of one value: the least that any server takes."""
+"""Parameters of one request and characters of one value that every server accepts."""
 
 
 def check_mlflow(config: MlflowConfig, *, name: str) -> None:
-    """Raises UserError where a run of the experiment `name` could not be told to MLflow."""
+    """Raises UserError if a run of the experiment `name` could not be logged to MLflow."""
+    uri = _public(_uri(config))
     try:
         experiment = _client(config).get_experiment_by_name(config.experiment or name)
     except Exception as error:  # of the address, the network, the database: many unrelated types
-        uri = _public(_uri(config))
         raise UserError(f"tracking.mlflow.uri: {uri} does not answer: {error}") from None
     if experiment is not None and experiment.lifecycle_stage != "active":
         raise UserError(
-            f"tracking.mlflow.experiment: {experiment.name}: was deleted at"
-            f" {_public(_uri(config))}; another name is allowed, or restore it there"
+            f"tracking.mlflow.experiment: {experiment.name}: was deleted at {uri}; another name is"
+            " allowed, or restore it there"
         )
 
 
 class MlflowTracker:
-    """Told of runs by their keys; runs of a sweep that is resumed are found by a tag."""
+    """Logs runs to MLflow. A tag finds the runs of a sweep again if it is resumed."""
 
     title = "MLflow"
 
     def __init__(self, config: MlflowConfig, *, name: str) -> None:
-        """`name`: of the experiment, where the settings name none."""
+        """`name`: of the experiment, if the settings have none."""
         self._uri, self._client = _uri(config), _client(config)
         self._experiment = config.experiment or name
         self._ids: dict[str, str] = {}
         """Key -> MLflow's id of the run."""
 
     def open(self, run: TrackedRun) -> int:
-        found = self._find(run)
-        run_id = self._create(run) if found is None else found.info.run_id
+        run_id = self._find(run) or self._create(run)
         self._client.update_run(run_id, status="RUNNING")
         self._client.set_tag(run_id, "state", "running")
         self._ids[run.key] = run_id
-        # Each time: a process that died may have come no further than the run itself.
-        parameters = [Param(name, _shown(value)) for name, value in run.parameters.items()]
+        # Also for a run that was found: its process may have died before it logged them.
+        parameters = [Param(name, str(v)[:LONGEST_VALUE]) for name, v in run.parameters.items()]
         for start in range(0, len(parameters), MOST_PARAMETERS):
             some = parameters[start : start + MOST_PARAMETERS]
             self._client.log_batch(run_id, params=some)
-        return 0 if found is None else self._last_step(found)
+        series = "search/epochs_spent" if run.kind == "sweep" else "val/accuracy"
+        metrics = self._client.get_metric_history(run_id, series)
+        return max((metric.step for metric in metrics), default=0)
 
     def log(self, key: str, values: Mapping[str, float], *, step: int, time: float) -> None:
-        at = round(1000 * time)
-        metrics = [Metric(tag, value, at, step) for tag, value in values.items()]
+        metrics = [Metric(tag, value, _milliseconds(time), step) for tag, value in values.items()]
         self._client.log_batch(self._ids[key], metrics=metrics)
 
     def summarize(self, key: str, values: Mapping[str, float | str]) -> None:
-        words = {name: value for name, value in values.items() if isinstance(value, str)}
-        for name, word in words.items():
-            self._client.set_tag(self._ids[key], name, word[:LONGEST_VALUE])
-        for name in values.keys() - words.keys():
-            self._client.log_metric(self._ids[key], name, float(values[name]))
+        now, metrics, tags = _milliseconds(clock.time()), [], []
+        for name, value in values.items():
+            if isinstance(value, str):
+                tags.append(RunTag(name, value[:LONGEST_VALUE]))
+            else:
+                metrics.append(Metric(name, value, now, 0))
+        self._client.log_batch(self._ids[key], metrics=metrics, tags=tags)
 
     def close(self, key: str, *, state: TrialState, time: float) -> None:
         run_id = self._ids[key]
@@ -99,18 +102,17 @@ class MlflowTracker:
         if state == "paused":
             self._client.update_run(run_id, status=STATUS[state])
         else:
-            self._client.set_terminated(run_id, STATUS[state], end_time=round(1000 * time))
+            self._client.set_terminated(run_id, STATUS[state], end_time=_milliseconds(time))
 
     def address(self) -> str:
-        experiment = self._client.get_experiment_by_name(self._experiment)
-        if experiment is None or not self._uri.startswith("http"):
+        if not self._uri.startswith("http"):
             return f"mlflow ui --backend-store-uri {_public(self._uri)} shows {self._experiment}"
-        return f"{_public(self._uri)}/#/experiments/{experiment.experiment_id}"
+        return f"{_public(self._uri)}/#/experiments/{self._experiment_id()}"
 
-    def _find(self, run: TrackedRun) -> Run | None:
+    def _find(self, run: TrackedRun) -> str | None:
         wanted = f"tags.`{IDENTITY}` = '{run.identity}'"
         found = self._client.search_runs([self._experiment_id()], wanted, max_results=1)
-        return found[0] if found else None
+        return str(found[0].info.run_id) if found else None
 
     def _create(self, run: TrackedRun) -> str:
         tags = {IDENTITY: run.identity, "kind": run.kind}
@@ -118,7 +120,7 @@ class MlflowTracker:
             tags[MLFLOW_PARENT_RUN_ID] = self._ids[run.parent]
         created = self._client.create_run(
             self._experiment_id(),
-            start_time=round(1000 * run.started),
+            start_time=_milliseconds(run.started),
             tags=tags,
             run_name=run.name,
         )
@@ -130,32 +132,21 @@ class MlflowTracker:
             return str(experiment.experiment_id)
         return str(self._client.create_experiment(self._experiment))
 
-    def _last_step(self, run: Run) -> int:
-        """Of any of its series; one of the summary has the step 0."""
-        series = ("val/accuracy", "search/epochs_spent")
-        return max(
-            (
-                metric.step
-                for tag in series
-                if tag in run.data.metrics
-                for metric in self._client.get_metric_history(run.info.run_id, tag)
-            ),
-            default=0,
-        )
-
 
 def _client(config: MlflowConfig) -> MlflowClient:
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    # What they say of their database would come between the lines of the progress.
+    # What they log about their database would come between the lines of the progress.
     for library in ("mlflow", "alembic"):
         logging.getLogger(library).setLevel(logging.WARNING)
     return MlflowClient(tracking_uri=_uri(config))
 
 
 def _uri(config: MlflowConfig) -> str:
-    """Without a name and password of the environment's, which errors would show: MLflow takes them
-    from variables of their own."""
+    """Returns the address without a name and password, which errors would show.
+
+    An address from the environment may hold them: they move to MLflow's own variables for them.
+    """
     uri = config.uri or str(get_tracking_uri())
     parts = urlsplit(uri)
     if parts.username is None or not parts.scheme.startswith("http"):
@@ -166,9 +157,9 @@ def _uri(config: MlflowConfig) -> str:
 
 
 def _public(uri: str) -> str:
-    """An address from the environment may hold a password, or a token as its query."""
+    """Returns an address without what may be a secret: a database's password, a query's token."""
     return re.sub(r"//[^/@]*@", "//", uri).partition("?")[0]
 
 
-def _shown(value: object) -> str:
-    return str(value)[:LONGEST_VALUE]
+def _milliseconds(seconds: float) -> int:
+    return round(1000 * seconds)

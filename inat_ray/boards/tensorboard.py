@@ -6,7 +6,6 @@ are of a trial's best epoch, drawn from its snapshot once the trial is over. The
 progress is the run at the top level.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from inat_ray.boards.hparams import hparam_info, set_value
+from inat_ray.boards.scalars import epoch_scalars, search_scalars
 from inat_ray.boards.snapshot_pictures import (
     augmented_picture,
     confusion_picture,
@@ -28,12 +28,10 @@ from inat_ray.boards.snapshot_pictures import (
     mistakes_picture,
 )
 from inat_ray.config.distributions import Parameter
-from inat_ray.config.metrics import METRICS
 from inat_ray.log.history import History
 from inat_ray.log.records import (
     AnyRecord,
     EpochEnded,
-    ParameterKind,
     RunStarted,
     TrialEnded,
     TrialPaused,
@@ -42,16 +40,8 @@ from inat_ray.log.records import (
     TrialState,
 )
 from inat_ray.page.pictures import Pixels, jpeg, png
+from inat_ray.terminal.estimate import stands_alone
 from inat_ray.training.snapshot import Snapshot
-
-SCALARS = {
-    "train/loss": "train_loss",
-    "train/accuracy": "train_accuracy",
-    **{name.replace("_", "/", 1): name for name in METRICS},
-    "lr": "lr",
-    "images_per_second": "images_per_second",
-}
-"""Tag -> field of an epoch's record."""
 
 BEST = "val/best_accuracy"
 """The tag of a trial's best so far."""
@@ -59,38 +49,17 @@ BEST = "val/best_accuracy"
 HPARAMS_COLUMNS = {"val/accuracy": "final val accuracy", BEST: "best val accuracy"}
 """Tag -> title of its column in the HParams tab, which shows the last value of a tag."""
 
-STATUS: dict[TrialState, int] = {
-    "finished": api_pb2.STATUS_SUCCESS,
-    "stopped": api_pb2.STATUS_SUCCESS,
-    "diverged": api_pb2.STATUS_FAILURE,
-    "out_of_memory": api_pb2.STATUS_FAILURE,
-    "failed": api_pb2.STATUS_FAILURE,
-    "interrupted": api_pb2.STATUS_FAILURE,
-}
-
+SUCCESSFUL: tuple[TrialState, ...] = ("finished", "stopped")
 
 Snapshots = Callable[[str], Snapshot | None]
 """Finds a trial's snapshot by its id; None if there is none."""
 
 
-def epoch_scalars(record: EpochEnded) -> dict[str, float]:
-    """An epoch's numbers by tag; a metric that an older log lacks is NaN."""
-    return {tag: getattr(record, field, math.nan) for tag, field in SCALARS.items()}
-
-
-def search_progress(history: History) -> tuple[int, dict[str, float]]:
-    """The number of the search's trials that are over, and its scalars so far by tag."""
-    values = {"search/epochs_spent": float(history.epochs_spent)}
-    if math.isfinite(history.best_score):
-        values["search/best_score"] = history.turned(history.best_score)
-    return history.trials_over, values
-
-
 class EventFile:
-    """An event file: what is written is on its way to disk when `write` returns.
+    """A file of TensorBoard's events. What is written is on its way to disk when `write` returns.
 
-    TensorBoard's EventFileWriter takes a thread a file and names files by the clock. This one
-    names a file by the time of its first record, so that the same log gives the same files.
+    TensorBoard's own EventFileWriter takes a thread for each file and names files by the clock.
+    This one names a file by the time of its first record: a log always gives the same files.
     """
 
     def __init__(self, folder: Path, *, started: float) -> None:
@@ -109,10 +78,9 @@ class EventFile:
 
 
 class TensorBoardObserver:
-    """Writes a folder a trial below `folder`; told of each record of the log in order.
+    """Follows the log, record by record, and writes a folder for each trial below `folder`.
 
-    A log that is replayed into the same folder writes the same files again. `parameters`: how each
-    is drawn, for its domain in the HParams tab.
+    A log that is replayed into the same folder writes the same files again.
     """
 
     def __init__(
@@ -122,14 +90,16 @@ class TensorBoardObserver:
         parameters: Mapping[str, Parameter] = {},
         snapshots: Snapshots = lambda _: None,
     ) -> None:
+        """`parameters`: how each is drawn, which gives its domain in the HParams tab."""
         self.folder = folder
         self.history = History()
         self._parameters, self._snapshots = parameters, snapshots
         self._search: EventFile | None = None
         self._open: dict[str, EventFile] = {}
         """By trial id; closed when the trial ends or pauses, since a sweep may have thousands."""
-        self._cut_off: dict[str, TrialEnded] = {}
-        """Endings that are written only at the close: the trial may go on before."""
+        self._passing: dict[str, TrialEnded] = {}
+        """Endings after which the trial may be resumed. They are written only at the close: the
+        HParams tab keeps the first ending that it finds."""
 
     def __call__(self, record: AnyRecord) -> None:
         self.history.add(record)
@@ -142,20 +112,25 @@ class TensorBoardObserver:
                 self._epoch(record)
             case TrialPaused():
                 self._close(record.trial_id)
-            case TrialEnded(state="interrupted"):
-                self._cut_off[record.trial_id] = record
             case TrialResumed():
-                self._cut_off.pop(record.trial_id, None)
+                self._passing.pop(record.trial_id, None)
+            case TrialEnded() if self._may_pass(record):
+                self._passing[record.trial_id] = record
             case TrialEnded():
                 self._end(record)
 
     def close(self) -> None:
-        for record in self._cut_off.values():
+        for record in self._passing.values():
             self._end(record)
         for trial_id in list(self._open):
             self._close(trial_id)
         if self._search is not None:
             self._search.close()
+
+    def _may_pass(self, record: TrialEnded) -> bool:
+        """Returns whether the trial may be resumed: after an error, only one that stands alone."""
+        alone = stands_alone(self.history, self.history.trials[record.trial_id])
+        return record.state == "interrupted" or (record.state == "failed" and alone)
 
     def _declare(self, record: RunStarted) -> None:
         kinds = record.parameters | {"seed": "number"}
@@ -175,8 +150,9 @@ class TensorBoardObserver:
 
     def _start(self, record: TrialStarted) -> None:
         start = SessionStartInfo(group_name=record.trial_id, start_time_secs=record.time)
+        kinds = self.history.run.parameters
         for name, value in record.parameters.items():
-            set_value(start.hparams[name], value, self._kind(name))
+            set_value(start.hparams[name], value, kinds[name])
         set_value(start.hparams["seed"], record.seed, "number")
         file = EventFile(self.folder / record.trial_id, started=record.time)
         file.write(_hparams(record, metadata.SESSION_START_INFO_TAG, session_start_info=start))
@@ -192,25 +168,27 @@ class TensorBoardObserver:
     def _end(self, record: TrialEnded) -> None:
         if (snapshot := self._snapshots(record.trial_id)) is not None:
             self._file(record).write(_images(record, snapshot))
-        end = SessionEndInfo(status=STATUS[record.state], end_time_secs=record.time)
+        is_success = record.state in SUCCESSFUL
+        status = api_pb2.STATUS_SUCCESS if is_success else api_pb2.STATUS_FAILURE
+        end = SessionEndInfo(status=status, end_time_secs=record.time)
         ending = _hparams(record, metadata.SESSION_END_INFO_TAG, session_end_info=end)
         self._file(record).write(ending)
         self._close(record.trial_id)
-        self._tell_of_search(record)
+        self._write_search(record)
 
-    def _tell_of_search(self, record: TrialEnded) -> None:
-        """The trial's score by order of start, the best so far, and the epochs spent."""
+    def _write_search(self, record: TrialEnded) -> None:
+        """Writes the trial's score by order of start, the best so far, and the epochs spent."""
         history, trial = self.history, self.history.trials[record.trial_id]
         if self._search is None or trial.purpose != "search" or history.is_training:
             return
-        if trial.is_over:  # one that was cut off may go on, and be told of again
-            over, values = search_progress(history)
-            self._search.write(_scalars(record, values, step=over))
+        if trial.is_over:  # one that was cut off may be resumed and end again
+            ended, values = search_scalars(history)
+            self._search.write(_scalars(record, values, step=ended))
         if (score := history.best_value(trial)) is not None:
             self._search.write(_scalars(record, {"search/score": score}, step=trial.number))
 
     def _file(self, record: EpochEnded | TrialEnded) -> EventFile:
-        """The trial's open file; another one beside the first after a pause."""
+        """Returns the trial's open file; after a pause it is another one beside the first."""
         if record.trial_id not in self._open:
             folder = self.folder / record.trial_id
             self._open[record.trial_id] = EventFile(folder, started=record.time)
@@ -220,9 +198,6 @@ class TensorBoardObserver:
         if file := self._open.pop(trial_id, None):
             file.close()
 
-    def _kind(self, name: str) -> ParameterKind:
-        return self.history.run.parameters[name]
-
 
 def _scalars(record: AnyRecord, values: Mapping[str, float], *, step: int) -> Event:
     scalars = Summary(value=[Summary.Value(tag=t, simple_value=v) for t, v in values.items()])
@@ -230,7 +205,7 @@ def _scalars(record: AnyRecord, values: Mapping[str, float], *, step: int) -> Ev
 
 
 def _images(record: AnyRecord, snapshot: Snapshot) -> Event:
-    """At the step of the epoch that they show."""
+    """Returns a snapshot's pictures, at the step of the epoch that they show."""
     pictures = {
         "snapshot/training images": _image(augmented_picture(snapshot), _photographs),
         "snapshot/confusion matrix": _image(confusion_picture(snapshot), png),
@@ -243,7 +218,7 @@ def _images(record: AnyRecord, snapshot: Snapshot) -> Event:
 
 
 def _photographs(pixels: Pixels) -> bytes:
-    """In full size."""
+    """Encodes photographs in full size."""
     return jpeg(pixels, most=max(pixels.shape))
 
 
@@ -254,7 +229,7 @@ def _image(pixels: Pixels, encode: Callable[[Pixels], bytes]) -> Summary.Image:
 
 
 def _hparams(record: AnyRecord, tag: str, **content: object) -> Event:
-    """An event whose metadata the HParams tab reads; its value is an empty tensor."""
+    """Returns an event whose metadata the HParams tab reads; its value is an empty tensor."""
     about = metadata.create_summary_metadata(HParamsPluginData(**content))
     value = Summary.Value(tag=tag, metadata=about, tensor=metadata.NULL_TENSOR)
     return Event(wall_time=record.time, summary=Summary(value=[value]))

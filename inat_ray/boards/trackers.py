@@ -1,4 +1,7 @@
-"""Experiment trackers: what each of them has to do, and which ones an experiment asks for."""
+"""Experiment trackers: the interface that each implements, and those that an experiment asks for.
+
+A further tracker is one more adapter, and an entry in `check_trackers` and `open_trackers`.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +18,7 @@ Scalar = float | int | bool | str | None
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """A run as a tracker knows it: a trial, or the sweep that trials belong to."""
+    """A run that is logged to a tracker: a trial, or the sweep that the trials belong to."""
 
     key: str
     """Unique in the sweep."""
@@ -33,17 +36,17 @@ class TrackedRun:
 
     @property
     def identity(self) -> str:
-        """The same however often the sweep is resumed, and unique among all sweeps' runs."""
+        """Stays the same if the sweep is resumed; unique among the runs of all sweeps."""
         return f"{self.sweep}-{self.key}"
 
 
 class Tracker(Protocol):
-    """The adapter for one tracker. Any exception is an outage: the method is called again."""
+    """The adapter for one tracker. If a method raises any exception, it will be called again."""
 
     title: str
 
     def open(self, run: TrackedRun) -> int:
-        """Begins or continues a run; returns the last step that it has already, 0 if none."""
+        """Begins or continues a run; returns the last step that the tracker has of it, or 0."""
 
     def log(self, key: str, values: Mapping[str, float], *, step: int, time: float) -> None:
         """Adds scalars to an open run; `time` in seconds since 1970."""
@@ -55,11 +58,11 @@ class Tracker(Protocol):
         """Ends or pauses an open run: it may be opened again."""
 
     def address(self) -> str:
-        """Where a person finds the runs."""
+        """Returns where, or how, a person finds the runs."""
 
 
 def check_trackers(experiment: Experiment) -> None:
-    """Raises UserError if a tracker is not installed, does not answer, or lacks a key.
+    """Raises UserError if a tracker is not installed, does not answer, or needs a key.
 
     It is called before the first trial, and never asks for input.
     """
@@ -69,7 +72,7 @@ def check_trackers(experiment: Experiment) -> None:
             raise UserError(
                 f"tracking.to: {name}: is not installed; pip install 'inat_ray[{name}]' brings it"
             )
-    # Imported only now: they are large, and not everybody has them.
+    # Imported only now: they are large, and not everybody has installed them.
     if "wandb" in tracking.to:
         from inat_ray.boards.wandb_tracker import check_wandb
 
@@ -81,7 +84,7 @@ def check_trackers(experiment: Experiment) -> None:
 
 
 def open_trackers(experiment: Experiment, run: RunFolder) -> list[Tracker]:
-    """The trackers that `check_trackers` has accepted; nothing is sent to them yet."""
+    """Returns the trackers that `check_trackers` has accepted; nothing is sent to them yet."""
     tracking = experiment.tracking
     trackers: list[Tracker] = []
     if "wandb" in tracking.to:

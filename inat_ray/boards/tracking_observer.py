@@ -1,20 +1,21 @@
-"""Passes the run log on to a tracker, on a thread of its own: no sweep waits for a server.
+"""Passes the run log on to a tracker, on a thread of its own: no search waits for a server.
 
 What a tracker missed while it did not answer is sent when it answers again; what it missed because
-the process was killed is sent when the run is resumed and the trial goes on.
+the process was killed is sent when the run and the trial are resumed.
 """
 
 import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from queue import SimpleQueue
 from textwrap import shorten
 from typing import Any
 
-from inat_ray.boards.tensorboard import epoch_scalars, search_progress
+from inat_ray.boards.scalars import epoch_scalars, search_scalars
 from inat_ray.boards.trackers import Scalar, TrackedRun, Tracker
 from inat_ray.config.difference import flat
 from inat_ray.config.experiment import Experiment
@@ -32,22 +33,22 @@ from inat_ray.log.records import (
 )
 
 WHOLE = "sweep"
-"""The key of the run for the whole sweep, or for the only training."""
+"""The key of the tracked run for the whole sweep, or for its only training."""
 
 SECONDS_BETWEEN_TRIES = 20.0
 
 SECONDS_TO_CLOSE = 60.0
-"""How long the end of a run waits for a tracker."""
+"""How long the end of a run waits for a tracker, at most."""
 
-SECONDS_UNSAID = 2.0
-"""A wait that is longer than this is announced."""
+SECONDS_OF_SILENCE = 2.0
+"""A longer wait is announced."""
 
 
 class TrackingObserver:
-    """Told of each record of the log in order.
+    """Follows the log, record by record.
 
-    State of its thread: `_history`, the log as far as it has been told; `_sent`, the last step of
-    each open run; `_error`, why the tracker does not take what it is told.
+    State of its thread: `_history`, the log up to the record that is being sent; `_sent`, the last
+    step of each open run; `_error`, why the tracker does not take it.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class TrackingObserver:
         between_tries: float = SECONDS_BETWEEN_TRIES,
         to_close: float = SECONDS_TO_CLOSE,
     ) -> None:
-        """`past`: the log of earlier processes, where the run is resumed. Times are in seconds."""
+        """`past`: the log of earlier processes, if the run is resumed. Times are in seconds."""
         self._tracker, self._experiment, self._tell = tracker, experiment, tell
         self._between_tries, self._to_close = between_tries, to_close
         self._history = History.of(past)
@@ -75,11 +76,11 @@ class TrackingObserver:
         self._records.put(record)
 
     def close(self) -> None:
-        """Waits until the tracker has everything, or says that it lacks the end."""
+        """Waits until the tracker has everything, or says that it does not have the end."""
         title = self._tracker.title
         self._records.put(None)
         self._closing.set()
-        self._thread.join(min(SECONDS_UNSAID, self._to_close))
+        self._thread.join(min(SECONDS_OF_SILENCE, self._to_close))
         if self._thread.is_alive():
             self._tell(f"waiting for {title} to receive the rest, {self._to_close:.0f} s at most")
             self._thread.join(self._to_close)
@@ -96,12 +97,13 @@ class TrackingObserver:
         self._insist(self._close_all)
 
     def _insist(self, action: Callable[[], None]) -> None:
-        """Repeats an action until it succeeds. An action does not repeat what it has done."""
+        """Repeats an action until it succeeds. An action skips what it has already done."""
         while not self._given_up.is_set():
             try:
                 action()
             except Exception as error:  # an adapter raises whatever its tracker's library does
                 self._explain(error)
+                # Somebody waits for the end of the run: until it is given up, try every second.
                 if self._closing.wait(self._between_tries):
                     self._given_up.wait(min(1.0, self._between_tries))
             else:
@@ -109,11 +111,11 @@ class TrackingObserver:
                 return
 
     def _explain(self, error: Exception | None) -> None:
-        """Says once that an outage began, and once that it ended."""
+        """Says once that an outage has begun, and once that it is over."""
         title = self._tracker.title
         if error is not None and self._error is None:
             cause = shorten(str(error), width=200, placeholder=" ...")
-            self._tell(f"{title} does not answer; it gets the rest later: {cause}")
+            self._tell(f"{title} does not answer; it will get the rest later: {cause}")
         if error is None and self._error is not None:
             self._tell(f"{title} answers again")
         self._error = error
@@ -148,24 +150,24 @@ class TrackingObserver:
         key = self._key(trial.trial_id)
         self._open(key)
         for epoch in trial.epochs:
-            if epoch.epoch > self._sent[key]:
-                self._tracker.log(key, epoch_scalars(epoch), step=epoch.epoch, time=epoch.time)
-                self._sent[key] = epoch.epoch
+            self._send(key, epoch_scalars(epoch), step=epoch.epoch, at=epoch.time)
+
+    def _send(self, key: str, values: Mapping[str, float], *, step: int, at: float) -> None:
+        # Only then is it noted as sent: an action that failed is repeated from here.
+        if step > self._sent[key]:
+            self._tracker.log(key, values, step=step, time=at)
+            self._sent[key] = step
 
     def _end(self, record: TrialEnded) -> None:
         trial = self._history.trials[record.trial_id]
         self._send_epochs(trial)
         self._tracker.summarize(self._key(trial.trial_id), _summary(self._history, trial))
-        if not self._is_single:
-            self._send_progress(record, trial)
-            self._close(trial.trial_id, state=record.state, at=record.time)
-
-    def _send_progress(self, record: TrialEnded, trial: TrialHistory) -> None:
-        step, values = search_progress(self._history)
-        self._open(WHOLE)
-        if trial.purpose == "search" and step > self._sent[WHOLE]:
-            self._tracker.log(WHOLE, values, step=step, time=record.time)
-            self._sent[WHOLE] = step
+        if self._history.is_training:
+            return
+        if trial.purpose == "search":
+            step, values = search_scalars(self._history)
+            self._send(WHOLE, values, step=step, at=record.time)
+        self._close(trial.trial_id, state=record.state, at=record.time)
 
     def _close(self, key: str, *, state: TrialState, at: float) -> None:
         if key in self._sent:
@@ -179,7 +181,7 @@ class TrackingObserver:
 
     def _state_of_whole(self) -> TrialState:
         history = self._history
-        if not self._is_single:
+        if not history.is_training:
             return "interrupted" if history.unfinished else "finished"
         states: list[TrialState] = [trial.state for trial in history.numbered]
         return states[0] if states and states[0] != "running" else "interrupted"
@@ -187,38 +189,34 @@ class TrackingObserver:
     def _tracked(self, key: str) -> TrackedRun:
         run = self._history.run
         digest = hashlib.sha256(f"{run.name} {run.time}".encode()).hexdigest()
-        sweep = f"{run.name}-{digest[:8]}"
+        whole = TrackedRun(
+            key=WHOLE,
+            name=f"{run.name}-{digest[:8]}",
+            kind="train" if self._history.is_training else "sweep",
+            sweep=f"{run.name}-{digest[:8]}",
+            parent=None,
+            parameters=_settings(self._experiment),
+            started=run.time,
+        )
         if key == WHOLE:
-            return TrackedRun(
-                key=key,
-                name=sweep,
-                kind="train" if self._is_single else "sweep",
-                sweep=sweep,
-                parent=None,
-                parameters=_settings(self._experiment),
-                started=run.time,
-            )
+            return whole
         trial = self._history.trials[key]
-        return TrackedRun(
+        return replace(
+            whole,
             key=key,
             name=key,
             kind=trial.purpose,
-            sweep=sweep,
             parent=WHOLE,
             parameters=_scalars(trial.parameters | {"seed": trial.seed}),
             started=trial.started,
         )
 
     def _key(self, trial_id: str) -> str:
-        return WHOLE if self._is_single else trial_id
-
-    @property
-    def _is_single(self) -> bool:
-        return self._history.is_training
+        return WHOLE if self._history.is_training else trial_id
 
 
 def _settings(experiment: Experiment) -> dict[str, Scalar]:
-    """The whole experiment except its section `tracking`."""
+    """Returns the whole experiment except its section `tracking`."""
     return _scalars(dict(flat(experiment.model_dump(mode="json", exclude={"tracking"}))))
 
 
@@ -230,11 +228,11 @@ def _scalars(parameters: dict[str, Any]) -> dict[str, Scalar]:
 
 
 def _summary(history: History, trial: TrialHistory) -> dict[str, float | str]:
-    """A trial's outcome, named as in trials.parquet."""
+    """Returns a trial's outcome, named as in trials.parquet."""
+    metric, best = history.run.metric, trial.best(history.run.metric)
     summary: dict[str, float | str] = {"state": trial.state}
-    best = trial.best(history.run.metric)
     if best is not None:
-        summary |= {"score": getattr(best, history.run.metric), "best_epoch": best.epoch}
+        summary |= {"score": getattr(best, metric), "best_epoch": best.epoch}
     if trial.error is not None:
         summary["error"] = trial.error
     return summary

@@ -1,4 +1,4 @@
-"""Weights & Biases: a group a sweep, a run a trial, and one for the sweep itself."""
+"""Weights & Biases: a sweep is a group, with a run for each trial and one for the sweep itself."""
 
 import os
 from collections.abc import Mapping
@@ -15,14 +15,14 @@ SUCCESSFUL: tuple[TrialState, ...] = ("finished", "stopped", "paused")
 
 
 def check_wandb(config: WandbConfig) -> None:
-    """Raises UserError where runs could not be told to W&B. Never asks for a key."""
+    """Raises UserError if runs could not be logged to W&B. Never asks for a key."""
     # Its messages would come between the lines of the progress.
     wandb.setup(settings=wandb.Settings(silent=True))
     if _mode(config) != "online":
         return
     try:
         known = wandb.login(prompt=False, verify=True)
-    except Exception as error:  # wrong key, no network, wrong address: of many unrelated types
+    except Exception as error:  # wrong key, no network, wrong address: many unrelated types
         raise UserError(
             f"tracking.to: wandb: the login failed: {error}; tracking.wandb.mode offline keeps the"
             " run for `wandb sync`"
@@ -35,7 +35,7 @@ def check_wandb(config: WandbConfig) -> None:
 
 
 class WandbTracker:
-    """Keeps what it is told below `folder` too, in `wandb`: W&B's own way to outlive an outage."""
+    """Logs runs to W&B, which keeps them in `folder` too: its own way to survive an outage."""
 
     title = "W&B"
 
@@ -58,8 +58,8 @@ class WandbTracker:
             resume="allow",
             reinit="create_new",
             save_code=False,
-            # Nothing of the user's repository or of Ray's output, and no load of this machine: it
-            # says nothing about the node that a trial is on.
+            # Nothing from the user's repository, and nothing of Ray's output. Nor the load of this
+            # machine, which says nothing about the node that a trial runs on.
             settings=wandb.Settings(
                 console="off",
                 disable_git=True,

@@ -1,4 +1,4 @@
-"""A batch that grows with the workers, and the learning rate with it."""
+"""A batch size that grows with the workers, and the learning rate with it."""
 
 import math
 from typing import Literal
@@ -9,7 +9,9 @@ ScalingRule = Literal["linear", "sqrt"]
 
 
 def scaled_batch(experiment: Experiment, rule: ScalingRule) -> Experiment:
-    """The experiment with `workers_per_trial` times its batch, each worker keeping the whole one.
+    """Returns the experiment with `workers_per_trial` times its batch size.
+
+    Each worker then has as many images in a step as the experiment says.
 
     The learning rate grows by the same factor (linear: Goyal et al., 2017, for SGD) or by its
     square root (Krizhevsky, 2014; the usual choice for Adam).

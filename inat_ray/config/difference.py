@@ -1,24 +1,23 @@
-"""Where two experiments differ, setting by setting."""
+"""The settings in which experiments differ."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from inat_ray.config.experiment import Experiment
+from inat_ray.config.overrides import PARAMETERS
 
 OF_THE_MACHINE = ("device", "resources", "tracking", "data.source", "data.cache")
-"""Settings that say where and on what a run goes on, and who is told of it; its numbers do not
-depend on them, since a run checks that its images are the same."""
-
-PARAMETERS = "search.parameters."
+"""Settings of where a run computes and who is told of it. They may change when it is resumed: its
+numbers do not depend on them, since a run checks that its images are the same."""
 
 
 def differences(before: Experiment, now: Experiment) -> list[str]:
-    """'recipe.lr: 0.01 before, 0.02 now' for each setting that changes what is trained."""
+    """Returns 'recipe.lr: 0.01 before, 0.02 now' for each setting that changes what is trained."""
     return [f"{key}: {old} before, {new} now" for key, old, new in changes(before, now)]
 
 
 def changes(one: Experiment, other: Experiment) -> list[tuple[str, str, str]]:
-    """(setting, its value in one, in the other) where they differ in what is trained."""
+    """Returns (setting, its value in one, in the other) where they differ in what is trained."""
     ours, theirs = (dict(flat(e.model_dump(mode="json"))) for e in (one, other))
     return [
         (key, _shown(ours, key), _shown(theirs, key))
@@ -28,10 +27,10 @@ def changes(one: Experiment, other: Experiment) -> list[tuple[str, str, str]]:
 
 
 def differing(experiments: Sequence[Experiment]) -> dict[str, list[Any]]:
-    """Dotted setting -> its value in each experiment, of those that are not the same in all.
+    """Returns each dotted setting that is not the same in all, with its value in each experiment.
 
     A parameter of a search is one setting; None where an experiment has no such setting. What is
-    about the machine is left out, but not where the images are: others make another study.
+    about the machine is left out, but not the source of the images: others make another study.
     """
     trees = [experiment.model_dump(mode="json") for experiment in experiments]
     settings = [{k: v for k, v in flat(tree, whole=PARAMETERS) if v != {}} for tree in trees]
@@ -46,7 +45,7 @@ def differing(experiments: Sequence[Experiment]) -> dict[str, list[Any]]:
 def flat(
     tree: Mapping[str, Any], prefix: str = "", *, whole: str | None = None
 ) -> Iterator[tuple[str, Any]]:
-    """The settings by their dotted keys; those below `whole` are not taken apart."""
+    """Yields (dotted key, value) of each setting; those below `whole` are not taken apart."""
     for key, value in tree.items():
         if isinstance(value, Mapping) and value and prefix != whole:
             yield from flat(value, f"{prefix}{key}.", whole=whole)

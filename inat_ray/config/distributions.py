@@ -1,13 +1,14 @@
 """How a parameter's values are drawn, in the notation of a W&B sweep.
 
-Every numeric distribution is a map from [0, 1): a searcher proposes a number there and
-`from_unit` makes the value. So random search draws uniformly, and TPE models a learning
-rate on its log scale without knowing that it is one.
+Every distribution is a map from [0, 1): a searcher proposes a number there, and `from_unit` makes
+it a value. So random search draws uniformly, and TPE models a learning rate on its log scale
+without knowing that it is one.
 """
 
 import json
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import NormalDist
@@ -18,21 +19,23 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from inat_ray.config.errors import UserError
-from inat_ray.config.load import explain_details, key_of
-from inat_ray.config.settings import SettingKind
+from inat_ray.config.faults import explain_fault, key_of
+from inat_ray.config.section import SettingKind
 
 JSON = Any
 
 Codes = NDArray[np.float64]
-"""What a searcher's model sees of values: places of categories, quantiles of numbers."""
+"""Values as a searcher's model sees them: positions of categories, quantiles of numbers."""
 
 Number = int | float
 
 MOST_NUMBER = 1e300
-"""So that differences of numbers are numbers too."""
+"""Floats end at 1.8e308: below this, the width of a range is finite, too."""
 
 MOST_STEPS = 2**53
-"""Beyond which a float cannot tell one step from the next."""
+"""Beyond them a float cannot tell one step from the next."""
+
+LAST_QUANTILE = math.nextafter(1.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -44,30 +47,28 @@ class Categorical:
 
     @property
     def size(self) -> int:
-        """How many values can be drawn."""
+        """The number of values that can be drawn."""
         return len(self._drawn)
 
-    def at(self, place: int) -> JSON:
-        """The value at `place`, counted from 0, of those that can be drawn, as written."""
-        return self._drawn[place][0]
+    @property
+    def extremes(self) -> list[JSON]:
+        """Values that stand for all where they are tried on an experiment: every one."""
+        return list(self.values)
 
-    def index(self, value: JSON) -> int:
-        """The place of a value. Raises ValueError where it is none of them."""
-        try:
-            return self._places[canonical(value)]
-        except KeyError:
-            raise ValueError(value) from None
+    def at(self, place: int) -> JSON:
+        """Returns the value at `place`, counted from 0, of those that can be drawn."""
+        return self._drawn[place][0]
 
     def contains(self, value: JSON) -> bool:
         return canonical(value) in self._places
 
     def with_value(self, value: JSON) -> "Categorical":
-        """With one more value, before the others and never drawn."""
+        """Adds a value, before the others and never drawn."""
         return Categorical((value, *self.values), (0.0, *self.probabilities))
 
     def code(self, value: JSON) -> float:
-        """The value's place: what a searcher's model is told."""
-        return float(self.index(value))
+        """Returns the place of a value among `values`."""
+        return float(self._places[canonical(value)])
 
     def from_code(self, code: float) -> JSON:
         return self.values[int(code)]
@@ -87,7 +88,7 @@ class Categorical:
             total += probability
             if u < total:
                 return value
-        return value  # the probabilities' sum may fall short of 1 by a rounding
+        return value  # rounding may leave the sum of the probabilities below 1
 
 
 @dataclass(frozen=True)
@@ -104,61 +105,64 @@ class Numeric:
 
     @property
     def size(self) -> int | None:
-        """How many values it can give; None where there is no end of them."""
+        """The number of values that can be drawn; None if it is infinite."""
         return None if self._stride is None else len(self._multiples)
 
+    @property
+    def extremes(self) -> list[JSON]:
+        """Values that stand for all: the ends of the range; of a normal, 6 sigma from its mean."""
+        return [
+            self.settle(max(self.low, self.from_unit(0.0))),
+            self.settle(min(self.high, self.from_unit(1.0))),
+        ]
+
     def at(self, place: int) -> Number:
-        """The value at `place`, counted from 0, ascending; only where there are finitely many."""
+        """Returns the value at `place`, counted from 0, ascending. The size must be finite."""
         return self._multiple(self._multiples[place])
 
     def contains(self, value: JSON) -> bool:
-        """Whether it can give this value."""
         number = isinstance(value, int | float) and not isinstance(value, bool)
         return number and self.low <= value <= self.high and self.settle(value) == value
 
     def from_unit(self, u: float) -> Number:
-        """The value at quantile u in [0, 1)."""
-        match self.scale:
-            case "linear":
-                # An integer's ends get as much room as the others.
-                spread = self.high - self.low + (1 if self.integer else 0)
-                value = self.low + u * spread
-            case "log":
-                low, high = math.log(self.low), math.log(self.high)
-                value = math.exp(low + u * (high - low))
-            case "normal":
-                # An open interval: the quantile function is infinite at its ends.
-                value = NormalDist(self.mu, self.sigma).inv_cdf(min(max(u, 1e-9), 1 - 1e-9))
-        return self.settle(value)
-
-    def to_unit(self, value: Number) -> float:
-        """The quantile of a value: the middle of the cell where values are stepped."""
-        match self.scale:
-            case "linear":
-                spread = self.high - self.low + (1 if self.integer else 0)
-                u = (value - self.low + (0.5 if self.integer else 0)) / spread if spread else 0.5
-            case "log":
-                span = math.log(self.high) - math.log(self.low)
-                u = (math.log(value) - math.log(self.low)) / span if span else 0.5
-            case "normal":
-                u = NormalDist(self.mu, self.sigma).cdf(value)
-        return min(max(u, 0.0), math.nextafter(1.0, 0.0))
+        """Returns the value at quantile u in [0, 1)."""
+        if self.scale == "normal":
+            # The quantile function is infinite at 0 and 1.
+            return self.settle(NormalDist(self.mu, self.sigma).inv_cdf(min(max(u, 1e-9), 1 - 1e-9)))
+        low, high = self._ends
+        value = low + u * (high - low)
+        return self.settle(math.exp(value) if self.scale == "log" else value)
 
     def code(self, value: JSON) -> float:
-        """The value's quantile: what a searcher's model is told."""
-        return self.to_unit(value)
+        """Returns the quantile of a value."""
+        if self.scale == "normal":
+            u = NormalDist(self.mu, self.sigma).cdf(value)
+        else:
+            low, high = self._ends
+            # An integer owns the unit of the scale above it; its code is the middle of that.
+            at = math.log(value) if self.scale == "log" else value + (0.5 if self.integer else 0)
+            u = (at - low) / (high - low) if high > low else 0.5
+        return min(max(u, 0.0), LAST_QUANTILE)
 
     def from_code(self, code: float) -> Number:
-        return self.from_unit(min(max(float(code), 0.0), math.nextafter(1.0, 0.0)))
+        return self.from_unit(min(max(float(code), 0.0), LAST_QUANTILE))
 
     def settle(self, value: float) -> Number:
-        """The nearest value that the distribution can give."""
+        """Returns the nearest value that can be drawn; of integers the one below."""
         if self.integer:
             return int(min(math.floor(value), self.high))
         if self.step is not None:
             within = self._multiples
             return self._multiple(min(max(round(value / self.step), within[0]), within[-1]))
         return min(max(value, self.low), self.high)
+
+    @property
+    def _ends(self) -> tuple[float, float]:
+        """The range on the scale on which values are uniform."""
+        if self.scale == "log":
+            return math.log(self.low), math.log(self.high)
+        # With one more unit, the highest integer is as likely as the others: see `settle`.
+        return self.low, self.high + (1 if self.integer else 0)
 
     @property
     def _stride(self) -> Number | None:
@@ -174,7 +178,7 @@ class Numeric:
 
     def _multiple(self, k: int) -> Number:
         assert self._stride is not None
-        # A decimal step has decimals; 3 * 0.1 is not to be 0.30000000000000004.
+        # 3 * 0.1 is 0.30000000000000004, and the user wrote a step with one decimal.
         return k * self._stride if isinstance(self._stride, int) else round(k * self._stride, 12)
 
 
@@ -182,13 +186,11 @@ Parameter = Categorical | Numeric
 
 
 def _finite(value: Any) -> Any:
-    """A number, also one in quotes, as a setting takes it. Raises ValueError where it is none."""
-    for kind in (int, float) if isinstance(value, str) else ():
-        try:
+    """Returns a number, also one in quotes. Raises ValueError where it is none."""
+    for kind in (int, float) if isinstance(value, str) else ():  # '8' stays a whole number
+        with suppress(ValueError):
             value = kind(value)
             break
-        except ValueError:
-            continue
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not (number and abs(value) < MOST_NUMBER):
         raise ValueError("should be a finite number")
@@ -200,23 +202,24 @@ Finite = Annotated[int | float, BeforeValidator(_finite)]
 Bound = Annotated[int | float | None, BeforeValidator(_finite)]
 
 
+TAKES: dict[str, tuple[set[str], set[str]]] = {
+    "constant": ({"value"}, set()),
+    "categorical": ({"values"}, {"probabilities"}),
+    "int_uniform": ({"min", "max"}, set()),
+    "uniform": ({"min", "max"}, set()),
+    "q_uniform": ({"min", "max", "q"}, set()),
+    "log_uniform_values": ({"min", "max"}, set()),
+    "q_log_uniform_values": ({"min", "max", "q"}, set()),
+    "normal": ({"mu", "sigma"}, {"min", "max"}),
+}
+"""Distribution -> (keys that it needs, keys that it may have besides)."""
+
+
 class ParameterSpec(BaseModel):
-    """A parameter as it is written: all keys that any distribution takes."""
+    """A parameter as it is written, with the keys of all distributions."""
 
     model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
-    distribution: (
-        Literal[
-            "constant",
-            "categorical",
-            "int_uniform",
-            "uniform",
-            "q_uniform",
-            "log_uniform_values",
-            "q_log_uniform_values",
-            "normal",
-        ]
-        | None
-    ) = None
+    distribution: Literal[tuple(TAKES)] | None = None  # type: ignore[valid-type]
     """Implied by `value` (constant), by `values` (categorical), and by `min` and `max`
     (int_uniform if the setting is a whole number, else uniform)."""
     value: JSON = None
@@ -240,25 +243,12 @@ class ParameterSpec(BaseModel):
     one exists."""
 
 
-TAKES: dict[str, tuple[set[str], set[str]]] = {
-    # distribution: (keys that it needs, keys that it may have besides)
-    "constant": ({"value"}, set()),
-    "categorical": ({"values"}, {"probabilities"}),
-    "int_uniform": ({"min", "max"}, set()),
-    "uniform": ({"min", "max"}, set()),
-    "q_uniform": ({"min", "max", "q"}, set()),
-    "log_uniform_values": ({"min", "max"}, set()),
-    "q_log_uniform_values": ({"min", "max", "q"}, set()),
-    "normal": ({"mu", "sigma"}, {"min", "max"}),
-}
-
-
 def parse_parameter(
     spec: Mapping[str, JSON], place: str, *, kind: SettingKind | None = None
 ) -> Parameter:
-    """One parameter from its notation. Raises UserError that begins with `place`.
+    """Returns the parameter that `spec` describes. Raises UserError that begins with `place`.
 
-    `kind` of its setting: two whole bounds are a continuous range where it is `fractional`.
+    `kind`, that of its setting, decides whether two whole bounds are a continuous range.
     """
     read = _read(spec, place)
     distribution = read.distribution or _implied_distribution(read, place, kind=kind)
@@ -278,12 +268,11 @@ def _read(spec: Mapping[str, JSON], place: str) -> ParameterSpec:
     try:
         return ParameterSpec.model_validate(dict(spec))
     except ValidationError as error:
-        details = error.errors()[0]
-        key = key_of(details)
-        if details["type"] == "extra_forbidden":
+        fault = error.errors()[0]
+        if fault["type"] == "extra_forbidden":
             allowed = ", ".join(ParameterSpec.model_fields)
-            raise UserError(f"{place}: no such key '{key}'; allowed: {allowed}") from None
-        raise UserError(f"{place}.{explain_details(details, key)}") from None
+            raise UserError(f"{place}: no such key '{key_of(fault)}'; allowed: {allowed}") from None
+        raise UserError(f"{place}.{explain_fault(fault)}") from None
 
 
 def _implied_distribution(spec: ParameterSpec, place: str, *, kind: SettingKind | None) -> str:
@@ -291,23 +280,22 @@ def _implied_distribution(spec: ParameterSpec, place: str, *, kind: SettingKind 
         return "constant"
     if spec.values is not None:
         return "categorical"
-    if spec.min is not None and spec.max is not None:
-        bounds = (spec.min, spec.max)
-        if kind == "whole":
-            both_whole = all(float(bound).is_integer() for bound in bounds)
-        else:
-            both_whole = kind is None and all(isinstance(bound, int) for bound in bounds)
-        return "int_uniform" if both_whole else "uniform"
-    raise UserError(f"{place}: give `value`, `values`, `min` and `max`, or a `distribution`")
+    if spec.min is None or spec.max is None:
+        raise UserError(f"{place}: give `value`, `values`, `min` and `max`, or a `distribution`")
+    bounds = (spec.min, spec.max)
+    if kind == "whole":
+        both_whole = all(float(bound).is_integer() for bound in bounds)
+    else:  # of an unknown setting, a point decides: 1 is whole, 1.0 is not
+        both_whole = kind is None and all(isinstance(bound, int) for bound in bounds)
+    return "int_uniform" if both_whole else "uniform"
 
 
 def _whole(distribution: str, spec: ParameterSpec, place: str) -> ParameterSpec:
-    """Of a whole-number setting. Raises UserError where not every draw is one."""
-    numbers = {"int_uniform": ("min", "max")}.get(distribution, ("q",))
-    given = {name: getattr(spec, name) for name in numbers}
-    if distribution in ("uniform", "log_uniform_values", "normal") or not all(
-        float(number).is_integer() for number in given.values()
-    ):
+    """Returns it with whole numbers. Raises UserError where a draw might not be whole."""
+    names = ("min", "max") if distribution == "int_uniform" else ("q",)
+    given = {name: getattr(spec, name) for name in names}
+    is_continuous = distribution in ("uniform", "log_uniform_values", "normal")
+    if is_continuous or not all(float(number).is_integer() for number in given.values()):
         raise UserError(
             f"{place}: this setting is a whole number, and {distribution}"
             f"{''.join(f', {name} {number},' for name, number in given.items() if number)} draws"
@@ -368,5 +356,5 @@ def _numeric(distribution: str, spec: ParameterSpec, place: str) -> Numeric:
 
 
 def canonical(value: JSON) -> str:
-    """Equal exactly where two values, or points, are the same JSON: 1, 1.0 and true all differ."""
+    """Returns a text that is equal for equal JSON alone: those of 1, 1.0 and true all differ."""
     return json.dumps(value, sort_keys=True)

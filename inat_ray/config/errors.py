@@ -16,7 +16,7 @@ class UserError(Exception):
 
 
 class RunFailedError(Exception):
-    """The work was done and came to nothing: every trial failed, or training diverged.
+    """The work was done and has no result: every trial failed, or training diverged.
 
     Commands print the message without a traceback and exit with code 1.
     """
@@ -24,10 +24,10 @@ class RunFailedError(Exception):
 
 @contextmanager
 def readable(subject: object, *, remedy: str) -> Iterator[None]:
-    """The one net below every reader of files: what it raises becomes a UserError.
+    """Turns whatever a reader of files raises into a UserError.
 
-    `subject`: what is read; a path must be a file, since reading from a pipe may never end.
-    `remedy`: what a person can do.
+    `subject` is what is read; a path must be a file, since reading from a pipe may never end.
+    `remedy` says what a person can do.
     """
     if isinstance(subject, Path) and subject.exists() and not subject.is_file():
         raise UserError(f"{subject}: is no file; {remedy}")
@@ -37,7 +37,7 @@ def readable(subject: object, *, remedy: str) -> Iterator[None]:
         raise
     except ValidationError as error:
         raise UserError(f"{subject}: cannot be read ({finding(error)}); {remedy}") from None
-    # Readers meet bytes that nobody foresaw: struct.error, zlib.error, RecursionError, KeyError.
+    # Damaged bytes make readers raise anything: struct.error, zlib.error, RecursionError, KeyError.
     except Exception as error:
         lines = f"{type(error).__name__}: {error}".splitlines()
         text = " ".join(line.strip() for line in lines[:2])
@@ -45,7 +45,7 @@ def readable(subject: object, *, remedy: str) -> Iterator[None]:
 
 
 def finding(error: ValidationError) -> str:
-    """The first of pydantic's findings: the key, and what is allowed there."""
+    """Returns the first of pydantic's findings: the key, and what is allowed there."""
     details = error.errors()[0]
     key = ".".join(map(str, details["loc"]))
     return f"{key}: {details['msg']}" if key else details["msg"]

@@ -1,4 +1,4 @@
-"""What a person writes: one experiment, validated.
+"""An experiment as a person writes it, validated.
 
 The YAML file maps onto `Experiment` field by field. A misspelt key is an error, not a setting that
 is silently ignored. The text under each field is its description in the JSON Schema and in
@@ -13,8 +13,9 @@ from pydantic import Field, model_validator
 from inat_ray.config.model import MIN_IMAGE_SIZE, CnnConfig, ModelConfig, wanted_size
 from inat_ray.config.resources import Resources
 from inat_ray.config.search import SearchConfig
-from inat_ray.config.settings import PathText, Settings
+from inat_ray.config.section import PathText, Section
 from inat_ray.config.tracking import TrackingConfig
+from inat_ray.optimizers.registry import OptimizerName
 
 PARTS = ("train", "validation", "test")
 """The settings of `data` that each name a folder."""
@@ -29,8 +30,8 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
-class DataConfig(Settings):
-    """Where the photographs are, how they are split, and how each becomes a square."""
+class DataConfig(Section):
+    """The photographs: where they are, how they are split, and how each becomes a square."""
 
     source: PathText = "demo"
     """A folder of labeled photographs, `inaturalist-12k` (downloaded), or `demo` (drawn by code).
@@ -93,9 +94,10 @@ class DataConfig(Settings):
         return self.pack_size or round(1.25 * self.image_size)
 
 
-class AugmentConfig(Settings):
+class AugmentConfig(Section):
     """Augmentation of training images if `recipe.augment` is true. 0 or false turns a part off."""
 
+    # What a setting does, it does in data/augment.py: the only other file that a new one takes.
     flip: bool = True
     """Mirrors half of the images left to right."""
     crop_scale: Fraction | Literal[1] = 0.35
@@ -116,11 +118,16 @@ class AugmentConfig(Settings):
     """CutMix: alpha of its Beta distribution; 0: no CutMix. With mixup too, each batch takes one
     of them."""
 
+    @property
+    def mixes(self) -> bool:
+        """Whether images are mixed with others of their batch."""
+        return bool(self.mixup or self.cutmix)
 
-class RecipeConfig(Settings):
-    """How a model is trained."""
 
-    optimizer: Literal["adam", "adamw", "sgd", "muon"] = "adamw"
+class RecipeConfig(Section):
+    """The training of a model."""
+
+    optimizer: OptimizerName = "adamw"
     """muon: orthogonalized steps for all weights but the output layer's, and AdamW for the rest."""
     lr: float = Field(3e-3, gt=0, le=10)
     """Peak learning rate of the output layer, for the whole batch over all workers."""
@@ -180,7 +187,7 @@ class RecipeConfig(Settings):
         return self
 
 
-class Experiment(Settings):
+class Experiment(Section):
     """One study: data, model, recipe, and optionally a search over them."""
 
     name: str = Field("experiment", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")

@@ -1,34 +1,24 @@
-"""From YAML files and `--set` to a validated `Experiment`, with errors that a person can act on."""
+"""Makes an `Experiment` from YAML files, `--set` and other options."""
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import ValidationError
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import NAMED_SOURCES, Experiment
-from inat_ray.config.model import MODEL_KINDS
-from inat_ray.config.overrides import PARAMETERS, fix_parameters, parse_setting, put
+from inat_ray.config.faults import explain, shown
+from inat_ray.config.overrides import PARAMETERS, fix_parameters, parse_setting, put, settings_in
 from inat_ray.config.shipped import find_experiment
 from inat_ray.config.yaml_reader import read_yaml
 
 Tree = dict[str, Any]
-Loc = tuple[int | str, ...]
-"""Where pydantic found something: keys, and places in lists."""
 
 MOST_FILES = 16
-"""In a row, each of which extends the next."""
-
-MOST_FAULTS = 10
-"""That are told at once."""
-
-MOST_SHOWN = 200
-"""Characters of a value or a name in a message."""
+"""The most in a row, each of which extends the next."""
 
 Tell = Callable[[str], None]
 
@@ -40,13 +30,11 @@ def load_experiment(
     options: Mapping[str, Any] | None = None,
     tell: Tell = lambda _: None,
 ) -> Experiment:
-    """The experiment in `path` (None: all defaults), then `--set` lines, then options.
+    """Returns the experiment of a file or a shipped name (None: all defaults), with what is given.
 
-    `path` may be the name of an experiment that comes with inat_ray.
-
-    `settings` are lines `KEY=VALUE` with a dotted key and a YAML value. `options` maps a
-    dotted key to (name of the command-line option, value). Either fixes a parameter of the search,
-    which `tell` is told.
+    First come `settings`, lines KEY=VALUE with a dotted key and a YAML value, then `options`,
+    dotted key -> (name of the command-line option, value). `tell` hears which parameters of the
+    search they fix.
 
     Raises UserError that names the file or option, the key, the value and what is allowed.
     """
@@ -58,7 +46,7 @@ def load_experiment(
 def override(
     experiment: Experiment, *, settings: Iterable[str], options: Mapping[str, Any]
 ) -> Experiment:
-    """The experiment with `--set` lines and options on top, as in `load_experiment`."""
+    """Returns the experiment with `--set` lines and options on top, as in `load_experiment`."""
     tree = experiment.model_dump(mode="json")
     return _settle(tree, origins={}, settings=settings, options=options, tell=lambda _: None)
 
@@ -74,7 +62,7 @@ def _settle(
     given = [(*parse_setting(line), "--set") for line in settings]
     for key, value, option in [*given, *((k, v, o) for k, (o, v) in options.items())]:
         put(tree, key, value)
-        origins[key] = option
+        origins |= dict.fromkeys(settings_in({key: value}), option)
         for note in fix_parameters(tree, key, value, option=option):
             tell(note)
     try:
@@ -84,7 +72,7 @@ def _settle(
 
 
 def _located(experiment: Experiment) -> Experiment:
-    """With the whole paths of the data: a run may be gone on with from another folder."""
+    """Returns it with full paths of the data, since a run may be resumed from another folder."""
     data = experiment.data
     relative = {
         key: str(Path(place).absolute())
@@ -95,7 +83,7 @@ def _located(experiment: Experiment) -> Experiment:
 
 
 def dump_experiment(experiment: Experiment) -> str:
-    """The resolved experiment as YAML that `load_experiment` reads back."""
+    """Returns the resolved experiment as YAML that `load_experiment` reads back."""
     return yaml.safe_dump(
         experiment.model_dump(mode="json"), sort_keys=False, default_flow_style=None
     )
@@ -115,11 +103,14 @@ def _read_with_ancestors(path: Path, origins: dict[str, str], below: tuple[Path,
                 f"{path}: extends: {shown(parent)}: the name of one YAML file is allowed"
             )
         inherited = _read_with_ancestors(path.parent / parent, origins, (*below, path.resolve()))
-    return _merge(inherited, tree, origins=origins, origin=str(path))
+    origins |= dict.fromkeys(settings_in(tree), str(path))
+    return _merge(inherited, tree)
 
 
 def _read(path: Path, *, inherited: bool) -> Tree:
-    """`inherited`: of a file that another one names, which need not be the user's own."""
+    """Reads a file of settings; one that is `inherited` was named by another."""
+    # An experiment from a stranger may name any file of the user's, and its errors may be posted
+    # somewhere: they must not quote what is in such a file.
     tree = read_yaml(path, secret=inherited)
     if tree is None:
         return {}
@@ -133,118 +124,25 @@ def _read(path: Path, *, inherited: bool) -> Tree:
     return tree
 
 
-def _merge(
-    base: Tree, over: Tree, *, origins: dict[str, str], origin: str, prefix: str = ""
-) -> Tree:
-    """`over` on top of `base`: mappings merge key by key, all else replaces.
+def _merge(base: Tree, over: Tree, *, prefix: str = "") -> Tree:
+    """Returns `over` on top of `base`: mappings merge key by key, all else replaces.
 
-    A mapping of another kind replaces too: a ResNet takes over nothing from a CNN.
+    A mapping of another kind replaces, too: a ResNet takes over nothing from a CNN. So does a
+    parameter of the search, since a range and a list of values have no keys in common.
     """
     merged = dict(base)
     for key, value in over.items():
-        name = f"{prefix}{key}"
-        origins[name] = origin
-        below = merged.get(key)
-        whole = prefix == PARAMETERS
-        if whole and value is None:
+        if prefix == PARAMETERS and value is None:
             merged.pop(key, None)
-        elif isinstance(value, dict) and not whole:
-            merged[key] = _merge(
-                below if isinstance(below, dict) and not _of_another_kind(value, below) else {},
-                value,
-                origins=origins,
-                origin=origin,
-                prefix=f"{name}.",
-            )
-        else:
+        elif prefix == PARAMETERS or not isinstance(value, dict):
             merged[key] = value
+        else:
+            below = merged.get(key)
+            if not isinstance(below, dict) or _of_another_kind(value, below):
+                below = {}
+            merged[key] = _merge(below, value, prefix=f"{prefix}{key}.")
     return merged
 
 
 def _of_another_kind(over: Tree, base: Tree) -> bool:
     return any(name in over and over[name] != base.get(name) for name in ("kind", "strategy"))
-
-
-def explain_details(details: ErrorDetails, key: str) -> str:
-    """One of pydantic's findings as a sentence: value, and what is allowed at `key`."""
-    value, kind = details["input"], details["type"]
-    if kind == "extra_forbidden":
-        return _unknown_key(key, details["loc"])
-    message = details["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    if kind == "unknown_kind" and not isinstance(value, dict):
-        kind = "model_type"
-    if kind in ("model_type", "model_attributes_type", "dict_type"):
-        message = "should be a mapping of settings"
-    if value is None:
-        return f"{key}: is empty; {message}, or leave it out"
-    if isinstance(value, dict) and kind.endswith("_type"):
-        return f"{key}: a mapping: {message}; a range to search stands below search.parameters"
-    # What is about several parts of an experiment has no key.
-    place = f"{key}: " if key else ""
-    return f"{place}{message}" if isinstance(value, dict) else f"{place}{shown(value)}: {message}"
-
-
-def shown(value: Any) -> str:
-    """A value in a message: its beginning will do."""
-    text = repr(value)
-    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
-
-
-def key_of(details: ErrorDetails) -> str:
-    """The dotted key that a finding is about; places in lists are in brackets."""
-    parts = [
-        f"[{part}]" if isinstance(part, int) else f".{_printable(part)}"
-        for part in _written(details["loc"])
-    ]
-    return "".join(parts).removeprefix(".")
-
-
-def _printable(name: str) -> str:
-    return name if name.isprintable() and len(name) <= MOST_SHOWN else shown(name)
-
-
-def explain(error: ValidationError, origins: Mapping[str, str] | None = None) -> str:
-    """Pydantic's findings, a line each, with where each key was set if that is known."""
-    lines = []
-    for details in error.errors()[:MOST_FAULTS]:
-        key = key_of(details)
-        place = "" if origins is None else f"{_origin(key, origins)}: "
-        lines.append(f"{place}{explain_details(details, key)}")
-    if (more := error.error_count() - MOST_FAULTS) > 0:
-        lines.append(f"and {more:,} more")
-    return "\n".join(lines)
-
-
-def _origin(key: str, origins: Mapping[str, str]) -> str:
-    """Where the key was set: its own origin, or that of the nearest mapping above it."""
-    while key:
-        if key in origins:
-            return origins[key]
-        key = re.sub(r"(^|\.|\[)[^.\[]*$", "", key)
-    return "experiment"
-
-
-def _unknown_key(key: str, loc: Loc) -> str:
-    allowed = _allowed_keys(loc[:-1])
-    close = get_close_matches(str(loc[-1]), allowed, n=1)
-    hint = f" (did you mean '{close[0]}'?)" if close else ""
-    return f"{key}: there is no such setting{hint}; allowed here: {', '.join(allowed)}"
-
-
-def _allowed_keys(loc: Loc) -> list[str]:
-    part: type[BaseModel] = Experiment
-    for name in loc:
-        # After `model` stands the kind that pydantic chose among the families.
-        part = MODEL_KINDS.get(str(name)) or _type_of(part, str(name))
-    return list(part.model_fields)
-
-
-def _type_of(part: type[BaseModel], name: str) -> type[BaseModel]:
-    annotation = part.model_fields[name].annotation
-    return annotation if isinstance(annotation, type) else part
-
-
-def _written(loc: Loc) -> Loc:
-    """A place as a person writes it: without the kind of model that pydantic chose."""
-    chosen = len(loc) > 1 and loc[0] == "model" and loc[1] in MODEL_KINDS
-    return (loc[0], *loc[2:]) if chosen else loc

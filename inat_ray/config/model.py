@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Discriminator, Field, JsonValue, Tag, field_validator, model_validator
 
 from inat_ray.config.backbones import Source, images_for, weight_tags
-from inat_ray.config.settings import PathText, Settings
+from inat_ray.config.section import PathText, Section
 
 CONV_BLOCKS = 5
 """Convolution blocks of the CNN: fixed, as in the origin's search space."""
@@ -28,7 +28,7 @@ Filters = Annotated[int, Field(ge=1, le=4096)]
 KernelSize = Annotated[int, Field(ge=1, le=15)]
 
 
-class CnnConfig(Settings):
+class CnnConfig(Section):
     """A CNN of five convolution blocks, trained from scratch."""
 
     kind: Literal["cnn"] = "cnn"
@@ -88,7 +88,7 @@ _FREEZE_TAKES: dict[FreezeStrategy, str] = {
 }
 
 
-class FreezeConfig(Settings):
+class FreezeConfig(Section):
     """Which layers of a network stay frozen.
 
     Layers are counted in the order in which they run: each convolution, dense layer or attention
@@ -117,7 +117,7 @@ class FreezeConfig(Settings):
         return self
 
 
-class FreezableConfig(Settings):
+class FreezableConfig(Section):
     """What networks have in common that may begin with weights and stay frozen in part."""
 
     weights: PathText = "none"
@@ -231,7 +231,7 @@ class ModuleConfig(FreezableConfig):
     """Of the code. It is set when a run begins, so that its model is built by no other code."""
 
 
-MODEL_KINDS: dict[str, type[Settings]] = {
+MODEL_KINDS: dict[str, type[Section]] = {
     "cnn": CnnConfig,
     "pretrained": PretrainedConfig,
     "resnet": ResnetConfig,

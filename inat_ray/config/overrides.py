@@ -1,9 +1,10 @@
 """`--set KEY=VALUE` and other options, on top of a file's settings.
 
-A setting that is given on the command line is searched no longer: it fixes its parameter.
+A parameter whose setting is given on the command line is fixed, and no longer searched.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from inat_ray.config.errors import UserError
@@ -28,28 +29,26 @@ def parse_setting(line: str) -> tuple[str, Any]:
 
 def put(tree: Tree, key: str, value: Any) -> None:
     """Sets the dotted `key` in the tree, making the mappings on the way."""
-    if key.startswith(PARAMETERS):
-        path = ["search", "parameters", key.removeprefix(PARAMETERS)]
-    else:
-        path = key.split(".")
-    for part in path[:-1]:
+    is_parameter = key.startswith(PARAMETERS)
+    *path, leaf = key.split(".", maxsplit=2 if is_parameter else -1)
+    for part in path:
         if not isinstance(tree.get(part), dict):
             tree[part] = {}
         tree = tree[part]
-    tree[path[-1]] = value
-    if value is None and key.startswith(PARAMETERS):
-        del tree[path[-1]]  # as in a file that extends another
+    tree[leaf] = value
+    if is_parameter and value is None:
+        del tree[leaf]  # null removes a parameter, as in a file that extends another
 
 
 def fix_parameters(tree: Tree, key: str, value: Any, *, option: str) -> list[str]:
-    """Removes the parameters that `key`, given by `option`, fixes from the tree's search.
+    """Removes from the tree's search the parameters that `key`, given by `option`, fixes.
 
-    Returns a sentence for each such parameter. Raises UserError where only a part of one is given.
+    Returns a sentence for each of them. Raises UserError where only a part of one is given.
     """
     search = tree.get("search")
     if not isinstance(search, dict) or not isinstance(search.get("parameters"), dict):
         return []
-    given, notes = dict(_settings(key, value)), []
+    given, notes = settings_in({key: value}), []
     for name in list(search["parameters"]):
         if key.startswith(f"{name}."):
             raise UserError(
@@ -62,12 +61,13 @@ def fix_parameters(tree: Tree, key: str, value: Any, *, option: str) -> list[str
     return notes
 
 
-def _settings(key: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """The setting, and those in it where it is a mapping."""
-    yield key, value
-    if isinstance(value, Mapping):
-        for name, below in value.items():
-            yield from _settings(f"{key}.{name}", below)
+def settings_in(tree: Mapping[str, Any]) -> Tree:
+    """Returns every setting of a tree by its dotted name, mappings before those in them."""
+    found: Tree = {}
+    for name, value in tree.items():
+        below = settings_in(value) if isinstance(value, Mapping) else {}
+        found |= {name: value} | {f"{name}.{key}": each for key, each in below.items()}
+    return found
 
 
 def _fix(search: Tree, name: str, value: Any) -> list[str]:
@@ -80,21 +80,31 @@ def _fix(search: Tree, name: str, value: Any) -> list[str]:
         if other not in parameters or not isinstance(when, Mapping) or name not in when:
             continue
         wanted = when[name] if isinstance(when[name], list) else [when[name]]
-        if any(_read_alike(value, each) for each in wanted):
+        if any(_same_value(value, each) for each in wanted):
             rest = _without(when, name)
             parameters[other] = {**_without(spec, "when"), **({"when": rest} if rest else {})}
         else:
             notes += [f"{other}: no longer searched: it has a condition on {name}"]
             notes += _fix(search, other, NEVER)
-    if name == "seed":  # else each trial would have a seed of its own
+    if name == "seed":  # without a parameter, each trial would get a seed of its own
         search["parameters"] = {name: {"value": value}, **parameters}
     return notes
 
 
-def _read_alike(one: Any, other: Any) -> bool:
-    """Whether a setting would take both as one value: '16' and 16, 'true' and true, 1 and 1.0."""
-    same = one == other and isinstance(one, bool) == isinstance(other, bool)
-    return same or str(one).casefold() == str(other).casefold()
+def _same_value(one: Any, other: Any) -> bool:
+    """Returns whether a setting reads both as one value: '16' and 16, 'true' and true, 0 and 0.0.
+
+    The settings are not validated yet, so what stands in quotes is compared as YAML reads it.
+    """
+    one, other = _unquoted(one), _unquoted(other)
+    return one == other and isinstance(one, bool) == isinstance(other, bool)  # True == 1
+
+
+def _unquoted(value: Any) -> Any:
+    if isinstance(value, str):
+        with suppress(UserError):
+            return parse_yaml(value, where="a value")
+    return value
 
 
 def _without(mapping: Any, name: str) -> Any:

@@ -1,12 +1,12 @@
-"""The `resources` section: what a training may use of a machine or a cluster."""
+"""The `resources` section: the part of a machine or a cluster that a training may use."""
 
 from pydantic import Field, model_validator
 
-from inat_ray.config.settings import PathText, Settings
+from inat_ray.config.section import PathText, Section
 
 
-class Resources(Settings):
-    """What one training may use of a machine or a cluster."""
+class Resources(Section):
+    """The part of a machine or a cluster that one training may use."""
 
     workers_per_trial: int = Field(1, ge=1, le=4096)
     """Processes that train one model together, data-parallel. `train --workers` sets it."""
@@ -38,5 +38,5 @@ class Resources(Settings):
                 " one takes whole GPUs or a part of one"
             )
         if self.accelerator_type is not None and self.gpus_per_worker == 0:
-            raise ValueError("accelerator_type is of GPUs, and gpus_per_worker is 0")
+            raise ValueError("accelerator_type names a type of GPU, and gpus_per_worker is 0")
         return self

@@ -17,10 +17,10 @@ from inat_ray.config.space import SEARCHABLE
 Schema = dict[str, Any]
 
 FILE_NAME = "experiment.schema.json"
-"""Lies beside the experiments, whose first lines name it."""
+"""The file beside the experiments, whose first lines name it."""
 
 IMPLIED = {"constant", "categorical", "int_uniform", "uniform"}
-"""Distributions that need not be named, since the keys beside them tell."""
+"""Distributions that need not be named, since their keys tell."""
 
 NULL = {"type": "null"}
 
@@ -29,7 +29,7 @@ def experiment_schema() -> Schema:
     """Returns the schema. It knows each setting alone, not which settings go together."""
     schema = _tidied(Experiment.model_json_schema())
     for part in (schema, *schema["$defs"].values()):
-        part.pop("required", None)  # a file may leave to the one that it extends what it likes
+        part.pop("required", None)  # the file that this one extends may have it
     schema["properties"] = {
         "extends": {
             "type": "string",
@@ -47,7 +47,7 @@ def experiment_schema() -> Schema:
 
 
 def _tidied(part: Any) -> Any:
-    """Returns the schema without what an editor would only repeat, and descriptions in one line."""
+    """Returns it without what an editor would only repeat, and with descriptions in one line."""
     if isinstance(part, list):
         return [_tidied(each) for each in part]
     if not isinstance(part, dict):
@@ -103,7 +103,7 @@ def _at(schema: Schema, place: str) -> Schema:
 
 
 def _one_of(places: list[str]) -> Schema:
-    """A value of the setting; a name that both families of models have stands in two places."""
+    """Returns the schema of a value; a setting of both families of models is in two places."""
     refs = [{"$ref": place} for place in places]
     return refs[0] if len(refs) == 1 else {"anyOf": refs}
 
@@ -119,15 +119,16 @@ def _parameter(schema: Schema, places: list[str]) -> Schema:
 
 
 def _distributions() -> dict[str, Schema]:
-    """The definitions of how a parameter is drawn: one form for each set of keys."""
-    keys: Schema = _tidied(ParameterSpec.model_json_schema())["properties"]
-    keys = {name: _without_null(key) for name, key in keys.items()}
+    """Returns the definitions of how a parameter is drawn: one form for each set of keys."""
+    properties = _tidied(ParameterSpec.model_json_schema())["properties"]
+    keys = {name: _without_null(key) for name, key in properties.items()}
     keys["values"]["minItems"] = 1
     when = keys["when"] | {"minProperties": 1}
     keys["when"] = {"$ref": "#/$defs/When"}
-    alike: defaultdict[str, list[str]] = defaultdict(list)
-    for name, takes in TAKES.items():
-        alike[str([sorted(taken) for taken in takes])].append(name)
+    # Not a form for each distribution: an editor would offer those with the same keys once each.
+    alike = {
+        str(takes): [name for name in TAKES if TAKES[name] == takes] for takes in TAKES.values()
+    }
     forms = [_form(keys, names) for names in alike.values()]
     choices = [form for form in forms if {"value", "values"} & {*form["required"]}]
     return {
@@ -144,7 +145,7 @@ def _distributions() -> dict[str, Schema]:
 
 
 def _form(keys: Schema, names: list[str]) -> Schema:
-    """The keys of these distributions, which take the same."""
+    """Returns the form of these distributions, which have the same keys."""
     needed, optional = TAKES[names[0]]
     named = set() if IMPLIED & {*names} else {"distribution"}
     return {

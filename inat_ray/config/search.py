@@ -1,28 +1,41 @@
 """The `search` section: what is varied, how, for how long, and what counts as best."""
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from inat_ray.config.metrics import METRICS, Goal, MetricName
-from inat_ray.config.settings import Settings
+from inat_ray.config.section import Section
+from inat_ray.search.schedulers import SCHEDULERS, Scheduler
+from inat_ray.search.searchers import SEARCHERS, Searcher
+
+if TYPE_CHECKING:
+    SearcherName = str  # mypy takes only a list that is written out
+    SchedulerName = str
+else:
+    SearcherName = Literal[tuple(SEARCHERS)]
+    SchedulerName = Literal[tuple(SCHEDULERS)]
 
 MAX_TRIALS = 100_000
 """The most trials of a search; a grid with more points is refused."""
 
 
-class MetricConfig(Settings):
-    """What the search optimizes."""
+def _meanings(entries: Mapping[str, Searcher] | Mapping[str, Scheduler]) -> str:
+    return " ".join(f"{name}: {entry.meaning}." for name, entry in entries.items())
 
-    name: MetricName = "val_accuracy"
-    """Measured on the validation images after each epoch."""
+
+class MetricConfig(Section):
+    """The number that the search optimizes."""
+
+    name: MetricName = Field(
+        "val_accuracy",
+        description="Measured on the validation images after each epoch. "
+        + " ".join(f"{metric.name}: {metric.meaning}." for metric in METRICS.values()),
+    )
     goal: Goal = "maximize"
-    """`minimize` for val_loss, else `maximize`."""
+    """`minimize` for a loss or an error, else `maximize`."""
 
     @model_validator(mode="after")
     def _goal_suits_the_metric(self) -> "MetricConfig":
@@ -32,15 +45,10 @@ class MetricConfig(Settings):
         return self
 
 
-class EarlyStopping(Settings):
-    """Which trials end before their last epoch."""
+class EarlyStopping(Section):
+    """The rule by which trials end before their last epoch."""
 
-    kind: Literal["asha", "asha_promotion", "median", "none"] = "asha"
-    """asha: asynchronous successive halving (Li et al., MLSys 2020) by stopping: a trial at a rung
-    goes on if it is among the best 1/reduction_factor of those that have been there so far.
-    asha_promotion: the paper's own form: a trial at a rung is paused, and goes on once it is among
-    the best 1/reduction_factor; its process takes another trial meanwhile. median: a trial ends if
-    its best value is below the median of the others' means so far (Golovin et al., KDD 2017)."""
+    kind: SchedulerName = Field("asha", description=_meanings(SCHEDULERS))
     min_epochs: int = Field(1, ge=1)
     """Epochs that every trial gets; the first rung."""
     reduction_factor: int = Field(3, ge=2)
@@ -49,7 +57,7 @@ class EarlyStopping(Settings):
     """median: the number of trials that must have reached an epoch before one is stopped there."""
 
 
-class Confirm(Settings):
+class Confirm(Section):
     """The best configurations are trained again with other seeds, so that luck does not win."""
 
     top: int = Field(3, ge=1, le=100)
@@ -59,7 +67,6 @@ class Confirm(Settings):
 
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-
 
 TIME_SCHEMA = {
     "anyOf": [
@@ -73,25 +80,19 @@ TIME_SCHEMA = {
 def _seconds(value: Any) -> Any:
     """Returns '90m' in seconds, and any other value as it is."""
     if isinstance(value, str) and value[-1:] in UNITS:
-        try:
+        with suppress(ValueError):  # what is no number is refused with the text that was written
             return float(value[:-1]) * UNITS[value[-1]]
-        except ValueError:
-            return value
     return value
 
 
-class SearchConfig(Settings):
+class SearchConfig(Section):
     """A sweep over parts of the experiment. The first budget that is spent ends it."""
 
-    method: Literal["random", "bayes", "grid", "ablation"] = "random"
-    """bayes: a tree-structured Parzen estimator (TPE). grid: every point of a finite space once,
-    the parameter listed last varying fastest. ablation: the experiment as it is, then every value
-    of every parameter with all else as it is; each with every `seed`, if that is a parameter."""
+    method: SearcherName = Field("random", description=_meanings(SEARCHERS))
     metric: MetricConfig = MetricConfig()
-    """What the search optimizes."""
+    """The number that the search optimizes."""
     trials: int | None = Field(None, ge=1, le=MAX_TRIALS)
-    """Budget: the number of trials. null: 10 for random and bayes, every point for grid and
-    ablation."""
+    """Budget: the number of trials. null: every point for grid and ablation, else 10."""
     epochs: int | None = Field(None, ge=1)
     """Budget: the number of epochs, summed over all trials."""
     time: Annotated[
@@ -108,7 +109,7 @@ class SearchConfig(Settings):
     """Points to try first, each a mapping of dotted names to values. What a point does not name is
     as in the experiment."""
     early_stopping: EarlyStopping = EarlyStopping()
-    """Which trials end before their last epoch."""
+    """The rule by which trials end before their last epoch."""
     confirm: Confirm | None = None
     """Trains the best configurations again with other seeds. null: no confirmation."""
 
@@ -124,4 +125,9 @@ class SearchConfig(Settings):
     @property
     def is_exhaustive(self) -> bool:
         """Whether every point is tried, in an order that is known beforehand."""
-        return self.method in ("grid", "ablation")
+        return SEARCHERS[self.method].is_exhaustive
+
+    @property
+    def has_budget_beside_trials(self) -> bool:
+        """Whether something other than a number of trials ends the search."""
+        return (self.epochs, self.time, self.target) != (None, None, None)

@@ -8,7 +8,7 @@ from inat_ray.config.errors import UserError
 from inat_ray.config.yaml_reader import read_yaml
 
 FOLDER = Path(__file__).parent / "experiments"
-"""In a clone a link to the folder at the top of the repository; in a wheel the files themselves."""
+"""In a clone, a link to the folder at the top of the repository; in a wheel, the files."""
 
 QUICKSTART = Path("quickstart")
 
@@ -29,27 +29,28 @@ class Shipped:
 
 
 def shipped_experiments() -> list[Shipped]:
-    """All of them, by name."""
+    """Returns all of them, sorted by name."""
     return [
-        Shipped(path.stem, path, about=_first_sentence(path), needs=_needs(path))
-        for path in _shipped_files()
+        Shipped(name, path, about=_first_sentence(path), needs=_needs(path))
+        for name, path in _files().items()
     ]
 
 
 def find_experiment(given: Path) -> Path:
-    """The file that `given` is: its own path where there is one, else a shipped name.
+    """Returns the file that `given` names: a path if it exists, else a shipped experiment.
 
-    A shipped one is also found as the repository has it, `experiments/NAME.yaml`. What is neither
-    is returned as it is, for its reader to refuse. Raises UserError for a bare name that is none.
+    Those are found as `experiments/NAME.yaml`, too, which is where the repository has them. Another
+    path is returned as it is, for its reader to refuse. Raises UserError for an unknown name.
     """
-    if given.exists() and not (given.is_dir() and _shipped_file(given).exists()):
+    shipped = _files().get(given.name.removesuffix(".yaml"))
+    if given.exists() and not (given.is_dir() and shipped):
         return given
-    if str(given.parent) in (".", "experiments") and _shipped_file(given).exists():
-        return _shipped_file(given)
+    if shipped and str(given.parent) in (".", "experiments"):
+        return shipped
     if str(given) == given.stem:
         raise UserError(
             f"{given}: there is no such experiment file, and none of that name comes with"
-            f" inat_ray: {_names()}"
+            f" inat_ray: {', '.join(_files())}"
         )
     return given
 
@@ -57,12 +58,14 @@ def find_experiment(given: Path) -> Path:
 def copy_experiment(name: str, folder: Path) -> list[Path]:
     """Copies a shipped experiment into `folder`, with those that it extends and their schema.
 
-    What is there already with the same content is left as it is. Raises UserError where there is
-    no such experiment, or a file would be overwritten; nothing is copied then.
+    Copies of those that are there already stay. Raises UserError where there is no such experiment,
+    or a file would be overwritten; nothing is copied then.
     """
-    source = _shipped_file(Path(name))
-    if not source.exists():
-        raise UserError(f"{name}: no experiment of that name comes with inat_ray: {_names()}")
+    source = _files().get(Path(name).name.removesuffix(".yaml"))
+    if source is None:
+        raise UserError(
+            f"{name}: no experiment of that name comes with inat_ray: {', '.join(_files())}"
+        )
     first, *others = [*_with_parents(source), SCHEMA]
     files = [first, *(file for file in others if not _is_copied(file, folder))]
     copies = [folder / file.name for file in files]
@@ -74,16 +77,8 @@ def copy_experiment(name: str, folder: Path) -> list[Path]:
     return copies
 
 
-def _shipped_file(given: Path) -> Path:
-    return FOLDER / f"{given.name.removesuffix('.yaml')}.yaml"
-
-
-def _names() -> str:
-    return ", ".join(path.stem for path in _shipped_files())
-
-
-def _shipped_files() -> list[Path]:
-    return sorted(FOLDER.glob("*.yaml"))
+def _files() -> dict[str, Path]:
+    return {path.stem: path for path in sorted(FOLDER.glob("*.yaml"))}
 
 
 def _is_copied(file: Path, folder: Path) -> bool:
@@ -97,7 +92,7 @@ def _with_parents(path: Path) -> list[Path]:
 
 
 def _first_sentence(path: Path) -> str:
-    """The comment's first sentence, after the commands at its top."""
+    """Returns the first sentence of the file's comment, after the lines of commands at its top."""
     comment = re.match(r"(#.*\n)+", path.read_text(encoding="utf-8"))
     lines = [line.removeprefix("#").strip() for line in comment[0].splitlines()] if comment else []
     words = " ".join(lines[lines.index("") + 1 :] if "" in lines else lines)
@@ -109,4 +104,4 @@ def _needs(path: Path) -> str:
     if any(tree.get("data", {}).get("source") == "demo" for tree in trees):
         return "nothing"
     resnet = any(tree.get("model", {}).get("kind") == "resnet" for tree in trees)
-    return "photographs; ImageNet weights (downloaded)" if resnet else "photographs"
+    return "photographs, ImageNet weights" if resnet else "photographs"

@@ -1,7 +1,7 @@
 """The search space: what a sweep may vary, and which points it has."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -18,41 +18,39 @@ from inat_ray.config.distributions import (
 )
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
-from inat_ray.config.load import explain, explain_details, key_of, shown
+from inat_ray.config.faults import explain, explain_fault, key_of, shown
 from inat_ray.config.search import MAX_TRIALS
-from inat_ray.config.settings import kind_of
+from inat_ray.config.section import kind_of
 
 SEED = "seed"
-"""The parameter in which the trials of one configuration differ."""
+"""The parameter in which trials of one configuration differ."""
 
 SEARCHABLE = (SEED, "model", "recipe")
-"""What a sweep may vary: all else (data, split) is the same for every trial."""
+"""What a sweep may vary. All else (data, split) is the same for every trial."""
 
 Conditions = Mapping[str, Mapping[str, tuple[JSON, ...]]]
-"""Parameter -> {another parameter: its values for which the first one exists}."""
+"""Parameter -> {another above it: the values of that one for which it exists}."""
 
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """Dotted name of a setting -> how its value is drawn, and for which values of others."""
+    """The parameters that a sweep varies, and how their values are drawn."""
 
     parameters: Mapping[str, Parameter]
+    """By the dotted names of their settings. One that depends on another comes after it."""
     conditions: Conditions = field(default_factory=dict)
     first: tuple[dict[str, JSON], ...] = ()
     """Points to be tried first."""
     base: Mapping[str, JSON] | None = None
-    """Of an ablation: the experiment's own values."""
+    """The experiment's own values, if this is the space of an ablation."""
 
     def from_units(self, units: Mapping[str, float]) -> dict[str, JSON]:
-        """The point at these quantiles; without the parameters whose condition it fails."""
-        point: dict[str, JSON] = {}
-        for name, parameter in self.parameters.items():
-            if self.exists(name, point):
-                point[name] = parameter.from_unit(units[name])
-        return point
+        """Returns the point at these quantiles, without parameters whose condition it fails."""
+        return self.existing({n: p.from_unit(units[n]) for n, p in self.parameters.items()})
 
     def existing(self, point: Mapping[str, JSON]) -> dict[str, JSON]:
-        """`point` without the parameters whose condition it fails."""
+        """Returns `point` without the parameters whose condition it fails."""
+        # From the top: without a parameter, those that depend on it do not exist either.
         kept: dict[str, JSON] = {}
         for name in self.parameters:
             if name in point and self.exists(name, kept):
@@ -60,7 +58,7 @@ class SearchSpace:
         return kept
 
     def exists(self, name: str, point: Mapping[str, JSON]) -> bool:
-        """Whether a point has the parameter, given its values of the parameters above."""
+        """Returns whether a point with these values of the parameters above has this one."""
         return all(
             other in point and canonical(point[other]) in map(canonical, values)
             for other, values in self.conditions.get(name, {}).items()
@@ -70,7 +68,7 @@ class SearchSpace:
     def grid(self) -> list[dict[str, JSON]] | None:
         """Every point, the parameter listed last varying fastest; None if more than MAX_TRIALS.
 
-        Of an ablation, the points that differ from the experiment in one value at most.
+        An ablation has those points alone that differ from the experiment in one value at most.
         """
         if self.base is not None:
             return self._changes(self.base)
@@ -79,6 +77,7 @@ class SearchSpace:
             if parameter.size is None:
                 return None
             wide = [self.exists(name, point) for point in points]
+            # Counted before they are made: a range of whole numbers may have billions.
             if sum(parameter.size if w else 1 for w in wide) > MAX_TRIALS:
                 return None
             points = [
@@ -89,7 +88,7 @@ class SearchSpace:
         return points
 
     def _changes(self, base: Mapping[str, JSON]) -> list[dict[str, JSON]]:
-        """`base`, then each value of each parameter in its place; each of them with every seed."""
+        """Returns `base`, then each change of one value; each of them with every seed."""
         changed = [dict(base)]
         for name, parameter in self.parameters.items():
             if name != SEED:
@@ -102,7 +101,7 @@ class SearchSpace:
         return list({canonical(point): point for point in existing}.values())
 
     def codes(self, point: Mapping[str, JSON]) -> Codes:
-        """A code for each parameter, NaN for one that the point has not."""
+        """Returns a code for each parameter, NaN for one that the point does not have."""
         if id(point) not in self._known_codes:
             codes = [p.code(point[n]) if n in point else np.nan for n, p in self.parameters.items()]
             self._known_codes[id(point)] = (point, np.array(codes))
@@ -110,10 +109,9 @@ class SearchSpace:
 
     @cached_property
     def _known_codes(self) -> dict[int, tuple[Mapping[str, JSON], Codes]]:
-        """By identity: a searcher asks for those of every trial again and again.
-
-        A point is kept with its codes, so that its identity stays its own.
-        """
+        # A searcher asks for those of every trial again and again. The key is the point's identity,
+        # since making a text of it would take as long as its codes; the point is kept with them, or
+        # another could come to lie at its address.
         return {}
 
     @cached_property
@@ -123,7 +121,7 @@ class SearchSpace:
 
     @cached_property
     def grid_codes(self) -> Codes:
-        """(points of the grid, parameters)."""
+        """Shape (points of the grid, parameters)."""
         return np.array([self.codes(point) for point in self.grid or ()])
 
 
@@ -133,31 +131,27 @@ def _widened(point: dict[str, JSON], name: str, parameter: Parameter) -> list[di
 
 
 def search_space(experiment: Experiment, *, where: str = "experiment") -> SearchSpace:
-    """The space of `experiment.search.parameters`, each value tried on the experiment.
+    """Returns the space of `experiment.search.parameters`, each value tried on the experiment.
 
     Raises UserError naming `where` (the file), the parameter, the value and what is allowed.
     """
+    place = f"{where}: search.parameters"
     parameters: dict[str, Parameter] = {}
     conditions: dict[str, dict[str, tuple[JSON, ...]]] = {}
-    base = _own_values(experiment) if experiment.search.method == "ablation" else None
     for name, spec in experiment.search.parameters.items():
-        place = f"{where}: search.parameters.{name}"
-        _check_searchable(name, place)
+        _check_name(name, above=parameters, place=f"{place}.{name}")
         if "when" in spec:
             conditions[name] = _condition(
-                spec["when"], experiment=experiment, above=parameters, place=f"{place}.when"
+                spec["when"], experiment, above=parameters, place=f"{place}.{name}.when"
             )
-        if part := next((each for each in parameters if each.startswith(f"{name}.")), None):
-            raise UserError(f"{place}: would replace {part}, which stands above it; list it first")
-        met = _first_met(conditions.get(name, {}))
-        parameters[name] = _parameter(experiment, name, spec, met=met, place=place)
-        if base is not None and name != SEED:
-            parameters[name] = _changes_of(
-                experiment, name, parameters[name], own=base[name], met=met, place=place
-            )
-    space = SearchSpace(parameters, conditions, base=base)
+        met = {other: values[0] for other, values in conditions.get(name, {}).items()}
+        parameters[name] = _parameter(experiment, name, spec, met=met, place=f"{place}.{name}")
+    is_ablation = experiment.search.method == "ablation"
+    space = SearchSpace(
+        parameters, conditions, base=_own_values(experiment) if is_ablation else None
+    )
     if experiment.search.is_exhaustive:
-        _check_grid(space, f"{where}: search.parameters")
+        _check_grid(space, place)
     first = [
         _first_point(experiment, given, space=space, place=f"{where}: search.first[{number}]")
         for number, given in enumerate(experiment.search.first)
@@ -165,7 +159,7 @@ def search_space(experiment: Experiment, *, where: str = "experiment") -> Search
     return replace(space, first=tuple(first))
 
 
-def _check_searchable(name: str, place: str) -> None:
+def _check_name(name: str, *, above: Iterable[str], place: str) -> None:
     if name.split(".", maxsplit=1)[0] not in SEARCHABLE:
         raise UserError(
             f"{place}: a sweep varies seed, and settings below model and recipe;"
@@ -176,29 +170,66 @@ def _check_searchable(name: str, place: str) -> None:
             f"{place}: each kind has settings of its own; list whole models, as in"
             " model: {values: [{kind: cnn}, {kind: resnet}]}"
         )
+    if part := next((each for each in above if each.startswith(f"{name}.")), None):
+        raise UserError(f"{place}: would replace {part}, which stands above it; list it first")
 
 
 def _parameter(
     experiment: Experiment, name: str, spec: JSON, *, met: Mapping[str, JSON], place: str
 ) -> Parameter:
-    """A parameter whose ends are tried on the experiment, and its values as the setting's type."""
+    """Returns a parameter whose values, or ends, the experiment takes.
+
+    `met`: values of other parameters under which this one exists.
+    """
     parameter = parse_parameter(spec, place, kind=kind_of(experiment, name))
-    held = [
-        _try_value(experiment, name, value, met=met, place=place) for value in _extremes(parameter)
-    ]
+    held = [_tried(experiment, name, each, met=met, place=place) for each in parameter.extremes]
+    is_changed = experiment.search.method == "ablation" and name != SEED
     if not isinstance(parameter, Categorical):
+        if is_changed:
+            raise UserError(
+                f"{place}: an ablation changes a value for another, and this is a range;"
+                " allowed: constant, categorical"
+            )
         return parameter
     twice = [value for value, count in Counter(map(canonical, held)).items() if count > 1]
     if twice:
         raise UserError(f"{place}.values: duplicate value {twice[0]}; use `probabilities` to weigh")
-    values = map(_as_written, held, parameter.values)
-    return Categorical(tuple(values), parameter.probabilities)
+    if not is_changed:
+        return replace(parameter, values=tuple(map(_as_written, held, parameter.values)))
+    # As the experiment holds them: its own value, written another way, is no change.
+    changes, own = replace(parameter, values=tuple(held)), _own_values(experiment)[name]
+    return changes if changes.contains(own) else changes.with_value(own)
+
+
+def _tried(
+    experiment: Experiment, name: str, value: JSON, *, met: Mapping[str, JSON], place: str
+) -> JSON:
+    """Returns the value as the experiment holds it. Raises UserError where it does not take it."""
+    try:
+        return _held(experiment, name, value, met=met)
+    except KeyError:
+        raise UserError(f"{place}: there is no setting of that name") from None
+    except ValidationError as error:
+        about = [fault for fault in error.errors() if key_of(fault).startswith(name)]
+        explanation = explain_fault((about or error.errors())[0]).removeprefix(f"{name}: ")
+        # A fault elsewhere, such as in a setting that depends on this one, does not name the value.
+        tried = "" if about else f"{shown(value)}: "
+        raise UserError(f"{place}: {tried}{explanation}") from None
+
+
+def _held(
+    experiment: Experiment, name: str, value: JSON, *, met: Mapping[str, JSON] | None = None
+) -> JSON:
+    """Returns the value once the experiment has it: of the setting's type, mappings filled up."""
+    changed = with_parameters(experiment, {**(met or {}), name: value})
+    return value_at(changed.model_dump(mode="json", exclude={"search"}), name)
 
 
 def _as_written(held: JSON, written: JSON) -> JSON:
-    """The value of the setting's type, of a mapping only what was written.
+    """Returns the value with the setting's type, but of a mapping only the keys that were written.
 
-    A 0 stays 0 where the setting would have 0.0: they are equal, and earlier logs say so.
+    A 0 stays 0 where the setting would have 0.0: they are equal, and logs of earlier versions have
+    the 0. Another text for the same point would count it as a new one when such a run is resumed.
     """
     if isinstance(held, Mapping) and isinstance(written, Mapping):
         return {key: _as_written(held.get(key), value) for key, value in written.items()}
@@ -206,21 +237,92 @@ def _as_written(held: JSON, written: JSON) -> JSON:
     return written if same else held
 
 
-def _fitting(experiment: Experiment, name: str, value: JSON, *, parameter: Parameter) -> JSON:
-    """The value as the parameter has it; as it is where it is no value of the setting."""
+def _of_parameter(experiment: Experiment, name: str, value: JSON, parameter: Parameter) -> JSON:
+    """Returns a value of a condition or a first point as its parameter has it: 16 for '16'.
+
+    What the setting does not take is returned as it is, and then is no value of the parameter.
+    """
     if parameter.contains(value):
         return value
     try:
-        tried = with_parameters(experiment, {name: value})
+        return _as_written(_held(experiment, name, value), value)
     except (ValidationError, KeyError):
         return value
-    return _as_written(_held(tried, name), value)
+
+
+def _condition(
+    when: JSON, experiment: Experiment, *, above: Mapping[str, Parameter], place: str
+) -> dict[str, tuple[JSON, ...]]:
+    """Returns `when` as {parameter: values}. Raises UserError where it can never hold."""
+    if not isinstance(when, Mapping) or not when:
+        raise UserError(f"{place}: {when}: should be a mapping of parameters above to values")
+    found = {}
+    for name, wanted in when.items():
+        if name not in above:
+            known = ", ".join(above) or "none"
+            raise UserError(
+                f"{place}: {name}: is not declared above this parameter; available: {known}"
+            )
+        # A list is several values, unless the parameter's own values are lists and it is one.
+        several = isinstance(wanted, list) and not above[name].contains(wanted)
+        given = wanted if several else [wanted]
+        if not given:
+            raise UserError(f"{place}.{name}: the list is empty; at least one value is needed")
+        found[name] = tuple(_of_parameter(experiment, name, each, above[name]) for each in given)
+        for value in found[name]:
+            if not above[name].contains(value):
+                raise UserError(f"{place}.{name}: {value}: is no value of that parameter")
+    return found
+
+
+def _check_grid(space: SearchSpace, place: str) -> None:
+    for name, parameter in space.parameters.items():
+        if parameter.size is None:
+            raise UserError(
+                f"{place}.{name}: a grid tries every value, and this range has no end of them;"
+                " allowed: constant, categorical, int_uniform, q_uniform, q_log_uniform_values"
+            )
+    if space.grid is None:
+        raise UserError(f"{place}: a grid of more than {MAX_TRIALS:,} points; that is the most")
+
+
+def _first_point(
+    experiment: Experiment, given: Mapping[str, JSON], *, space: SearchSpace, place: str
+) -> dict[str, JSON]:
+    """Returns a point of `search.first`. Raises UserError where the space does not have it."""
+    for name in given:
+        if name not in space.parameters:
+            raise UserError(f"{place}: {name}: is no parameter of search.parameters")
+    fitting = {
+        name: _of_parameter(experiment, name, value, space.parameters[name])
+        for name, value in given.items()
+    }
+    point = space.existing({**_own_values(experiment), **fitting})
+    for name, value in point.items():
+        if not space.parameters[name].contains(value):
+            origin = "" if name in given else ", which is the experiment's own,"
+            raise UserError(f"{place}: {name}: {value}{origin} is no value that the space has")
+    return point
+
+
+def _own_values(experiment: Experiment) -> dict[str, JSON]:
+    """Returns the experiment's own value of every parameter that is searched."""
+    tree = experiment.model_dump(mode="json")
+    return {name: value_at(tree, name) for name in experiment.search.parameters}
+
+
+def value_at(tree: JSON, name: str) -> JSON:
+    """Returns the setting of that dotted name in an experiment's tree; None where there is none."""
+    for part in name.split("."):
+        tree = tree.get(part) if isinstance(tree, Mapping) else None
+    return tree
 
 
 def with_parameters(experiment: Experiment, parameters: Mapping[str, JSON]) -> Experiment:
-    """The experiment with the dotted settings replaced.
+    """Returns the experiment with the dotted settings replaced.
 
-    Raises pydantic's ValidationError where they do not go together.
+    Raises pydantic's ValidationError where they do not go together, and KeyError where a name leads
+    through a setting that is no section.
     """
     # Without the search, which may be large and stays as it is.
     tree = experiment.model_dump(exclude={"search"})
@@ -235,104 +337,8 @@ def with_parameters(experiment: Experiment, parameters: Mapping[str, JSON]) -> E
     return Experiment.model_validate(tree).model_copy(update={"search": experiment.search})
 
 
-def _own_values(experiment: Experiment) -> dict[str, JSON]:
-    """The experiment's own value of every parameter that is searched."""
-    tree = experiment.model_dump(mode="json")
-    return {name: value_at(tree, name) for name in experiment.search.parameters}
-
-
-def _changes_of(
-    experiment: Experiment,
-    name: str,
-    parameter: Parameter,
-    *,
-    own: JSON,
-    met: Mapping[str, JSON],
-    place: str,
-) -> Categorical:
-    """A parameter of an ablation, with its own value. Raises UserError for a range."""
-    if not isinstance(parameter, Categorical):
-        raise UserError(
-            f"{place}: an ablation changes a value for another, and this is a range;"
-            " allowed: constant, categorical"
-        )
-    # As the experiment would hold them, or its own value, written another way, would be a change.
-    held = [_try_value(experiment, name, v, met=met, place=place) for v in parameter.values]
-    changes = replace(parameter, values=tuple(held))
-    return changes if changes.contains(own) else changes.with_value(own)
-
-
-def _first_met(conditions: Mapping[str, tuple[JSON, ...]]) -> dict[str, JSON]:
-    return {other: values[0] for other, values in conditions.items()}
-
-
-def _check_grid(space: SearchSpace, place: str) -> None:
-    for name, parameter in space.parameters.items():
-        if parameter.size is None:
-            raise UserError(
-                f"{place}.{name}: a grid tries every value, and this range has no end of them;"
-                " allowed: constant, categorical, int_uniform, q_uniform, q_log_uniform_values"
-            )
-    if space.grid is None:
-        raise UserError(f"{place}: a grid of more than {MAX_TRIALS:,} points; that is the most")
-
-
-def _condition(
-    when: JSON, *, experiment: Experiment, above: Mapping[str, Parameter], place: str
-) -> dict[str, tuple[JSON, ...]]:
-    """`when` as {parameter: values}. Raises UserError where it names what is not above."""
-    if not isinstance(when, Mapping) or not when:
-        raise UserError(f"{place}: {when}: should be a mapping of parameters above to values")
-    found = {}
-    for name, wanted in when.items():
-        if name not in above:
-            known = ", ".join(above) or "none"
-            raise UserError(
-                f"{place}: {name}: is not declared above this parameter; available: {known}"
-            )
-        # A list is several values, unless the parameter's own values are lists and it is one.
-        several = isinstance(wanted, list) and not above[name].contains(wanted)
-        values = tuple(
-            _fitting(experiment, name, value, parameter=above[name])
-            for value in (wanted if several else [wanted])
-        )
-        for value in values:
-            if not above[name].contains(value):
-                raise UserError(f"{place}.{name}: {value}: is no value of that parameter")
-        if not values:
-            raise UserError(f"{place}.{name}: the list is empty; at least one value is needed")
-        found[name] = values
-    return found
-
-
-def _first_point(
-    experiment: Experiment, given: Mapping[str, JSON], *, space: SearchSpace, place: str
-) -> dict[str, JSON]:
-    """A point of `search.first`. Raises UserError where it is not one of the space."""
-    for name in given:
-        if name not in space.parameters:
-            raise UserError(f"{place}: {name}: is no parameter of search.parameters")
-    fitting = {
-        name: _fitting(experiment, name, value, parameter=space.parameters[name])
-        for name, value in given.items()
-    }
-    point = space.existing({**_own_values(experiment), **fitting})
-    for name, value in point.items():
-        if not space.parameters[name].contains(value):
-            origin = "" if name in given else ", which is the experiment's own,"
-            raise UserError(f"{place}: {name}: {value}{origin} is no value that the space has")
-    return point
-
-
-def value_at(tree: JSON, name: str) -> JSON:
-    """The setting of that dotted name in an experiment's tree; None where there is none."""
-    for part in name.split("."):
-        tree = tree.get(part) if isinstance(tree, Mapping) else None
-    return tree
-
-
 def trial_experiment(base: Experiment, *, parameters: dict[str, JSON], seed: int) -> Experiment:
-    """The resolved experiment of one trial.
+    """Returns the resolved experiment of one trial.
 
     Raises UserError where values that are allowed one by one do not go together.
     """
@@ -341,38 +347,3 @@ def trial_experiment(base: Experiment, *, parameters: dict[str, JSON], seed: int
     except ValidationError as error:
         raise UserError(explain(error)) from None
     return resolved.model_copy(update={"seed": seed})
-
-
-def _extremes(parameter: Parameter) -> list[JSON]:
-    """Values that stand for all: every category; the ends of a range (of a normal, 6 sigma)."""
-    if isinstance(parameter, Categorical):
-        return list(parameter.values)
-    return [
-        parameter.settle(max(parameter.low, parameter.from_unit(0.0))),
-        parameter.settle(min(parameter.high, parameter.from_unit(1.0))),
-    ]
-
-
-def _try_value(
-    experiment: Experiment, name: str, value: JSON, *, met: Mapping[str, JSON], place: str
-) -> JSON:
-    """The value as the experiment holds it, with all keys of a mapping. Raises UserError.
-
-    `met`: values of other parameters under which this one exists.
-    """
-    try:
-        tried = with_parameters(experiment, {**met, name: value})
-    except KeyError:
-        raise UserError(f"{place}: there is no setting of that name") from None
-    except ValidationError as error:
-        about = [d for d in error.errors() if key_of(d).startswith(name)]
-        found = (about or error.errors())[0]
-        explanation = explain_details(found, key_of(found)).removeprefix(f"{name}: ")
-        raise UserError(
-            f"{place}: {explanation}" if about else f"{place}: {shown(value)}: {explanation}"
-        ) from None
-    return _held(tried, name)
-
-
-def _held(tried: Experiment, name: str) -> JSON:
-    return value_at(tried.model_dump(mode="json", exclude={"search"}), name)

@@ -1,6 +1,7 @@
-"""Whether the inside of a search space is sound: its points are resolved before one is trained.
+"""Tries points of a search space on the experiment before one is trained.
 
-A range is judged by its ends where it is read; settings that depend on each other are judged here.
+The ends of each range are tried where it is read (see space.py). Here are tried settings that
+depend on each other, such as phases of a schedule that must not add up to more than 1.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,18 +12,18 @@ from pydantic import ValidationError
 from inat_ray.config.distributions import JSON
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
-from inat_ray.config.load import explain_details, key_of, shown
+from inat_ray.config.faults import explain_fault, shown
 from inat_ray.config.space import SearchSpace, with_parameters
 
 POINTS = 200
-"""Of the corners, and of the inside. Twice as many take 20 ms."""
+"""Points from the corners, and as many from the inside. Both take 20 ms."""
 
 
 def check_inside(experiment: Experiment, space: SearchSpace, *, where: str) -> None:
     """Raises UserError where a point that the search may try is an invalid combination of settings.
 
     Points are drawn as random search draws them, and from the corners: the ends of ranges, where
-    invalid combinations of settings meet first. Of a small grid it is every point.
+    invalid combinations meet first. A small grid is tried whole.
     """
     points = list(sampled(space, seed=experiment.seed))
     faulty = [point for point in points if _fault(experiment, point)]
@@ -38,7 +39,7 @@ def check_inside(experiment: Experiment, space: SearchSpace, *, where: str) -> N
 
 
 def sampled(space: SearchSpace, *, seed: int) -> Iterator[dict[str, JSON]]:
-    """Points that stand for all: first points, corners, and draws, or all of a small grid."""
+    """Yields points that stand for all: first points, corners, and draws, or a small grid."""
     yield from space.first
     rng = np.random.default_rng(seed)
     if space.grid is not None:
@@ -56,13 +57,12 @@ def _fault(experiment: Experiment, point: Mapping[str, JSON]) -> str | None:
     try:
         with_parameters(experiment, point)
     except ValidationError as error:
-        details = error.errors()[0]
-        return explain_details(details, key_of(details))
+        return explain_fault(error.errors()[0])
     return None
 
 
 def _least(experiment: Experiment, point: dict[str, JSON]) -> dict[str, JSON]:
-    """The point without the parameters that its fault does not depend on."""
+    """Returns the point without the parameters that its fault does not depend on."""
     for name in list(point):
         without = {other: value for other, value in point.items() if other != name}
         if without and _fault(experiment, without):

@@ -5,12 +5,12 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
-from inat_ray.config.settings import Settings
+from inat_ray.config.section import Section
 
 TrackerName = Literal["wandb", "mlflow"]
 
 
-class WandbConfig(Settings):
+class WandbConfig(Section):
     """Weights & Biases. Its key comes from WANDB_API_KEY or from `wandb login`."""
 
     project: str = Field("inat_ray", pattern=r"^[^/\\#?%:]{1,128}$")
@@ -22,7 +22,7 @@ class WandbConfig(Settings):
     set, else online."""
 
 
-class MlflowConfig(Settings):
+class MlflowConfig(Section):
     """MLflow. A server's credentials come from MLFLOW_TRACKING_USERNAME and
     MLFLOW_TRACKING_PASSWORD, or from MLFLOW_TRACKING_TOKEN."""
 
@@ -34,7 +34,7 @@ class MlflowConfig(Settings):
 
     @model_validator(mode="after")
     def _holds_no_secret(self) -> "MlflowConfig":
-        # Of the whole section, since an error about the address alone would show it.
+        # A validator of the section: the error of one of `uri` alone would show the address.
         if self.uri is not None and _may_hold_a_secret(self.uri):
             raise ValueError(
                 "uri holds a user, a password or a query, and a run's files hold the uri; allowed"
@@ -46,13 +46,13 @@ class MlflowConfig(Settings):
 
 def _may_hold_a_secret(uri: str) -> bool:
     parts = urlsplit(uri)
-    # Whoever signs in with a token alone gives it as the user.
+    # A server to which one signs in with a token alone takes it for the user.
     user = parts.username is not None and parts.scheme in ("http", "https")
     return user or parts.password is not None or bool(parts.query or parts.fragment)
 
 
-class TrackingConfig(Settings):
-    """Where a run is logged besides its own folder.
+class TrackingConfig(Section):
+    """Trackers that a run is logged to besides its own folder.
 
     Nothing is sent anywhere unless `to` names it. A run can be resumed with other settings here.
     """

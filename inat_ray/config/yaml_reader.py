@@ -1,4 +1,8 @@
-"""YAML from anybody: values as JSON has them, and bounds on what a small text can cost."""
+"""YAML from anyone: only values that JSON has, and a bound on what a small text can cost.
+
+An alias repeats a value, and with aliases in aliases a kilobyte of text can stand for billions
+of values. So the events of the parser are counted before any value is built.
+"""
 
 import re
 from dataclasses import dataclass, field
@@ -11,11 +15,11 @@ import yaml
 from inat_ray.config.errors import UserError
 
 MOST_BYTES = 2**20
-"""Of a file. The largest experiments take some kilobytes."""
+"""The most that a file may have. The largest experiments have some kilobytes."""
 
 MOST_NODES = 20_000
-"""Values in a text, those of aliases counted wherever they stand, and long ones by their length.
-Reading and checking so many takes a second."""
+"""Values in a text; an alias counts as all that it repeats, and a long value by its length. Reading
+and checking so many takes a second."""
 
 NODE_LENGTH = 50
 """Characters that count as one value."""
@@ -65,15 +69,15 @@ _Loader.add_implicit_resolver(
 
 
 def read_yaml(path: Path, *, secret: bool = False) -> Any:
-    """The value in a file. Raises UserError that names it; see `parse_yaml`."""
+    """Returns the value in a file. Raises UserError that names it; see `parse_yaml`."""
     return parse_yaml(_read(path), where=str(path), secret=secret)
 
 
 def parse_yaml(text: str, *, where: str, secret: bool = False) -> Any:
-    """The value that `text` stands for; `where` names its place in an error.
+    """Returns the value that `text` stands for; `where` names its place in an error.
 
-    Raises UserError where it is not valid, or costs more than it may. `secret`: without anything
-    that stands in the text.
+    Raises UserError where it is not valid or costs too much. With `secret`, the error quotes
+    nothing of the text.
     """
     try:
         weight = _Weight()
@@ -88,7 +92,7 @@ def parse_yaml(text: str, *, where: str, secret: bool = False) -> Any:
 
 def _read(path: Path) -> str:
     try:
-        # Asked before it is opened: a pipe would wait for its writer.
+        # Asked before it is opened: opening a pipe would wait for its writer.
         if not S_ISREG(path.stat().st_mode):
             raise UserError(f"{path}: is not a regular file; expected a YAML file")
         with path.open("rb") as file:
@@ -106,17 +110,17 @@ def _read(path: Path) -> str:
 
 @dataclass
 class _Open:
-    """A list or mapping whose end was not seen yet."""
+    """A list or mapping whose end the parser has not reached."""
 
     start: yaml.NodeEvent
     nodes: int = 1
     children: int = 0
     keys: dict[str, int] = field(default_factory=dict)
-    """Of a mapping: each key and its line."""
+    """The line of each key of a mapping."""
 
 
 class _Weight:
-    """Counts nodes from parser events, so the cost does not depend on the text."""
+    """Counts values from the events of the parser, which come before any value is built."""
 
     def __init__(self) -> None:
         self._open = [_Open(yaml.NodeEvent(None))]
@@ -124,7 +128,7 @@ class _Weight:
         """Values below each anchor."""
 
     def add(self, event: yaml.Event) -> None:
-        """Raises MarkedYAMLError where it is too much, too deep, or has a duplicate key."""
+        """Raises MarkedYAMLError where the text is too much, too deep, or repeats a key."""
         if isinstance(event, yaml.CollectionStartEvent):
             self._open.append(_Open(event))
             if len(self._open) > MOST_DEPTH:
@@ -140,7 +144,7 @@ class _Weight:
             self._complete(event, self._known.get(event.anchor, 1))
 
     def _complete(self, event: yaml.NodeEvent, nodes: int) -> None:
-        """A value, with those in it, is a part of the one around it."""
+        """Adds a value, with all in it, to the one around it."""
         if event.anchor is not None:
             self._known[event.anchor] = nodes
         parent = self._open[-1]

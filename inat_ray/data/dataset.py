@@ -10,46 +10,50 @@ from inat_ray.data.pack import Pack, Supply, open_pack, reopen_pack
 from inat_ray.data.split import SUBSETS, Indices, Split, SubsetName, split_pack
 
 Channels = tuple[float, float, float]
-"""One value for red, green and blue each."""
+"""One value each for red, green and blue."""
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """Labelled images in three subsets. Pickles as the pack's name, never as pixels.
+    """Labeled images in three subsets. Pickles as the pack's name, never as pixels.
 
     Where it is unpickled the pack is mapped from that node's cache. If the cache lacks it, `supply`
-    brings it there, or it is built: once a node, whichever process is first.
+    brings it there, or it is built: once a node, by whichever process is first.
     """
 
     config: DataConfig
     pack: Pack
     split: Split
     mean: Channels
-    """Of the training images' pixels, in 0..1."""
+    """Mean of the training images' pixels, in 0..1."""
     std: Channels
+    """Their standard deviation."""
     supply: Supply | None = None
 
     SUBSETS = SUBSETS
 
     @property
     def classes(self) -> list[str]:
-        """In the order of the labels."""
+        """Class names in the order of the labels."""
         return self.pack.classes
 
     def subset(self, name: SubsetName) -> Indices:
-        """Indices into the pack, ascending."""
+        """Returns indices into the pack, ascending."""
         indices: Indices = getattr(self.split, name)
         return indices
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        name = self.pack.path.name
-        return _reopen, (self.config, name, self.split, self.mean, self.std, self.supply)
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"pack": self.pack.path.name}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        pack = reopen_pack(state["config"], state["pack"], state["supply"])
+        vars(self).update(state, pack=pack)
 
 
 def open_dataset(config: DataConfig, *, progress: bool = False, build: bool = True) -> DataSet:
-    """The data of an experiment; decodes it first where the node has no pack of it.
+    """Opens the data of an experiment; decodes them first if the node has no pack of them.
 
-    Raises UserError where the data cannot be used, or (without `build`) there is no pack of it.
+    Raises UserError if the data cannot be used, or (without `build`) there is no pack of them.
     """
     pack = open_pack(config, progress=progress, build=build)
     split = split_pack(pack, config)
@@ -58,22 +62,10 @@ def open_dataset(config: DataConfig, *, progress: bool = False, build: bool = Tr
 
 
 def channel_statistics(pack: Pack, indices: Indices) -> tuple[Channels, Channels]:
-    """Mean and standard deviation of the pixels of some images, by channel, in 0..1."""
+    """Returns mean and standard deviation of some images' pixels, by channel, in 0..1."""
     pixels = len(indices) * pack.images.shape[1] * pack.images.shape[2]
     mean = pack.channel_sums[indices].sum(axis=0) / pixels
     variance = pack.channel_square_sums[indices].sum(axis=0) / pixels - mean**2
-    # A single flat colour has no spread; division by it must still be possible.
+    # A single flat color has no spread; division by it must still be possible.
     std = np.sqrt(variance.clip(min=1e-6))
     return tuple(mean.tolist()), tuple(std.tolist())
-
-
-def _reopen(
-    config: DataConfig,
-    name: str,
-    split: Split,
-    mean: Channels,
-    std: Channels,
-    supply: Supply | None,
-) -> DataSet:
-    pack = reopen_pack(config, name, supply)
-    return DataSet(config=config, pack=pack, split=split, mean=mean, std=std, supply=supply)

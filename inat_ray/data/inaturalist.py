@@ -1,4 +1,4 @@
-"""iNaturalist-12K by download: resumed where it broke off, checked, unpacked with care."""
+"""Downloads iNaturalist-12K: resumes where it broke off, checks the archive, and unpacks it."""
 
 import errno
 import shutil
@@ -16,25 +16,25 @@ from inat_ray.data.progress import BYTES, advancing, tracked
 from inat_ray.storage.disk import remove
 
 ARCHIVE_BYTES = 3_816_687_935
-"""Size of nature_12K.zip, whatever mirror it comes from."""
+"""Size of nature_12K.zip, from every mirror."""
 
 NAME = "inaturalist-12k"
-"""Of the source, and of its folder in the cache."""
+"""Name of the source, and of its folder in the cache."""
 
 IMAGES = "images"
-"""The folder in that one with what the archive holds."""
+"""The folder in that one that holds the unpacked archive."""
 
 CHUNK = 1 << 15
-"""Bytes read at once; what is read of a chunk when the connection breaks is lost."""
+"""Bytes read at once; a chunk that is not whole when the connection breaks is lost."""
 
 ENCRYPTED = 1
 """Bit of a member's flags in a zip."""
 
 OF_A_NAME = (errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EINVAL)
-"""What a disk says to a name that it cannot have; all else is not the archive's fault."""
+"""Errors of a file name that a disk cannot have; all others are not the archive's fault."""
 
 TIMEOUT = 60.0
-"""Seconds without a byte after which a download is taken for broken."""
+"""Seconds without a byte until a download counts as broken."""
 
 
 def is_fetched(config: DataConfig) -> bool:
@@ -43,17 +43,17 @@ def is_fetched(config: DataConfig) -> bool:
 
 
 def fetch_inaturalist(config: DataConfig, *, size: int = ARCHIVE_BYTES) -> Path:
-    """The folder that holds the unpacked archive, downloaded at the first call.
+    """Returns the folder of the unpacked archive, which the first call downloads.
 
-    Raises UserError where the disk is too small, the address does not answer, or what
-    comes from it is not the archive; calling again resumes a download that broke off.
+    Raises UserError if the disk is too small, the address does not answer, or what it sends
+    is not the archive; calling again resumes a download that broke off.
     """
     folder = _folder(config)
     images = folder / IMAGES
     if not images.exists():
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "lock"):
-            if not images.exists():
+            if not images.exists():  # another process may have fetched it meanwhile
                 archive = folder / "archive.zip"
                 _download(config.inaturalist_url, archive, size=size)
                 _unpack(archive, images)
@@ -80,12 +80,12 @@ def _download(url: str, archive: Path, *, size: int) -> None:
         if (kept := _size(archive)) <= have:
             raise UserError(
                 f"data.inaturalist_url: {url}: {problem}; {kept:,} of {size:,} bytes are kept"
-                " and the next call goes on from there"
+                " and the next call resumes from there"
             )
 
 
 def _append_rest(url: str, archive: Path, *, have: int, size: int) -> None:
-    # Bytes as they lie on the server: a range of a compressed transfer would be another range.
+    # No compression: a range of compressed bytes would not continue the bytes that are here.
     headers = {"Range": f"bytes={have}-", "Accept-Encoding": "identity"}
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
         response.raise_for_status()
@@ -102,7 +102,7 @@ def _append_rest(url: str, archive: Path, *, have: int, size: int) -> None:
 
 
 def _check_announced_size(response: requests.Response, *, start: int, size: int) -> None:
-    """Before a byte is kept: an error page would spoil what an earlier call brought."""
+    """Raises UserError before a byte is kept: an error page would spoil what is already here."""
     announced = start + int(response.headers.get("Content-Length", size - start))
     if announced != size:
         raise UserError(
@@ -114,7 +114,7 @@ def _check_announced_size(response: requests.Response, *, start: int, size: int)
 def _unpack(archive: Path, images: Path) -> None:
     """Unpacks beside the final place and renames, so that `images` is whole or absent.
 
-    An archive that cannot be used is deleted, for the next call to fetch a better one.
+    Deletes an archive that cannot be used, so that the next call fetches a better one.
     """
     scratch = images.with_suffix(".unpacking")
     remove(scratch)  # left by a call that was killed
@@ -128,7 +128,7 @@ def _unpack(archive: Path, images: Path) -> None:
                 contents.extract(member, scratch)
     except UserError:
         raise
-    except Exception as error:  # whatever a reader of archives meets in damaged bytes
+    except Exception as error:  # a reader of damaged archives raises errors of many kinds
         if isinstance(error, OSError) and error.errno not in OF_A_NAME:
             raise
         archive.unlink()
@@ -140,24 +140,21 @@ def _unpack(archive: Path, images: Path) -> None:
     archive.unlink()
 
 
-class _UnsafeMemberError(Exception):
-    """An archive member that cannot be a file in the folder of the others."""
-
-
 def _check_members(members: list[zipfile.ZipInfo]) -> None:
+    """Raises BadZipFile if a member could not be a file in the archive's own folder."""
     names = [PurePosixPath(m.filename) for m in members if not m.is_dir()]
     if not names:
-        raise _UnsafeMemberError("it holds no file")
+        raise zipfile.BadZipFile("it contains no file")
     folders = {folder for name in names for folder in name.parents}
     if twice := [name for name, n in Counter(names).items() if n > 1 or name in folders]:
-        raise _UnsafeMemberError(f"its member {str(twice[0])!r} stands in it more than once")
+        raise zipfile.BadZipFile(f"its member {str(twice[0])!r} is in it more than once")
     for member in members:
         if member.flag_bits & ENCRYPTED:
-            raise _UnsafeMemberError(f"its member {member.filename!r} is encrypted")
+            raise zipfile.BadZipFile(f"its member {member.filename!r} is encrypted")
         path = PurePosixPath(member.filename.replace("\\", "/"))
         is_link = stat.S_ISLNK(member.external_attr >> 16)
         if is_link or path.is_absolute() or ".." in path.parts or ":" in member.filename:
-            raise _UnsafeMemberError(f"its member {member.filename!r} leads outside of it")
+            raise zipfile.BadZipFile(f"its member {member.filename!r} leads outside of it")
 
 
 def _check_free_space(folder: Path, *, needed: int, what: str) -> None:

@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 Role = Literal["train", "validation", "test", ""]
-"""What a layout says that an image is for; empty where it says nothing."""
+"""The use that a layout has for an image; empty if it has none in particular."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """`name` is unique in its source, and part of what decides the split."""
+    """An image by name and label."""
 
     name: str
+    """Unique in its source; the split depends on it."""
     label: int
     role: Role

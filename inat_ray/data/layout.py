@@ -1,4 +1,8 @@
-"""Which folders of a data set are its parts, told from their names and from what they hold."""
+"""Finds the parts of a data set: by the settings, or by names of folders and what they hold.
+
+A wrong guess would train on test images, or take parts for classes, without a word. So what is not
+certain is refused, and the message names the settings that decide it.
+"""
 
 import re
 from collections import defaultdict
@@ -22,14 +26,14 @@ ROLES: dict[str, Role] = {
     "test": "test",
     "testing": "test",
 }
-"""Word in a folder's name -> what the folder is for."""
+"""Word in a folder's name -> the use of its images."""
 
 GENERIC = {"data", "dataset", "folder", "images", "image", "imgs", "img", "set", "split"}
-"""Words that say nothing of what a folder is for: `train_images`, `test_set`."""
+"""Words that say nothing about the use of a folder: `train_images`, `test_set`."""
 
 OTHER_PARTS = {"dev", "eval", "evaluation", "fold", "holdout", "part", "pred", "prediction"}
 OTHER_PARTS |= {"subset", "te", "tr", "trn", "ts", "tst", "unlabeled", "unlabelled"}
-"""Words of parts whose use is not certain: they are asked about, never guessed."""
+"""Words in names of parts whose use is not certain: never guessed, but refused."""
 
 LAYOUTS = (
     "allowed: train/ + val/ (val is the test set, validation is split off from train),"
@@ -41,7 +45,7 @@ LAYOUTS = (
 
 @dataclass(frozen=True)
 class Parts:
-    """Folders of class folders by role; under "" one that says nothing of training or test."""
+    """Folders of class folders by role; "": a folder that is still to be split."""
 
     folders: dict[Role, Path]
     beside: tuple[Path, ...] = ()
@@ -49,19 +53,20 @@ class Parts:
 
 
 def find_parts(folder: Path, config: DataConfig) -> Parts:
-    """The parts that the settings name; what they do not is recognised, unless training is named.
+    """Finds the parts that the settings name, and recognizes the others unless training is named.
 
-    Raises UserError where a folder that is named cannot be used, or names look like parts and make
-    no layout.
+    Raises UserError if a named folder cannot be used, or if names look like parts and make no
+    layout.
     """
     given = _given_parts(folder, config)
     if "train" in given:
         lone: dict[Role, Path] = {"": given["train"]}
         return Parts(lone if len(given) == 1 else given, tuple(given.values()))
-    found = recognised_parts(folder, without=tuple(given.values()))
+    found = recognized_parts(folder, without=tuple(given.values()))
     if not given:
         return found
     parts: dict[Role, Path] = {role or "train": path for role, path in found.folders.items()}
+    # A folder `val` alone counts as the test set; not if the settings name another one.
     if "test" in given and "test" in parts and role_of(parts["test"].name) == "validation":
         parts["validation"] = parts.pop("test")
     others = (*found.beside, *found.folders.values(), *given.values())
@@ -80,7 +85,7 @@ def _given_parts(folder: Path, config: DataConfig) -> dict[Role, Path]:
             )
     found = {role: inner_folder(path.resolve()) for role, path in given.items()}
     for one, other in permutations(found, 2):
-        # Directly below it is beside its class folders, and is not taken for one.
+        # Directly below it, a part lies beside the class folders; it does not count as a class.
         inside = found[other].is_relative_to(found[one]) and found[other].parent != found[one]
         if inside or found[one] == found[other]:
             raise UserError(
@@ -90,8 +95,8 @@ def _given_parts(folder: Path, config: DataConfig) -> dict[Role, Path]:
     return found
 
 
-def recognised_parts(folder: Path, *, without: Sequence[Path] = ()) -> Parts:
-    """The parts as the names and the content of folders have them, some of which do not count."""
+def recognized_parts(folder: Path, *, without: Sequence[Path] = ()) -> Parts:
+    """Recognizes parts by the names and content of folders, apart from those in `without`."""
     folder = _unwrapped(folder)
     folders = [path for path in folders_in(folder) if path.resolve() not in without]
     groups = [group for group in _groups(folders).values() if "train" in group and len(group) > 1]
@@ -110,7 +115,7 @@ def recognised_parts(folder: Path, *, without: Sequence[Path] = ()) -> Parts:
 
 
 def _check_no_parts_inside(folder: Path, classes: Sequence[Path]) -> None:
-    """Raises UserError where class folders hold parts: their test images would train."""
+    """Raises UserError if class folders hold parts: their test images would be trained on."""
     for path in classes:
         roles = {role_of(inner.name) for inner in folders_in(path)}
         if {"train", "test"} <= roles or {"train", "validation"} <= roles:
@@ -122,7 +127,7 @@ def _check_no_parts_inside(folder: Path, classes: Sequence[Path]) -> None:
 
 
 def inner_folder(part: Path) -> Path:
-    """The part itself, or the one folder in it that repeats its name: `seg_train/seg_train/`."""
+    """Returns the part, or the only folder in it if it repeats the name: `seg_train/seg_train`."""
     inner = folders_in(part)
     if len(inner) != 1 or not _holds_folders(inner):
         return part
@@ -131,19 +136,19 @@ def inner_folder(part: Path) -> Path:
 
 
 def role_of(name: str) -> Role:
-    """What a folder of that name may be for; "" where the name does not say."""
+    """Returns the use that a folder of that name may have; "" if the name does not say."""
     roles = {ROLES[word] for word in _words(name) if word in ROLES}
     return roles.pop() if len(roles) == 1 else ""
 
 
 def _words(name: str) -> list[str]:
-    """`Train_Images`, `trainingSet`, `test1`, `trainset` -> their words, in lower case."""
+    """Splits `Train_Images`, `trainingSet`, `test1` or `trainset` into words in lower case."""
     words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+|[^\W\d_]+", name)
     return [part for word in words for part in _split_off_generic(word.lower())]
 
 
 def _split_off_generic(word: str) -> list[str]:
-    """`trainset` is two words that are written as one."""
+    """Splits `trainset`, two words written as one."""
     for role in ROLES:
         if word.startswith(role) and word[len(role) :] in GENERIC:
             return [role, word[len(role) :]]
@@ -151,9 +156,9 @@ def _split_off_generic(word: str) -> list[str]:
 
 
 def _groups(folders: Sequence[Path]) -> dict[str, dict[Role, list[Path]]]:
-    """What names have besides the word of their role -> role -> folders: `seg` of `seg_train`.
+    """Groups folders by the rest of their names (`seg` of `seg_train`), then by role.
 
-    Parts of one data set are called alike, so `bullet_train` and `test_tube` are none.
+    The parts of a data set have names alike, so `bullet_train` and `test_tube` are no parts.
     """
     groups: dict[str, dict[Role, list[Path]]] = defaultdict(lambda: defaultdict(list))
     for path in folders:
@@ -164,7 +169,7 @@ def _groups(folders: Sequence[Path]) -> dict[str, dict[Role, list[Path]]]:
 
 
 def _unwrapped(folder: Path) -> Path:
-    """The folder itself, or the one in it that holds everything."""
+    """Returns the folder, or the only one in it, at any depth, that holds everything."""
     below = folders_in(folder)
     if len(below) == 1 and not role_of(below[0].name) and _holds_folders(below):
         return _unwrapped(below[0])
@@ -172,19 +177,19 @@ def _unwrapped(folder: Path) -> Path:
 
 
 def _layout(folder: Path, folders: Sequence[Path], *, parts: dict[Role, Path]) -> Parts:
-    """A lone validation folder is the test set; what has no labels is not used."""
+    """Turns parts into a layout: a lone validation folder is the test set, unlabeled ones go."""
     inner = {role: inner_folder(path) for role, path in parts.items()}
     classes = _classes(inner["train"])
     if not classes:
         lacking = f" ({as_text(inner['train'].name)}/ holds no class folders)"
         raise _refusal(folder, folders, why=lacking)
-    labelled = {r: path for r, path in inner.items() if not _is_unlabelled(path, classes)}
-    beside = tuple(path for path in folders if path not in [parts[role] for role in labelled])
-    if labelled.keys() == {"train"}:
-        return Parts({"": labelled["train"]}, beside)
-    if "test" not in labelled:
-        labelled = {"train": labelled["train"], "test": labelled["validation"]}
-    return Parts(_in_order(labelled), beside)
+    labeled = {r: path for r, path in inner.items() if not _is_unlabeled(path, classes)}
+    beside = tuple(path for path in folders if path not in [parts[role] for role in labeled])
+    if labeled.keys() == {"train"}:
+        return Parts({"": labeled["train"]}, beside)
+    if "test" not in labeled:
+        labeled = {"train": labeled["train"], "test": labeled["validation"]}
+    return Parts(_in_order(labeled), beside)
 
 
 def _in_order(parts: dict[Role, Path]) -> dict[Role, Path]:
@@ -192,7 +197,7 @@ def _in_order(parts: dict[Role, Path]) -> dict[Role, Path]:
     return {role: parts[role] for role in order if role in parts}
 
 
-def _is_unlabelled(part: Path, training: set[str]) -> bool:
+def _is_unlabeled(part: Path, training: set[str]) -> bool:
     """Whether a part holds photographs, but none in a folder of a class."""
     classes = _classes(part)
     return len(classes) < 2 and not classes & training and holds_photographs(part)
@@ -201,9 +206,9 @@ def _is_unlabelled(part: Path, training: set[str]) -> bool:
 def _seem_parts(folders: Sequence[Path]) -> bool:
     """Whether folders that make no layout look like parts rather than classes.
 
-    One is called `test` or the like; or called like any part and holds folders as a part does:
-    classes that another folder also has, or no other folder has any. `train` beside `bus` is a
-    class unless it does.
+    One has a name like `test`; or a name like any part's, and it holds folders as a part does:
+    classes that another folder has too, or while no other folder has any. So `train` beside `bus`
+    is a class.
     """
     if any(path.name.lower() in ROLES and role_of(path.name) != "train" for path in folders):
         return True
@@ -222,7 +227,7 @@ def _is_called_like_a_part(path: Path) -> bool:
 
 
 def _classes(part: Path) -> set[str]:
-    """Names of the folders in a part that hold photographs."""
+    """Returns the names of the folders in a part that hold photographs."""
     return {path.name for path in folders_in(part) if holds_photographs(path)}
 
 

@@ -1,7 +1,8 @@
 """The pack: every image decoded once per node, as squares of uint8 in one memory-mapped file.
 
 Every process maps the file and sees the images as one array without copying; trials share it
-through the page cache.
+through the page cache. A pack never changes: other images, or the same ones at another size, have
+another name, and so another file.
 
 The stored squares have `DataConfig.pack_side` pixels, 1.25 x image_size unless it is set:
 evaluation sees the whole square scaled to image_size, random crops are cut from it.
@@ -33,7 +34,7 @@ from inat_ray.storage.disk import replacing
 LOCK = "build.lock"
 
 FORMAT = "4"
-"""Part of a pack's name: packs of another format are never opened, and the images packed again."""
+"""Part of a pack's name: one of another format is never opened, but its images packed again."""
 
 Supply = Callable[[Path], None]
 """Brings a pack that another node has built to a path here. Raises NoRoomError."""
@@ -54,9 +55,9 @@ class Pack:
     """(n,), indices into `classes`."""
     names: list[str]
     roles: list[str]
-    """What the layout gave each image for: train, validation, test or nothing."""
+    """The use that the layout has for each image: train, validation, test or ""."""
     digests: list[str]
-    """Equal exactly where the files are."""
+    """Equal exactly if the files are."""
     channel_sums: NDArray[np.float64]
     """(n, 3), of pixel values in 0..1."""
     channel_square_sums: NDArray[np.float64]
@@ -64,17 +65,17 @@ class Pack:
     classes: list[str]
     quarantined: list[Quarantined]
     parts: Mapping[Role, str] = field(default_factory=dict)
-    """Role -> the folder that its images come from, where the source was looked at."""
+    """Role -> the folder that its images come from; empty unless the source was opened too."""
     passed_over: PassedOver = field(default_factory=Counter)
-    """What else the source's folders hold, likewise."""
+    """The other files in the source's folders, likewise."""
     rebuilt: str | None = None
-    """Why a pack that was there could not be used and was built again."""
+    """Why an earlier pack could not be used, if this one was built in its place."""
 
     @classmethod
     def open(cls, path: Path) -> "Pack":
         """Maps a pack that exists: milliseconds, whatever its size, unless it was copied here.
 
-        Raises DamagedPackError where it is not what was built under that name.
+        Raises DamagedPackError if it is not what was built under that name.
         """
         about, facts, images = read_pack(path)
         return cls(
@@ -92,30 +93,34 @@ class Pack:
 
 
 def open_pack(config: DataConfig, *, progress: bool = False, build: bool = True) -> Pack:
-    """The pack of `config`, built first where the node has none or a damaged one.
+    """Opens the pack of `config`; builds it first if the node has none, or a damaged one.
 
     Without `build` nothing is downloaded, and nothing decoded unless the pack is damaged. Raises
-    UserError where the source, its images or the cache folder are not usable, or where the pack
+    UserError if the source, its images or the cache folder are not usable, or if the pack
     is missing and `build` is false.
     """
     source = open_source(config) if build else _source_here(config)
     path = pack_folder(config) / _name(source, config)
     if not build and not path.exists():
-        raise _no_pack(config)
+        raise UserError(
+            f"data.cache: {config.cache}: holds no pack of {config.source} as it is now;"
+            f" --data {shlex.quote(config.source)} has it built"
+        )
 
     def make(partial: Path) -> None:
         build_pack(source, config=config, path=partial, identity=path.stem, progress=progress)
 
     pack = _pack_at(path, make, config=config)
+    # Again, for a pack that was built under a larger limit, which is no part of its name.
     check_quarantined(pack.quarantined, good=len(pack.names), config=config)
     return replace(pack, parts=source.parts, passed_over=source.passed_over)
 
 
 def reopen_pack(config: DataConfig, name: str, supply: Supply | None = None) -> Pack:
-    """The pack that another process has opened as file `name`, perhaps on another node.
+    """Opens the pack that another process has opened as file `name`, perhaps on another node.
 
-    A node without it, or with a damaged one, gets it by `supply`, else builds it. Raises UserError
-    where this node has neither the pack, nor room for it, nor the images that it was made of.
+    A node without it, or with a damaged one, gets it by `supply`, or else builds it. Raises
+    UserError if this node has neither the pack, nor room for it, nor the images of it.
     """
     path = pack_folder(config) / name
     if supply is not None:
@@ -132,18 +137,23 @@ def reopen_pack(config: DataConfig, name: str, supply: Supply | None = None) -> 
 
 
 def _pack_at(path: Path, make: Callable[[Path], None], *, config: DataConfig) -> Pack:
-    """The pack at `path`, made first where it is missing or damaged.
+    """Opens the pack at `path`; makes it first if it is missing or damaged.
 
-    Of several processes that want it one makes it and the others wait. It is written under a
-    temporary name and renamed, so a process that is killed leaves no pack.
+    When a sweep starts, all its processes on a node want the same pack. Whichever takes the lock
+    first decodes, and the others wait and map its file: they look before the lock, so that opening
+    a pack that is whole waits for nobody, and once more behind it. Nothing tells who decodes but
+    the lock, which the system frees when its holder is killed; the next one then starts anew.
+
+    The pack is written under a temporary name and renamed. So a file under the final name is whole,
+    and a process that has mapped a damaged one keeps its pages.
     """
     pack = _whole(path)
     if not isinstance(pack, Pack):
         _make_folder(path.parent, config)
         # One lock for all packs: a build takes every core, and whoever holds the lock knows that
-        # all temporary files in the folder are left over.
+        # nobody writes to any temporary file in the folder, so all of them are left over.
         with FileLock(path.parent / LOCK):
-            pack = _whole(path)  # another process may have made it meanwhile
+            pack = _whole(path)
             if not isinstance(pack, Pack):
                 remove_left_overs(path.parent)
                 with replacing(path) as partial:
@@ -153,7 +163,7 @@ def _pack_at(path: Path, make: Callable[[Path], None], *, config: DataConfig) ->
 
 
 def _whole(path: Path) -> "Pack | str | None":
-    """The pack, or why it has to be built again; None where there is none."""
+    """Opens the pack, or returns why it has to be built again; None if there is none."""
     try:
         return Pack.open(path) if path.exists() else None
     except DamagedPackError as error:
@@ -167,22 +177,15 @@ def _receive(supply: Supply, partial: Path) -> None:
         raise NoRoomError(f"data.cache: {partial.parent}: {error.strerror}") from None
 
 
-def _no_pack(config: DataConfig) -> UserError:
-    return UserError(
-        f"data.cache: {config.cache}: holds no pack of {config.source} as it is now;"
-        f" --data {shlex.quote(config.source)} has it built"
-    )
-
-
 def pack_folder(config: DataConfig) -> Path:
-    """The folder of this node's packs."""
+    """Returns the folder of this node's packs."""
     return Path(config.cache).expanduser() / "packs"
 
 
 def pack_name(config: DataConfig) -> str:
-    """The file in `pack_folder` that a run on the images as they are now uses; builds nothing.
+    """Returns the file name of the pack of the images as they are now; builds nothing.
 
-    Raises UserError where the images are not here.
+    Raises UserError if the images are not here.
     """
     return _name(_source_here(config), config)
 
@@ -197,7 +200,11 @@ def _source_here(config: DataConfig) -> Source:
 
 
 def _name(source: Source, config: DataConfig) -> str:
-    """Equal exactly where format, source, size and fit are."""
+    """Names the pack by all that its pixels depend on: format, size, fit, and the source.
+
+    The source is told by the sizes and times of its files, not by their bytes: every command that
+    opens the data asks for this name, and must not read all photographs for it.
+    """
     digest = hashlib.sha256(f"{FORMAT} {config.pack_side} {config.fit}\n".encode())
     for line in (*source.classes, *source.identity()):
         digest.update(f"{line}\n".encode())

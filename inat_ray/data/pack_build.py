@@ -1,4 +1,4 @@
-"""Building a pack: room for all pixels is taken on the disk, then filled by all cores at once."""
+"""Builds a pack: takes room for all pixels on the disk, then fills it by all cores at once."""
 
 import hashlib
 import os
@@ -23,12 +23,12 @@ from inat_ray.data.progress import tracked
 from inat_ray.data.sources import Source
 
 TOGETHER = 16
-"""Images that a thread decodes before it asks for more: for small ones that is faster."""
+"""How many images a thread decodes before it asks for more: faster for small ones."""
 
 
 @dataclass(frozen=True)
 class Quarantined:
-    """An image that was left out, and why."""
+    """An image that was left out, and why. An entry of a pack's `about`."""
 
     name: str
     reason: str
@@ -39,7 +39,7 @@ def build_pack(
 ) -> None:
     """Decodes every image straight into the file at `path`, which is renamed to `identity` later.
 
-    So the pixels are written once, and need their room on the disk once. Raises UserError where
+    So the pixels are written once, and need their room on the disk once. Raises UserError if
     the disk has no room, or too many images cannot be read.
     """
     pixels = _room_for(len(source.items), config=config, path=path)
@@ -50,7 +50,9 @@ def build_pack(
     quarantined = [Quarantined(item.name, reason) for item, reason in items if reason is not None]
     kept = [row for row, reason in enumerate(reasons) if reason is None]
     check_quarantined(quarantined, good=len(kept), config=config)
-    for to, row in enumerate(kept):  # ascending, so nothing is overwritten that is still needed
+    # Closes the gaps of images that were left out, in the file itself. Rows move to the
+    # front, the first one first, so nothing is overwritten that is still needed.
+    for to, row in enumerate(kept):
         if to != row:
             pixels[to], facts[to] = pixels[row], facts[row]
     os.truncate(path, len(kept) * _image_bytes(config))
@@ -65,7 +67,7 @@ def build_pack(
 
 
 def check_quarantined(quarantined: Sequence[Quarantined], *, good: int, config: DataConfig) -> None:
-    """Raises UserError where more images were left out than `data.max_bad_fraction` allows."""
+    """Raises UserError if more images were left out than `data.max_bad_fraction` allows."""
     count = good + len(quarantined)
     some = "; ".join(f"{image.name} ({image.reason})" for image in quarantined[:5])
     if good == 0:
@@ -85,7 +87,7 @@ def _image_bytes(config: DataConfig) -> int:
 
 
 def _room_for(count: int, *, config: DataConfig, path: Path) -> NDArray[np.uint8]:
-    """A new file of zeros, mapped: (count, S, S, 3). Raises UserError where it has no room."""
+    """Maps a new file of zeros, (count, S, S, 3). Raises UserError if the disk has no room."""
     size, free = count * _image_bytes(config), shutil.disk_usage(path.parent).free
     if free <= size:
         raise UserError(
@@ -111,15 +113,13 @@ def _decode_all(
     fit: Fit,
     progress: bool,
 ) -> list[str | None]:
-    """Fills both arrays on all cores, for Pillow works outside the GIL.
+    """Fills both arrays on all cores, in threads: Pillow decodes outside the GIL.
 
     Returns for each image why it could not be decoded, None if it was.
     """
     decode = partial(_decode_some, source, pixels, facts, fit)
-    spans = [
-        range(start, min(start + TOGETHER, len(pixels)))
-        for start in range(0, len(pixels), TOGETHER)
-    ]
+    rows = range(len(pixels))
+    spans = [rows[start : start + TOGETHER] for start in rows[::TOGETHER]]
     pool = ThreadPoolExecutor(os.cpu_count())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, about damaged EXIF in pictures that are whole
@@ -161,7 +161,7 @@ def _decode_one(
 
 
 def _channel_sums(images: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(n, S, S, 3) -> sums and sums of squares of the values 0 to 1 by channel, each (n, 3).
+    """Returns sums and sums of squares, each (n, 3), of the values 0..1 of (n, S, S, 3) by channel.
 
     Added up in integers, first by column: without a copy, and outside the GIL. At 80 px that takes
     0.01 ms an image; Pillow's histogram took 0.04 ms while every other thread waited.

@@ -7,11 +7,13 @@
     size        8 bytes: of `about` and `facts`
 
 The pixels come first, at a known size, so that many threads can decode into them where they lie;
-only then is it known which images had to be left out. There is nothing here to unpickle.
+only then is it known which images had to be left out. So the index comes last, and is found from
+the end, as in a zip file. There is nothing here to unpickle.
 
-The checksum is verified at every opening. The pixels, which may be gigabytes, have a CRC an image,
-verified only if the file has another modification time than its index says: after a copy, or when
-somebody wrote to it.
+The checksum is verified at every opening. It covers the name, since a whole pack of other images
+would otherwise pass. The pixels, which may be gigabytes, have a CRC an image, verified only if the
+file has another modification time than its index says: after a copy, or when somebody wrote to it.
+A write sets the time, so only what the disk itself damages goes unseen.
 """
 
 import hashlib
@@ -33,32 +35,36 @@ from inat_ray.storage.disk import remove
 SUFFIX = ".pack"
 
 NAME = re.compile(r"[0-9a-f]{24}\.(pack|arrow)")
-"""What packs are called, those of earlier versions included; nothing else may be cleaned up."""
+"""Names of packs, those of earlier versions included; nothing else may be cleaned up."""
 
 LEFT_OVER = re.compile(r"\.[0-9a-f]{32}\.partial|[0-9a-f]{24}\.(building|partial)")
-"""What builds and transfers leave that were killed, today and by earlier versions."""
+"""Names of what killed builds and transfers leave, those of earlier versions too."""
 
 FACTS = np.dtype(
     [
         ("label", "<i8"),
-        ("digest", "S64"),  # hexadecimal SHA-256 of what the image was decoded from
+        ("digest", "S64"),  # hexadecimal SHA-256 of the file: a split keeps copies together by it
+        # Sums of values in 0..1, so that the statistics of any subset need no pass over pixels.
         ("channel_sums", "<f8", 3),
         ("channel_square_sums", "<f8", 3),
         ("crc", "<u4"),
     ]
 )
-"""One image's record. Little-endian on every machine, for packs travel between nodes."""
+"""One image's record. Little-endian on every machine, since packs travel between nodes; no padding,
+so that equal facts are equal bytes."""
 
 TRAILER = 32 + 8
 
 
 class DamagedPackError(UserError):
-    """A file is no pack, not a whole one, or the pack of other images."""
+    """A file is not a pack, or not a whole one, or the pack of other images."""
 
 
 def append_index(path: Path, about: dict[str, Any], facts: NDArray[Any], *, identity: str) -> None:
     """Completes a file that holds the pixels. `identity`: its final name without the suffix."""
-    built = path.stat().st_mtime_ns // 10**9  # whole seconds, which every file system keeps
+    # The index must hold the file's own modification time, which writing the index changes. So a
+    # time is chosen first and set at the end; in whole seconds, which every file system keeps.
+    built = path.stat().st_mtime_ns // 10**9
     index = json.dumps(about | {"built": built}).encode() + b"\n" + facts.tobytes()
     with path.open("ab") as file:
         file.write(index + _checksum(identity, index) + len(index).to_bytes(8, "little"))
@@ -68,7 +74,7 @@ def append_index(path: Path, about: dict[str, Any], facts: NDArray[Any], *, iden
 
 
 def read_pack(path: Path) -> tuple[dict[str, Any], NDArray[Any], NDArray[np.uint8]]:
-    """About, facts (n,) and the mapped images (n, S, S, 3).
+    """Returns about, facts (n,) and the mapped images (n, S, S, 3).
 
     Raises DamagedPackError for a pack that has to be built again.
     """
@@ -77,28 +83,21 @@ def read_pack(path: Path) -> tuple[dict[str, Any], NDArray[Any], NDArray[np.uint
             f"data.cache: {path}: is not a regular file; remove it so that the pack can be built"
         )
     try:
-        content = np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))
-        end = len(content) - TRAILER
-        begin = end - int.from_bytes(content[-8:].tobytes(), "little")
-        index = content[max(0, begin) : max(0, end)].data
-        if begin < 0 or _checksum(path.stem, index) != content[end:-8].tobytes():
-            raise DamagedPackError(f"{path}: is damaged, or the pack of other images")
-        line, _, records = index.tobytes().partition(b"\n")
-        about, facts = json.loads(line), np.frombuffer(records, FACTS)
-        images = content[:begin].reshape(len(facts), about["side"], about["side"], 3)
+        about, facts, images = _parsed(np.asarray(np.memmap(path, mode="r")), identity=path.stem)
         if path.stat().st_mtime_ns != about["built"] * 10**9:
             if not _pixels_are_whole(images, facts["crc"]):
-                raise DamagedPackError(f"{path}: is damaged, or the pack of other images")
+                raise ValueError("other pixels")
             _mark_as_checked(path, about["built"])
-    except (LookupError, TypeError, ValueError) as error:
-        raise DamagedPackError(f"{path}: is no pack that can be read: {error}") from None
+    except (LookupError, TypeError, ValueError):
+        # A cut or altered file fails at any step; which one tells a person nothing.
+        raise DamagedPackError(f"{path}: is damaged, or the pack of other images") from None
     except OSError as error:
         raise UserError(f"data.cache: {path}: cannot be read: {error.strerror}") from None
     return about, facts, images
 
 
 def crc(image: NDArray[np.uint8]) -> int:
-    """The checksum of an image's pixels: 8 microseconds at 80 px, outside the GIL."""
+    """Returns the checksum of an image's pixels: 8 microseconds at 80 px, outside the GIL."""
     return zlib.crc32(image.data)
 
 
@@ -107,6 +106,20 @@ def remove_left_overs(folder: Path) -> None:
     for path in folder.iterdir():
         if LEFT_OVER.fullmatch(path.name):
             remove(path)
+
+
+def _parsed(
+    content: NDArray[np.uint8], *, identity: str
+) -> tuple[dict[str, Any], NDArray[Any], NDArray[np.uint8]]:
+    """Reads the file's parts from its end. Raises LookupError, TypeError or ValueError."""
+    end = len(content) - TRAILER
+    begin = end - int.from_bytes(content[-8:].tobytes(), "little")
+    index = content[max(0, begin) : max(0, end)].data
+    if begin < 0 or _checksum(identity, index) != content[end:-8].tobytes():
+        raise ValueError("another checksum")
+    line, _, records = index.tobytes().partition(b"\n")
+    about, facts = json.loads(line), np.frombuffer(records, FACTS)
+    return about, facts, content[:begin].reshape(len(facts), about["side"], about["side"], 3)
 
 
 def _checksum(identity: str, index: bytes | memoryview) -> bytes:
@@ -125,6 +138,6 @@ def _pixels_are_whole(images: NDArray[np.uint8], expected: NDArray[np.uint32]) -
 
 
 def _mark_as_checked(path: Path, built: int) -> None:
-    """Sets the modification time to `built`; without the right to, each opening checks."""
+    """Sets the modification time to `built`; without the right to, each opening checks again."""
     with suppress(OSError):
         os.utime(path, ns=(built * 10**9,) * 2)

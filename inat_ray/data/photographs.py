@@ -1,9 +1,9 @@
-"""Photographs without labels: files and folders that a person names, decoded a batch at a time."""
+"""Photographs without labels: files and folders that a person names, decoded in batches."""
 
 import os
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from inat_ray.data.walk import PassedOver, images_below, told
 
 @dataclass(frozen=True)
 class Photograph:
-    """A file, and its pixels or why it has none."""
+    """A file, and its pixels or the reason why it has none."""
 
     path: Path
     pixels: Square | None = None
@@ -25,11 +25,11 @@ class Photograph:
 
 
 def photographs_in(places: Sequence[Path], passed_over: PassedOver | None = None) -> list[Path]:
-    """The files that are named, and those in folders, at any depth, as a data folder is read.
+    """Returns the named files, and the photographs at any depth in the named folders, each once.
 
-    Of a folder only what is called like a photograph, and the rest is counted in `passed_over`; in
-    the order of `places`, each file once.
-    Raises UserError for a place that is not there, and where there is no photograph.
+    They are in the order of `places`. A named file counts whatever its name; other files in folders
+    are counted in `passed_over`. Raises UserError for a place that is not there, and if there is no
+    photograph.
     """
     passed_over = Counter() if passed_over is None else passed_over
     found: dict[Path, None] = {}
@@ -38,7 +38,7 @@ def photographs_in(places: Sequence[Path], passed_over: PassedOver | None = None
         found |= dict.fromkeys(paths)
     if not found:
         others = f"; passed over: {told(passed_over)}" if passed_over else ""
-        raise UserError(f"{listed([*map(str, places)])}: no photographs are in there{others}")
+        raise UserError(f"{listed([*map(str, places)])}: no photographs found{others}")
     return list(found)
 
 
@@ -59,21 +59,20 @@ def _file(path: Path) -> Path:
 def decoded_batches(
     paths: Sequence[Path], *, config: DataConfig, batch_size: int
 ) -> Iterator[list[Photograph]]:
-    """The photographs in order, as squares of `config.pack_side` pixels, decoded as for the pack.
+    """Yields the photographs in order, as squares of `config.pack_side` pixels, as in a pack.
 
-    While the caller is at work on one batch the next is decoded, on all cores: two batches are in
+    While the caller works on one batch the next is decoded, on all cores: two batches are in
     memory, however many photographs there are.
     """
     decode = partial(_decode, side=config.pack_side, fit=config.fit)
-    ahead: deque[list[Future[Photograph]]] = deque()
+    ahead: deque[Iterator[Photograph]] = deque()
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
         for start in range(0, len(paths), batch_size):
-            ahead.append([pool.submit(decode, p) for p in paths[start : start + batch_size]])
+            ahead.append(pool.map(decode, paths[start : start + batch_size]))  # begins at once
             if len(ahead) > 1:
-                yield [future.result() for future in ahead.popleft()]
-        for batch in ahead:
-            yield [future.result() for future in batch]
+                yield list(ahead.popleft())
+        yield from map(list, ahead)
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -1,31 +1,33 @@
-"""How far long work is: a bar in a terminal, a plain line every ten seconds elsewhere."""
+"""Progress of long work: a bar in a terminal, a plain line every ten seconds elsewhere."""
 
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
+from rich import filesize
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 
 SECONDS_BETWEEN_LINES = 10.0
-"""Without a terminal; what takes less leaves no line."""
+"""Without a terminal; shorter work leaves no line."""
 
 NOTEBOOK = "JPY_PARENT_PID"
 """Set for a notebook's kernel and what it starts: its cells look like terminals, and cannot redraw
 more than a line."""
 
 BYTES = "bytes"
-"""The unit whose counts are told in MB and GB."""
+"""The unit whose counts are shown in MB and GB."""
 
 T = TypeVar("T")
 
 
 def can_redraw(console: Console) -> bool:
-    """Whether what was written can be written over: not in a log file, nor in a notebook."""
+    """Whether written lines can be written over: not in a log file, nor in a notebook."""
     is_screen = console.is_terminal and not console.is_dumb_terminal
     return is_screen and not console.is_jupyter and NOTEBOOK not in os.environ
 
@@ -40,9 +42,9 @@ def tracked(
     shown: bool = True,
     console: Console | None = None,
 ) -> Iterator[T]:
-    """The items, while the user is told how many units are done: 'decoding'.
+    """Yields the items, and shows how many units are done of `what`: 'decoding'.
 
-    `units`: how many an item is; `len`, where the items are batches.
+    `units`: how many an item is; `len` if the items are batches.
     """
     with advancing(what, total=total, unit=unit, shown=shown, console=console) as advance:
         for item in items:
@@ -61,97 +63,78 @@ def advancing(
     console: Console | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Callable[[int], None]]:
-    """Gives what to call with the number of units that were done since the last call.
+    """Gives a function to call with the number of units that were done since its last call.
 
-    `done`: units of an earlier attempt, which say nothing about the pace; `console`: stderr where
-    it is not given; `clock`: in seconds.
+    `done`: units of an earlier attempt, which say nothing about the pace; `console`: stderr unless
+    given; `clock`: in seconds.
     """
     console = console or Console(stderr=True, force_jupyter=False)
+    pace = Pace(done, total, unit, clock)
     if not shown:
         yield lambda _: None
     elif can_redraw(console):
-        with _bar(console, what, total=total, unit=unit, done=done, clock=clock) as advance:
+        with Progress(*COLUMNS, console=console, transient=True, expand=True) as bar:
+            task = bar.add_task(escape(what), total=total, completed=done, text=pace.text())
+
+            def advance(units: int) -> None:
+                pace.done += units
+                bar.update(task, completed=pace.done, text=pace.text())
+
             yield advance
     else:
-        yield _lines(console, what, total=total, unit=unit, done=done, clock=clock)
+        yield _lines(console, what, pace)
 
 
-def progress_text(done: int, total: int, *, unit: str, before: int, seconds: float) -> str:
-    """'1,200/12,000 images, 340/s, about 0:00:31 left'; `before`: done when the time began."""
-    text = f"{_count(done, unit)}/{_count(total, unit)}" + ("" if unit == BYTES else f" {unit}")
-    new = done - before
-    if new <= 0 or seconds <= 0:
-        return text
-    rate = new / seconds
-    text += f", {_rate(rate, unit)}"
-    if done >= total:
-        return f"{text}, took {timedelta(seconds=round(seconds))}"
-    return f"{text}, about {timedelta(seconds=round((total - done) / rate))} left"
+COLUMNS = (
+    TextColumn("{task.description}"),
+    BarColumn(bar_width=None),
+    TextColumn("{task.fields[text]}"),
+)
 
 
-@contextmanager
-def _bar(
-    console: Console,
-    what: str,
-    *,
-    total: int,
-    unit: str,
-    done: int,
-    clock: Callable[[], float],
-) -> Iterator[Callable[[int], None]]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
-        TextColumn("{task.fields[text]}"),
-    )
-    begun, reached = clock(), done
+@dataclass
+class Pace:
+    """How much of some work is done, and how fast. State: `done`."""
 
-    def text() -> str:
-        return progress_text(reached, total, unit=unit, before=done, seconds=clock() - begun)
+    done: int
+    total: int
+    unit: str
+    clock: Callable[[], float]
 
-    def advance(units: int) -> None:
-        nonlocal reached
-        reached += units
-        bar.update(task, completed=reached, text=text())
+    def __post_init__(self) -> None:
+        self.before, self.begun = self.done, self.clock()
 
-    with Progress(*columns, console=console, transient=True, expand=True) as bar:
-        task = bar.add_task(escape(what), total=total, completed=done, text=text())
-        yield advance
+    def text(self) -> str:
+        """Returns '1,200/12,000 images, 340/s, about 0:00:31 left'."""
+        text = f"{_amount(self.done, self.unit)}/{_amount(self.total, self.unit)}"
+        text += "" if self.unit == BYTES else f" {self.unit}"
+        new, seconds = self.done - self.before, self.clock() - self.begun
+        if new <= 0 or seconds <= 0:
+            return text
+        text += f", {_amount(new / seconds, self.unit)}/s"
+        if self.done >= self.total:
+            return f"{text}, took {timedelta(seconds=round(seconds))}"
+        left = (self.total - self.done) * seconds / new
+        return f"{text}, about {timedelta(seconds=round(left))} left"
 
 
-def _lines(
-    console: Console,
-    what: str,
-    *,
-    total: int,
-    unit: str,
-    done: int,
-    clock: Callable[[], float],
-) -> Callable[[int], None]:
-    """The last unit is told too where the work was long enough for a line."""
-    begun = last = clock()
-    reached = done
+def _lines(console: Console, what: str, pace: Pace) -> Callable[[int], None]:
+    """Writes a line now and then, and one at the end of work that was long enough for a line."""
+    last = pace.begun
 
     def advance(units: int) -> None:
-        nonlocal last, reached
-        reached += units
-        now = clock()
-        is_end = reached >= total and now - begun >= SECONDS_BETWEEN_LINES
-        if is_end or now - last >= SECONDS_BETWEEN_LINES:
-            text = progress_text(reached, total, unit=unit, before=done, seconds=now - begun)
-            console.out(f"{what} {text}", highlight=False)
+        nonlocal last
+        pace.done += units
+        now = pace.clock()
+        since = pace.begun if pace.done >= pace.total else last
+        if now - since >= SECONDS_BETWEEN_LINES:
+            console.out(f"{what} {pace.text()}", highlight=False)
             last = now
 
     return advance
 
 
-def _count(units: float, unit: str) -> str:
-    if unit != BYTES:
-        return f"{units:,.0f}"
-    return f"{units / 1e9:.2f} GB" if units >= 1e9 else f"{units / 1e6:.1f} MB"
-
-
-def _rate(rate: float, unit: str) -> str:
-    if unit == BYTES or rate >= 10:
-        return f"{_count(rate, unit)}/s"
-    return f"{rate:.2g}/s"
+def _amount(units: float, unit: str) -> str:
+    if unit == BYTES:
+        return filesize.decimal(int(units), precision=2)
+    return f"{units:,.0f}" if units >= 10 else f"{units:.2g}"

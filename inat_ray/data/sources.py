@@ -1,4 +1,4 @@
-"""Where labelled images come from: folders in one of three layouts, or pictures drawn by code."""
+"""Sources of labeled images: folders in one of several layouts, or pictures drawn by code."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from inat_ray.data.walk import PassedOver, folders_in, images_below, strays_in, 
 
 
 class Source(Protocol):
-    """Labelled images that can be read one by one, from several threads."""
+    """Labeled images that can be read one by one, from several threads."""
 
     @property
     def classes(self) -> Sequence[str]: ...
@@ -27,26 +27,26 @@ class Source(Protocol):
 
     @property
     def parts(self) -> Mapping[Role, str]:
-        """Role -> the folder that it was found in, as a person knows it."""
+        """Role -> its folder, as a person knows it."""
 
     @property
     def passed_over(self) -> PassedOver:
-        """What in the folders is not read."""
+        """The files in the folders that are not read."""
 
     def identity(self) -> Iterator[str]:
-        """Lines that change whenever the images do."""
+        """Yields lines that change whenever the images do."""
 
     def content(self, index: int) -> bytes:
-        """What tells two images apart: equal exactly where the images are.
+        """Returns bytes that are equal exactly if two images are: the file, of a photograph.
 
-        Raises UndecodableError where it cannot be read."""
+        Raises UndecodableError if it cannot be read."""
 
     def square(self, content: bytes, *, side: int, fit: Fit) -> Square:
-        """The pixels of one image. Raises UndecodableError."""
+        """Returns the pixels of an image from its content. Raises UndecodableError."""
 
 
 def open_source(config: DataConfig) -> Source:
-    """The source that `data.source` names. Raises UserError where it is not usable."""
+    """Opens the source that `data.source` names. Raises UserError if it is not usable."""
     if config.source == "demo":
         return Demo(images_per_class=config.demo_images_per_class)
     try:
@@ -59,7 +59,7 @@ def open_source(config: DataConfig) -> Source:
 
 
 def check_source(config: DataConfig) -> None:
-    """Raises UserError where the folder cannot be used; fetches and lists nothing."""
+    """Raises UserError if the folder cannot be used; fetches and lists nothing."""
     if config.source not in NAMED_SOURCES:
         _folder(config)
 
@@ -124,7 +124,7 @@ class FolderSource:
         return decode_square(content, side=side, fit=fit)
 
     def _of_classes(self, part: Path, parts: Parts) -> dict[str, list[Path]]:
-        """Class -> its images, in order of name. Raises UserError for a class without any."""
+        """Returns class -> images, in order of name. Raises UserError for a class without any."""
         self.passed_over += strays_in(part)
         found: dict[str, list[Path]] = {}
         empty: dict[str, PassedOver] = {}
@@ -142,19 +142,19 @@ class FolderSource:
             raise UserError(
                 f"data.source: {part}: no images in {listed(list(empty))};"
                 f"{f' passed over there: {told(others)};' if others else ''}"
-                " a class folder needs images, and other folders have no place beside it"
+                " each class folder needs images, and only class folders may be beside it"
             )
         return found
 
 
 def _place(part: Path, folder: Path) -> str:
-    """A part's folder as a person knows it."""
+    """Returns a part's folder as a person knows it."""
     inside = part.is_relative_to(folder)
     return shown_name(as_text(str(part.relative_to(folder) if inside else part)))
 
 
 def _beside(parts: Parts) -> PassedOver:
-    """Photographs in folders that are not used, by folder."""
+    """Counts the photographs in folders that are not used, by folder."""
     unused = [path for path in parts.beside if path not in parts.folders.values()]
     counts = {path: sum(1 for _ in images_below(path)) for path in unused}
     return Counter(
@@ -169,7 +169,7 @@ def _beside(parts: Parts) -> PassedOver:
 def _common_classes(
     folder: Path, parts: Parts, found: dict[Role, dict[str, list[Path]]]
 ) -> list[str]:
-    """The classes, the same in every part and two at least. Raises UserError otherwise."""
+    """Returns the classes, the same in every part and two at least. Raises UserError otherwise."""
     everywhere = sorted({name for classes in found.values() for name in classes})
     for role, classes in found.items():
         if missing := [name for name in everywhere if name not in classes]:

@@ -1,4 +1,4 @@
-"""The photographs in a folder, and what in it is passed over, counted by reason."""
+"""Finds the photographs in a folder, and counts by reason what is passed over."""
 
 import os
 from collections import Counter
@@ -15,7 +15,7 @@ _JPEG = {".jfif", ".jpe", ".jpeg", ".jpg"}
 _HEIC = {".heic", ".heif", ".hif"}
 _READ = _JPEG | {".bmp", ".gif", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 EXTENSIONS = _READ | (_HEIC if HEIC else set()) | ({".avif"} if AVIF else set())
-"""Photographs that can be read here; a file of another kind is passed over."""
+"""Of photographs that can be read here; other files are passed over."""
 
 LITTER = {
     "#recycle",
@@ -31,7 +31,7 @@ LITTER = {
 
 
 def images_below(folder: Path, passed_over: PassedOver | None = None) -> Iterator[Path]:
-    """Image files at any depth, in order of name; the rest is counted in `passed_over`.
+    """Yields image files at any depth, in order of name; counts the rest in `passed_over`.
 
     Links to folders are not followed, since they may lead in circles.
     """
@@ -46,7 +46,7 @@ def images_below(folder: Path, passed_over: PassedOver | None = None) -> Iterato
 
 
 def holds_photographs(folder: Path, *, deep: bool = True) -> bool:
-    """Whether there are any, at any depth or (not `deep`) directly; looks no further than one."""
+    """Whether there are any, at any depth or (not `deep`) directly; stops at the first."""
     with os.scandir(folder) as entries:
         return any(
             holds_photographs(Path(entry.path)) if entry.is_dir() else True
@@ -56,19 +56,19 @@ def holds_photographs(folder: Path, *, deep: bool = True) -> bool:
 
 
 def folders_in(folder: Path) -> list[Path]:
-    """The folders that may be classes or parts, links to folders too, in order of name."""
+    """Returns the folders that may be classes or parts, also linked ones, in order of name."""
     found = (entry for entry in _entries(folder) if entry.is_dir())
     return sorted(Path(entry.path) for entry in found if not _is_litter(entry))
 
 
 def strays_in(folder: Path) -> PassedOver:
-    """What lies beside the class folders, counted by why it is passed over."""
+    """Counts what lies beside the class folders, by the reason why it is passed over."""
     beside = (entry for entry in _entries(folder) if _is_litter(entry) or not entry.is_dir())
     return Counter(_why_not(entry) or "photographs beside the class folders" for entry in beside)
 
 
 def told(passed_over: PassedOver) -> str:
-    """'20 .heic, 2 hidden', the most frequent first."""
+    """Returns '20 .heic, 2 hidden', the most frequent first."""
     ordered = sorted(passed_over.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{count:,} {reason}" for reason, count in ordered)
 
@@ -83,7 +83,7 @@ def _is_litter(entry: "os.DirEntry[str]") -> bool:
 
 
 def _why_not(entry: "os.DirEntry[str]") -> str | None:
-    """Why an entry is passed over; None for a photograph, and for a folder that may hold some."""
+    """Returns why an entry is passed over; None for a photograph or a folder that may hold some."""
     if _is_litter(entry):
         return "hidden" if entry.name.startswith(".") else "thumbnail or system folder"
     if entry.is_dir():

@@ -1,4 +1,4 @@
-"""What a log amounts to: a fold over its records, which every decision is a function of."""
+"""The state of a run: a fold over the records of its log. Every decision is a function of it."""
 
 import math
 from collections import Counter
@@ -27,15 +27,15 @@ from inat_ray.log.records import (
 from inat_ray.log.standings import Ranking, Standings
 
 BAD: tuple[TrialState, ...] = ("failed", "diverged", "out_of_memory")
-"""How a trial ends whose configuration does not train."""
+"""Ends of a trial whose configuration does not train."""
 
 OPEN: tuple[TrialState, ...] = ("running", "paused", "interrupted")
-"""States of a trial that may go on; in every other one it is over."""
+"""States of a trial that may continue; in every other one it is over."""
 
 
 @dataclass
 class TrialHistory:
-    """One trial as the log tells it."""
+    """One trial, as far as the log goes."""
 
     trial_id: str
     purpose: Purpose
@@ -48,7 +48,7 @@ class TrialHistory:
     state: TrialState = "running"
     error: str | None = None
     losses: int = 0
-    """How often its process died since its last new epoch."""
+    """The number of times that its process died since its last new epoch."""
     epochs: list[EpochEnded] = field(default_factory=list)
     """In order of epoch, the last record of each."""
 
@@ -68,10 +68,15 @@ class TrialHistory:
 
 @dataclass
 class History:
-    """The state of a run after the records so far; adding one costs a logarithm of their number."""
+    """The state of a run after the records so far.
+
+    A search of 100,000 trials asks it before each of its steps, so nothing here may take time in
+    proportion to the trials: adding a record costs a logarithm of them, and a field holds whatever
+    a decision asks for.
+    """
 
     started: RunStarted | None = None
-    """The run's first record; None before it. Where it must be there, ask `run`."""
+    """The run's first record, None before it; `run` where it must be there."""
     trials: dict[str, TrialHistory] = field(default_factory=dict)
     """By trial id, in order of start."""
     numbered: list[TrialHistory] = field(default_factory=list)
@@ -79,22 +84,22 @@ class History:
     searched: list[TrialHistory] = field(default_factory=list)
     """The trials of the search, in order of start."""
     confirming: list[TrialHistory] = field(default_factory=list)
-    """Those of its confirmation, in order of start."""
+    """The trials of its confirmation, in order of start."""
     final: TrialHistory | None = None
     """The training for the kept model that was begun or resumed last."""
     known: list[TrialKnown] = field(default_factory=list)
     """Trials of other runs that the searcher was told of."""
     looks: list[LookAtTest] = field(default_factory=list)
     look: LookAtTest | None = None
-    """The first since the newest epoch of `final`, in the order of the log: clocks may be set."""
+    """The first since the newest epoch of `final`, by the order of the log: clocks may be reset."""
     ended: Reason | None = None
-    """Why the search is over; None while it is not."""
+    """Why the search ended; None while it goes on."""
     planned_trials: int = 0
     extended: bool = False
     epochs_spent: int = 0
     """By the search's trials."""
     epochs_trained: int = 0
-    """By all trials: the confirmation's and the kept model's training are among them."""
+    """By all trials, with those of the confirmation and the training of the kept model."""
     ranking: Ranking = field(default_factory=Ranking)
     """Of the search's trials, by their number."""
     standings: Standings = field(default_factory=Standings)
@@ -104,15 +109,13 @@ class History:
     open: dict[str, TrialHistory] = field(default_factory=dict)
     """Trials of the search that are not over."""
     active: dict[str, TrialHistory] = field(default_factory=dict)
-    """Those trials of the search and its confirmation that are running."""
+    """Trials of the search and its confirmation that are running."""
     interrupted: dict[str, TrialHistory] = field(default_factory=dict)
-    """Those of them that are to go on."""
-    bad: dict[str, TrialHistory] = field(default_factory=dict)
-    """Trials of the search without a trustworthy result."""
+    """Trials of the search and its confirmation that were cut off and are to go on."""
     points: Counter[str] = field(default_factory=Counter)
     """Trials of the search by their parameters, as `canonical` writes them."""
     _session: tuple[float, float] = (0.0, 0.0)
-    """When the process that now writes began; seconds that earlier ones had taken."""
+    """When the process that now writes began, and the seconds that earlier ones took."""
     _last: float = 0.0
 
     def add(self, record: AnyRecord) -> None:
@@ -122,14 +125,18 @@ class History:
             case TrialStarted():
                 self._start(record)
             case TrialEnded():
-                self._leave(record.trial_id, record.state)
                 trial = self.trials[record.trial_id]
+                self._enter(trial, record.state)
                 trial.error = record.error
+                # Without an error the user cut it off, or the whole run ended.
                 trial.losses += record.state == "interrupted" and record.error is not None
             case TrialPaused():
-                self._pause(record.trial_id)
+                self._enter(self.trials[record.trial_id], "paused")
             case TrialResumed():
-                self._resume(record)
+                trial = self.trials[record.trial_id]
+                self._enter(trial, "running")
+                trial.error = None
+                self._forget_epochs(trial, after=record.epochs)
             case TrialKnown():
                 self.known.append(record)
             case LookAtTest():
@@ -164,7 +171,10 @@ class History:
 
     @property
     def unfinished(self) -> bool:
-        """Whether the search, a confirmation or the winner's training has not come to its end."""
+        """Whether the search, its confirmation or the training of the kept model is still to end.
+
+        That training is tried again when it failed: without it there is no model.
+        """
         final = self.final is not None and self.final.state in ("running", "interrupted", "failed")
         return self.ended is None or bool(self.active or self.interrupted) or final
 
@@ -173,9 +183,13 @@ class History:
         """Trials of the search that do not go on."""
         return len(self.searched) - len(self.open)
 
+    def has_tried(self, parameters: dict[str, JSON]) -> bool:
+        """Returns whether a trial of the search has this point."""
+        return canonical(parameters) in self.points
+
     @property
     def waiting(self) -> list[TrialHistory]:
-        """Trials of the search that are to go on, and do not run: paused or interrupted."""
+        """Trials of the search that may continue and do not run: paused or interrupted."""
         return [trial for trial in self.open.values() if trial.state != "running"]
 
     @property
@@ -186,7 +200,7 @@ class History:
 
     @property
     def best_score(self) -> float:
-        """The best that a trial of the search had after an epoch that counts; higher is better."""
+        """The best score of a trial of the search; higher is better."""
         return -math.inf if self.leader is None else self.ranking.score(self.leader.number)
 
     @property
@@ -196,17 +210,21 @@ class History:
 
     @property
     def seconds(self) -> float:
-        """What the run has taken up to its last record."""
+        """What the run took up to its last record."""
         return self.seconds_at(self._last)
 
     def seconds_at(self, now: float) -> float:
-        """What the run has taken at `now` (since 1970); time between two processes is no part."""
+        """Returns what the run took up to `now` (since 1970), without time between processes."""
         start, before = self._session
         return before + now - start
 
     def score(self, record: EpochEnded) -> float:
-        """The run's metric after an epoch, turned so that higher is better."""
+        """Returns the run's metric after an epoch, turned so that higher is better."""
         return record.score(self.run.metric)
+
+    def has_score(self, trial: TrialHistory) -> bool:
+        """Returns whether a trial of the search has a finite score after its newest epoch."""
+        return trial.number in self.standings.scores.get(len(trial.epochs), ())
 
     def best_value(self, trial: TrialHistory) -> float | None:
         """Returns the run's metric at the trial's best epoch; None without a result."""
@@ -218,7 +236,7 @@ class History:
         return METRICS[self.run.metric].score(value)
 
     def leaderboard(self) -> list[TrialHistory]:
-        """The search's trials that have a result, best first; equals in order of start."""
+        """Returns the search's trials that have a result, best first; equals in order of start."""
         return [self.numbered[number] for number in self.ranking]
 
     def _start(self, record: TrialStarted) -> None:
@@ -237,10 +255,9 @@ class History:
             self.searched.append(trial)
             self.points[canonical(trial.parameters)] += 1
             self.states["running"] += 1
-            self.open[trial.trial_id] = trial
         if trial.purpose == "confirm":
             self.confirming.append(trial)
-        self._run(trial)
+        self._enter(trial, "running")
 
     def _add_epoch(self, record: EpochEnded) -> None:
         trial = self.trials[record.trial_id]
@@ -259,7 +276,7 @@ class History:
             self.ranking.put(trial.number, max(score, self.ranking.score(trial.number)))
 
     def _forget_epochs(self, trial: TrialHistory, *, after: int) -> None:
-        """Of a trial that went back: epochs after `after` are trained again."""
+        """Takes epochs that are trained again, those after `after`, out of all that counts them."""
         if not trial.epochs or trial.epochs[-1].epoch <= after:
             return
         while trial.epochs and trial.epochs[-1].epoch > after:
@@ -272,49 +289,32 @@ class History:
             scores = filter(math.isfinite, map(self.score, trial.epochs))
             self.ranking.put(trial.number, max(scores, default=None))
 
-    def _pause(self, trial_id: str) -> None:
-        self._leave(trial_id, "paused")
-        trial = self.trials[trial_id]
-        self.standings.pause(trial.number, trial.epochs[-1].epoch)
-
-    def _resume(self, record: TrialResumed) -> None:
-        trial = self.trials[record.trial_id]
-        self._leave(trial.trial_id, "running")
-        trial.error = None
-        self._forget_epochs(trial, after=record.epochs)
-        self._run(trial)
-
-    def _run(self, trial: TrialHistory) -> None:
-        if trial.purpose == "final":
-            self.final, self.look = trial, None
-        else:
-            self.active[trial.trial_id] = trial
-
-    def _leave(self, trial_id: str, state: TrialState) -> None:
-        trial = self.trials[trial_id]
+    def _enter(self, trial: TrialHistory, state: TrialState) -> None:
+        """Moves a trial from its state to another, in everything that is kept by state."""
         if trial.state == "paused":
             self.standings.unpause(trial.number, trial.epochs[-1].epoch)
         if trial.purpose == "search":
-            self._count(trial, state)
+            self.states[trial.state] -= 1
+            self.states[state] += 1
         trial.state = state
-        self.active.pop(trial_id, None)
-        self.interrupted.pop(trial_id, None)
-        if trial.purpose == "search" and state in BAD:
-            self.bad[trial_id] = trial
-        if trial.purpose != "final" and state == "interrupted":
-            self.interrupted[trial_id] = trial
-
-    def _count(self, trial: TrialHistory, state: TrialState) -> None:
-        self.states[trial.state] -= 1
-        self.states[state] += 1
-        self.open.pop(trial.trial_id, None)
-        if state in OPEN:
+        for holder in (self.open, self.active, self.interrupted):
+            holder.pop(trial.trial_id, None)
+        if state == "paused":
+            self.standings.pause(trial.number, trial.epochs[-1].epoch)
+        if trial.purpose == "search" and not trial.is_over:
             self.open[trial.trial_id] = trial
+        if trial.purpose == "final":
+            if state == "running":
+                self.final, self.look = trial, None
+        elif state == "running":
+            self.active[trial.trial_id] = trial
+        elif state == "interrupted":
+            self.interrupted[trial.trial_id] = trial
 
     def _carry_on(self, record: RunResumed) -> None:
         self._session = (record.time, self.seconds)
         self.planned_trials = record.trials
         if record.extended:
             self.extended, self.ended = True, None
-        for trial_id in list(self.active):
-            self._leave(trial_id, "interrupted")
+        for trial in list(self.active.values()):
+            self._enter(trial, "interrupted")

@@ -1,7 +1,7 @@
-"""Who is at work on a run: one process, from before its folder changes until its report is written.
+"""One process at a time works on a run, from before its folder changes until its report is written.
 
-On this machine that is a lock in the run's folder, let go by the system when the process dies. A
-storage has no locks; there a file changes every few seconds for as long as the process lives.
+On a machine it holds a lock in the run's folder, which the system releases when the process dies.
+An object store has no locks; there a file changes every few seconds while the process lives.
 """
 
 import threading
@@ -21,19 +21,19 @@ LOCK = "lock"
 """Held by the process that writes, in the run's folder `log`."""
 
 ALIVE = "log/alive"
-"""The file that changes, in a run's place in the storage."""
+"""The file that changes, in the run's place in its storage."""
 
 SECONDS_A_BEAT = 5.0
 
 SECONDS_WITHOUT_BEAT = 15.0
-"""After which nobody is at work on a run in a storage."""
+"""After them nobody is at work on a run in a storage. A beat or two may be late or lost."""
 
 MOMENT = 0.2
-"""Seconds for which the lock is asked for: a listing of runs takes it for no longer."""
+"""Seconds for which the lock is waited for: a listing of runs that asks for it has it for less."""
 
 
 def locked(log: Path) -> FileLock:
-    """The lock of the run whose log lies in `log`, taken.
+    """Takes and returns the lock of the run whose log lies in `log`.
 
     Raises UserError where another process has it, or where it cannot be made.
     """
@@ -51,9 +51,9 @@ def locked(log: Path) -> FileLock:
 
 
 def is_being_written(log: Path) -> bool:
-    """Whether a process has the log in folder `log` open: asks for its lock, and lets go at once.
+    """Returns whether a process holds the lock of the log in folder `log`.
 
-    Where the lock cannot be asked for (another user's run), somebody may.
+    True, too, where that cannot be asked: another user's run may be at work.
     """
     lock = log / LOCK
     if not lock.exists():
@@ -67,7 +67,7 @@ def is_being_written(log: Path) -> bool:
 
 @contextmanager
 def alive_in(storage: Place | None) -> Iterator[None]:
-    """Lets others see in the run's storage, if it has one, that a process is at work on it."""
+    """Shows others, in the run's storage if it has one, that a process is at work on it."""
     if storage is None:
         yield
         return
@@ -84,11 +84,11 @@ def alive_in(storage: Place | None) -> Iterator[None]:
 def _beat(file: Place, over: threading.Event) -> None:
     me = uuid4().hex
     for number in count():
-        # A beat that is lost while the storage is away is made up for by the next.
+        # A beat that is lost while the storage is away does not matter: another follows.
         file.leave(f"{me} {number}".encode())
         if over.wait(SECONDS_A_BEAT):
             break
-    if (file.glance() or b"").startswith(me.encode()):  # and not of a process that has followed
+    if (file.glance() or b"").startswith(me.encode()):  # another process may have taken over
         with suppress(OSError):
             file.remove()
 
@@ -103,7 +103,7 @@ def check_nobody_below(folder: Path, *, option: str) -> None:
 def check_nobody_in(place: Place, *, option: str) -> None:
     """Raises UserError where a process is at work on a run at this place of a storage or below.
 
-    Returns after SECONDS_WITHOUT_BEAT where one has died there, else at once.
+    Takes SECONDS_WITHOUT_BEAT where a process died there and left its file, else no time.
     """
     files = [place / name for name in place.names() if f"/{name}".endswith(f"/{ALIVE}")]
     before = {file: file.glance() for file in files}

@@ -3,11 +3,13 @@
 Object stores cannot append, so each segment is an object of its own. It holds the records that came
 in while the one before it was on its way, and its name says which, and whose they are:
 `000000012-000000034-0003.jsonl` has the 13th to the 34th, by the third process that wrote this log.
-A reader needs no more than the names to know that none is missing.
+So a reader knows from the names alone that none is missing.
 
-A process that takes the log over leaves an empty segment where it begins. Whatever an earlier one
-brings from there on, however late (a storage may have been out of its reach for minutes), is no
-part of the log: so it can shadow nothing. Programs before this rule named no process; theirs is 0.
+Object stores have no locks either, so two processes may write one log for a while: a run is resumed
+from another machine while the first, out of reach of the storage for minutes, still tries to bring
+its records. Which of them count is decided by the reader, from the names. A process that takes the
+log over leaves an empty segment where it begins; whatever an earlier one brings from there on is no
+part of the log, however late it comes. Programs before this rule named no process: theirs is 0.
 """
 
 import re
@@ -25,23 +27,23 @@ from inat_ray.config.errors import RunFailedError, UserError
 from inat_ray.storage.place import Place
 
 SEGMENTS = "log/segments"
-"""The folder of the segments, in that of the run."""
+"""The folder of the segments, in the run's own."""
 
 WRITER = "log/writer"
-"""Holds the mark of the process that writes; one that finds another's mark has been replaced."""
+"""Holds the mark of the process that writes. One that finds another's mark there was replaced."""
 
 SECONDS_A_SEGMENT = 0.5
-"""At least, so that a day of short trials leaves thousands of objects and no million."""
+"""The least, so that a day of short trials leaves thousands of objects, not a million."""
 
 SECONDS_BETWEEN_LOOKS = 5.0
-"""How often the storage is asked for something while there is nothing to bring: trials that wait
-for it to take their checkpoints make no records, and the user would hear nothing."""
+"""The storage is asked for something even while there is nothing to bring: trials that wait for it
+to take their checkpoints make no records, and the user would not hear that it is away."""
 
 MOST_SEGMENTS = 1000
-"""More than that are made one, which a run that is resumed reads in one go."""
+"""When there are more, they are merged, so that a run that is resumed reads them in one go."""
 
 SLOW = 10.0
-"""Seconds without an answer of the storage after which the user is told."""
+"""Seconds without an answer from the storage after which the user is told."""
 
 READERS = 16
 """Segments that are fetched at a time."""
@@ -51,12 +53,12 @@ _NAME = re.compile(r"(\d{9,})-(\d{9,})(?:-(\d{4,}))?\.jsonl")
 
 @dataclass(frozen=True)
 class Segment:
-    """The records from number `start` (from 0) up to `end`, which is not in it."""
+    """The records from number `start`, counted from 0, up to but without `end`."""
 
     start: int
     end: int
     generation: int
-    """Of its writer: 1 more than that of the one which it took the log over from."""
+    """That of its writer: one more than that of the process which it took the log over from."""
 
     @property
     def name(self) -> str:
@@ -65,11 +67,11 @@ class Segment:
 
 
 class ReplacedError(RunFailedError):
-    """Another process has taken the log over."""
+    """Another process took the log over."""
 
     def __init__(self, run: Place) -> None:
         super().__init__(
-            f"{run}: another process goes on with this run; what this one has recorded since is in"
+            f"{run}: another process continues this run; what this one has recorded since is in"
             " its own folder alone"
         )
 
@@ -77,9 +79,15 @@ class ReplacedError(RunFailedError):
 class DamagedLogError(UserError):
     """The log in a storage is not whole."""
 
+    def __init__(self, problem: str) -> None:
+        super().__init__(
+            f"{problem}; the folder that it was written from has them, and --resume with that one"
+            " brings them again"
+        )
+
 
 def segments_of(run: Place) -> list[Segment]:
-    """The segments that together hold the log of a run, in order.
+    """Returns the segments that together hold the log, in order.
 
     Raises DamagedLogError where one is missing.
     """
@@ -87,37 +95,39 @@ def segments_of(run: Place) -> list[Segment]:
 
 
 def all_segments(run: Place) -> list[Segment]:
-    """Also those that are no part of the log: made one with others, or of a replaced writer."""
+    """Returns also those that are no part of the log: merged, or of a replaced process."""
     found = [_NAME.fullmatch(name) for name in (run / SEGMENTS).names()]
     return [Segment(*(int(part or 0) for part in match.groups())) for match in found if match]
 
 
 def chosen_segments(found: Sequence[Segment], *, run: Place) -> list[Segment]:
-    """Those that hold the log; one that was made of others stands for them."""
+    """Returns those that hold the log, in order; one that others were merged into replaces them."""
     begins: dict[int, int] = {}
     for segment in found:
         begins[segment.generation] = min(segment.start, begins.get(segment.generation, sys.maxsize))
+    # What a process brought before a later one began counts; what it brought after that does not,
+    # since the later one has written other records under the same numbers.
     valid = [
         segment
         for segment in found
-        if all(segment.end <= at for writer, at in begins.items() if writer > segment.generation)
+        if all(segment.end <= at for later, at in begins.items() if later > segment.generation)
     ]
     chosen: list[Segment] = []
+    # The longest first: after a crash in the middle of a merge, its parts are still there.
     for segment in sorted(valid, key=lambda s: (s.start, -s.end)):
         reached = chosen[-1].end if chosen else 0
         if segment.end <= reached:
             continue
         if segment.start != reached:
             raise DamagedLogError(
-                f"{run}: records {reached} to {segment.start} of its log are missing; the folder"
-                " that it was written from has them, and --resume with that one brings them again"
+                f"{run}: records {reached} to {segment.start} of its log are missing"
             )
         chosen.append(segment)
     return chosen
 
 
 def read_lines(run: Place) -> list[bytes]:
-    """The lines of a run's log, each with its end, as they were appended.
+    """Returns the lines of a run's log, each with its line end, as they were appended.
 
     Raises DamagedLogError where some are missing.
     """
@@ -133,9 +143,7 @@ def lines_of(segments: Sequence[Segment], *, run: Place) -> list[bytes]:
             if len(held) != segment.end - segment.start or not content.endswith(b"\n"):
                 raise DamagedLogError(
                     f"{run / segment.name}: is damaged: it holds {len(held)} lines, not all of"
-                    f" them whole or not the {segment.end - segment.start} that its name says; the"
-                    " folder that it was written from has them, and --resume with that one brings"
-                    " them again"
+                    f" them whole or not the {segment.end - segment.start} that its name says"
                 )
             lines += held
     return lines
@@ -144,15 +152,20 @@ def lines_of(segments: Sequence[Segment], *, run: Place) -> list[bytes]:
 class LogMirror:
     """Brings records to the storage as they come, on a thread of its own.
 
-    State: `_waiting`, the lines that are not safe yet; `written`, how many are; `_actions`, what is
-    to be done once a number of them is; `_error`, why it came to an end.
+    A search must not wait for a storage that is slow or away, so `add` only queues. What has to
+    come after the records in the storage, such as the removal of a checkpoint that they name, is
+    given to `then`.
+
+    State: `_waiting`, the lines that are not safe yet; `written`, the number of those that are;
+    `_actions`, what is to be done once a number of them is; `_error`, why the thread ended.
+    `_changed` guards the first three.
     """
 
     def __init__(self, run: Place, lines: Sequence[bytes], *, tell: Callable[[str], None]) -> None:
         """Takes the log over from whichever process wrote it before.
 
-        `lines`: the log as it stands on this machine's disk; what of it the storage lacks is
-        brought there. Raises UserError where the storage holds more of it.
+        `lines` is the log on this machine's disk; what the storage lacks of it is brought there.
+        Raises UserError where the storage holds more of it.
         """
         self._run, self._tell = run, tell
         self._mark = uuid4().hex.encode()
@@ -167,19 +180,21 @@ class LogMirror:
         self._thread.start()
 
     def _take_over(self, lines: Sequence[bytes]) -> int:
-        """How many of the lines the storage holds, and is let know that this process adds to them.
+        """Returns how many of the lines the storage holds, after this process is their writer.
 
-        The mark comes before the look that counts: what another finds its own mark after, it has
-        written before this looks, and what it writes later is not for the log. But a process that
-        may not take the log over leaves no mark, which would end the one that writes it.
+        Each writer looks at the mark after each segment, and only then takes its records for safe.
+        So the mark must be set before the look that counts: a segment whose writer still found its
+        own mark was there by then, and is counted; a later one is not part of the log.
         """
+        # First of all, since the mark would end the process that writes now: one that may not take
+        # the log over must not leave it.
         self._agreed(all_segments(self._run), lines)
         (self._run / WRITER).write(self._mark)
         found = all_segments(self._run)
         self._segments = len(found)
         self._generation = 1 + max((segment.generation for segment in found), default=0)
         written = self._agreed(found, lines)
-        if written is None:  # all of it is brought again, and stands for what is there
+        if written is None:  # damaged: all of it is brought again, and replaces what is there
             written = len(lines)
             begin, content = Segment(0, written, self._generation), b"".join(lines)
         else:
@@ -189,7 +204,7 @@ class LogMirror:
         return written
 
     def _agreed(self, found: Sequence[Segment], lines: Sequence[bytes]) -> int | None:
-        """How many lines the storage has in common with this machine; None if it is damaged.
+        """Returns how many of the lines the storage holds; None where its log is damaged.
 
         Raises UserError where it holds more or others.
         """
@@ -209,20 +224,20 @@ class LogMirror:
         return len(stored)
 
     def add(self, line: bytes) -> None:
-        """Raises RunFailedError where what came before could not be written."""
+        """Queues a line. Raises RunFailedError where what came before could not be written."""
         self._check()
         with self._changed:
             self._waiting.append(line)
             self._changed.notify()
 
     def then(self, action: Callable[[], None]) -> None:
-        """Does `action`, on the mirror's thread, once every record so far is safe."""
+        """Does `action`, on the mirror's thread, once every record up to here is safe."""
         with self._changed:
             self._actions.append((self.written + len(self._waiting), action))
             self._changed.notify()
 
     def close(self) -> None:
-        """Returns once everything is safe. Raises RunFailedError where it cannot be made so."""
+        """Returns once everything is safe. Raises RunFailedError where that cannot be."""
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -246,11 +261,11 @@ class LogMirror:
                 self._act()
                 if not self._closing:
                     time.sleep(max(0.0, begun + SECONDS_A_SEGMENT - time.monotonic()))
-        except Exception as error:  # whatever it is, `_check` raises it where somebody hears it
+        except Exception as error:  # nobody hears of it on this thread; `_check` raises it
             self._error = error
 
     def _wait(self) -> bool:
-        """Returns when there is something to do; False where nothing will be."""
+        """Returns True when there is something to do, also after a while; False at the end."""
         with self._changed:
             self._changed.wait_for(
                 lambda: self._waiting or self._actions or self._closing,
@@ -259,7 +274,8 @@ class LogMirror:
             return bool(self._waiting or self._actions) or not self._closing
 
     def _write(self) -> None:
-        """What waits, as one segment. That stays the same however often it is tried."""
+        """Brings what waits as one segment."""
+        # A copy, since lines come in meanwhile. They stay in `_waiting` until they are safe.
         lines = self._waiting[:]
         with self._told_if_slow():
             self._check_mark()
@@ -267,10 +283,12 @@ class LogMirror:
                 return
             segment = Segment(self.written, self.written + len(lines), self._generation)
             (self._run / segment.name).write(b"".join(lines))
-            self._check_mark()  # it took a while, perhaps; only now are they surely in the log
+            # The write may have taken minutes, in which another process took over. If the mark is
+            # still this one's, whoever comes later counts this segment: see `_take_over`.
+            self._check_mark()
             self._segments += 1
             if self._segments > MOST_SEGMENTS:
-                self._make_one()
+                self._merge()
         with self._changed:
             del self._waiting[: len(lines)]
             self.written = segment.end
@@ -284,8 +302,11 @@ class LogMirror:
         if (self._run / WRITER).read() != self._mark:
             raise ReplacedError(self._run)
 
-    def _make_one(self) -> None:
-        """The whole log as one segment; a reader takes it for those that are still there."""
+    def _merge(self) -> None:
+        """Writes the whole log as one segment, and only then removes those that it replaces.
+
+        So a reader finds a whole log at any moment.
+        """
         found = all_segments(self._run)
         if any(segment.generation > self._generation for segment in found):
             raise ReplacedError(self._run)

@@ -1,4 +1,4 @@
-"""What a run log is made of: one record for each thing that happened."""
+"""The records of a run log: one for each thing that happened."""
 
 import time
 from typing import Annotated, Any, Literal
@@ -7,12 +7,13 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
 from inat_ray.config.epoch import EpochMetrics
 from inat_ray.config.metrics import Goal, MetricName
+from inat_ray.config.search import SearcherName
 
 JSON = Any
 """A value that JSON can hold."""
 
 LOG_VERSION = 2
-"""Of the records below. 2: pauses, budgets, confirmation; a reader of 1 would misread them."""
+"""Version of the records below. 2 added pauses, budgets and confirmation, which 1 would misread."""
 
 TrialState = Literal[
     "running",
@@ -25,11 +26,11 @@ TrialState = Literal[
     "interrupted",
 ]
 """`paused`: at a rung, until it is promoted; `stopped`: by early stopping or a spent budget, also
-while it was paused or cut off;
-`diverged`: the loss became NaN or infinite; `interrupted`: cut off, continues when resumed."""
+while it was paused or cut off; `diverged`: the loss became NaN or infinite; `interrupted`: cut off,
+continues when resumed."""
 
 ParameterKind = Literal["number", "boolean", "string"]
-"""How a hyperparameter's values are shown; whatever is mixed or nested is a JSON string."""
+"""How a hyperparameter's values are shown; those that are mixed or nested, as JSON strings."""
 
 Purpose = Literal["search", "confirm", "final"]
 """`confirm`: one of the best configurations, trained again with another seed; `final`: the
@@ -39,7 +40,7 @@ Reason = Literal["trials", "points", "epochs", "time", "target"]
 """What ended a search: the budget that was spent, or a space without an untried point."""
 
 
-Method = Literal["random", "bayes", "grid", "ablation", "train"]
+Method = SearcherName | Literal["train"]
 """How a run chooses its configurations; `train` has a single one."""
 
 Time = Annotated[float, Field(ge=0, le=2**37, allow_inf_nan=False)]
@@ -83,17 +84,17 @@ class RunStarted(Record):
 
 
 class RunResumed(Record):
-    """Another process carries the run on; what was running is taken to be cut off."""
+    """Another process continues the run; trials that were running were cut off."""
 
     kind: Literal["run_resumed"] = "run_resumed"
     trials: NonNegativeInt
-    """Trials that are planned from now on: more than before where the run is extended."""
+    """Trials that are planned now: more than before if the run is extended."""
     extended: bool = False
-    """Whether it goes on after its end. The budgets besides `trials` are lifted then."""
+    """Whether it continues after its end. Then only the budget of trials holds."""
 
 
 class TrialKnown(Record):
-    """A trial of another run, told to the searcher before the first suggestion."""
+    """A trial of another run, which the searcher knows from the start."""
 
     kind: Literal["trial_known"] = "trial_known"
     source: str
@@ -105,13 +106,13 @@ class TrialKnown(Record):
 
 
 class TrialStarted(TrialRecord):
-    """Written when the trial is suggested: it may wait for a process then."""
+    """A trial was suggested. It may wait for a process for a while."""
 
     kind: Literal["trial_started"] = "trial_started"
     purpose: Purpose = "search"
     seed: int
     parameters: dict[str, JSON]
-    """Dotted name -> value, as the trial runs with them."""
+    """Dotted name -> value."""
     epochs: NonNegativeInt
     """Epochs that this trial runs unless it is stopped."""
 
@@ -121,17 +122,17 @@ class EpochEnded(EpochMetrics, TrialRecord):
 
     kind: Literal["epoch_ended"] = "epoch_ended"
     checkpoint: Annotated[str, Field(pattern=r"^checkpoints/.+\.pt$")] | None = None
-    """Relative to the run folder; written before this record. Gone when the trial is over."""
+    """Relative to the run folder; written before this record, removed when the trial is over."""
 
 
 class TrialPaused(TrialRecord):
-    """At a rung: the trial goes on only if it is promoted."""
+    """A trial waits at a rung, and goes on only if it is promoted."""
 
     kind: Literal["trial_paused"] = "trial_paused"
 
 
 class TrialResumed(TrialRecord):
-    """A trial that was paused or cut off goes on after `epochs`; later epochs are void."""
+    """A trial that was paused or cut off continues after `epochs`; later epochs no longer count."""
 
     kind: Literal["trial_resumed"] = "trial_resumed"
     epochs: NonNegativeInt
@@ -151,7 +152,7 @@ class SearchEnded(Record):
 
 
 class LookAtTest(Record):
-    """The test set was looked at; `predictions` names the Parquet file, relative to the run."""
+    """The test set was looked at."""
 
     kind: Literal["look_at_test"] = "look_at_test"
     model: str
@@ -162,6 +163,7 @@ class LookAtTest(Record):
     ece: float | None = None
     """Expected calibration error; logs of earlier versions do not have it."""
     predictions: str
+    """The Parquet file of them, relative to the run folder."""
 
 
 AnyRecord = Annotated[

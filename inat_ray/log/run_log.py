@@ -1,11 +1,12 @@
 """The run log: an append-only record of what happened, in the run's folder `log`.
 
-Leaderboard, TensorBoard, tables, searchers and schedulers are functions of this log. One
-process (the driver) writes it. A record is one JSON line; a line torn by a crash is dropped
-(see `lines`), and a later record of the same trial and epoch replaces the earlier one. A run
-with a storage has its log there too: see `mirror`.
+Leaderboard, TensorBoard, tables, searchers and schedulers are functions of this log. One process
+(the driver) writes it. A record is one JSON line; a line that a crash tore is dropped (lines.py),
+and a later record of the same trial and epoch replaces the earlier one. A run with a storage has
+its log there, too (mirror.py).
 """
 
+import errno
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -21,9 +22,8 @@ from inat_ray.storage.place import Place
 EVENTS = "events.jsonl"
 """The log's file, in the run's folder `log`."""
 
-
 Observer = Callable[[AnyRecord], None]
-"""Told of each record after it is on disk: the live table, TensorBoard."""
+"""Is told of each record once it is on disk: the live table, TensorBoard."""
 
 
 class RunLog:
@@ -42,7 +42,7 @@ class RunLog:
         tell: Callable[[str], None] = print,
         is_claimed: bool = False,
     ) -> None:
-        """`storage`: of the run, where its log is kept too; `tell` says when it does not answer.
+        """`storage` is that of the run, where its log is kept, too; `tell` says when it is away.
 
         `is_claimed`: whether this process holds the run's lock already.
         """
@@ -52,9 +52,8 @@ class RunLog:
         self._lock = None if is_claimed else locked(folder)
         try:
             found = _lines(self.path) if self.path.exists() else []
-            known = list(parsed(found, source=str(self.path)))
-            self.history = History.of(record for _, record in known)
-            lines = [line.rstrip(b"\n") + b"\n" for line, _ in known]  # the last may lack it
+            known = parsed(found, source=str(self.path), history=self.history)
+            lines = [line for line, _ in known]
             self._mirror = None if storage is None else LogMirror(storage, lines, tell=tell)
         except BaseException:
             self._release()
@@ -99,7 +98,7 @@ class RunLog:
             self._release()
 
     def _end_cleanly(self, lines: list[bytes]) -> None:
-        """Takes away what a crash left torn: in the middle of a log it would be damage."""
+        """Removes what a crash left torn: once records follow, it would count as damage."""
         while lines and is_cut_off(lines[-1]):
             lines.pop()
         self._file.truncate(sum(map(len, lines)))
@@ -119,9 +118,11 @@ class RunLog:
         before = os.fstat(self._file.fileno()).st_size
         try:
             if self._file.write(line) != len(line):  # a disk that fills takes a part
-                raise OSError(28, "no space left on device")
+                raise OSError(errno.ENOSPC, "no space left on device")
             os.fsync(self._file.fileno())
-        except BaseException:  # a signal, too: the storage will not get a line that fails here
+        # A signal, too: `append` does not hand the line to the mirror then, and the disk must not
+        # hold a record that the storage lacks in the midst of others.
+        except BaseException:
             self._file.truncate(before)
             raise
 
@@ -132,18 +133,19 @@ class RunLog:
         self.close()
 
 
-def read_records(path: Path) -> Iterator[AnyRecord]:
-    """The records of a log in order; a line that a crash left torn is passed over.
+def read_records(path: Path, *, history: History | None = None) -> Iterator[AnyRecord]:
+    """Yields the records of a log in order, without a line that a crash tore.
 
-    Raises UserError where one is damaged or missing, or where a newer version wrote the log.
+    Each has been added to `history`, if one is given. Raises UserError where one is damaged or
+    missing, or where a newer version wrote the log.
     """
-    return (record for _, record in parsed(_lines(path), source=str(path)))
+    return (record for _, record in parsed(_lines(path), source=str(path), history=history))
 
 
 def read_stored(run: Place) -> Iterator[tuple[bytes, AnyRecord]]:
-    """The lines of a log that is in a storage, and their records; none of them can be torn.
+    """Yields the lines of a log in a storage, and their records; none of them can be torn.
 
-    Raises UserError as `read_records`.
+    Raises UserError as `read_records` does.
     """
     return parsed(read_lines(run), source=f"{run}: its log", may_be_torn=False)
 
@@ -154,12 +156,15 @@ def _lines(path: Path) -> list[bytes]:
 
 
 def read_history(folder: Path) -> History:
-    """The history of the run whose log lies in `folder`. Raises UserError as `read_records`."""
-    return History.of(read_records(folder / EVENTS))
+    """Returns the history of the run whose log lies in `folder`. Raises as `read_records` does."""
+    history = History()
+    for _ in read_records(folder / EVENTS, history=history):
+        pass
+    return history
 
 
 def _is_same_file(path: Path, descriptor: int) -> bool:
-    """Whether what is open still has its name: a removed file takes all and keeps nothing."""
+    """Returns whether the open file still has its name: a removed one takes writes, and is lost."""
     try:
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     except FileNotFoundError:

@@ -1,6 +1,7 @@
-"""Who stands where after which epoch: the order that rungs, medians and TPE's levels ask for.
+"""The order of trials after each epoch, which rungs, medians and the levels of TPE ask for.
 
-Each update and each question costs a logarithm of the number of trials.
+Each update and each question costs a logarithm of the number of trials. Sorting anew would make a
+search of 100,000 trials quadratic: each of its epochs asks for a rank.
 """
 
 import math
@@ -14,14 +15,14 @@ from sortedcontainers import SortedList
 
 @dataclass
 class Ranking:
-    """Trials by their best score, best first; of equal scores the earlier trial's comes first."""
+    """Trials by their best score, best first; of equal ones the trial that started first."""
 
     _sorted: SortedList = field(default_factory=SortedList)
-    """(minus the score, trial)."""
+    """(-score, trial): ascending, so the best and, of equals, the earliest is first."""
     _scores: dict[int, float] = field(default_factory=dict)
 
     def put(self, trial: int, score: float | None) -> None:
-        """Moves a trial to where its score belongs; None takes it out."""
+        """Gives a trial its score; None takes it out."""
         if (before := self._scores.pop(trial, None)) is not None:
             self._sorted.remove((-before, trial))
         if score is not None:
@@ -29,20 +30,17 @@ class Ranking:
             self._sorted.add((-score, trial))
 
     def score(self, trial: int) -> float:
-        """The trial's best score; minus infinity where it has none."""
+        """Returns the trial's best score; minus infinity if it has none."""
         return self._scores.get(trial, -math.inf)
 
     def rank(self, trial: int) -> int | None:
-        """Counted from 1; None of a trial without a score."""
-        known = trial in self._scores
-        return 1 + int(self._sorted.index((-self._scores[trial], trial))) if known else None
+        """Returns the trial's rank, counted from 1; None if it has no score."""
+        if trial not in self._scores:
+            return None
+        return 1 + int(self._sorted.index((-self._scores[trial], trial)))
 
     def __iter__(self) -> Iterator[int]:
         return (trial for _, trial in self._sorted)
-
-
-Place = tuple[float, int]
-"""(score, minus the trial's place in order of start): of equal scores the earlier trial's wins."""
 
 
 def _sorted_lists() -> "defaultdict[int, SortedList]":
@@ -51,17 +49,25 @@ def _sorted_lists() -> "defaultdict[int, SortedList]":
 
 @dataclass
 class Standings:
-    """Scores of trials by epoch; higher is better, and all are finite."""
+    """Scores of trials by epoch; higher is better, and all are finite: a NaN has no order.
+
+    Trials are their numbers in order of start.
+    """
 
     scores: dict[int, dict[int, float]] = field(default_factory=lambda: defaultdict(dict))
     """Epoch -> {trial: score}, in the order in which the trials got there."""
     _sorted: "defaultdict[int, SortedList]" = field(default_factory=_sorted_lists)
+    """Epoch -> (score, -trial), ascending: of equal scores, the trial that started first wins."""
     _means: "defaultdict[int, SortedList]" = field(default_factory=_sorted_lists)
     """Epoch -> the trials' means of all scores up to it."""
     _mean_of: dict[tuple[int, int], float] = field(default_factory=dict)
+    """(trial, epoch) -> that mean: it is needed for the next one, and to take it out."""
     _paused: "defaultdict[int, SortedList]" = field(default_factory=_sorted_lists)
+    """The part of `_sorted` whose trials are paused there."""
 
     def add(self, trial: int, epoch: int, score: float) -> None:
+        # Kept as it goes, since a sum over all epochs would make each epoch cost as many. An epoch
+        # whose score was not finite has no mean, and the next one begins anew.
         before = self._mean_of.get((trial, epoch - 1), score)
         mean = before + (score - before) / epoch
         self.scores[epoch][trial] = score
@@ -84,36 +90,37 @@ class Standings:
         self._paused[epoch].remove((self.scores[epoch][trial], -trial))
 
     def count(self, epoch: int) -> int:
-        """Trials that have a score after `epoch`."""
-        return len(self.scores[epoch]) if epoch in self.scores else 0
+        """Counts the trials that have a score after `epoch`."""
+        return len(self.scores.get(epoch, ()))
 
     def better(self, epoch: int, score: float) -> int:
-        """Trials with a score above `score` after `epoch`."""
+        """Counts the trials with a score above `score` after `epoch`."""
         ranking = self._sorted[epoch]
+        # No trial's place is above (score, 0), so this is to the right of all with an equal score.
         return len(ranking) - int(ranking.bisect_right((score, 0)))
 
     def best(self, epoch: int, most: int) -> list[int]:
-        """The trials with the highest scores after `epoch`, best first."""
+        """Returns the trials with the highest scores after `epoch`, best first."""
         return [-place[1] for place in islice(reversed(self._sorted.get(epoch, ())), most)]
 
     def median_of_means(self, epoch: int, *, without: int | None = None) -> float:
-        """The median, over trials but one, of the mean of all scores up to `epoch`."""
+        """Returns the median, over trials but one, of the mean of all scores up to `epoch`."""
         means, own = self._means[epoch], None
         if without is not None and (without, epoch) in self._mean_of:
             own = means.index(self._mean_of[without, epoch])
         count = len(means) - (own is not None)
-        # Places among the others: those from its own on lie one further.
+        # The middle of the others, without a copy: from its own on, they lie one place further.
         middle = [k + (own is not None and k >= own) for k in ((count - 1) // 2, count // 2)]
         return float((means[middle[0]] + means[middle[1]]) / 2)
 
     def best_paused(self, epoch: int) -> tuple[int, int]:
-        """(trial, rank among all with a score there, from 0) of the best paused after `epoch`.
+        """Returns the best trial that is paused after `epoch`, and its rank from 0 among all there.
 
         There must be one: see `paused_epochs`.
         """
-        place: Place = self._paused[epoch][-1]
+        best = self._paused[epoch][-1]
         ranking = self._sorted[epoch]
-        return -place[1], len(ranking) - 1 - ranking.index(place)
+        return -best[1], len(ranking) - 1 - ranking.index(best)
 
     @property
     def paused_epochs(self) -> list[int]:

@@ -68,8 +68,11 @@ class Layer:
         """Whether an entry of the network's state dict belongs to this layer."""
         return key.rpartition(".")[0] in self.names
 
-    def decays(self, parameter: nn.Parameter) -> bool:
-        """Whether weight decay acts on a parameter: on weights, not on biases, norms or scales."""
+    def is_weight(self, parameter: nn.Parameter) -> bool:
+        """Whether a parameter is a weight of the layer itself: not a bias, norm, scale or position.
+
+        Weight decay acts on weights alone.
+        """
         weighted = (module for module in self.modules if _is_weighted(module))
         own = (p for module in weighted for p in module.parameters(recurse=False))
         return parameter.ndim > 1 and any(parameter is each for each in own)

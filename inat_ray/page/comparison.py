@@ -7,85 +7,74 @@ from markupsafe import Markup
 
 from inat_ray.config.difference import changes
 from inat_ray.config.experiment import Experiment
-from inat_ray.config.metrics import METRICS
+from inat_ray.log.history import History, TrialHistory
 from inat_ray.page.colors import SERIES
-from inat_ray.page.metric_parts import best_so_far, metric_axis, share_cell
-from inat_ray.page.parts import (
-    Cell,
-    Number,
-    Section,
-    joined,
-    missing,
-    paragraph,
-    plot,
-    table,
-)
+from inat_ray.page.html import Cell, Number, Section, missing, paragraph, table
+from inat_ray.page.metrics import accuracy_interval, best_so_far, metric_plot, share_cell
 from inat_ray.page.reported_run import ReportedRun
 from inat_ray.search.winner import winning_trial
 from inat_ray.terminal.standing import score_text
-from inat_ray.terminal.words import duration, interval_text, parameters_text
-from inat_ray.training.assessment import wilson_interval
+from inat_ray.terminal.words import duration, parameters_text
+
+COLUMNS = [
+    "run",
+    "trials",
+    "epochs",
+    "time",
+    "best on validation",
+    "test",
+    "95 % interval",
+    "best configuration",
+]
 
 DASHES = ("solid", "dash", "dot")
 """Tell runs apart where there are more of them than colors."""
 
 
 def comparison_sections(runs: Sequence[ReportedRun]) -> list[Section]:
-    """Results, the searches' progress, and where the experiments differ."""
-    return [_results_section(runs), _progress_section(runs), _differences_section(runs)]
-
-
-def _results_section(runs: Sequence[ReportedRun]) -> Section:
-    columns = [
-        "run",
-        "trials",
-        "epochs",
-        "time",
-        "best on validation",
-        "test",
-        "95 % interval",
-        "best configuration",
-    ]
-    notes = [missing(f"{run.name}: {text}") for run in runs for text in run.missing]
-    body = joined(
-        table(columns, [_row(run) for run in runs], caption="The runs"),
-        paragraph(
-            "A test accuracy belongs to one model; it does not tell two models apart whose"
-            " intervals overlap widely. Runs are comparable if they saw the same images."
-        ),
-        *notes,
+    """Returns results, the searches' progress, and where the experiments differ."""
+    text = (
+        "A test accuracy belongs to one model; it does not tell two models apart whose intervals"
+        " overlap widely. Runs are comparable if they saw the same images."
     )
-    return Section("Results", "results", body)
+    notes = [missing(f"{run.name}: {text}") for run in runs for text in run.missing]
+    rows = table(COLUMNS, [_row(run) for run in runs], caption="The runs")
+    return [
+        Section("Results", "results", rows, paragraph(text), *notes),
+        Section("Progress", "progress", _progress(runs)),
+        Section("Where they differ", "differences", *_differences(runs)),
+    ]
 
 
-def _row(run: ReportedRun) -> list[Cell | Number]:
+def _row(run: ReportedRun) -> list[Cell]:
     history, look = run.history, run.look
     if history.started is None:
-        return [run.name, *[None] * 7]
+        return [run.name, *[None] * (len(COLUMNS) - 1)]
     winner = winning_trial(history)
-    best = history.best_value(winner) if winner else None
-    best_score = score_text(history, winner) if winner else None
-    interval = wilson_interval(round(look.accuracy * look.images), look.images) if look else None
     return [
         run.name,
         len(history.searched),
         history.epochs_trained,
         Number(history.seconds, duration(history.seconds)),
-        Number(best, best_score) if best is not None and best_score else None,
-        share_cell(look.accuracy if look else None),
-        interval_text(interval) if interval else None,
+        _best_cell(history, winner) if winner else None,
+        share_cell(look.accuracy) if look else None,
+        accuracy_interval(look) if look else None,
         parameters_text(winner.parameters) if winner else None,
     ]
 
 
-def _progress_section(runs: Sequence[ReportedRun]) -> Section:
-    """The best so far against the epochs that were spent on it."""
-    figure = go.Figure()
+def _best_cell(history: History, winner: TrialHistory) -> Cell:
+    best, text = history.best_value(winner), score_text(history, winner)
+    return None if best is None or text is None else Number(best, text)
+
+
+def _progress(runs: Sequence[ReportedRun]) -> Markup:
+    """Draws the best so far against the epochs that were spent on it."""
     metrics = {run.history.run.metric for run in runs if run.history.started is not None}
     if len(metrics) != 1:
-        text = "The runs have different metrics, so their progress is not drawn together."
-        return Section("Progress", "progress", missing(text))
+        return missing("The runs have different metrics, so their progress is not drawn together.")
     (metric,) = metrics
+    figure = go.Figure()
     for place, run in enumerate(runs):
         steps = best_so_far(run.history)
         figure.add_scatter(
@@ -101,20 +90,17 @@ def _progress_section(runs: Sequence[ReportedRun]) -> Section:
             },
         )
     figure.update_xaxes(title="epochs that the search had spent", rangemode="tozero")
-    metric_axis(figure, metric, title="best {} so far")
-    label = f"Best {METRICS[metric].label} of {len(runs)} runs against epochs spent"
-    return Section("Progress", "progress", plot(figure, label=label))
+    label = f"Best {{}} of {len(runs)} runs against epochs spent"
+    return metric_plot(figure, metric, label=label, title="best {} so far")
 
 
-def _differences_section(runs: Sequence[ReportedRun]) -> Section:
-    """How each experiment differs from the first one that can be read."""
+def _differences(runs: Sequence[ReportedRun]) -> list[Markup]:
+    """Returns how each experiment differs from the first one that can be read."""
     known = [(run.name, run.experiment) for run in runs if run.experiment is not None]
     if len(known) < 2:
-        text = "There are no two experiments that can be read."
-        return Section("Where they differ", "differences", missing(text))
+        return [missing("Fewer than two experiments can be read.")]
     (first, base), *others = known
-    parts = [_changes_table(first, base, name, other) for name, other in others]
-    return Section("Where they differ", "differences", joined(*parts))
+    return [_changes_table(first, base, name, other) for name, other in others]
 
 
 def _changes_table(first: str, base: Experiment, name: str, other: Experiment) -> Markup:

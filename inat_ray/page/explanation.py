@@ -1,19 +1,27 @@
 """The section that shows what the model looks at, on validation photographs."""
 
-from collections.abc import Sequence
-from copy import deepcopy
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from markupsafe import Markup
-from torch import Tensor
+from torch import Tensor, nn
 
 from inat_ray.data.augment import Normalize, plain_view
 from inat_ray.data.dataset import DataSet
-from inat_ray.page import explain
-from inat_ray.page.parts import Section, joined, missing, paragraph, picture, subheading
+from inat_ray.page.attribution import (
+    busiest_neurons,
+    feature_maps,
+    first_layer_filters,
+    grad_cam,
+    guided_backpropagation,
+    probabilities,
+    stages,
+)
+from inat_ray.page.html import Section, joined, missing, paragraph, picture, subheading
 from inat_ray.page.pictures import (
+    Pixels,
     filters_picture,
     gradient_picture,
     jpeg,
@@ -32,124 +40,125 @@ SEED = 0
 CPU = torch.device("cpu")
 
 
+@dataclass(frozen=True)
+class _Photograph:
+    """A validation image that the model is explained on."""
+
+    pixels: Pixels
+    """(S, S, 3)"""
+    view: Tensor
+    """(1, 3, s, s): the image as the model sees it."""
+    truth: str
+
+    def shown(self) -> Markup:
+        content = jpeg(self.pixels, most=224)
+        alt = f"Photograph: {self.truth}"
+        return picture(content, alt=alt, caption=self.truth, kind="jpeg")
+
+
 def explanation_section(model: LoadedModel, data: DataSet | None) -> Section:
-    """Filters, feature maps, guided backpropagation and Grad-CAM; without `data`, filters alone.
+    """Shows filters, feature maps, guided backpropagation and Grad-CAM; without `data`, filters.
 
     The photographs are validation images, which may be looked at as often as one likes.
     """
-    parts = [subheading("First-layer filters"), _filters(model)]
+    network = model.model.to(CPU)  # an evaluation may have left it on a GPU
+    parts = [subheading("First-layer filters"), _filters(network)]
     if data is None:
-        parts.append(
-            missing(
-                "The photographs are not available, so what the model sees in them is left out."
-            )
-        )
+        text = "The photographs are not available, so what the model sees in them is left out."
+        parts.append(missing(text))
     elif data.classes != model.classes:
         parts.append(missing("The photographs have other classes than the model."))
     else:
-        model = replace(model, model=deepcopy(model.model).to(CPU))
-        chosen = _choice(data)
+        photographs = _choose(model, data)
         parts += [
             subheading("Feature maps"),
-            _maps(model, data, chosen[0]),
+            _maps(network, photographs[0]),
             subheading("Guided backpropagation"),
-            _neurons(model, data, chosen[0]),
+            _neurons(network, photographs[0]),
             subheading("Grad-CAM"),
-            _evidence(model, data, chosen),
+            _evidence(network, photographs, classes=model.classes),
         ]
-    return Section("What it looks at", "explanation", joined(*parts))
+    return Section("What it looks at", "explanation", *parts)
 
 
-def sheet(cells: Sequence[Markup]) -> Markup:
-    """Small pictures next to each other, as many as there is room for."""
-    return Markup('<div class="sheet">{}</div>').format(Markup("").join(cells))
-
-
-def _choice(data: DataSet) -> list[int]:
-    """Positions in the pack of some validation images, from as many classes as possible."""
+def _choose(model: LoadedModel, data: DataSet) -> list[_Photograph]:
+    """Returns some validation images, from as many classes as possible."""
     indices = np.random.default_rng(SEED).permutation(data.subset("validation"))
     labels = data.pack.labels[indices]
     # The first image of each class, then the second of each, and so on.
     turn = [int((labels[:place] == label).sum()) for place, label in enumerate(labels[:500])]
     order = np.argsort(turn, kind="stable")[:SHOWN_PHOTOGRAPHS]
-    return [int(index) for index in indices[order]]
+    return [_photograph(model, data, index) for index in indices[order]]
 
 
-def _view(model: LoadedModel, data: DataSet, index: int) -> Tensor:
-    """(1, 3, s, s): an image as the model sees it."""
-    pixels = torch.from_numpy(data.pack.images[index].copy()).permute(2, 0, 1)[None]
-    normalize = Normalize(model.mean, model.std, CPU)
-    return plain_view(pixels, size=model.experiment.data.image_size, normalize=normalize)
+def _photograph(model: LoadedModel, data: DataSet, index: int) -> _Photograph:
+    pixels = data.pack.images[index]
+    view = plain_view(
+        torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None],
+        size=model.experiment.data.image_size,
+        normalize=Normalize(model.mean, model.std, CPU),
+    )
+    return _Photograph(pixels, view=view, truth=data.classes[int(data.pack.labels[index])])
 
 
-def _filters(model: LoadedModel) -> Markup:
-    filters = explain.first_layer_filters(model.model)
+def _filters(network: nn.Module) -> Markup:
+    filters = first_layer_filters(network)
     count, _, size, _ = filters.shape
     caption = f"The {count} filters of {size} x {size} pixels, each in its own range of colors."
     content = png(filters_picture(filters))
     return picture(content, alt=f"{count} filters of the first layer", caption=caption)
 
 
-def _maps(model: LoadedModel, data: DataSet, index: int) -> Markup:
-    maps = explain.feature_maps(model.model, _view(model, data, index))
+def _maps(network: nn.Module, photograph: _Photograph) -> Markup:
     cells = [
         picture(
-            png(maps_picture(stage, side=240)),
+            png(maps_picture(maps, side=240)),
             alt=f"Feature maps after {name}",
-            caption=f"{name}: {min(16, stage.shape[0])} of {stage.shape[0]} maps,"
-            f" {stage.shape[1]} x {stage.shape[2]}",
+            caption=f"{name}: {min(16, maps.shape[0])} of {maps.shape[0]} maps,"
+            f" {maps.shape[1]} x {maps.shape[2]}",
         )
-        for name, stage in maps.items()
+        for name, maps in feature_maps(network, photograph.view).items()
     ]
-    said = f"What each stage makes of one photograph ({_truth(data, index)}), after its activation."
-    return joined(paragraph(said), sheet([_photograph(data, index), *cells]))
+    note = f"What each stage makes of one photograph ({photograph.truth}), after its activation."
+    return joined(paragraph(note), _sheet([photograph.shown(), *cells]))
 
 
-def _neurons(model: LoadedModel, data: DataSet, index: int) -> Markup:
-    name, stage = list(explain.stages(model.model).items())[-1]
-    image = _view(model, data, index)
-    neurons = explain.busiest_neurons(explain.feature_maps(model.model, image)[name], NEURONS)
+def _neurons(network: nn.Module, photograph: _Photograph) -> Markup:
+    name, stage = list(stages(network).items())[-1]
+    neurons = busiest_neurons(feature_maps(network, photograph.view)[name], NEURONS)
     cells = []
     for neuron in neurons:
-        gradient = explain.guided_backpropagation(model.model, image, stage=stage, neuron=neuron)
+        gradient = guided_backpropagation(network, photograph.view, stage=stage, neuron=neuron)
         caption = f"channel {neuron.channel}, row {neuron.row}, column {neuron.column}"
         content = png(gradient_picture(gradient))
         cells.append(picture(content, alt=f"Guided gradient of {caption}", caption=caption))
-    said = (
+    note = (
         f"What in the same photograph excites {len(neurons)} neurons of the last convolutional"
-        f" stage ({name}): the strongest place of each of its busiest channels. Gray is none."
+        f" stage ({name}): the strongest place of each of its busiest channels. Gray means none."
     )
-    return joined(paragraph(said), sheet([_photograph(data, index), *cells]))
+    return joined(paragraph(note), _sheet([photograph.shown(), *cells]))
 
 
-def _evidence(model: LoadedModel, data: DataSet, chosen: Sequence[int]) -> Markup:
-    name, stage = list(explain.stages(model.model).items())[-1]
-    said = (
+def _evidence(
+    network: nn.Module, photographs: Sequence[_Photograph], *, classes: Sequence[str]
+) -> Markup:
+    name, stage = list(stages(network).items())[-1]
+    note = (
         "Where the evidence for the predicted class lies (brighter is more), on photographs that"
         f" were drawn at random from the validation images; after {name}."
     )
-    cells = [_one_evidence(model, data, index, stage=stage) for index in chosen]
-    return joined(paragraph(said), sheet(cells))
+    cells = []
+    for photograph in photographs:
+        said = probabilities(network, photograph.view)
+        label = int(said.argmax())
+        heat = grad_cam(network, photograph.view, stage=stage, label=label)
+        verdict = "right" if classes[label] == photograph.truth else f"is {photograph.truth}"
+        caption = f"{classes[label]} {percent(float(said[label]))}: {verdict}"
+        content = jpeg(overlay(photograph.pixels, heat), most=224)
+        cells.append(picture(content, alt=f"Grad-CAM, {caption}", caption=caption, kind="jpeg"))
+    return joined(paragraph(note), _sheet(cells))
 
 
-def _one_evidence(
-    model: LoadedModel, data: DataSet, index: int, *, stage: torch.nn.Module
-) -> Markup:
-    image = _view(model, data, index)
-    probabilities = explain.probabilities(model.model, image)
-    guess = int(probabilities.argmax())
-    heat = explain.grad_cam(model.model, image, stage=stage, label=guess)
-    shown = overlay(data.pack.images[index], heat)
-    verdict = "right" if guess == data.pack.labels[index] else f"is {_truth(data, index)}"
-    caption = f"{model.classes[guess]} {percent(float(probabilities[guess]))}: {verdict}"
-    return picture(jpeg(shown, most=224), alt=f"Grad-CAM, {caption}", caption=caption, kind="jpeg")
-
-
-def _photograph(data: DataSet, index: int) -> Markup:
-    content = jpeg(data.pack.images[index], most=224)
-    truth = _truth(data, index)
-    return picture(content, alt=f"Photograph: {truth}", caption=truth, kind="jpeg")
-
-
-def _truth(data: DataSet, index: int) -> str:
-    return data.classes[int(data.pack.labels[index])]
+def _sheet(cells: Iterable[Markup]) -> Markup:
+    """Returns small pictures side by side, as many as there is room for."""
+    return Markup('<div class="sheet">{}</div>').format(Markup("").join(cells))

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
+from scipy.stats import spearmanr
 from sklearn.ensemble import RandomForestRegressor
+from sklearn.inspection import permutation_importance
 
 from inat_ray.config.distributions import canonical
 from inat_ray.log.records import JSON
@@ -26,20 +27,20 @@ PERMUTATIONS = 3
 """Of each hyperparameter's column in each bootstrap sample."""
 
 ABSENT = -1.0
-"""Of a hyperparameter whose condition a trial does not meet: below every place."""
+"""Stands for a hyperparameter whose condition a trial does not meet: below every place."""
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Importance:
-    """Of one hyperparameter; shares of the variance of the scores."""
+    """One hyperparameter's share of the variance of the scores."""
 
     name: str
     mean: float
     """What the forest's explained variance on unseen trials loses without it."""
     sd: float
-    """Over the bootstrap samples."""
+    """Between the bootstrap samples."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,12 @@ class Importances:
     explained: float
     """Share of the variance of unseen trials' scores that the forest explains, mean over the
     bootstrap samples; where it is not above 0 the importances mean nothing."""
-    trials: int
 
 
 def importances(
     points: Sequence[Mapping[str, JSON]], scores: Sequence[float], *, seed: int = 0
 ) -> Importances | None:
-    """Importance of each hyperparameter that varies; None where the trials cannot tell.
+    """Returns the importance of each hyperparameter that varies; None if the trials cannot tell.
 
     `points`: the trials' hyperparameters, `scores` their finite results.
     """
@@ -67,76 +67,19 @@ def importances(
     rng = np.random.default_rng(seed)
     samples = [_one_sample(inputs, values, rng) for _ in range(BOOTSTRAPS)]
     losses = np.array([loss for loss, _ in samples])
-    found = [
-        Importance(name, mean=float(mean), sd=float(sd))
-        for name, mean, sd in zip(
-            columns, losses.mean(axis=0), losses.std(axis=0, ddof=1), strict=True
-        )
-    ]
+    means, sds = losses.mean(axis=0).tolist(), losses.std(axis=0, ddof=1).tolist()
+    found = [Importance(*each) for each in zip(columns, means, sds, strict=True)]
     return Importances(
         parameters=sorted(found, key=lambda importance: -importance.mean),
         explained=float(np.mean([explained for _, explained in samples])),
-        trials=len(points),
     )
 
 
-def rank_correlation(
-    points: Sequence[Mapping[str, JSON]], scores: Sequence[float], *, name: str
-) -> tuple[float, int] | None:
-    """Spearman's rank correlation of a hyperparameter with the score, and the trials it is from.
-
-    None where it has an order in no sense: a category, a constant, or fewer than 3 trials with it.
-    """
-    pairs = [
-        (point[name], score) for point, score in zip(points, scores, strict=True) if name in point
-    ]
-    if len(pairs) < 3 or not all(isinstance(value, bool | int | float) for value, _ in pairs):
-        return None
-    ranks = np.array([rankdata(column) for column in zip(*pairs, strict=True)])
-    if np.ptp(ranks, axis=1).min() == 0:
-        return None
-    return float(np.corrcoef(ranks)[0, 1]), len(pairs)
-
-
-def correlation_interval(correlation: float, trials: int) -> tuple[float, float] | None:
-    """95 % interval of a rank correlation by Fisher's transformation; None for few trials.
-
-    Its standard error for ranks is 1.03 / sqrt(n - 3) (Fieller, Hartley & Pearson, 1957).
-    """
-    if trials < LEAST_TRIALS or abs(correlation) == 1:
-        return None
-    half = 1.96 * 1.03 / np.sqrt(trials - 3)
-    low, high = np.tanh(np.arctanh(correlation) + np.array([-half, half]))
-    return float(low), float(high)
-
-
-def varied_columns(points: Sequence[Mapping[str, JSON]]) -> dict[str, Floats]:
-    """Name -> places (n,) of its values in order; only of what differs between the trials."""
-    names = dict.fromkeys(name for point in points for name in point)
-    columns = {name: _places([point.get(name, _NOTHING) for point in points]) for name in names}
-    return {name: column for name, column in columns.items() if np.ptp(column) > 0}
-
-
-_NOTHING = object()
-
-
-def _places(values: Sequence[JSON]) -> Floats:
-    """Of each value among the different ones: numbers by size, all else by its text.
-
-    A forest asks for nothing but the order, so a log scale makes no difference.
-    """
-    given = [value for value in values if value is not _NOTHING]
-    numbers = all(isinstance(value, bool | int | float) for value in given)
-    keys = [value if numbers or value is _NOTHING else canonical(value) for value in values]
-    order = {key: float(place) for place, key in enumerate(sorted(set(keys) - {_NOTHING}))}
-    return np.array([order.get(key, ABSENT) for key in keys])
-
-
 def _one_sample(inputs: Floats, values: Floats, rng: np.random.Generator) -> tuple[Floats, float]:
-    """Of one bootstrap sample: the loss of each column (parameters,), the variance explained."""
+    """Returns the loss without each column (parameters,) and the variance a forest explains."""
     drawn = rng.integers(0, len(values), len(values))
     unseen = np.setdiff1d(np.arange(len(values)), drawn)
-    if len(unseen) < 2 or np.ptp(values[unseen]) == 0:
+    if len(unseen) < 2 or np.ptp(values[unseen]) == 0:  # there is no variance to explain
         return _one_sample(inputs, values, rng)
     forest = RandomForestRegressor(
         TREES,
@@ -146,31 +89,68 @@ def _one_sample(inputs: Floats, values: Floats, rng: np.random.Generator) -> tup
         max_features=0.5,
     )
     forest.fit(inputs[drawn], values[drawn])
-    error = _error(forest, inputs[unseen], values[unseen])
-    losses = [
-        _error_without(forest, inputs[unseen], values[unseen], column=column, rng=rng) - error
-        for column in range(inputs.shape[1])
+    found = permutation_importance(
+        forest,
+        inputs[unseen],
+        values[unseen],
+        n_repeats=PERMUTATIONS,
+        random_state=int(rng.integers(2**31)),
+    )
+    return found.importances_mean, forest.score(inputs[unseen], values[unseen])
+
+
+def varied_columns(points: Sequence[Mapping[str, JSON]]) -> dict[str, Floats]:
+    """Returns name -> places (n,) of its values in order, for what differs between the trials.
+
+    A forest asks for nothing but the order, so a log scale makes no difference.
+    """
+    columns = {}
+    for name in dict.fromkeys(name for point in points for name in point):
+        given = [i for i, point in enumerate(points) if name in point]
+        column = np.full(len(points), ABSENT)
+        _, column[given] = ordered([points[i][name] for i in given])
+        if np.ptp(column) > 0:
+            columns[name] = column
+    return columns
+
+
+def ordered(values: Sequence[JSON]) -> tuple[list[JSON], NDArray[np.int64]]:
+    """Returns the different values in order, and the place (n,) of each value among them.
+
+    Numbers are ordered by size, all else by its text.
+    """
+    numbers = all(isinstance(value, int | float) for value in values)
+    keys = np.array(values if numbers else [canonical(value) for value in values])
+    _, first, places = np.unique(keys, return_index=True, return_inverse=True)
+    return [values[i] for i in first], places
+
+
+def rank_correlation(
+    points: Sequence[Mapping[str, JSON]], scores: Sequence[float], *, name: str
+) -> tuple[float, int] | None:
+    """Returns Spearman's correlation of a hyperparameter with the score, and its number of trials.
+
+    None for a category, which has no order, for a constant, and for fewer than 3 trials.
+    """
+    pairs = [
+        (point[name], score) for point, score in zip(points, scores, strict=True) if name in point
     ]
-    variance = float(values[unseen].var())
-    return np.array(losses) / variance, 1 - error / variance
+    if len(pairs) < 3 or not all(isinstance(value, int | float) for value, _ in pairs):
+        return None
+    columns = np.array(pairs, dtype=np.float64)
+    if np.ptp(columns, axis=0).min() == 0:
+        return None
+    return float(spearmanr(columns).statistic), len(pairs)
 
 
-def _error(forest: RandomForestRegressor, inputs: Floats, values: Floats) -> float:
-    """Mean square."""
-    return float(np.mean((forest.predict(inputs) - values) ** 2))
+def correlation_interval(correlation: float, trials: int) -> tuple[float, float] | None:
+    """Returns the 95 % interval of a rank correlation by Fisher's transformation.
 
-
-def _error_without(
-    forest: RandomForestRegressor,
-    inputs: Floats,
-    values: Floats,
-    *,
-    column: int,
-    rng: np.random.Generator,
-) -> float:
-    """With the column shuffled, so that it is one but says nothing; in one call of the forest."""
-    shuffled = np.tile(inputs, (PERMUTATIONS, 1, 1))
-    for copy in shuffled:
-        rng.shuffle(copy[:, column])
-    flat = shuffled.reshape(-1, inputs.shape[1])
-    return _error(forest, flat, np.tile(values, PERMUTATIONS))
+    None for few trials. The standard error for ranks is 1.03 / sqrt(n - 3) (Fieller, Hartley &
+    Pearson, 1957); scipy's interval is for Pearson's correlation, with 1 / sqrt(n - 3).
+    """
+    if trials < LEAST_TRIALS or abs(correlation) == 1:
+        return None
+    half = 1.96 * 1.03 / np.sqrt(trials - 3)
+    low, high = np.tanh(np.arctanh(correlation) + np.array([-half, half]))
+    return float(low), float(high)

@@ -26,7 +26,6 @@ SHARES = list(
 MOST_WRITTEN = 20
 """Classes up to which the cells of a confusion matrix have room for their counts."""
 
-LEGEND = {"orientation": "h", "x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom"}
 COLOR_BAR = {
     "orientation": "h", "x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom",
     "len": 0.5, "thickness": 10, "tickformat": ".0%", "tickvals": [0, 0.3, 1],
@@ -38,34 +37,30 @@ MARGIN = {"l": 60, "r": 16, "t": 40, "b": 56}
 
 
 def scores_plot(classes: Sequence[ClassScores]) -> go.Figure:
-    """Recall, precision and F1 as dots, a line a class, the first on top."""
+    """Draws recall, precision and F1 as dots, a line a class, the first on top."""
     names = [scores.name for scores in classes]
     figure = go.Figure()
     for label, (color, symbol, size) in SCORES.items():
+        line = {"width": 2, "color": color}
         figure.add_scatter(
             x=[getattr(scores, label.lower()) for scores in classes],
             y=names,
             name=label,
             mode="markers",
-            marker={
-                "color": color,
-                "symbol": symbol,
-                "size": size,
-                "line": {"width": 2, "color": color},
-            },
+            marker={"color": color, "symbol": symbol, "size": size, "line": line},
             customdata=[scores.images for scores in classes],
             hovertemplate=f"%{{y}}: {label} %{{x:.1%}}<br>%{{customdata}} images<extra></extra>",
         )
     figure.update_xaxes(title="score", tickformat=".0%", range=[-0.02, 1.02])
-    figure.update_yaxes(type="category", dtick=1, automargin=True)
+    figure.update_yaxes(type="category", dtick=1)
     figure.update_yaxes(range=[len(names) - 0.4, -0.6])  # the first on top, without a gap
-    return figure.update_layout(legend=LEGEND, margin=MARGIN)
+    return figure.update_layout(margin=MARGIN)
 
 
 def confusion_plot(
     confusion: NDArray[np.int64], classes: Sequence[str], *, shown: Sequence[int] | None = None
 ) -> go.Figure:
-    """The confusion matrix (C, C): the color is the share of the class's images, counts are text.
+    """Draws a confusion matrix (C, C): colors are shares of the class's images, counts are text.
 
     Cells without an image stay empty, so that the others stand out. `shown` are the labels that
     get a row and a column; all if not given.
@@ -96,14 +91,14 @@ def confusion_plot(
             colorbar=COLOR_BAR,
         )
     )
-    common = {"type": "category", "automargin": True, "showgrid": False, "zeroline": False}
+    common = {"type": "category", "showgrid": False, "zeroline": False}
     figure.update_xaxes(title={"text": "prediction", "standoff": 12}, **common)
     figure.update_yaxes(title={"text": "truth", "standoff": 12}, autorange="reversed", **common)
     return figure.update_layout(margin=MARGIN | {"t": 64})
 
 
 def reliability_plot(bins: Sequence[Bin]) -> go.Figure:
-    """Accuracy against confidence by bin, with 95 % intervals, above the images in each bin."""
+    """Draws accuracy against confidence, with 95 % intervals, above the number of images by bin."""
     figure = make_subplots(
         rows=2, cols=1, shared_xaxes=True, row_heights=[0.74, 0.26], vertical_spacing=0.05
     )
@@ -115,7 +110,7 @@ def reliability_plot(bins: Sequence[Bin]) -> go.Figure:
         line={"dash": "dash", "color": GRAY},
         hoverinfo="skip",
     )
-    figure.add_trace(_accuracies([each for each in bins if each.images]), row=1, col=1)
+    figure.add_trace(_accuracies([each for each in bins if each.images]))
     figure.add_bar(
         x=[(each.low + each.high) / 2 for each in bins],
         y=[each.images for each in bins],
@@ -131,11 +126,11 @@ def reliability_plot(bins: Sequence[Bin]) -> go.Figure:
     figure.update_xaxes(title="confidence: probability of the prediction", row=2, col=1)
     figure.update_yaxes(title="accuracy", tickformat=".0%", range=[0, 1.02], row=1, col=1)
     figure.update_yaxes(title="images", nticks=4, row=2, col=1)
-    return figure.update_layout(legend=LEGEND, margin=MARGIN, bargap=0)
+    return figure.update_layout(margin=MARGIN, bargap=0)
 
 
 def _accuracies(bins: Sequence[Bin]) -> go.Scatter:
-    """The accuracy of each bin that holds images, with its interval."""
+    """Draws the accuracy of bins that hold images, with its interval."""
     shares = [each.accuracy or 0.0 for each in bins]
     ends = [
         wilson_interval(round(share * each.images), each.images)

@@ -1,6 +1,6 @@
 "use strict";
 
-// Plots, in the colours of the page.
+// Plots, in the colors of the page.
 
 const drawings = [...document.querySelectorAll("figure.plot")].map((figure) => ({
   place: figure.querySelector(".drawing"),

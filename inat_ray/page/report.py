@@ -3,15 +3,17 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from rich.console import Console
+from rich.markup import escape
+
 from inat_ray.config.errors import UserError
 from inat_ray.page.comparison import comparison_sections
 from inat_ray.page.explanation import explanation_section
+from inat_ray.page.html import Section, missing, write_page
 from inat_ray.page.model import model_sections
 from inat_ray.page.overview import lead_text, setting_section, summary_section
-from inat_ray.page.page import write_page
 from inat_ray.page.parameters import parameters_section, scored_trials
-from inat_ray.page.parts import Section, missing
-from inat_ray.page.reported_run import ReportedRun
+from inat_ray.page.reported_run import ReportedRun, open_run
 from inat_ray.page.studies import freeze_section, is_freeze_study, study_section
 from inat_ray.page.trials import (
     curves_section,
@@ -19,16 +21,29 @@ from inat_ray.page.trials import (
     progress_section,
     rungs_section,
 )
+from inat_ray.run.folder import RunFolder
+from inat_ray.search.schedulers import SCHEDULERS
 from inat_ray.search.study import seed_is_searched
 from inat_ray.search.winner import is_confirmed
+from inat_ray.terminal.announcements import note
+from inat_ray.terminal.words import command_text
 from inat_ray.training.predictions import read_predictions
-
-WINNER = "The model"
 
 
 def write_report(run: ReportedRun, path: Path) -> None:
     """Writes the page of one run: its search, its winner, how that fails, and what it looks at."""
-    write_page(path, title=run.name, lead=lead_text(run), sections=list(run_sections(run)))
+    write_page(path, title=run.name, lead=lead_text(run), sections=list(_sections(run)))
+
+
+def report_at_end(console: Console, *, run: RunFolder) -> None:
+    """Writes the report of a run that ends. A page that fails is a note: the run itself is safe."""
+    try:
+        write_report(open_run(run.path), run.report)
+        run.keep(run.report)
+    except Exception as error:  # whatever its kind: it must not look as if the search had failed
+        note(console, f"there is no report ({error!r}); {command_text('report')} shows why")
+        return
+    console.print(f"Report:      [bold]{escape(str(run.report))}[/]", soft_wrap=True)
 
 
 def write_comparison(runs: Sequence[ReportedRun], path: Path) -> None:
@@ -38,8 +53,8 @@ def write_comparison(runs: Sequence[ReportedRun], path: Path) -> None:
     write_page(path, title=title, lead=names, sections=comparison_sections(runs))
 
 
-def run_sections(run: ReportedRun) -> Iterator[Section]:
-    """The sections for which the run has content."""
+def _sections(run: ReportedRun) -> Iterator[Section]:
+    """Yields the sections for which the run has content."""
     yield summary_section(run)
     yield setting_section(run)
     if run.history.started is None:
@@ -53,22 +68,8 @@ def run_sections(run: ReportedRun) -> Iterator[Section]:
         yield explanation_section(run.model, run.data)
 
 
-def _winner_sections(run: ReportedRun) -> Iterator[Section]:
-    """How the kept model did on the test images, from the predictions of the look at them."""
-    if run.look is None:
-        text = "The test set has not been looked at yet."
-        yield Section(WINNER, "model", missing(text))
-        return
-    try:
-        predictions = read_predictions(run.folder.path / run.look.predictions)
-    except UserError as error:
-        yield Section(WINNER, "model", missing(f"The predictions could not be read: {error}"))
-        return
-    yield from model_sections(predictions, subset="test", data=run.data, result=run.result)
-
-
 def _search_sections(run: ReportedRun) -> Iterator[Section]:
-    history = run.history
+    history, experiment = run.history, run.experiment
     if not history.leaderboard():
         text = "No trial gave a result, so there is nothing to rank or to draw."
         yield Section("Results", "results", missing(text))
@@ -78,6 +79,17 @@ def _search_sections(run: ReportedRun) -> Iterator[Section]:
     yield leaderboard_section(history)
     yield progress_section(history)
     yield curves_section(history)
+    yield from _study_sections(run)
+    scored = scored_trials(history, experiment)
+    if scored.names:
+        yield parameters_section(scored)
+    if experiment and SCHEDULERS[experiment.search.early_stopping.kind].has_rungs:
+        yield rungs_section(history, experiment.search.early_stopping)
+
+
+def _study_sections(run: ReportedRun) -> Iterator[Section]:
+    """Yields the comparisons of configurations that the run made."""
+    history = run.history
     if history.run.method == "ablation":
         yield study_section(history, purpose="search", title="One change at a time")
     elif seed_is_searched(history):
@@ -86,10 +98,18 @@ def _search_sections(run: ReportedRun) -> Iterator[Section]:
         yield study_section(history, purpose="confirm", title="Confirmation")
     if is_freeze_study(history) and run.experiment is not None and run.data is not None:
         yield freeze_section(history, run.experiment, classes=len(run.data.classes))
-    scored = scored_trials(history, run.experiment)
-    if scored.names:
-        yield parameters_section(scored)
-    if run.experiment is not None:
-        early = run.experiment.search.early_stopping
-        if early.kind in ("asha", "asha_promotion"):
-            yield rungs_section(history, early)
+
+
+def _winner_sections(run: ReportedRun) -> Iterator[Section]:
+    """Yields how the kept model did on the test images, from the predictions recorded then."""
+    if run.look is None:
+        text = "The test set has not been looked at yet."
+        yield Section("The model", "model", missing(text))
+        return
+    try:
+        predictions = read_predictions(run.folder.path / run.look.predictions)
+    except UserError as error:
+        text = f"The predictions could not be read: {error}"
+        yield Section("The model", "model", missing(text))
+        return
+    yield from model_sections(predictions, subset="test", data=run.data, result=run.result)

@@ -1,18 +1,18 @@
-"""A run as its report finds it: whatever of it is there, and what is not."""
+"""A run as its report finds it: what its folder holds, and what it lacks."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
-from inat_ray.config.load import load_experiment
 from inat_ray.data.dataset import DataSet, open_dataset
 from inat_ray.log.history import History
 from inat_ray.log.records import LookAtTest
-from inat_ray.log.run_log import EVENTS, read_records
+from inat_ray.run.contents import RunContents, read_contents
 from inat_ray.run.folder import RunFolder
-from inat_ray.run.result import read_result
+from inat_ray.run.result import Result
 from inat_ray.training.checkpoint import LoadedModel, load_model
 
 NEVER_BEGAN = "The log holds no record: the run ended before its first trial."
@@ -25,15 +25,15 @@ class ReportedRun:
     folder: RunFolder
     history: History
     experiment: Experiment | None = None
-    result: dict[str, Any] = field(default_factory=dict)
-    """Of result.json; empty where the run has not come to its end."""
+    result: Result = field(default_factory=dict)
+    """The content of result.json; empty where the run has not finished."""
     model: LoadedModel | None = None
     data: DataSet | None = None
     missing: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
-        """Of its folder, which tells runs of one experiment apart."""
+        """The name of the folder, which tells runs of one experiment apart."""
         return self.folder.path.resolve().name
 
     @property
@@ -43,78 +43,56 @@ class ReportedRun:
 
     @property
     def is_search(self) -> bool:
-        return self.history.started is not None and self.history.run.method != "train"
+        return self.history.started is not None and not self.history.is_training
+
+    @contextmanager
+    def noting(self, problem: str) -> Iterator[None]:
+        """Turns a UserError within the context into an entry of `missing`."""
+        try:
+            yield
+        except UserError as error:
+            self.missing.append(f"{problem}: {error}")
 
 
 def open_run(path: Path, *, source: str | None = None) -> ReportedRun:
     """Reads what there is of the run in folder `path`.
 
     `source` takes the place of the folder of photographs that the experiment names. Raises
-    UserError where the folder holds no run at all.
+    UserError if the folder holds no run at all.
     """
-    folder = RunFolder(path)
-    if not folder.holds_a_run:
-        raise UserError(f"{path}: holds no run; a folder with a log or an experiment.yaml is one")
-    run = ReportedRun(folder, History())
-    _read_log(run)
-    _read_experiment(run, source=source)
-    _read_result(run)
+    found = read_contents(
+        path, options={} if source is None else {"data.source": ("--data", source)}
+    )
+    run = ReportedRun(RunFolder(path), found.history, found.experiment, found.result)
+    run.missing = list(_missing_parts(found, run.folder))
     _read_model(run)
-    _open_data(run, build=source is not None)
+    if run.experiment is not None:
+        with run.noting("The photographs could not be opened, so pictures are left out"):
+            # Photographs that nobody asked for are neither downloaded nor decoded.
+            build = source is not None
+            run.data = open_dataset(run.experiment.data, progress=True, build=build)
     return run
 
 
-def _read_log(run: ReportedRun) -> None:
-    """As far as it goes: what stands before a damaged line counts."""
-    path = run.folder.log / EVENTS
-    if not path.exists():
-        run.missing.append(f"The run has no log ({path.relative_to(run.folder.path)}).")
-        return
-    try:
-        for record in read_records(path):
-            run.history.add(record)
-    except UserError as error:
-        run.missing.append(f"The log could be read up to a damaged line only: {error}")
-    if run.history.started is None:
-        run.missing.append(NEVER_BEGAN)
-
-
-def _read_experiment(run: ReportedRun, *, source: str | None) -> None:
-    options = {} if source is None else {"data.source": ("--data", source)}
-    try:
-        run.experiment = load_experiment(run.folder.experiment, options=options)
-    except UserError as error:
-        run.missing.append(f"The experiment could not be read: {error}")
-
-
-def _read_result(run: ReportedRun) -> None:
-    try:
-        result = read_result(run.folder.result)
-    except UserError as error:
-        run.missing.append(f"result.json could not be read: {error}")
-        return
-    if result is None:
-        run.missing.append("There is no result.json: the run has not come to its end.")
-    run.result = result or {}
+def _missing_parts(found: RunContents, folder: RunFolder) -> Iterator[str]:
+    problems = found.problems
+    if not found.is_storage and not folder.events.exists():
+        yield f"The run has no log ({folder.events.relative_to(folder.path)})."
+    elif "log" in problems:
+        yield f"The log could be read up to a damaged line only: {problems['log']}"
+    elif found.history.started is None:
+        yield NEVER_BEGAN
+    if "experiment" in problems:
+        yield f"The experiment could not be read: {problems['experiment']}"
+    if "result" in problems:
+        yield f"result.json could not be read: {problems['result']}"
+    elif not found.result:
+        yield "There is no result.json: the run has not finished."
 
 
 def _read_model(run: ReportedRun) -> None:
     if not run.folder.model.exists():
         run.missing.append(f"There is no model here ({run.folder.model.name}).")
         return
-    try:
+    with run.noting("The model could not be read"):
         run.model = load_model(run.folder.model)
-    except UserError as error:
-        run.missing.append(f"The model could not be read: {error}")
-
-
-def _open_data(run: ReportedRun, *, build: bool) -> None:
-    """Photographs that nobody asked for are neither downloaded nor decoded."""
-    if run.experiment is None:
-        return
-    try:
-        run.data = open_dataset(run.experiment.data, progress=True, build=build)
-    except UserError as error:
-        run.missing.append(
-            f"The photographs could not be opened, so pictures are left out: {error}"
-        )

@@ -1,8 +1,8 @@
-"""Which checkpoints are kept: of each trial the one of its last epoch in the log, until it is over.
-A training whose model is kept has that of its best epoch beside it.
+"""Which checkpoints are kept: for each trial that of its last epoch in the log, until it is over.
+A training whose model is kept has the model of its best epoch beside it.
 
-A checkpoint goes only once the record that makes it superfluous is safe, so whatever a log names,
-also the one in a storage that lags behind, is there to go on from.
+A checkpoint is removed only once the record that makes it superfluous is safe, so whatever a log
+names is there to go on from, even the log in a storage, which lags behind.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from inat_ray.training.loop import model_in
 
 @dataclass(frozen=True)
 class StartingPoint:
-    """Where a training goes on."""
+    """The epoch after which a training goes on."""
 
     epochs_done: int
     checkpoint: Place | None
@@ -27,7 +27,7 @@ BEGINNING = StartingPoint(epochs_done=0, checkpoint=None)
 
 
 def record_epoch(epoch: EpochEnded, *, run: RunFolder, log: RunLog) -> None:
-    """Appends an epoch to the log, and lets the checkpoint of the one before it go."""
+    """Appends an epoch to the log, and removes the checkpoint of the one before it."""
     before = newest_epoch(log.history.trials[epoch.trial_id])
     log.append(epoch)
     if before is not None and before.checkpoint not in (None, epoch.checkpoint):
@@ -35,14 +35,15 @@ def record_epoch(epoch: EpochEnded, *, run: RunFolder, log: RunLog) -> None:
 
 
 def drop_model(epoch: EpochEnded, *, run: RunFolder, log: RunLog) -> None:
-    """The model of an epoch that is no longer its training's best."""
+    """Removes the model of an epoch that is no longer its training's best."""
     log.then(_model(epoch, run=run).remove)
 
 
 def keep_model(trial: TrialHistory, *, run: RunFolder, log: RunLog) -> None:
-    """Makes the model of the training's best epoch in the log the run's.
+    """Makes the model of the training's best epoch in the log the run's model.
 
-    A result.json that tells of the model before it goes first, so the two always belong together.
+    A result.json that describes the model before it is removed first, so that the two always belong
+    together.
     """
     best = trial.best(log.history.run.metric)
     if best is None or not (model := _model(best, run=run)).exists():
@@ -59,12 +60,12 @@ def _model(epoch: EpochEnded, *, run: RunFolder) -> Place:
 
 
 def drop_checkpoints(trial_id: str, *, run: RunFolder, log: RunLog) -> None:
-    """Removes those of a trial that will not continue; thousands of them would fill a disk."""
+    """Removes the checkpoints of a trial that is over; those of thousands would fill a disk."""
     log.then((run.checkpoints / trial_id).remove)
 
 
 def starting_point(trial: TrialHistory | None, *, run: RunFolder) -> StartingPoint:
-    """After the last epoch in the log; the beginning where its checkpoint is gone."""
+    """Returns the point after the log's last epoch; the beginning if its checkpoint is gone."""
     newest = newest_epoch(trial)
     if newest is None or newest.checkpoint is None:
         return BEGINNING

@@ -1,10 +1,10 @@
-"""What of runs and packs can go, decided apart from doing it.
+"""Disk space that runs and packs can give back: planned first, and then removed.
 
-Of a run that is over go what only its processes needed: checkpoints, weights for the nodes, files
-half written. Model, log, snapshots (small, and what TensorBoard's pictures are drawn from), tables,
-TensorBoard's files, result and report stay, and so does whatever this project did not write. Of the
-cache go packs that no run below the folder uses, and what builds left that were killed. Nothing
-else is touched, no link is followed, and of a run that is kept in a storage too only what is here.
+A finished run gives back what only its processes needed: checkpoints, weights for the nodes, files
+that are half written. Its model, log, snapshots (small, and the source of TensorBoard's pictures),
+tables, TensorBoard files, result and report stay, and so does whatever this project did not write.
+The cache gives back packs that no run below the folder uses, and what killed builds left. Nothing
+else is touched, no link is followed, and a run's place in a storage stays as it is.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,19 +29,19 @@ DAY = 24 * 60 * 60
 
 @dataclass(frozen=True)
 class Removal:
-    """A file or folder that can go."""
+    """A file or folder that can be removed."""
 
     path: Path
     size: int
     """In bytes."""
     why: str
     lock: Path
-    """To be held meanwhile: who writes there holds it."""
+    """The lock that whoever writes there holds; it must be held for the removal."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What can go, and what stays for a reason that the user may want to know."""
+    """The removals, and notes on what stays for a reason that the user may want to know."""
 
     removals: list[Removal] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -55,7 +55,7 @@ class Plan:
 
 
 def obstacle(run: Run, *, named: bool, older_than: float | None, now: float) -> str | None:
-    """Why a run is left as it is; None where it may be cleaned.
+    """Returns why a run is left as it is; None if it may be cleaned.
 
     `named`: whether the user asked for this very run; `older_than`: days since it last changed.
     """
@@ -71,14 +71,15 @@ def obstacle(run: Run, *, named: bool, older_than: float | None, now: float) -> 
     return None
 
 
-def of_runs(runs: Sequence[Run], *, named: bool, older_than: float | None, now: float) -> Plan:
-    """What of the runs can go."""
-    return sum(
-        (_of_run(run, named=named, older_than=older_than, now=now) for run in runs), start=Plan()
-    )
+def plan_for_runs(
+    runs: Sequence[Run], *, named: bool, older_than: float | None, now: float
+) -> Plan:
+    """Plans the removal of what the runs no longer need; arguments as for `obstacle`."""
+    plans = (_plan_for_run(run, named=named, older_than=older_than, now=now) for run in runs)
+    return sum(plans, start=Plan())
 
 
-def _of_run(run: Run, *, named: bool, older_than: float | None, now: float) -> Plan:
+def _plan_for_run(run: Run, *, named: bool, older_than: float | None, now: float) -> Plan:
     found = Plan(list(_left_overs(run)))
     reason = obstacle(run, named=named, older_than=older_than, now=now)
     if not found.removals:
@@ -104,13 +105,13 @@ def _left_overs(run: Run) -> Iterator[Removal]:
 
 
 def caches_of(runs: Sequence[Run]) -> list[Path]:
-    """The folders of packs that runs name; the default one where none does."""
+    """Returns the folders of packs that the runs name; the default one if none does."""
     configs = [run.experiment.data for run in runs if run.experiment is not None]
     return sorted({pack_folder(config) for config in configs or [DataConfig()]})
 
 
-def of_packs(runs: Sequence[Run], *, older_than: float | None, now: float) -> Plan:
-    """The packs that no run uses, and what killed builds left, in the caches of the runs."""
+def plan_for_packs(runs: Sequence[Run], *, older_than: float | None, now: float) -> Plan:
+    """Plans the removal of packs that no run uses, and of what killed builds left."""
     names = {run.path: _pack_of(run) for run in runs}
     unknown = [path for path, name in names.items() if name is None]
     used = None if unknown else {name for name in names.values() if name is not None}
@@ -124,9 +125,9 @@ def of_packs(runs: Sequence[Run], *, older_than: float | None, now: float) -> Pl
 
 
 def why_not_needed(name: str, *, used: set[str] | None) -> str | None:
-    """Of a file among the packs; None for one that is needed, or that may be, or is no pack.
+    """Returns why a file among the packs can be removed; None if it cannot, or is no pack.
 
-    `used`: the packs that are; None where that is not known of all runs.
+    `used`: the packs that runs use; None if that is not known of all runs.
     """
     if LEFT_OVER.fullmatch(name):
         return "left by a build that was killed"
@@ -136,7 +137,7 @@ def why_not_needed(name: str, *, used: set[str] | None) -> str | None:
 
 
 def _cached(folders: Iterable[Path]) -> Iterator[Path]:
-    """What lies in them; no link, nor anything in a folder that is one."""
+    """Yields what lies in the folders; no link, nor anything in a folder that is one."""
     for folder in folders:
         if folder.is_dir() and not folder.is_symlink():
             yield from (path for path in sorted(folder.iterdir()) if not path.is_symlink())
@@ -155,9 +156,10 @@ def _notes_on_packs(unknown: Sequence[Path], removals: Sequence[Removal]) -> lis
 
 
 def _pack_of(run: Run) -> str | None:
-    """The file name of a run's pack: as its result says, or else found from its images.
+    """Returns the file name of a run's pack: as its result says, or else found from its images.
 
-    A pack of an earlier version is used no more: a run that names one needs a new one."""
+    A pack of an earlier version is not used any longer: a run that names one needs a new one.
+    """
     if run.pack is not None and run.pack.suffix == SUFFIX:
         return run.pack.name
     if run.experiment is None:
@@ -169,8 +171,8 @@ def _pack_of(run: Run) -> str | None:
 
 
 def carry_out(plan: Plan) -> tuple[Plan, list[str]]:
-    """Removes what is planned; returns what of it is gone, and why anything is not."""
-    gone: list[Removal] = []
+    """Removes what is planned; returns what was removed, and the reasons for what was not."""
+    done: list[Removal] = []
     problems: list[str] = []
     for removal in plan.removals:
         try:
@@ -180,12 +182,12 @@ def carry_out(plan: Plan) -> tuple[Plan, list[str]]:
         except OSError as error:
             problems.append(f"{removal.path}: {error.strerror}")
         else:
-            gone.append(removal)
-    return Plan(gone), problems
+            done.append(removal)
+    return Plan(done), problems
 
 
 def _remove(removal: Removal) -> None:
-    """While its lock is held, so that nobody begins to use it. A link is refused by both ways."""
+    """Removes a file or folder while holding its lock, so that nobody begins to use it."""
     if not removal.lock.parent.is_dir():  # a run without a log, which nobody can go on with
         _delete(removal.path)
         return
@@ -194,18 +196,19 @@ def _remove(removal: Removal) -> None:
 
 
 def _delete(path: Path) -> None:
+    # Looked at again: somebody may have put a link there since it was planned.
     if path.is_symlink():
         raise OSError(0, "is a link now")
     remove(path)
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file, or of the files below a folder."""
+    """Returns the bytes of a file, or of the files below a folder."""
     if not path.is_dir():
         return path.lstat().st_size
     return sum(status.st_size for _, status in files_below(path))
 
 
 def megabytes(size: float) -> str:
-    """12.3 MB, 4.56 GB; in powers of ten, as `df -H` has them."""
+    """Returns '12.3 MB' or '4.56 GB', in powers of ten, as `df -H` has them."""
     return f"{size / 1e9:,.2f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"

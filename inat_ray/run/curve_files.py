@@ -1,4 +1,4 @@
-"""Recorded learning curves, read from a run folder or a table, and written as one."""
+"""Recorded learning curves: read from a run or from a table of curves, and written as a table."""
 
 import json
 import math
@@ -12,14 +12,15 @@ import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 
 from inat_ray.config.distributions import Numeric
+from inat_ray.config.epoch import later_metrics
 from inat_ray.config.errors import UserError, readable
 from inat_ray.config.experiment import PARTS, Experiment
-from inat_ray.config.load import load_experiment
 from inat_ray.config.space import search_space
 from inat_ray.config.tracking import TrackingConfig
 from inat_ray.log.history import History
 from inat_ray.log.records import JSON, RunResumed
-from inat_ray.log.run_log import EVENTS, read_history, read_records
+from inat_ray.log.run_log import EVENTS, read_records
+from inat_ray.run.contents import read_whole
 from inat_ray.run.folder import RunFolder
 from inat_ray.run.result import read_result
 from inat_ray.search.curves import CURVE_METRICS, Curve, CurveTable, curves_of
@@ -32,30 +33,37 @@ SCHEMA = pa.schema(
         *(pa.field(name, pa.float32(), nullable=False) for name in ("seconds", *CURVE_METRICS)),
     ]
 )
-"""Of a table of curves, as it is read."""
+"""A table of curves: a row for each epoch of each curve."""
 
 Provenance = dict[str, Any]
-"""Where recorded curves come from."""
+"""The origin of recorded curves, as JSON."""
 
 _PARAMETERS: TypeAdapter[dict[str, JSON]] = TypeAdapter(dict[str, JSON])
 
 
 def read_curves(path: Path) -> CurveTable:
-    """The curves in a run folder of `sweep`, or in a file that `write_curves` wrote.
+    """Reads the curves in a run folder of `sweep`, or in a file that `write_curves` wrote.
 
-    Raises UserError where it is neither.
+    Raises UserError if it is neither.
     """
     if path.is_dir():
         return _curves_of_run(path)
     with readable(path, remedy="a run folder or a table that simulate --save wrote is needed"):
         table = pq.read_table(path, page_checksum_verification=True)
         experiment = Experiment.model_validate_json((table.schema.metadata or {})[b"experiment"])
-        curves = _curves(table.select(SCHEMA.names).cast(SCHEMA))
+        curves = _curves(_with_later_metrics(table).select(SCHEMA.names).cast(SCHEMA))
     return _table(experiment, curves, where=str(path))
 
 
+def _with_later_metrics(table: pa.Table) -> pa.Table:
+    """Adds the metrics that an older table lacks, as NaN."""
+    for name in later_metrics().keys() - set(table.column_names):
+        table = table.append_column(name, pa.array([math.nan] * table.num_rows))
+    return table
+
+
 def _table(experiment: Experiment, curves: list[Curve], *, where: str) -> CurveTable:
-    """Raises UserError where a curve has a value that its parameter cannot have."""
+    """Raises UserError if a curve has a value that its parameter cannot have."""
     space = search_space(experiment, where=where)
     for curve in curves:
         for name, value in curve.parameters.items():
@@ -71,9 +79,9 @@ def _is_number(value: JSON) -> bool:
 
 
 def read_all_curves(paths: Sequence[Path]) -> CurveTable:
-    """The curves of several runs or tables of one space, in this order.
+    """Reads the curves of several runs or tables that have the same search space.
 
-    Raises UserError as `read_curves`, and where a space is another than the first.
+    Raises UserError as `read_curves`, and if a space differs from the first.
     """
     first, *others = [read_curves(path) for path in paths]
     for path, other in zip(paths[1:], others, strict=True):
@@ -84,9 +92,9 @@ def read_all_curves(paths: Sequence[Path]) -> CurveTable:
 
 
 def write_curves(table: CurveTable, path: Path, *, provenance: Provenance) -> None:
-    """A row an epoch; the experiment and `provenance` stand in the file's metadata.
+    """Writes a table of curves, with the experiment and `provenance` in the file's metadata.
 
-    Where the images lay is left out: the file is made to be given away.
+    The file is made to be given away, so the paths of the images are left out.
     """
     rows = [(curve, epoch) for curve in table.curves for epoch in range(curve.epochs)]
     columns: dict[str, pa.Array] = {
@@ -107,7 +115,7 @@ def write_curves(table: CurveTable, path: Path, *, provenance: Provenance) -> No
 
 
 def _without_addresses(experiment: Experiment) -> Experiment:
-    """Without the folders, buckets and trackers of whoever recorded the curves."""
+    """Removes the folders, buckets and trackers of whoever recorded the curves."""
     given = experiment.data
     folders = {key: getattr(given, key) for key in ("source", *PARTS)}
     names = {key: folder and Path(folder).name for key, folder in folders.items()}
@@ -119,7 +127,7 @@ def _without_addresses(experiment: Experiment) -> Experiment:
 
 
 def _curves(table: pa.Table) -> list[Curve]:
-    """From rows in the order of writing; raises ValueError where they are not."""
+    """Reads rows in the order of writing; raises ValueError if they are not."""
     columns = {name: table[name].to_pylist() for name in table.column_names}
     starts = [row for row, epoch in enumerate(columns["epoch"]) if epoch == 1]
     bounds = list(zip(starts, [*starts[1:], table.num_rows], strict=True))
@@ -140,25 +148,21 @@ def _curves(table: pa.Table) -> list[Curve]:
 
 
 def _curves_of_run(path: Path) -> CurveTable:
-    run = RunFolder(path)
-    if not run.experiment.exists() or not run.events.exists():
-        raise UserError(f"{path}: holds no run")
-    experiment = load_experiment(run.experiment)
-    trials = read_history(run.log).searched
-    curves = list(curves_of(trials))
+    experiment, history = read_whole(path)
+    curves = list(curves_of(history.searched))
     if not curves:
         raise UserError(f"{path}: no trial of this run has an epoch yet")
-    return _table(experiment, curves, where=str(run.experiment))
+    return _table(experiment, curves, where=str(RunFolder(path).experiment))
 
 
 def provenance_of(path: Path) -> Provenance:
-    """Says when, how long, on which data and with what the run in folder `path` was recorded.
+    """Tells when, how long, on which data and with what the run in folder `path` was recorded.
 
-    The folder must hold a run. No path of the machine is in it.
+    The folder must hold a run. The answer has no path of the machine.
     """
     run = RunFolder(path)
-    records = list(read_records(run.log / EVENTS))
-    history = History.of(records)
+    history = History()
+    records = list(read_records(run.log / EVENTS, history=history))
     found: Provenance = {
         "name": history.run.name,
         "begun": _date(records[0].time),
@@ -179,5 +183,5 @@ def provenance_of(path: Path) -> Provenance:
 
 
 def _date(time: float) -> str:
-    """In UTC, to the second."""
+    """Returns the time in UTC, to the second."""
     return datetime.fromtimestamp(time, tz=UTC).isoformat(timespec="seconds")

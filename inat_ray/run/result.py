@@ -1,6 +1,6 @@
-"""result.json: who writes it, and who reads it. What other commands use of it is checked.
+"""result.json: its writer and its reader, which checks what other commands use of it.
 
-It is the last file that a run writes: a run that trains is over once it is there.
+It is the last file that a run writes: a run that trains is finished once it is there.
 """
 
 import json
@@ -70,7 +70,7 @@ def write_result(result: Result, path: Path) -> Result:
 
 
 def _without_nan(value: Any) -> Any:
-    """JSON has no NaN: a number that is none becomes null."""
+    """Replaces NaN and infinity, which JSON does not have, by None."""
     if isinstance(value, dict):
         return {key: _without_nan(item) for key, item in value.items()}
     if isinstance(value, float) and not math.isfinite(value):
@@ -79,7 +79,7 @@ def _without_nan(value: Any) -> Any:
 
 
 def finish_run(run: RunFolder, *, result: Result, model: Experiment) -> None:
-    """Writes the experiment of the model that is kept, then the result; all goes to the storage."""
+    """Writes the kept model's experiment, then the result, and copies all files to the storage."""
     with replacing(run.model_experiment) as partial:
         partial.write_text(dump_experiment(model), encoding="utf-8")
     write_result(result, run.result)
@@ -87,7 +87,7 @@ def finish_run(run: RunFolder, *, result: Result, model: Experiment) -> None:
 
 
 def read_result(path: Path) -> Result | None:
-    """A run's result.json; None where there is none. Raises UserError where it is damaged."""
+    """Reads result.json; None if there is none. Raises UserError if it is damaged."""
     if not path.exists():
         return None
     with readable(path, remedy=REMEDY):
@@ -96,7 +96,7 @@ def read_result(path: Path) -> Result | None:
 
 
 def parsed_result(content: bytes, *, source: str) -> Result:
-    """`source`: what an error names. Raises UserError where the content is no result."""
+    """Reads a result. Raises UserError, which names `source`, if the content is none."""
     with readable(source, remedy=REMEDY):
         _Result.model_validate_json(content, strict=True)
         result: Result = from_json(content)

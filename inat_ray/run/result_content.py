@@ -7,6 +7,7 @@ from importlib.metadata import version
 from inat_ray import __version__
 from inat_ray.config.errors import RunFailedError
 from inat_ray.config.experiment import Experiment
+from inat_ray.config.metrics import METRICS, Tally
 from inat_ray.config.space import trial_experiment
 from inat_ray.data.dataset import DataSet
 from inat_ray.data.split import SubsetName
@@ -16,21 +17,20 @@ from inat_ray.models.complexity import complexity
 from inat_ray.run.result import Result
 from inat_ray.search.study import Configuration, configurations, seed_is_searched
 from inat_ray.search.winner import is_confirmed, winning_trial
-from inat_ray.training.assessment import Assessment, ClassScores, wilson_interval
+from inat_ray.training.assessment import Assessment, wilson_interval
 from inat_ray.training.machine import machine
-from inat_ray.training.metrics import Metrics
 
 PREFIXES = {"train": "train", "validation": "val", "test": "test"}
-"""Of a subset's numbers in the result."""
+"""How the names of a subset's numbers in the result begin."""
 
 REPORTED_VERSIONS = ("torch", "torchvision", "ray", "hyperopt", "numpy", "pillow")
 
 
 def training_result(trial: TrialHistory, *, experiment: Experiment, data: DataSet) -> Result:
-    """The result of one training: its best epoch, its cost, its model. Seconds are of epochs.
+    """Returns the result of one training: its best epoch, its cost, its model.
 
-    `images_per_second` is the median over the epochs after the first, which warms up.
-    Raises RunFailedError where no epoch has a result.
+    `seconds` are those of its epochs, and `images_per_second` is the median over the epochs after
+    the first, which warms up. Raises RunFailedError if no epoch has a result.
     """
     metric = experiment.search.metric
     best = trial.best(metric.name)
@@ -45,9 +45,7 @@ def training_result(trial: TrialHistory, *, experiment: Experiment, data: DataSe
         "name": experiment.name,
         "training": trial.trial_id,
         "state": trial.state,
-        "val_accuracy": best.val_accuracy,
-        "val_balanced_accuracy": best.val_balanced_accuracy,
-        "val_loss": best.val_loss,
+        **best.metrics(),
         "best_epoch": best.epoch,
         "epochs": len(trial.epochs),
         "seconds": sum(epoch.seconds for epoch in trial.epochs),
@@ -63,7 +61,7 @@ def training_result(trial: TrialHistory, *, experiment: Experiment, data: DataSe
 
 
 def data_result(data: DataSet) -> Result:
-    """The data as it was used: images by subset, what was left out and why."""
+    """Returns the data as it was used: images by subset, and what was left out and why."""
     return {
         "classes": data.pack.classes,
         "images": {name: len(data.subset(name)) for name in data.SUBSETS},
@@ -75,7 +73,7 @@ def data_result(data: DataSet) -> Result:
 
 
 def look_result(look: LookAtTest) -> Result:
-    """The part of a result that a look at the test set adds."""
+    """Returns what a look at the test set adds to a result."""
     return {
         "test_accuracy": look.accuracy,
         "test_accuracy_interval": _interval(look.accuracy, look.images),
@@ -85,51 +83,50 @@ def look_result(look: LookAtTest) -> Result:
     }
 
 
-def evaluation_result(metrics: Metrics, *, subset: SubsetName) -> Result:
-    """What evaluating a subset that is not the test set gives."""
+def evaluation_result(tally: Tally, *, subset: SubsetName) -> Result:
+    """Returns what the evaluation of a subset other than the test set adds to a result."""
     prefix = PREFIXES[subset]
-    return {
-        f"{prefix}_accuracy": metrics.accuracy,
-        f"{prefix}_accuracy_interval": _interval(metrics.accuracy, metrics.images),
-        f"{prefix}_balanced_accuracy": metrics.balanced_accuracy,
-        f"{prefix}_loss": metrics.loss,
-        f"{prefix}_images": metrics.images,
+    metrics = {
+        name.replace("val", prefix, 1): metric.compute(tally) for name, metric in METRICS.items()
+    }
+    return metrics | {
+        f"{prefix}_accuracy_interval": _interval(tally.accuracy, tally.images),
+        f"{prefix}_images": tally.images,
     }
 
 
 def assessment_result(assessment: Assessment, *, subset: SubsetName) -> Result:
-    """How the model fares on a subset by class, and how far its probabilities can be trusted."""
+    """Returns scores by class on a subset, and how far the probabilities can be trusted."""
     prefix = PREFIXES[subset]
     result = {
         f"{prefix}_ece": assessment.ece,
         f"{prefix}_macro_precision": assessment.macro_precision,
         f"{prefix}_macro_recall": assessment.macro_recall,
         f"{prefix}_macro_f1": assessment.macro_f1,
-        f"{prefix}_classes": {scores.name: _class_result(scores) for scores in assessment.classes},
+        f"{prefix}_classes": {
+            scores.name: {
+                "precision": scores.precision,
+                "recall": scores.recall,
+                "f1": scores.f1,
+                "images": scores.images,
+            }
+            for scores in assessment.classes
+        },
     }
     if assessment.top5_accuracy is not None:
         result[f"{prefix}_top5_accuracy"] = assessment.top5_accuracy
     return result
 
 
-def _class_result(scores: ClassScores) -> Result:
-    return {
-        "precision": scores.precision,
-        "recall": scores.recall,
-        "f1": scores.f1,
-        "images": scores.images,
-    }
-
-
 def _interval(accuracy: float, images: int) -> list[float]:
-    """Lower and upper end, of 95 %."""
+    """Returns the ends of the 95 % interval."""
     return list(wilson_interval(round(accuracy * images), images))
 
 
 def search_result(history: History, *, experiment: Experiment, data: DataSet) -> Result:
-    """What the search did: its winner, trials by state, epochs spent and saved.
+    """Returns what the search did: its winner, trials by state, epochs spent and saved.
 
-    Where seeds are searched, its configurations too, best first.
+    If seeds are searched or configurations confirmed, also the configurations, best first.
     """
     winner = winning_trial(history)
     assert winner is not None
@@ -150,13 +147,13 @@ def search_result(history: History, *, experiment: Experiment, data: DataSet) ->
 
 
 def _study(found: list[Configuration], experiment: Experiment, data: DataSet) -> list[Result]:
-    return [configuration_result(c, experiment=experiment, data=data) for c in found]
+    return [_configuration_result(c, experiment=experiment, data=data) for c in found]
 
 
-def configuration_result(
+def _configuration_result(
     configuration: Configuration, *, experiment: Experiment, data: DataSet
 ) -> Result:
-    """A configuration over its seeds; `sd` is None for one trial."""
+    """Returns a configuration's scores over its seeds; `sd` is None for one trial."""
     first = configuration.trials[0]
     tried = trial_experiment(experiment, parameters=first.parameters, seed=first.seed)
     size = complexity(tried, classes=len(data.classes))

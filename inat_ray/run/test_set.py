@@ -1,8 +1,5 @@
 """The one place that reads the test set, and leaves a record of each look."""
 
-from pathlib import Path
-from typing import Literal
-
 import torch
 
 from inat_ray.data.dataset import DataSet
@@ -11,7 +8,6 @@ from inat_ray.log.run_log import RunLog
 from inat_ray.run.folder import RunFolder
 from inat_ray.training.assessment import calibration_error, reliability
 from inat_ray.training.checkpoint import LoadedModel
-from inat_ray.training.metrics import Metrics
 from inat_ray.training.predictions import predictions_of, write_predictions
 
 
@@ -26,33 +22,15 @@ def look_at_test(
     predictions = predictions_of(evaluation, data=data, subset="test")
     path = run.log / f"test_predictions_{len(log.history.looks) + 1}.parquet"
     write_predictions(predictions, path)
-    run.keep(path)  # before its record: a second look would count as one
+    # Before its record: a look without predictions would have to be repeated, and count twice.
+    run.keep(path)
     look = LookAtTest(
         model=model.path.name,
-        accuracy=evaluation.metrics.accuracy,
-        loss=evaluation.metrics.loss,
-        images=evaluation.metrics.images,
+        accuracy=evaluation.tally.accuracy,
+        loss=evaluation.tally.loss,
+        images=evaluation.tally.images,
         ece=calibration_error(reliability(predictions)),
         predictions=str(path.relative_to(run.path)),
     )
     log.append(look)
     return look
-
-
-def evaluate_split(
-    model: LoadedModel,
-    *,
-    data: DataSet,
-    subset: Literal["train", "validation"],
-    device: torch.device,
-    run: RunFolder,
-) -> tuple[Metrics, Path]:
-    """A saved model on images that may be looked at as often as one likes.
-
-    The predictions go into the run folder; returns their file.
-    """
-    evaluation = model.evaluate(data, subset, device=device)
-    predictions = predictions_of(evaluation, data=data, subset=subset)
-    path = run.path / f"{subset}_predictions.parquet"
-    write_predictions(predictions, path)
-    return evaluation.metrics, path

@@ -1,4 +1,4 @@
-"""Other runs' trials, told to the searcher of a new one."""
+"""Warm start: the trials of other runs, told to the searcher of a new one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,32 +6,27 @@ from pathlib import Path
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
-from inat_ray.config.load import load_experiment
 from inat_ray.config.space import SearchSpace, value_at
 from inat_ray.log.history import History
 from inat_ray.log.records import JSON, TrialKnown
-from inat_ray.log.run_log import read_history
-from inat_ray.run.folder import RunFolder
+from inat_ray.run.contents import read_whole
 
 
 @dataclass(frozen=True)
 class WarmStart:
-    """What another run tells, and what of it does not fit, in sentences."""
+    """The trials that another run tells, and sentences on what does not fit."""
 
     trials: list[TrialKnown]
     notes: list[str]
 
 
 def warm_start(path: Path, experiment: Experiment, space: SearchSpace) -> WarmStart:
-    """The trials of the run in `path` as far as `space` has their parameters.
+    """Reads the trials of the run in `path` as far as `space` has their parameters.
 
-    A parameter that the other search did not vary has there the value of its experiment. Raises
-    UserError where the run cannot serve: no search, or of another metric.
+    A parameter that the other search did not vary has the value of that run's experiment. Raises
+    UserError if the run is no search, or a search by another metric.
     """
-    run = RunFolder(path)
-    if not run.events.exists() or not run.experiment.exists():
-        raise UserError(f"--warm-start {path}: holds no run")
-    other, history = load_experiment(run.experiment), read_history(run.log)
+    other, history = read_whole(path)
     _check_metric(path, experiment, history)
     tree = other.model_dump(mode="json")
     told, unfit = [], dict.fromkeys(space.parameters, 0)
@@ -78,13 +73,12 @@ def _what_does_not_fit(unfit: Mapping[str, int], history: History, space: Search
 
 
 def _other_circumstances(experiment: Experiment, other: Experiment) -> list[str]:
-    """Settings that make scores incomparable; said, and left to the reader."""
+    """Names the settings of the data that may make scores incomparable."""
     here, there = (e.model_dump(mode="json")["data"] for e in (experiment, other))
-    ignored = ("cache",)
     differing = [
         f"data.{key}: {_text(there[key])} there, {_text(here[key])} here"
         for key in here
-        if here[key] != there.get(key) and key not in ignored
+        if here[key] != there.get(key) and key != "cache"
     ]
     return [f"scores may not be comparable: {'; '.join(differing)}"] if differing else []
 

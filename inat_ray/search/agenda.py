@@ -1,15 +1,15 @@
-"""What is trained next, as a pure function of the log.
+"""Decides what is trained next, as a pure function of the log.
 
 A piece of work is a trial from where it stands to its next stop: a new one, one that is promoted
-from a rung, or one that was cut off with the process that ran it. So starting, promoting and
+from a rung, or one that was cut off with the process that ran it. So starting, promoting, and
 resuming are one mechanism, and a search can be replayed and simulated from its log.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
-from inat_ray.config.distributions import Numeric, Parameter
+from inat_ray.config.distributions import Numeric, Parameter, canonical
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.search import MAX_TRIALS, SearchConfig
 from inat_ray.config.space import SearchSpace
@@ -24,21 +24,18 @@ from inat_ray.log.records import (
     RunStarted,
     TrialResumed,
     TrialStarted,
-    TrialState,
 )
-from inat_ray.search.searchers import Suggest, planned_trials, searcher
-from inat_ray.search.stopping import (
-    has_open_budget,
-    next_best,
-    promotable,
-    spent_budget,
-    state_after_epoch,
-)
+from inat_ray.search.schedulers import SCHEDULERS, next_best
+from inat_ray.search.searchers import suggested
+from inat_ray.search.stopping import spent_budget
+
+DEFAULT_TRIALS = 10
+"""The number of trials of a random or Bayesian search that names no budget."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """A trial, and from where it goes on."""
+    """A trial, and where it continues."""
 
     trial_id: str
     purpose: Purpose
@@ -47,14 +44,11 @@ class Work:
     planned_epochs: int
     epochs_done: int = 0
     checkpoint: str | None = None
-    """Of the last epoch done, relative to the run folder."""
+    """The checkpoint of the last epoch done, relative to the run folder."""
     is_new: bool = True
 
-    def from_the_start(self) -> "Work":
-        return replace(self, epochs_done=0, checkpoint=None)
-
     def record(self) -> AnyRecord:
-        """What the log is told when the work begins."""
+        """Returns the record for the beginning of the work."""
         if self.is_new:
             return TrialStarted(
                 trial_id=self.trial_id,
@@ -70,24 +64,23 @@ WAIT: Literal["wait"] = "wait"
 """Nothing can begin now, but what is running may change that."""
 
 Next = Work | Literal["wait"] | Reason
-"""What to do next; a reason where all is done."""
+"""What to do next; a reason if all is done."""
 
 Agenda = Callable[[History], Next]
 
 
 def search_agenda(experiment: Experiment, space: SearchSpace) -> Agenda:
-    """The search's own: what was cut off, then promotions, then new trials."""
-    search = experiment.search
-    suggestion = searcher(search, space)
+    """Returns the agenda of the search: what was cut off, then promotions, then new trials."""
+    search, stopping = experiment.search, experiment.search.early_stopping
 
     def agenda(history: History) -> Next:
         if reason := history.ended or spent_budget(search, history):
             return reason
         if history.interrupted:
             return carried_on(next(iter(history.interrupted.values())))
-        if promoted := promotable(search.early_stopping, history):
+        if promoted := SCHEDULERS[stopping.kind].promote(stopping, history):
             return carried_on(history.trials[promoted])
-        new = _new_trial(experiment, space, suggestion, history)
+        new = _new_trial(experiment, space, history)
         if isinstance(new, Work):
             return new
         if promoted := _last_resort(search, history):
@@ -98,27 +91,18 @@ def search_agenda(experiment: Experiment, space: SearchSpace) -> Agenda:
 
 
 def _last_resort(search: SearchConfig, history: History) -> str | None:
-    """A paused trial that goes on although too few were worse: there is nothing else to do.
+    """Returns a paused trial that continues because there is nothing else to do.
 
-    Where a budget of epochs, time or a target is open, as long as it is; else once nothing runs
-    whose result might promote a better one, and only the best of a rung.
+    While a budget of epochs, time, or a target is open, any will do; otherwise only the best of a
+    rung, and only once nothing runs whose result might promote a better one.
     """
-    if has_open_budget(search, history):
+    if search.has_budget_beside_trials and not history.extended:
         return next_best(history, most=None)
     return None if history.active else next_best(history, most=1)
 
 
-def verdict(search: SearchConfig, history: History, trial_id: str) -> TrialState:
-    """What becomes of a trial whose newest epoch is in the history: early stopping and budgets."""
-    state = state_after_epoch(search.early_stopping, history, trial_id)
-    searched = history.trials[trial_id].purpose == "search"
-    if state == "running" and searched and spent_budget(search, history):
-        return "stopped"
-    return state
-
-
 def carried_on(trial: TrialHistory) -> Work:
-    """A trial from its last epoch in the log."""
+    """Returns the work that continues a trial after its last epoch in the log."""
     newest = trial.epochs[-1] if trial.epochs else None
     return Work(
         trial_id=trial.trial_id,
@@ -132,14 +116,12 @@ def carried_on(trial: TrialHistory) -> Work:
     )
 
 
-def _new_trial(
-    experiment: Experiment, space: SearchSpace, suggestion: Suggest, history: History
-) -> Work | Reason:
-    """The next point to try; or why there is none."""
+def _new_trial(experiment: Experiment, space: SearchSpace, history: History) -> Work | Reason:
+    """Returns a trial of the next point; or why there is none."""
     number = len(history.searched)
     if number >= history.planned_trials:
         return "trials"
-    parameters = suggestion(space, history, experiment.seed, number)
+    parameters = suggested(experiment.search, space, history, seed=experiment.seed)
     if parameters is None:
         return "points"
     # The changes of an ablation are compared with the same seed, or luck would be compared too.
@@ -154,7 +136,7 @@ def _new_trial(
 
 
 def confirm_agenda(experiment: Experiment, chosen: Sequence[TrialHistory]) -> Agenda:
-    """The chosen trials' configurations once more, each with the same further seeds."""
+    """Returns the agenda that trains the chosen configurations again, with the same new seeds."""
     assert experiment.search.confirm is not None
     seeds = [confirm_seed(experiment, place) for place in range(experiment.search.confirm.seeds)]
     wanted = [
@@ -181,27 +163,45 @@ def confirm_agenda(experiment: Experiment, chosen: Sequence[TrialHistory]) -> Ag
 
 
 def confirm_seed(experiment: Experiment, place: int) -> int:
-    """A seed that no trial of the search has had."""
+    """Returns a seed that no trial of the search has had."""
     return (experiment.seed + MAX_TRIALS + place) % 2**31
 
 
-def run_started(experiment: Experiment, space: SearchSpace) -> RunStarted:
-    """The first record of a search."""
+def run_started(experiment: Experiment, space: SearchSpace | None = None) -> RunStarted:
+    """Returns the first record of a search over `space`, or of a single training without one."""
     search = experiment.search
+    parameters = space.parameters if space else {}
     return RunStarted(
         version=LOG_VERSION,
         name=experiment.name,
-        method=search.method,
+        method=search.method if space else "train",
         metric=search.metric.name,
         goal=search.metric.goal,
-        trials=planned_trials(search, space),
+        trials=planned_trials(search, space) if space else 1,
         epochs=experiment.recipe.epochs,
-        parameters={name: parameter_kind(p) for name, p in space.parameters.items()},
+        parameters={name: parameter_kind(p) for name, p in parameters.items()},
     )
 
 
+def planned_trials(search: SearchConfig, space: SearchSpace) -> int:
+    """Returns how many trials a search runs: never more than the points of a finite space.
+
+    If another budget ends the search, there is no number of trials to plan with.
+    """
+    if search.is_exhaustive:
+        assert space.grid is not None
+        return min(search.trials or len(space.grid), len(space.grid))
+    wanted = search.trials
+    if wanted is None:
+        wanted = MAX_TRIALS if search.has_budget_beside_trials else DEFAULT_TRIALS
+    if space.grid is not None:
+        # A first point may have a value that is never drawn.
+        return min(wanted, len({*space.grid_names, *map(canonical, space.first)}))
+    return wanted
+
+
 def parameter_kind(parameter: Parameter) -> ParameterKind:
-    """What all values of a parameter have in common."""
+    """Returns the kind that all values of a parameter have in common."""
     if isinstance(parameter, Numeric):
         return "number"
     if all(isinstance(value, bool) for value in parameter.values):

@@ -1,9 +1,8 @@
-"""Learning curves that were recorded: what a simulated training gives, epoch by epoch."""
+"""Recorded learning curves, from which a simulated training takes its epochs."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 
 from inat_ray.config.distributions import Categorical, Parameter, canonical
 from inat_ray.config.experiment import Experiment
@@ -18,24 +17,22 @@ CURVE_METRICS = ("train_loss", "train_accuracy", *METRICS)
 
 @dataclass(frozen=True)
 class Curve:
-    """A training as it was recorded."""
+    """One recorded training."""
 
     parameters: Mapping[str, JSON]
     seed: int
     metrics: Mapping[str, list[float]]
     """Name of a metric -> its value after each epoch."""
     seconds: list[float]
-    """Of each epoch."""
+    """How long each epoch took."""
 
     @property
     def epochs(self) -> int:
         return len(self.seconds)
 
 
-class Curves(Protocol):
-    """Where a simulation looks up what a training gives."""
-
-    def curve(self, parameters: Mapping[str, JSON]) -> Curve: ...
+CurveOf = Callable[[Mapping[str, JSON]], Curve]
+"""Returns the curve of a configuration: what a simulation learns of a training."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,7 @@ class CurveTable:
 
     @property
     def configurations(self) -> list[Curve]:
-        """A curve a configuration: of several seeds the one that was recorded first."""
+        """One curve for each configuration: of several seeds, the one recorded first."""
         return list(self._by_point.values())
 
     @cached_property
@@ -60,12 +57,12 @@ class CurveTable:
 
     @property
     def is_complete(self) -> bool:
-        """Whether there is a curve for every point of the space."""
+        """Whether every point of the space has a curve."""
         grid = self.space.grid
         return grid is not None and all(canonical(p) in self._by_point for p in grid)
 
     def curve(self, parameters: Mapping[str, JSON]) -> Curve:
-        """The curve of this configuration, or of the recorded one that is nearest to it."""
+        """Returns the curve of this configuration, or of the nearest one that was recorded."""
         exact = self._by_point.get(canonical(dict(parameters)))
         return exact or min(self.curves, key=lambda c: self._distance(c.parameters, parameters))
 
@@ -74,14 +71,14 @@ class CurveTable:
 
 
 def _distance(parameter: Parameter, a: JSON, b: JSON) -> float:
-    """0 to 1: of numbers by their quantiles, of categories whether they differ."""
+    """Returns 0 to 1: the distance of two numbers' quantiles, or whether two categories differ."""
     if a is None or b is None or isinstance(parameter, Categorical):
         return float(a != b)
-    return abs(parameter.to_unit(a) - parameter.to_unit(b))
+    return abs(parameter.code(a) - parameter.code(b))
 
 
 def curves_of(trials: Iterable[TrialHistory]) -> Iterable[Curve]:
-    """The curves of the trials that have any."""
+    """Yields the curves of the trials that have any."""
     for trial in trials:
         if trial.epochs:
             yield Curve(

@@ -1,4 +1,4 @@
-"""What TPE is told of trials that have not come equally far."""
+"""Makes one ranking, for TPE, of trials that did not all train for as many epochs."""
 
 import math
 from collections import Counter
@@ -9,30 +9,30 @@ from itertools import islice
 from inat_ray.config.search import EarlyStopping
 from inat_ray.log.history import BAD, History, TrialHistory
 from inat_ray.log.records import TrialKnown, TrialState
-from inat_ray.search.stopping import at_rung
+from inat_ray.search.schedulers import SCHEDULERS, at_rung
 from inat_ray.search.tpe import LINEAR_FORGETTING, Observation, good_ones
 
 MAX_OBSERVATIONS = 500
-"""Of each kind, own trials and known ones: a suggestion's cost grows with them."""
+"""The most own trials, and the most known ones: the cost of a suggestion grows with them."""
 
 Rank = tuple[bool, int, float]
 """(whether it is bad, minus the epoch it is compared after, loss there): lower is better."""
 
 
 def observations(history: History, stopping: EarlyStopping) -> list[Observation]:
-    """Known trials, then the search's own in order of start, each with its place in a ranking.
+    """Returns known trials, then the search's own in order of start, each with its rank as loss.
 
-    Like is compared with like: first come the trials that have a score after one and the same
-    epoch, by that score. It is the last epoch that as many have reached as TPE takes for the good
-    ones. (BOHB asks for one more than there are parameters: Falkner et al., ICML 2018; by that a
-    search of few trials would go by its first rung to the end.) Behind them come those that were
-    stopped or still are before it, by the last epoch at which they were compared and the score
+    Like is compared with like. First come the trials with a score after one and the same epoch, by
+    that score: the last epoch that as many trials have reached as TPE takes for good. (BOHB asks
+    for one more than there are parameters: Falkner et al., ICML 2018; by that, a search of few
+    trials would go by its first rung to the end.) Behind them come trials that were stopped before
+    that epoch or have yet to reach it, by the last epoch at which they were compared and the score
     there: told of survivors alone, TPE would take the worse half of the best region for the bad
     one, and keep away from it. Next come trials without a score, which have just begun, so that
-    trials that run at the same time spread out; and last those that failed, diverged or ran out
+    trials that run at the same time spread out. Last come those that failed, diverged, or ran out
     of memory.
 
-    Of a long search it is the best and the newest trials, MAX_OBSERVATIONS at most.
+    A long search tells of its best and its newest trials, MAX_OBSERVATIONS at most.
     """
     enough = good_ones(len(history.known) + len(history.searched))
     level = level_of_comparison(history, stopping, enough=enough)
@@ -48,10 +48,10 @@ def observations(history: History, stopping: EarlyStopping) -> list[Observation]
 
 
 def level_of_comparison(history: History, stopping: EarlyStopping, *, enough: int) -> int:
-    """The last epoch that `enough` trials have a score after, or as many as have one at all.
+    """Returns the last epoch after which `enough` trials, or all that have any, have a score.
 
-    Under successive halving only rungs and the last epoch count: between them are the survivors
-    on their way. 0 before any epoch.
+    Under successive halving only rungs and the last epoch count: between them are only survivors
+    on their way. It is 0 before any epoch.
     """
     counts = Counter({epoch: len(found) for epoch, found in history.standings.scores.items()})
     for trial in history.known[-MAX_OBSERVATIONS:]:
@@ -62,14 +62,14 @@ def level_of_comparison(history: History, stopping: EarlyStopping, *, enough: in
 
 
 def _is_level(history: History, stopping: EarlyStopping, epoch: int) -> bool:
-    """Whether trials are compared after this epoch."""
-    if stopping.kind not in ("asha", "asha_promotion"):
+    """Returns whether trials are compared after this epoch."""
+    if not SCHEDULERS[stopping.kind].has_rungs:
         return True
     return epoch == history.run.epochs or at_rung(stopping, epoch)
 
 
 def _told(history: History, level: int) -> list[int]:
-    """The trials that TPE is told of, by number: those that can be good ones, and the newest."""
+    """Returns the numbers of the trials that TPE is told of: possible good ones, and the newest."""
     best = history.standings.best(level, LINEAR_FORGETTING)
     newest = (trial.number for trial in reversed(history.searched))
     return sorted({*best, *islice(newest, MAX_OBSERVATIONS - len(best))})
@@ -78,7 +78,7 @@ def _told(history: History, level: int) -> list[int]:
 def _rank(
     state: TrialState, epochs: Iterable[int], *, score: Callable[[int], float | None]
 ) -> Rank:
-    """`epochs`: those at which trials are compared, the last first."""
+    """Returns a trial's rank; `epochs` are those at which trials are compared, the last first."""
     if state in BAD:
         return True, 0, 0.0
     scored = ((epoch, score(epoch)) for epoch in epochs)

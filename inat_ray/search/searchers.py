@@ -1,85 +1,72 @@
-"""What to try next: suggestions as pure functions of (space, history, seed, number).
+"""The searchers: how a search chooses the points that it tries. A new one is one more entry here.
 
-Nothing here keeps state, so a search can be replayed, resumed and simulated from its log.
+Whatever lists, checks, labels, or asks a searcher asks its entry: experiments and their JSON
+Schema, the run log, the search itself, `simulate`, and the report. `config/search.py` takes the
+names from here, so this file loads no other room of the package: it names their types alone.
 """
 
-from collections.abc import Callable, Sequence
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from inat_ray.config.distributions import Codes, canonical
-from inat_ray.config.search import SearchConfig
-from inat_ray.config.space import SearchSpace
-from inat_ray.log.history import History
-from inat_ray.log.records import JSON
-from inat_ray.search.observations import observations
-from inat_ray.search.tpe import Observation, fitted
+if TYPE_CHECKING:
+    from inat_ray.config.distributions import Codes
+    from inat_ray.config.search import SearchConfig
+    from inat_ray.config.space import SearchSpace
+    from inat_ray.log.history import History
 
-Suggest = Callable[[SearchSpace, History, int, int], dict[str, JSON] | None]
-"""(space, history, seed, number of the trial, counted from 0) -> parameters; None where every
-point of the space has been tried."""
+Point = dict[str, Any]
+"""Dotted name of a parameter -> its value."""
 
-DEFAULT_TRIALS = 10
-"""Of a random or Bayesian search that does not say how many."""
+Suggest = Callable[["SearchConfig", "SearchSpace", "History", np.random.Generator], Point | None]
+"""Returns the next point, or None if every point of the space has been tried.
+
+It is a pure function of its arguments, so that a search can be replayed, resumed, and simulated
+from its log. The generator is seeded by the search's seed and the number of the trial.
+"""
 
 DRAWS = 8
-"""How often a searcher draws again where a point was tried already, before it picks from those
-that were not."""
+"""How often a searcher draws again if a point was tried already, before it picks from those that
+were not."""
 
 
-def searcher(config: SearchConfig, space: SearchSpace) -> Suggest:
-    """The suggestion function of a search's method."""
-    if config.is_exhaustive:
-        return suggest_grid
-    startup = startup_trials(planned_trials(config, space))
+@dataclass(frozen=True)
+class Searcher:
+    """A way to choose the points of a search."""
 
-    def suggest(
-        space: SearchSpace, history: History, seed: int, number: int
-    ) -> dict[str, JSON] | None:
-        if number < len(space.first):
-            return space.first[number]
-        if config.method == "random" or len(history.known) + number < startup:
-            return suggest_random(space, history, seed, number)
-        told = observations(history, config.early_stopping)
-        return suggest_tpe(space, history, seed, number, told=told)
-
-    return suggest
+    name: str
+    """Its name in experiments and in the run log."""
+    label: str
+    """What the report calls such a search."""
+    meaning: str
+    """Explains it to those who write an experiment."""
+    suggest: Suggest
+    is_exhaustive: bool = False
+    """Whether it tries every point of a finite space, in an order that is known beforehand."""
+    learns: bool = False
+    """Whether it makes use of results, and so of other runs' trials."""
 
 
-def planned_trials(config: SearchConfig, space: SearchSpace) -> int:
-    """How many trials a search runs: never more than the points of a finite space.
-
-    Where another budget ends the search, there is no number of trials to plan with.
-    """
-    budgets = (config.epochs, config.time, config.target)
-    wanted = config.trials
-    if config.is_exhaustive:
-        assert space.grid is not None
-        return min(wanted or len(space.grid), len(space.grid))
-    if wanted is None:
-        wanted = DEFAULT_TRIALS if budgets == (None, None, None) else 100_000
-    if space.grid is not None:
-        # A first point may have a value that is never drawn.
-        return min(wanted, len({*space.grid_names, *map(canonical, space.first)}))
-    return wanted
-
-
-def startup_trials(trials: int) -> int:
-    """Random suggestions before TPE takes over: a third of a small sweep, 20 of a large one.
-
-    HyperOpt's own 20 would make a 16-trial sweep a random one.
-    """
-    return min(20, max(4, round(trials / 3)))
+def suggested(
+    search: SearchConfig, space: SearchSpace, history: History, *, seed: int
+) -> Point | None:
+    """Returns the parameters of the next trial; None if every point has been tried."""
+    searcher, number = SEARCHERS[search.method], len(history.searched)
+    if number < len(space.first) and not searcher.is_exhaustive:
+        return space.first[number]
+    return searcher.suggest(search, space, history, np.random.default_rng([seed, number]))
 
 
 def suggest_random(
-    space: SearchSpace, history: History, seed: int, number: int
-) -> dict[str, JSON] | None:
-    """Independent draws; the number-th is the same whatever came before, but for points that
-    were tried already."""
-    rng = np.random.default_rng([seed, number])
+    _search: SearchConfig, space: SearchSpace, history: History, rng: np.random.Generator
+) -> Point | None:
+    """Draws parameters independently; the generator alone decides, except for points tried."""
 
-    def draw() -> dict[str, JSON]:
+    def draw() -> Point:
         return space.from_units({name: float(rng.random()) for name in space.parameters})
 
     def pick(left: Codes) -> int:
@@ -89,9 +76,9 @@ def suggest_random(
 
 
 def suggest_grid(
-    space: SearchSpace, history: History, _seed: int, _number: int
-) -> dict[str, JSON] | None:
-    """The first point of the grid that was not tried; the parameter listed last varies fastest."""
+    _search: SearchConfig, space: SearchSpace, history: History, _rng: np.random.Generator
+) -> Point | None:
+    """Returns the grid's first point that was not tried; the last parameter varies fastest."""
     assert space.grid is not None
     names = space.grid_names
     # The search is seldom more than the first points ahead of its number of trials.
@@ -101,31 +88,80 @@ def suggest_grid(
 
 
 def suggest_tpe(
-    space: SearchSpace, history: History, seed: int, number: int, *, told: Sequence[Observation]
-) -> dict[str, JSON] | None:
-    """HyperOpt's TPE, told of the observations."""
-    rng = np.random.default_rng([seed, number])
-    model = fitted(space, told)
+    search: SearchConfig, space: SearchSpace, history: History, rng: np.random.Generator
+) -> Point | None:
+    """Asks HyperOpt's TPE, once there are enough trials to tell it of."""
+    # The trials that were planned when the run began: an extension does not start up again.
+    if len(history.known) + len(history.searched) < startup_trials(history.run.trials):
+        return suggest_random(search, space, history, rng)
+    # HyperOpt takes long to load, and every command reads this file.
+    from inat_ray.search.observations import observations
+    from inat_ray.search.tpe import fitted
+
+    model = fitted(space, observations(history, search.early_stopping))
     return _untried(space, history, draw=lambda: model.propose(rng), pick=model.best_of)
+
+
+def startup_trials(trials: int) -> int:
+    """Returns how many random suggestions come before TPE: a third of a small sweep, or 20.
+
+    HyperOpt's own 20 would make a 16-trial sweep a random one.
+    """
+    return min(20, max(4, round(trials / 3)))
 
 
 def _untried(
     space: SearchSpace,
     history: History,
     *,
-    draw: Callable[[], dict[str, JSON]],
+    draw: Callable[[], Point],
     pick: Callable[[Codes], int],
-) -> dict[str, JSON] | None:
-    """The first of a few draws that is no point of the search yet.
+) -> Point | None:
+    """Returns the first of a few draws that the search has not tried.
 
-    After so many it is the one that is picked from the untried points of a finite space, or the
-    last draw where the space has no end.
+    If all have been tried, it picks from the untried points of a finite space; an infinite one
+    gets the last draw.
     """
     for _ in range(DRAWS):
         drawn = draw()
-        if canonical(drawn) not in history.points:
+        if not history.has_tried(drawn):
             return drawn
     if space.grid is None:
         return drawn
     left = [i for i, name in enumerate(space.grid_names) if name not in history.points]
     return space.grid[left[pick(space.grid_codes[left])]] if left else None
+
+
+SEARCHERS = {
+    searcher.name: searcher
+    for searcher in (
+        Searcher(
+            name="random",
+            label="random search",
+            meaning="independent draws",
+            suggest=suggest_random,
+        ),
+        Searcher(
+            name="bayes",
+            label="Bayesian search (TPE)",
+            meaning="a tree-structured Parzen estimator (TPE)",
+            suggest=suggest_tpe,
+            learns=True,
+        ),
+        Searcher(
+            name="grid",
+            label="grid search",
+            meaning="every point of a finite space once, the parameter listed last varying fastest",
+            suggest=suggest_grid,
+            is_exhaustive=True,
+        ),
+        Searcher(
+            name="ablation",
+            label="ablation: one change at a time",
+            meaning="the experiment as it is, then every value of every parameter with all else as"
+            " it is; each with every `seed`, if that is a parameter",
+            suggest=suggest_grid,  # `config.space` makes a grid of single changes for it
+            is_exhaustive=True,
+        ),
+    )
+}

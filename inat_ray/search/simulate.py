@@ -1,13 +1,13 @@
-"""A search in virtual time, on recorded curves: the same decisions, without the training.
+"""Runs a search in virtual time, on recorded curves: the same decisions, without the training.
 
-What is simulated is n workers, each with one trial at a time, the seconds of an epoch as
-recorded, a cost for every start, and processes that die at a rate. Everything else is the search
-itself. A simulation is a function of its arguments.
+Simulated are n workers, each with one trial at a time, the seconds of an epoch as recorded, a cost
+for every start, and processes that die at a rate. Everything else is the search itself. A
+simulation is a function of its arguments.
 """
 
 import heapq
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.metrics import METRICS
 from inat_ray.config.space import SearchSpace
-from inat_ray.log.history import History
+from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import (
     EpochEnded,
     Reason,
@@ -24,13 +24,14 @@ from inat_ray.log.records import (
     TrialPaused,
     TrialState,
 )
-from inat_ray.search.agenda import Agenda, Work, run_started, search_agenda, verdict
-from inat_ray.search.curves import Curve, Curves, CurveTable
+from inat_ray.search.agenda import Agenda, Work, run_started, search_agenda
+from inat_ray.search.curves import Curve, CurveOf, CurveTable
+from inat_ray.search.stopping import state_after_epoch
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """What the search is simulated on."""
+    """The machines that a search is simulated on."""
 
     workers: int = 1
     startup_seconds: float = 0.0
@@ -41,17 +42,16 @@ class Cluster:
 
 @dataclass
 class Simulation:
-    """State: the clock, the history so far, and the epochs that are under way."""
+    """A simulated search. Its state: the clock, the history so far, and the epochs under way."""
 
     experiment: Experiment
     space: SearchSpace
-    curves: Curves
+    curve_of: CurveOf
     cluster: Cluster = field(default_factory=Cluster)
     history: History = field(default_factory=History)
     clock: float = 0.0
-    newest: str = ""
-    """The trial that had the newest epoch."""
-    idle: int = 0
+    _idle: int = field(init=False)
+    """Workers without a trial."""
     _agenda: Agenda = field(init=False)
     _rng: np.random.Generator = field(init=False)
     _events: list[tuple[float, int, str]] = field(default_factory=list)
@@ -61,58 +61,60 @@ class Simulation:
     def __post_init__(self) -> None:
         self._agenda = search_agenda(self.experiment, self.space)
         self._rng = np.random.default_rng([self.experiment.seed, 1])
-        self.idle = self.cluster.workers
+        self._idle = self.cluster.workers
         started = run_started(self.experiment, self.space)
         self.history.add(started.model_copy(update={"time": 0.0}))
 
-    def run(self, until: Callable[[History], bool] = lambda _: False) -> History:
-        """To the end of the search, or until `until` holds after an epoch."""
+    def run(self) -> History:
+        """Runs the search to its end."""
+        for _ in self.epochs():
+            pass
+        return self.history
+
+    def epochs(self) -> Iterator[TrialHistory]:
+        """Runs the search to its end, and yields the trial after every epoch."""
         reason = self._hand_out()
         while self._events:
             self.clock, _, trial_id = heapq.heappop(self._events)
             self._end_epoch(trial_id)
-            if until(self.history):
-                return self.history
+            yield self.history.trials[trial_id]
             reason = self._hand_out()
         assert reason is not None
         for trial in self.history.waiting:
             self._end(trial.trial_id, "stopped")
         self.history.add(SearchEnded(time=self.clock, reason=reason))
-        return self.history
 
     def _hand_out(self) -> Reason | None:
-        """Gives work to the idle; the reason where there will be no more."""
-        while self.idle:
+        """Gives work to idle workers. Returns the reason if there will be no more."""
+        while self._idle:
             work = self._agenda(self.history)
             if not isinstance(work, Work):
                 return None if work == "wait" else work
             self.history.add(work.record().model_copy(update={"time": self.clock}))
-            self.idle -= 1
+            self._idle -= 1
             self._plan(work.trial_id, after=self.cluster.startup_seconds)
         return None
 
     def _plan(self, trial_id: str, *, after: float = 0.0) -> None:
-        """The end of the trial's next epoch."""
-        trial = self.history.trials[trial_id]
-        seconds = self._curve(trial_id).seconds[len(trial.epochs)]
+        """Plans the end of the trial's next epoch."""
+        seconds = self._curve(trial_id).seconds[len(self.history.trials[trial_id].epochs)]
         self._planned += 1
         heapq.heappush(self._events, (self.clock + after + seconds, self._planned, trial_id))
 
     def _end_epoch(self, trial_id: str) -> None:
         if self.cluster.failure_rate and self._rng.random() < self.cluster.failure_rate:
             self._end(trial_id, "interrupted", error="a simulated failure")
-            self.idle += 1
+            self._idle += 1
             return
         self.history.add(self._epoch(trial_id))
-        self.newest = trial_id
-        state = verdict(self.experiment.search, self.history, trial_id)
+        state = state_after_epoch(self.experiment.search, self.history, trial_id)
         goes_on = state in ("running", "paused")
         if goes_on and len(self.history.trials[trial_id].epochs) >= self._curve(trial_id).epochs:
             state = "stopped"  # as in the record, which has no more epochs
         if state == "running":
             self._plan(trial_id)
             return
-        self.idle += 1
+        self._idle += 1
         if state == "paused":
             self.history.add(TrialPaused(time=self.clock, trial_id=trial_id))
         else:
@@ -135,45 +137,39 @@ class Simulation:
         self.history.add(TrialEnded(time=self.clock, trial_id=trial_id, state=state, error=error))
 
     def _curve(self, trial_id: str) -> Curve:
-        return self.curves.curve(self.history.trials[trial_id].parameters)
+        return self.curve_of(self.history.trials[trial_id].parameters)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a simulated search came to."""
+    """The result of a simulated search."""
 
     best: float
-    """The best that the metric was after a trial's last epoch; NaN where no trial got there."""
+    """The best value of the metric after a trial's last epoch; NaN if no trial got there."""
     epochs: int
     seconds: float
     epochs_to_good: int | None
-    """Spent when the first good trial had its last epoch; None where none did."""
+    """Epochs spent when the first good trial had its last one; None if there was none."""
     seconds_to_good: float | None
 
 
 def simulated(
     experiment: Experiment, table: CurveTable, cluster: Cluster, *, within: float
 ) -> Outcome:
-    """The whole search; a trial is good that ends within `within` of the best in the record."""
-    simulation = Simulation(experiment, table.space, table, cluster)
+    """Runs a whole search. A trial is good if it ends within `within` of the best recorded one."""
+    simulation = Simulation(experiment, table.space, table.curve, cluster)
     metric = METRICS[experiment.search.metric.name]
     scores = (metric.score(curve.metrics[metric.name][-1]) for curve in table.configurations)
     goal = max(scores) - within
-    good: list[tuple[int, float]] = []
-    best = -math.inf
-
-    def watch(history: History) -> bool:
-        nonlocal best
-        trial = history.trials[simulation.newest]
-        if trial.state == "finished":
-            score = history.score(trial.epochs[-1])
-            best = max(best, score)
-            if score >= goal and not good:
-                good.append((history.epochs_spent, simulation.clock))
-        return False
-
-    history = simulation.run(until=watch)
-    first = good[0] if good else (None, None)
+    history, best = simulation.history, -math.inf
+    first: tuple[int, float] | tuple[None, None] = (None, None)
+    for trial in simulation.epochs():
+        if trial.state != "finished":
+            continue
+        score = history.score(trial.epochs[-1])
+        best = max(best, score)
+        if score >= goal and first[0] is None:
+            first = (history.epochs_spent, simulation.clock)
     return Outcome(
         best=metric.score(best) if math.isfinite(best) else math.nan,
         epochs=history.epochs_spent,

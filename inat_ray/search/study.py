@@ -1,4 +1,4 @@
-"""A search over seeds as a study: configurations are compared by the mean of their trials."""
+"""Compares configurations over seeds: by the mean of their trials, and its error."""
 
 import math
 import statistics
@@ -14,7 +14,7 @@ from inat_ray.log.records import JSON, Purpose
 
 @dataclass(frozen=True)
 class Configuration:
-    """Trials that differ in seed alone. Each has a result, and none repeats another's seed."""
+    """Trials that differ in their seed alone. Each has a result, and no two have the same seed."""
 
     parameters: dict[str, JSON]
     """Dotted name -> value, without the seed."""
@@ -47,10 +47,10 @@ def seed_is_searched(history: History) -> bool:
 
 
 def configurations(history: History, *, purpose: Purpose = "search") -> list[Configuration]:
-    """The configurations of a search or its confirmation, best first: by their trials' mean best.
+    """Returns the configurations of a search or its confirmation, best mean first.
 
-    Only those with the most trials with a result compete: of many configurations with a single
-    trial each, the best one was lucky. The others follow, by mean too.
+    Only those with the most trials compete: of many configurations with a single trial each, the
+    best one was lucky. The others follow, by mean too.
     """
     groups: defaultdict[str, dict[int, TrialHistory]] = defaultdict(dict)
     for trial in history.trials.values():
@@ -63,7 +63,7 @@ def configurations(history: History, *, purpose: Purpose = "search") -> list[Con
 
 
 def unchanged(ranking: Sequence[Configuration], history: History) -> Configuration | None:
-    """Of an ablation, the experiment as it is, with which it begins; None of other searches."""
+    """Returns the unchanged experiment, with which an ablation begins; None for other searches."""
     if history.started is None or history.run.method != "ablation" or not history.searched:
         return None
     first = _without_seed(history.searched[0].parameters)
@@ -71,7 +71,7 @@ def unchanged(ranking: Sequence[Configuration], history: History) -> Configurati
 
 
 def changes(configuration: Configuration, base: Configuration | None) -> dict[str, JSON]:
-    """The parameters that differ from `base`; all of them where there is none."""
+    """Returns the parameters that differ from `base`; all of them if there is none."""
     known = {} if base is None else base.parameters
     return {
         name: value
@@ -81,7 +81,7 @@ def changes(configuration: Configuration, base: Configuration | None) -> dict[st
 
 
 def distinct_configurations(history: History) -> list[TrialHistory]:
-    """The search's leaderboard with the best trial of each configuration alone."""
+    """Returns the search's leaderboard, reduced to the best trial of each configuration."""
     best: dict[str, TrialHistory] = {}
     for trial in history.leaderboard():
         best.setdefault(canonical(_without_seed(trial.parameters)), trial)
@@ -89,9 +89,9 @@ def distinct_configurations(history: History) -> list[TrialHistory]:
 
 
 def standard_error(a: Configuration, b: Configuration) -> float | None:
-    """Of the difference of two means, from their standard deviations: sqrt(sd²/n + sd²/n).
+    """Returns the standard error of the difference of two means: sqrt(sd²/n + sd²/n).
 
-    None where one of them has a single trial. The deviations may differ (as in Welch's test).
+    It is None if one of them has a single trial. The deviations may differ (as in Welch's test).
     """
     if a.sd is None or b.sd is None:
         return None
@@ -99,9 +99,9 @@ def standard_error(a: Configuration, b: Configuration) -> float | None:
 
 
 def paired_difference(a: Configuration, b: Configuration) -> tuple[float, float] | None:
-    """(mean of a - b over the seeds that both have, its standard error).
+    """Returns (mean of a - b over the seeds that both have, its standard error).
 
-    The error is NaN with a single seed; None where they have no seed in common.
+    The error is NaN with a single seed. Without a common seed, it returns None.
     """
     of_b = {trial.seed: score for trial, score in zip(b.trials, b.scores, strict=True)}
     pairs = zip(a.trials, a.scores, strict=True)
@@ -113,7 +113,7 @@ def paired_difference(a: Configuration, b: Configuration) -> tuple[float, float]
 
 
 def told_apart(a: Configuration, b: Configuration) -> bool:
-    """Whether the means differ by more than 2 standard errors of their difference."""
+    """Returns whether the means differ by more than 2 standard errors of their difference."""
     error = standard_error(a, b)
     return error is not None and abs(a.mean - b.mean) > 2 * error
 

@@ -31,14 +31,14 @@ LINEAR_FORGETTING: int = tpe._default_linear_forgetting
 
 @dataclass(frozen=True)
 class Observation:
-    """What a point of the space gave; a lower loss is better, and its order is all that counts."""
+    """A point of the space and its loss: lower is better, and only the order counts."""
 
     parameters: Mapping[str, JSON]
     loss: float
 
 
 class Density(Protocol):
-    """Over codes: the index of a category, or the quantile of a number in [0, 1)."""
+    """A density of codes: indices of categories, or quantiles of numbers in [0, 1)."""
 
     def sample(self, rng: np.random.Generator, count: int) -> Codes: ...
 
@@ -78,14 +78,14 @@ class ParzenDensity:
 
 @dataclass(frozen=True)
 class Model:
-    """Of each parameter the density of the good observations and of the others."""
+    """For each parameter, the density of the good observations and that of the others."""
 
     space: SearchSpace
     good: Sequence[Density]
     others: Sequence[Density]
 
     def propose(self, rng: np.random.Generator) -> dict[str, JSON]:
-        """The best of a few draws from the good density, parameter by parameter."""
+        """Returns the best of a few draws from the good density, parameter by parameter."""
         point = {}
         for place, (name, parameter) in enumerate(self.space.parameters.items()):
             codes = self.good[place].sample(rng, CANDIDATES)
@@ -93,7 +93,7 @@ class Model:
         return self.space.existing(point)
 
     def best_of(self, codes: Codes) -> int:
-        """The place of the point (a row) with the highest expected improvement."""
+        """Returns the index of the row (a point) with the highest expected improvement."""
         scores = np.zeros(len(codes))
         for place in range(codes.shape[1]):
             has = ~np.isnan(codes[:, place])
@@ -101,19 +101,19 @@ class Model:
         return int(np.argmax(scores))
 
     def _score(self, place: int, codes: Codes) -> Codes:
-        """What is never drawn has the lowest score, not the NaN of a difference of infinities."""
         good = self.good[place].log(codes)
+        # What is never drawn keeps the lowest score, not the NaN of a difference of infinities.
         np.subtract(good, self.others[place].log(codes), out=good, where=np.isfinite(good))
         return good
 
 
 def good_ones(observations: int) -> int:
-    """How many of so many observations count as good."""
+    """Returns how many of so many observations count as good."""
     return min(int(np.ceil(GAMMA * np.sqrt(observations))), LINEAR_FORGETTING)
 
 
 def fitted(space: SearchSpace, told: Sequence[Observation]) -> Model:
-    """The model of these observations, which need not have every parameter.
+    """Returns the model of these observations, which need not have every parameter.
 
     The best `good_ones(n)` of n observations make the good density.
     """

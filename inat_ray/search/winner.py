@@ -5,10 +5,10 @@ from inat_ray.search.study import configurations, seed_is_searched
 
 
 def winning_trial(history: History) -> TrialHistory | None:
-    """The trial whose configuration and seed the winner is trained with; None without a result.
+    """Returns the trial whose configuration and seed the winner gets; None without a result.
 
-    The best configuration's first trial, by the mean over the seeds of the confirmation or else
-    of the search; where no seeds were compared, the best trial.
+    It is the first trial of the best configuration, by the mean over the seeds of the confirmation
+    or else of the search; if no seeds were compared, it is the best trial.
     """
     if is_confirmed(history) and (confirmed := configurations(history, purpose="confirm")):
         return confirmed[0].trials[0]
@@ -18,10 +18,10 @@ def winning_trial(history: History) -> TrialHistory | None:
 
 
 def final_training(history: History) -> TrialHistory | None:
-    """The winner's training for the model that is kept; None where it has not begun.
+    """Returns the winner's training for the model that is kept; None if it has not begun.
 
-    Nor where another winner was trained since, as in a search that was extended: the model is that
-    one's now.
+    It is also None if another winner was trained since, as in a search that was extended: the model
+    is the other's now.
     """
     best, final = winning_trial(history), history.final
     same = best is not None and final is not None and is_training_of(final, best)

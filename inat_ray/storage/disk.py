@@ -9,14 +9,15 @@ from pathlib import Path
 from uuid import uuid4
 
 PARTIAL = ".partial"
-"""How the names of files end that are not whole yet."""
+"""Ends the names of files that are not whole yet."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to, which takes the place of `path` when the context ends well.
+    """Yields a name beside `path` to write to, which replaces `path` when the context ends well.
 
-    So `path` is whole or what it was. Nobody can have put a link under a name that nobody knows.
+    So `path` is whole or what it was. The name is random: under one that can be guessed, another
+    user of a shared folder could have put a link.
     """
     partial = path.with_name(f".{uuid4().hex}{PARTIAL}")
     try:
@@ -27,7 +28,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def remove(path: Path) -> None:
-    """A file, a folder with all that is in it, or a link but not what it leads to."""
+    """Removes a file, a folder with all that is in it, or a link but not what it leads to."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -35,7 +36,7 @@ def remove(path: Path) -> None:
 
 
 def files_below(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """Every file at any depth, links as themselves; what vanishes meanwhile is passed over."""
+    """Yields every file at any depth, and links as themselves, without what vanishes meanwhile."""
     for place, _, names in os.walk(folder):
         for name in names:
             path = Path(place, name)

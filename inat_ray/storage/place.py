@@ -1,8 +1,8 @@
 """Places: files and folders on a disk or in an object store, under one interface.
 
 Object stores have no append and no rename, so nothing here needs either: a file is written whole
-or not at all, and then only read or removed. On a disk no link is followed that leads out of the
-root of a place: a storage may be written to by strangers.
+or not at all, and then only read or removed. On a disk no link is followed that leads out of a
+place's root, since others may be able to write to a shared folder.
 """
 
 import errno
@@ -26,13 +26,13 @@ from inat_ray.config.errors import RunFailedError, UserError
 from inat_ray.storage.disk import files_below, remove, replacing
 
 PATIENCE = 600.0
-"""Seconds for which a storage may fail before what needs it fails too."""
+"""Seconds for which a storage may fail before whatever needs it fails."""
 
 LONGEST_PAUSE = 15.0
-"""Seconds between one try and the next."""
+"""Seconds between one try and the next, at most."""
 
 SECRET = re.compile(r"(key|secret|token|password|sig)[^=&]*=", re.IGNORECASE)
-"""In the query of an address."""
+"""Names of keys in the query of an address."""
 
 PERMANENT = (
     "ACCESS_DENIED",
@@ -43,16 +43,16 @@ PERMANENT = (
     "PERMISSION_DENIED",
     "UNAUTHENTICATED",
 )
-"""What object stores call errors that no repetition mends; pyarrow gives their words alone."""
+"""In the errors of object stores that no retry mends. Pyarrow passes on the text alone."""
 
 TRANSIENT = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN)
-"""What a network disk says while its server is away."""
+"""Errors of a network disk while its server is away."""
 
 T = TypeVar("T")
 
 
 class StorageError(RunFailedError):
-    """A storage failed for as long as was waited for it, or refused."""
+    """A storage refused, or failed for longer than PATIENCE."""
 
 
 @dataclass(frozen=True)
@@ -60,53 +60,53 @@ class Place:
     """A file or a folder. Pickles as its address; credentials come from the node's environment."""
 
     root: str
-    """An absolute path, or `s3://bucket/prefix`, `gs://...`: whatever pyarrow reads."""
+    """An absolute path, or an address that pyarrow reads: `s3://bucket/prefix`, `gs://...`."""
     name: str = ""
-    """Below the root, parts joined by `/`."""
+    """The path below the root, its parts joined by `/`."""
 
     @classmethod
     def at(cls, address: str | Path) -> "Place":
-        """Raises UserError where the address is none. A relative path is one of this process."""
+        """Returns the place of an address or a path. Raises UserError for a faulty address."""
         if is_address(str(address)):
             _open(str(address))
             return cls(str(address))
         return cls(str(Path(address).expanduser().resolve()))
 
     def __truediv__(self, name: str) -> "Place":
-        """Raises UserError where the name, which may be a stranger's, leads out of this place."""
+        """Raises UserError where the name, perhaps chosen by others, leads out of this place."""
         if name.startswith("/") or ".." in name.split("/"):
             raise UserError(f"{self}: {name} leads out of it")
         return Place(self.root, f"{self.name}/{name}" if self.name else name)
 
     def __str__(self) -> str:
-        """For people; without the options that may stand behind a `?`."""
+        """Returns it as people read it, without the options that may follow a `?`."""
         root = self.root.partition("?")[0].rstrip("/")
         return f"{root}/{self.name}" if self.name else root
 
     @property
     def address(self) -> str:
-        """What `at` makes this place of again, on any node."""
+        """The text from which `at` makes this place again, on any node."""
         base, mark, options = self.root.partition("?")
         base = f"{base.rstrip('/')}/{self.name}" if self.name else base
         return f"{base}{mark}{options}"
 
     @property
     def last_name(self) -> str:
-        """Of the file or folder itself."""
+        """The name of the file or folder itself."""
         return str(self).rpartition("/")[2]
 
     @property
     def is_local(self) -> bool:
-        """Whether it is a path: on this node's disk, or on one that is mounted here."""
+        """Whether it is a path, on this node's disk or on one that is mounted here."""
         return not is_address(self.root)
 
     def relative_to(self, folder: "Place") -> str:
-        """The name below `folder`, which this must lie in."""
+        """Returns the path below `folder`, in which this place must lie."""
         assert self.root == folder.root
         return str(Path(self.name).relative_to(folder.name))
 
     def read(self) -> bytes:
-        """Raises FileNotFoundError; StorageError as every other method."""
+        """Raises FileNotFoundError, and like every other method StorageError."""
         return _patiently(self, self._read)
 
     def glance(self) -> bytes | None:
@@ -117,14 +117,11 @@ class Place:
             return None
 
     def write(self, content: bytes | memoryview) -> None:
-        """Under the name stands the whole content, or what stood there before.
-
-        A full disk is an OSError.
-        """
+        """Writes the whole content, or leaves what was there. Raises OSError on a full disk."""
         _patiently(self, lambda: self._write(content))
 
     def copy_to(self, target: "Place") -> None:
-        """Puts the file's content under another name below the same root, as `write` does."""
+        """Copies the file to another name below the same root, as `write` would."""
         if self.is_local:
             target.write(self.read())
         else:  # an object store copies it itself
@@ -139,7 +136,10 @@ class Place:
         return bool(_patiently(self, lambda: self._info().type != pa.fs.FileType.NotFound))
 
     def is_whole_zip(self) -> bool:
-        """Whether a file is there and whole: after a power failure a disk's may not be."""
+        """Returns whether a file is there and whole.
+
+        A power failure may leave a file on a disk with its name and length but without its content.
+        """
         if not self.is_local:
             return self.exists()
         try:
@@ -150,11 +150,11 @@ class Place:
         return True
 
     def names(self) -> list[str]:
-        """Of all files in the folder and below, relative to it, in order; none of no folder."""
+        """Returns the paths of all files below this folder, in order; none if it does not exist."""
         return _patiently(self, self._names)
 
     def remove(self) -> None:
-        """The file, or the folder with all that is in it; nothing where there is neither."""
+        """Removes the file, or the folder with all that is in it, if there is one."""
         _patiently(self, self._remove)
 
     def _read(self) -> bytes:
@@ -212,9 +212,10 @@ class Place:
         return f"{base}/{self.name}" if self.name else base
 
     def _inside(self, *, follow: bool = True) -> Path:
-        """The path on a disk. Raises UserError where a link on its way leads out of the root.
+        """Returns the path on a disk. Raises UserError where a link leads out of the root.
 
-        `follow`: whether the file or folder itself may be a link, too.
+        `follow`: whether the file or folder itself is followed if it is a link. It is not where it
+        is removed or replaced: then the link goes, wherever it leads.
         """
         root, path = Path(self.root), Path(self.root, self.name)
         reached = path if follow else path.parent
@@ -224,7 +225,7 @@ class Place:
 
 
 def is_address(text: str) -> bool:
-    """Whether it names a place in an object store rather than a path."""
+    """Returns whether it names a place in an object store, not a path."""
     return "://" in text
 
 
@@ -238,10 +239,10 @@ def check_zip(file: BinaryIO) -> None:
 
 
 def checked_storage(address: str) -> Place:
-    """A place that this process can write to. Raises UserError where it cannot."""
+    """Returns a place that this process can write to. Raises UserError where it cannot."""
     place = Place.at(address)
     probe = place / ".inat_ray"
-    try:
+    try:  # not patiently: a typing error should be told at once, not after ten minutes
         probe._write(b"")
         probe._remove()
     except OSError as error:
@@ -253,7 +254,7 @@ def checked_storage(address: str) -> Place:
 
 @lru_cache(maxsize=64)
 def _open(root: str) -> tuple[Any, str]:
-    """The file system and the path in it; a client of an object store is made once a process."""
+    """Returns the file system, whose client is made once in a process, and the path in it."""
     if not is_address(root):
         return pa.fs.LocalFileSystem(), root
     parts = urlsplit(root)
@@ -275,7 +276,7 @@ def _open(root: str) -> tuple[Any, str]:
 
 
 def _patiently(place: Place, work: Callable[[], T]) -> T:
-    """The result of `work`, which is repeated while the storage is away for a moment."""
+    """Returns the result of `work`, which is tried again while the storage is away for a moment."""
     retrying = Retrying(
         retry=retry_if_exception(_may_pass),
         wait=wait_random_exponential(max=LONGEST_PAUSE),
@@ -286,12 +287,12 @@ def _patiently(place: Place, work: Callable[[], T]) -> T:
         return retrying(work)
     except OSError as error:
         if error.errno is not None and error.errno not in TRANSIENT:
-            raise  # a disk's own: full, missing, not allowed
+            raise  # a disk's own error: full, missing, not allowed
         raise StorageError(f"{place}: {_sentence(error)}") from error
 
 
 def _may_pass(error: BaseException) -> bool:
-    """Whether a repetition may succeed."""
+    """Returns whether trying again may succeed."""
     if not isinstance(error, OSError):
         return False
     if error.errno is not None:
@@ -300,5 +301,5 @@ def _may_pass(error: BaseException) -> bool:
 
 
 def _sentence(error: BaseException) -> str:
-    """An error in one line, without the request's number."""
+    """Returns an error in one line, without the request's number."""
     return str(error).partition(" (Request ID")[0].partition("; Details")[0]

@@ -1,6 +1,6 @@
-"""Announcements: what a command prints before its work, and after it."""
+"""What a command prints before its work and after it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import numpy as np
@@ -14,17 +14,16 @@ from inat_ray.data.dataset import DataSet
 from inat_ray.data.names import listed, shown_name
 from inat_ray.data.pack import Pack
 from inat_ray.data.walk import told
-from inat_ray.log.history import History
 from inat_ray.log.run_log import read_history
 from inat_ray.run.folder import RunFolder
-from inat_ray.run.result import Result, finish_run
-from inat_ray.run.split import keep_split
+from inat_ray.run.result import Result
 from inat_ray.run.warm_start import WarmStart
 from inat_ray.search.study import seed_is_searched
 from inat_ray.search.winner import is_confirmed
 from inat_ray.terminal.model_tables import freeze_table, result_table
 from inat_ray.terminal.search_tables import ablation_table, leaderboard_table, study_table
-from inat_ray.terminal.words import counted, duration, parameters_text
+from inat_ray.terminal.standing import resume_command
+from inat_ray.terminal.words import command_text, counted, duration, parameters_text
 from inat_ray.tuning.dry_run import DryRun
 
 SHOWN_NAMES = 5
@@ -32,25 +31,24 @@ SHOWN_CLASSES = 10
 
 
 def announce(console: Console, *, data: DataSet, run: RunFolder | None = None) -> None:
-    """Says how the data was understood, what was left out of it, and where the run goes."""
+    """Says how the data was read, what was left out of it, and where the run is kept."""
     sizes = ", ".join(f"{len(data.subset(name))} {name}" for name in data.SUBSETS)
-    console.print(f"[bold]data[/]  {len(data.pack.classes)} classes: {sizes} images")
+    _say(console, "data", f" {len(data.pack.classes)} classes: {sizes} images")
     for text in understood(data.pack):
         console.print(f"      {escape(text)}", soft_wrap=True)
     if data.pack.rebuilt is not None:
         note(console, f"{data.pack.rebuilt}; it was built again")
     bad = [f"{shown_name(image.name)} ({image.reason})" for image in data.pack.quarantined]
-    _name_some(console, bad, what="images left out, because they cannot be read")
-    _name_some(console, data.split.duplicates, what="images in two places, kept on one side")
+    _note_some(console, bad, what="images left out, because they cannot be read")
+    _note_some(console, data.split.duplicates, what="images in two places, kept on one side")
     if run is not None:
-        keep_split(run, data)
-        console.print(f"[bold]run[/]   {escape(str(run.path))}")
+        _say(console, "run", f"  {run.path}")
         if run.storage is not None:
-            console.print(f"[bold]kept[/]  {escape(str(run.storage))}", soft_wrap=True)
+            _say(console, "kept", f" {run.storage}")
 
 
 def understood(pack: Pack) -> Iterator[str]:
-    """The classes by name and size, the folders of the parts, and files that are ignored."""
+    """Yields the classes by name and size, the folders of the parts, and what was ignored."""
     counts = np.bincount(pack.labels, minlength=len(pack.classes))
     fewest, most = counts.argmin(), counts.argmax()
     yield f"classes: {listed(pack.classes, most=SHOWN_CLASSES)}"
@@ -63,26 +61,24 @@ def understood(pack: Pack) -> Iterator[str]:
     if pack.parts:
         yield "folders: " + ", ".join(f"{role} {place}" for role, place in pack.parts.items())
     if pack.passed_over:
-        yield f"passed over: {told(pack.passed_over)}"
+        yield f"ignored: {told(pack.passed_over)}"
 
 
 def announce_training(console: Console, experiment: Experiment, *, classes: int) -> None:
     """Says what part of a frozen model trains, and how many workers share the work."""
     if isinstance(experiment.model, FreezableConfig):
         console.print(freeze_table(experiment, classes=classes))
-    workers = experiment.resources.workers_per_trial
+    workers, recipe = experiment.resources.workers_per_trial, experiment.recipe
     if workers > 1:
-        recipe = experiment.recipe
-        console.print(
-            f"[bold]work[/]  {workers} workers share each batch of {recipe.batch_size} images;"
-            f" learning rate {recipe.lr:g}"
-        )
+        share = f"{workers} workers share each batch of {recipe.batch_size} images"
+        _say(console, "work", f" {share}; learning rate {recipe.lr:g}")
 
 
-def announce_warm_start(console: Console, known: Sequence[WarmStart]) -> None:
+def announce_warm_start(console: Console, known: Iterable[WarmStart]) -> None:
     """Says what the searcher learns from other runs, and which of their trials do not fit."""
-    for note in (note for source in known for note in source.notes):
-        console.print(f"[bold]known[/] {escape(note)}", soft_wrap=True)
+    for source in known:
+        for text in source.notes:
+            _say(console, "known", text)
 
 
 def announce_dry_run(console: Console, found: DryRun, *, slots: int) -> None:
@@ -102,13 +98,12 @@ def announce_dry_run(console: Console, found: DryRun, *, slots: int) -> None:
     )
 
 
-def conclude(console: Console, *, run: RunFolder, result: Result, model: Experiment) -> None:
-    """Finishes the run; prints tables, result and next steps."""
-    finish_run(run, result=result, model=model)
+def conclude(console: Console, *, run: RunFolder, result: Result) -> None:
+    """Prints the tables of a run that is finished, its result and the next steps."""
     history = read_history(run.log)
     if len(history.searched) > 1:
         console.print(leaderboard_table(history, width=console.width))
-    if history.started is not None and history.run.method == "ablation":
+    if history.run.method == "ablation":
         console.print(ablation_table(history))
     elif seed_is_searched(history):
         rows = result["search"]["study"]
@@ -119,7 +114,29 @@ def conclude(console: Console, *, run: RunFolder, result: Result, model: Experim
     console.print(result_table(result))
     console.print(
         f"TensorBoard: [bold]tensorboard --logdir {escape(str(run.tensorboard))}[/]\n"
-        f"Evaluate:    [bold]python -m inat_ray.evaluate {escape(str(run.model))} --data D[/]",
+        f"Evaluate:    [bold]{command_text('evaluate')} {escape(str(run.model))} --data D[/]",
+        soft_wrap=True,
+    )
+
+
+@contextmanager
+def interruption_announced(console: Console, *, run: RunFolder) -> Iterator[None]:
+    """Says what is kept if Ctrl-C ends the context, and raises the interruption again."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        with suppress(UserError):  # without a readable log there is nothing to say
+            _say_what_is_kept(console, run)
+        raise
+
+
+def _say_what_is_kept(console: Console, run: RunFolder) -> None:
+    history = read_history(run.log)
+    epochs, trials = counted(history.epochs_trained, "epoch"), len(history.trials)
+    console.print(
+        f"interrupted: {epochs} of {counted(trials, 'trial')}"
+        f" ({history.trials_over} ended) are kept in {escape(str(run.path))}\n"
+        f"resume with: [bold]{escape(resume_command(history, run.path))}[/]",
         soft_wrap=True,
     )
 
@@ -129,31 +146,12 @@ def note(console: Console, text: str) -> None:
     console.print(f"[yellow]note[/]  {escape(text)}", soft_wrap=True)
 
 
-@contextmanager
-def told_of_interruption(console: Console, *, run: RunFolder) -> Iterator[None]:
-    """Says what is kept if Ctrl-C ends the context, and raises the interruption again."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        with suppress(UserError):  # there may be no log yet; it is the interruption that goes on
-            _tell_what_is_kept(console, read_history(run.log), run=run)
-        raise
-
-
-def _tell_what_is_kept(console: Console, history: History, *, run: RunFolder) -> None:
-    epochs, trials = counted(history.epochs_trained, "epoch"), len(history.trials)
-    console.print(
-        f"interrupted: {epochs} of {counted(trials, 'trial')}"
-        f" ({history.trials_over} ended) are kept in {escape(str(run.path))}",
-        soft_wrap=True,
-    )
-    command = "train" if history.is_training else "sweep"
-    line = escape(f"python -m inat_ray.{command} --resume {run.path}")
-    console.print(f"go on with: [bold]{line}[/]", soft_wrap=True)
-
-
-def _name_some(console: Console, names: Sequence[str], *, what: str) -> None:
+def _note_some(console: Console, names: Sequence[str], *, what: str) -> None:
     if names:
-        more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
-        shown = escape("; ".join(names[:SHOWN_NAMES]))
-        console.print(f"[yellow]note[/]  {len(names)} {what}: {shown}{more}", soft_wrap=True)
+        hidden = len(names) - SHOWN_NAMES
+        more = f" and {hidden} more" if hidden > 0 else ""
+        note(console, f"{len(names)} {what}: {'; '.join(names[:SHOWN_NAMES])}{more}")
+
+
+def _say(console: Console, topic: str, text: str) -> None:
+    console.print(f"[bold]{topic}[/] {escape(text)}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""How far a run is, and how long it is likely to go on."""
+"""How far a run is, and how long it is likely to take."""
 
 import statistics
 from typing import Literal
@@ -11,7 +11,7 @@ Phase = Literal["search", "confirmation", "winner's training", "test", "training
 
 
 def phase_of(history: History) -> Phase:
-    """What the run is doing, by its last records."""
+    """Returns what the run is doing, by its last records."""
     if history.is_training:
         return "finished" if history.trials_over else "training"
     if history.ended is None:
@@ -26,15 +26,20 @@ def phase_of(history: History) -> Phase:
 
 
 def stands_alone(history: History, trial: TrialHistory) -> bool:
-    """Whether the training is no trial of a search: it is the winner's, or that of `train`."""
+    """Returns whether the training is not part of a search: the winner's, or that of `train`."""
     return trial.purpose == "final" or history.is_training
 
 
+def running_trials(history: History) -> list[TrialHistory]:
+    """Returns the trials that run, in order of start; the winner's training is the last."""
+    final = history.final
+    winners = [final] if final is not None and final.state == "running" else []
+    return [*history.active.values(), *winners]
+
+
 def training_alone(history: History) -> TrialHistory | None:
-    """The running training that is no trial of a search, if there is one."""
-    candidates = [*history.active.values(), *([history.final] if history.final else [])]
-    running = (trial for trial in candidates if trial.state == "running")
-    return next((trial for trial in running if stands_alone(history, trial)), None)
+    """Returns the running training that is not part of a search, if there is one."""
+    return next((t for t in running_trials(history) if stands_alone(history, t)), None)
 
 
 def done_and_total(history: History) -> tuple[float, float]:
@@ -46,40 +51,36 @@ def done_and_total(history: History) -> tuple[float, float]:
 
 
 def trials_done(history: History) -> float:
-    """Trials that are over, and of each other one the share of its epochs that is done."""
+    """Counts the trials that ended, and of each other one the share of its epochs that is done."""
     shares = (len(trial.epochs) / trial.planned_epochs for trial in history.open.values())
     return history.trials_over + sum(shares)
 
 
 def epochs_planned(history: History) -> int:
-    """The epochs of the search if no trial were stopped early."""
+    """Counts the epochs of the search if no trial were stopped early."""
     started = sum(trial.planned_epochs for trial in history.searched)
     return started + history.run.epochs * max(0, history.planned_trials - len(history.searched))
 
 
 def seconds_left(history: History, *, now: float) -> float | None:
-    """An estimate from the pace so far; None before the first epoch and after the last."""
+    """Estimates the time left from the pace so far.
+
+    None before the first epoch and after the last one, and once the search has ended: the log does
+    not say how long its confirmation takes.
+    """
     alone = training_alone(history)
     if alone is not None:
         return _seconds_left_of_training(alone, now=now)
-    return _seconds_left_of_search(history, now=now)
+    # By trials, not by epochs, so that the estimate learns what early stopping saves.
+    done, total = trials_done(history), history.planned_trials
+    if history.ended is not None or not 0 < done < total:
+        return None
+    return history.seconds_at(now) * (total - done) / done
 
 
 def _seconds_left_of_training(trial: TrialHistory, *, now: float) -> float | None:
-    """From the mean time of its epochs, less what the current epoch has taken already."""
     left = trial.planned_epochs - len(trial.epochs)
     if left <= 0 or not trial.epochs:
         return None
     pace = statistics.mean(epoch.seconds for epoch in trial.epochs)
     return left * pace - min(now - trial.epochs[-1].time, pace)
-
-
-def _seconds_left_of_search(history: History, *, now: float) -> float | None:
-    """From the pace in trials, so that the estimate learns what early stopping saves.
-
-    None once the search has ended: the log does not tell how long its confirmation takes.
-    """
-    if history.ended is not None:
-        return None
-    done, total = trials_done(history), history.planned_trials
-    return history.seconds_at(now) * (total - done) / done if 0 < done < total else None

@@ -1,10 +1,10 @@
-"""A model as tables: its result, what of it trains, and how it does class by class."""
+"""A model as tables: its result, which part of it is trained, and its scores by class."""
 
 from collections.abc import Callable, Iterator
 
 from rich import box
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.model import FreezableConfig
@@ -13,7 +13,7 @@ from inat_ray.log.records import JSON
 from inat_ray.models.build import network_name
 from inat_ray.models.complexity import complexity
 from inat_ray.run.result import Result
-from inat_ray.terminal.tables import plain_table
+from inat_ray.terminal.tables import folded, numbers, plain_table
 from inat_ray.terminal.words import (
     counted,
     counts_text,
@@ -29,27 +29,28 @@ from inat_ray.training.predictions import Predictions
 SHOWN_CLASSES, SHOWN_CONFUSIONS = 20, 5
 
 SHARES = ("accuracy", "_ece", "_precision", "_recall", "_f1")
-"""The numbers of a result whose names end like this are shares of images."""
+"""Endings of the names of those numbers of a result that are shares of images."""
 
 
 def result_table(result: Result) -> Table:
-    """A result's numbers, one a line; nested parts other than the search's stay in result.json."""
-    table = Table(title="result", title_justify="left", show_header=False, box=box.SIMPLE)
-    table.add_column(no_wrap=True, style="dim")
-    table.add_column()
+    """Returns a result's numbers, a line each; of the nested parts only the search is shown."""
+    columns = Column(no_wrap=True, style="dim"), Column()
+    table = Table(*columns, title="result", show_header=False, box=box.SIMPLE)
+    table.title_justify = "left"
     for name, text in _result_rows(result):
         table.add_row(name, text)
     return table
 
 
 def freeze_table(experiment: Experiment, *, classes: int) -> Table:
-    """Layers, parameters, and multiply-accumulates that are trained and frozen."""
+    """Returns the layers, parameters, and multiply-accumulates that are trained and frozen."""
     model = experiment.model
     assert isinstance(model, FreezableConfig)
     size = complexity(experiment, classes=classes)
-    table = plain_table(f"{network_name(model)}: {_freeze_text(model)}", gap=2)
-    for title in ("", "trained", "frozen", "share trained"):
-        table.add_column(title, justify="right" if title else "left")
+    columns = (Column(title, justify="right") for title in ("trained", "frozen", "share trained"))
+    table = plain_table(
+        Column(), *columns, title=f"{network_name(model)}: {_freeze_text(model)}", gap=2
+    )
     for name, trained, total in (
         ("layers", size.trained_layers, size.layers),
         ("parameters", size.trainable_parameters, size.parameters),
@@ -63,9 +64,10 @@ def freeze_table(experiment: Experiment, *, classes: int) -> Table:
 
 
 def class_table(assessment: Assessment, *, most: int = SHOWN_CLASSES) -> Table:
-    """Precision, recall, and F1 of the classes, the lowest F1 first."""
+    """Returns precision, recall, and F1 of the classes, the lowest F1 first."""
     hardest = hardest_first(assessment.classes)
-    table = _class_table("classes", "class", "images", "precision", "recall", "F1")
+    columns = map(numbers, ("images", "precision", "recall", "F1"))
+    table = plain_table(folded("class"), *columns, title="classes")
     for scores in hardest[:most]:
         shares = (scores.precision, scores.recall, scores.f1)
         texts = ("-" if share is None else percent(share) for share in shares)
@@ -76,20 +78,12 @@ def class_table(assessment: Assessment, *, most: int = SHOWN_CLASSES) -> Table:
 
 
 def confusions_table(predictions: Predictions, *, most: int = SHOWN_CONFUSIONS) -> Table:
-    """The most frequent pairs of a class and what the model takes it for."""
-    table = _class_table("most often confused", "truth", "predicted", "images", "share")
+    """Returns the most frequent mistakes: the true class and the predicted one."""
+    columns = (folded("truth"), folded("predicted"), numbers("images"), numbers("share"))
+    table = plain_table(*columns, title="most often confused")
     for pair in confusions(predictions)[:most]:
         names = (shown_name(pair.truth), shown_name(pair.prediction))
         table.add_row(*map(escape, names), f"{pair.images:,}", percent(pair.share))
-    return table
-
-
-def _class_table(title: str, *columns: str) -> Table:
-    """Class names are on the left of their columns, numbers on the right."""
-    table = plain_table(title)
-    for column in columns:
-        is_name = column in ("class", "truth", "predicted")
-        table.add_column(column, justify="left" if is_name else "right", overflow="fold")
     return table
 
 

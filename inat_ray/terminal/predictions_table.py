@@ -5,26 +5,26 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from inat_ray.data.names import as_text, shown_name
+from inat_ray.terminal.tables import folded, numbers, plain_table
 from inat_ray.terminal.words import percent
 from inat_ray.training.predict import Predicted
 
 SHOWN_IMAGES = 40
 
 BAR = 20
-"""The characters of a bar for a probability of 1."""
+"""Characters of the bar for a probability of 1."""
 
 
 def shown_predictions(
     predicted: Sequence[Predicted], classes: Sequence[str], *, top: int
 ) -> RenderableType:
-    """One photograph gets a line for each class; several get a line each, and counts by class."""
+    """Returns a line for each class of a single photograph, or a line for each photograph."""
     if len(predicted) == 1:
         name = Text(predicted[0].name, style="bold")
         return Group(name, _one(predicted[0], classes, top=top))
@@ -33,25 +33,18 @@ def shown_predictions(
 
 
 def _one(predicted: Predicted, classes: Sequence[str], *, top: int) -> Table:
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("class")
-    table.add_column("probability", justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
+    table = plain_table(Column("class"), numbers("probability"), "", gap=2)
     for name, probability in predicted.top(top, classes):
-        table.add_row(
-            escape(shown_name(name)), percent(probability), "█" * round(BAR * probability)
-        )
+        bar = "█" * round(BAR * probability)
+        table.add_row(escape(shown_name(name)), percent(probability), bar)
     return table
 
 
 def _many(predicted: Sequence[Predicted], classes: Sequence[str], *, top: int) -> Table:
-    table = Table(box=box.SIMPLE_HEAD)
     folder = _shared_folder([each.path.parent for each in predicted])
-    table.add_column(f"in {escape(as_text(folder))}" if folder else "", overflow="fold")
-    table.add_column("class")
-    table.add_column("probability", justify="right", no_wrap=True)
-    if top > 1:
-        table.add_column("then", style="dim")
+    place = folded(f"in {escape(as_text(folder))}" if folder else "")
+    others_of_it = [Column("then", style="dim")] if top > 1 else []
+    table = plain_table(place, Column("class"), numbers("probability"), *others_of_it, gap=2)
     for each in predicted:
         (best, probability), *others = each.top(top, classes)
         then = ", ".join(f"{escape(shown_name(name))} {percent(p)}" for name, p in others)
@@ -70,7 +63,7 @@ def _counts(predicted: Sequence[Predicted], classes: Sequence[str]) -> str:
 
 
 def _shared_folder(folders: Sequence[Path]) -> str:
-    """The innermost folder around all of them; relative ones where all are."""
+    """Returns the innermost folder around all of them; a relative path if all of them are."""
     if any(folder.is_absolute() for folder in folders):
         folders = [folder.absolute() for folder in folders]
     return os.path.commonpath(folders)

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Iterable
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -23,17 +24,18 @@ from inat_ray.terminal.words import counted, parameters_text, percent
 
 REFRESHES_PER_SECOND = 2
 SECONDS_BETWEEN_LINES = 10.0
-"""How often a search without a terminal says where it stands while no trial starts or ends."""
+"""A search without a terminal prints where it stands this often, if no trial starts or ends."""
 
 
 class RunProgress:
-    """Follows a run's records, in a terminal that can redraw or as plain lines."""
+    """Follows a run's records: as a live view if the console can redraw, otherwise as lines."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, past: Iterable[AnyRecord] = ()) -> None:
+        """`past`: the records of earlier processes, if the run is resumed."""
         self.console = console
-        self.history = History()
+        self.history = History.of(past)
+        # Held while the history changes or is drawn: Live draws in a thread of its own.
         self._lock = threading.Lock()
-        """Held while the history changes or is drawn: Live draws in a thread of its own."""
         self._live: Live | None = None
         self._last_line = 0.0
         """When the last line was written, by the records' clock."""
@@ -60,16 +62,12 @@ class RunProgress:
             self.console.out(line, highlight=False)
             self._last_line = record.time
 
-    def catch_up(self, record: AnyRecord) -> None:
-        """Adds a record of an earlier process without printing anything."""
-        self.history.add(record)
-
     def _view(self) -> Group:
         with self._lock:
             return live_view(self.history, now=time.time(), options=self.console.options)
 
     def _line(self, record: AnyRecord) -> str | None:
-        """The line to print; in a terminal only epochs and errors stay above the live view."""
+        """Returns the line to print; above a live view only epochs and errors are printed."""
         line = event_line(self.history, record)
         if self._live is not None:
             stays = isinstance(record, EpochEnded) or getattr(record, "error", None)
@@ -81,7 +79,7 @@ class RunProgress:
 
 
 def event_line(history: History, record: AnyRecord) -> str | None:
-    """Describes a record in a line for a log file; None for one that needs no line.
+    """Describes a record in a line for a log file; None if it needs no line.
 
     A trial of a search gets a line for its start and its end, any other training for each epoch.
     """
@@ -91,7 +89,7 @@ def event_line(history: History, record: AnyRecord) -> str | None:
             planned = counted(record.epochs, "epoch")
             return f"{record.trial_id} starts, {planned}  {shown}".rstrip()
         case TrialResumed():
-            return f"{record.trial_id} goes on after epoch {record.epochs}"
+            return f"{record.trial_id} resumes after epoch {record.epochs}"
         case EpochEnded():
             trial = history.trials[record.trial_id]
             return epoch_line(record, trial) if stands_alone(history, trial) else None
@@ -112,7 +110,7 @@ def epoch_line(record: EpochEnded, trial: TrialHistory) -> str:
 
 
 def ending_line(history: History, trial: TrialHistory) -> str:
-    """How a trial ended, and where its search stands now."""
+    """Says how a trial ended, and where its search stands now."""
     error = f" ({trial.error})" if trial.error else ""
     line = f"{trial.trial_id} {trial.state}{error} after {share_text(trial)} epochs"
     if score := score_text(history, trial):
@@ -125,11 +123,8 @@ def ending_line(history: History, trial: TrialHistory) -> str:
 
 
 def standing_line(history: History, *, now: float) -> str:
-    """Where a search stands, in one line."""
-    parts = [states_text(history), _epochs_and_speed(history), times_text(history, now=now)]
-    return "; ".join([*parts, best_text(history) or "no result yet"])
-
-
-def _epochs_and_speed(history: History) -> str:
-    epochs = counted(history.epochs_trained, "epoch")
-    return ", ".join(filter(None, [epochs, speed_text(history)]))
+    """Says where a search stands, in one line."""
+    epochs, speed = counted(history.epochs_trained, "epoch"), speed_text(history)
+    amount = f"{epochs}, {speed}" if speed else epochs
+    best = best_text(history) or "no result yet"
+    return "; ".join([states_text(history), amount, times_text(history, now=now), best])

@@ -6,30 +6,31 @@ from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from inat_ray.config.difference import differing
 from inat_ray.config.metrics import METRICS
 from inat_ray.log.records import JSON
 from inat_ray.run.cleanup import Plan, megabytes
 from inat_ray.run.listing import Run
-from inat_ray.terminal.tables import plain_table
+from inat_ray.terminal.tables import folded, numbers, plain_table
 from inat_ray.terminal.words import duration, metric_text, percent, value_text
 
 NOTHING = "-"
+
+JSON_FIELDS = (
+    *("name", "kind", "state", "trials", "planned_trials", "epochs", "seconds", "metric", "best"),
+    *("test_accuracy", "test_looks", "begun", "changed", "storage", "problem"),
+)
+"""Fields of a `Run` that JSON shows as they are."""
 
 STYLES = {"running": "green", "cut off": "yellow", "failed": "red", "damaged": "red"}
 
 
 def runs_table(runs: Sequence[Run], *, folder: Path) -> Table:
-    """One row for each run below `folder`: its kind, state, numbers, size, and start."""
-    table = plain_table()
-    table.add_column("run", overflow="fold")
-    for title in ("kind", "state"):
-        table.add_column(title, no_wrap=True)
-    for title in ("trials", "best", "test", "size"):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("begun", no_wrap=True)
+    """Returns a row for each run below `folder`: its kind, state, numbers, size, and start."""
+    counts = map(numbers, ("trials", "best", "test", "size"))
+    table = plain_table(folded("run"), "kind", "state", *counts, "begun")
     for run in runs:
         style = STYLES.get(run.state, "")
         within = run.path.relative_to(folder) if run.path != folder else folder
@@ -47,45 +48,25 @@ def runs_table(runs: Sequence[Run], *, folder: Path) -> Table:
 
 
 def run_row(run: Run) -> dict[str, Any]:
-    """A run as JSON holds it; sizes in bytes, times in seconds since 1970."""
-    return {
-        "path": str(run.path),
-        "name": run.name,
-        "kind": run.kind,
-        "state": run.state,
-        "trials": run.trials,
-        "planned_trials": run.planned_trials,
-        "epochs": run.epochs,
-        "seconds": run.seconds,
-        "metric": run.metric,
-        "best": run.best,
-        "test_accuracy": run.test_accuracy,
-        "test_looks": run.test_looks,
-        "bytes": run.size,
-        "begun": run.begun,
-        "changed": run.changed,
-        "storage": run.storage,
-        "problem": run.problem,
-    }
+    """Returns a run as JSON; sizes are in bytes, times in seconds since 1970."""
+    fields = {name: getattr(run, name) for name in JSON_FIELDS}
+    return {"path": str(run.path), "bytes": run.size} | fields
 
 
 def compared_settings(runs: Sequence[Run]) -> dict[str, list[Any]]:
-    """Dotted name -> value in each run of the settings that differ; None where it is not known."""
-    known = [run for run in runs if run.experiment is not None]
-    found = differing([run.experiment for run in known if run.experiment is not None])
-    places = [known.index(run) if run in known else None for run in runs]
+    """Returns the settings that differ: dotted name -> value in each run, None if not known."""
+    known = [run.experiment for run in runs if run.experiment is not None]
+    found = {key: iter(values) for key, values in differing(known).items()}
     return {
-        key: [None if place is None else values[place] for place in places]
+        key: [None if run.experiment is None else next(values) for run in runs]
         for key, values in found.items()
     }
 
 
 def comparison_table(runs: Sequence[Run]) -> Table:
-    """One column for each run: its outcome, then the settings in which the runs differ."""
-    table = plain_table()
-    table.add_column("", style="dim", overflow="fold")
-    for run in runs:
-        table.add_column(escape(str(run.path)), overflow="fold")
+    """Returns a column for each run: its outcome, then the settings in which the runs differ."""
+    names = (folded(escape(str(run.path))) for run in runs)
+    table = plain_table(Column("", style="dim", overflow="fold"), *names)
     for title, cells in _outcomes(runs).items():
         table.add_row(title, *cells)
     table.add_section()
@@ -96,7 +77,7 @@ def comparison_table(runs: Sequence[Run]) -> Table:
 
 
 def _setting_text(value: JSON) -> str:
-    """A searched parameter is shown by what it may be: 32-64, 64-128; uniform 0.5 0."""
+    """Returns a value, or what a searched parameter may be: 32-64, 64-128; uniform 0.5 0."""
     if value is None:
         return NOTHING
     if isinstance(value, dict) and list(value) == ["values"]:
@@ -122,11 +103,8 @@ def _outcomes(runs: Sequence[Run]) -> dict[str, list[str]]:
 
 
 def removals_table(plan: Plan) -> Table:
-    """What would be removed, one line each, with its size."""
-    table = plain_table()
-    table.add_column("to be removed", overflow="fold")
-    table.add_column("what", overflow="fold")
-    table.add_column("size", justify="right", no_wrap=True)
+    """Returns what would be removed, a line each, with its size."""
+    table = plain_table(folded("to be removed"), folded("what"), numbers("size"))
     for removal in plan.removals:
         table.add_row(escape(str(removal.path)), removal.why, megabytes(removal.size))
     return table
@@ -148,5 +126,5 @@ def _share(value: float | None) -> str:
 
 
 def _date(time: float) -> str:
-    """A time since 1970 in local time, to the minute."""
+    """Returns a time since 1970 in local time, to the minute."""
     return datetime.fromtimestamp(time).astimezone().strftime("%Y-%m-%d %H:%M") if time else NOTHING

@@ -3,11 +3,11 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from inat_ray.config.metrics import METRICS
 from inat_ray.config.space import SEED
-from inat_ray.log.history import History, TrialHistory
+from inat_ray.log.history import History
 from inat_ray.log.records import Purpose
 from inat_ray.search.study import (
     Configuration,
@@ -19,15 +19,8 @@ from inat_ray.search.study import (
     unchanged,
 )
 from inat_ray.terminal.standing import share_text, states_text
-from inat_ray.terminal.tables import add_parameter_columns, plain_table, widest_that_fits
-from inat_ray.terminal.words import (
-    cells_text,
-    gap_text,
-    metric_text,
-    parameters_text,
-    short_names,
-    spread_text,
-)
+from inat_ray.terminal.tables import parameters_table, plain_table
+from inat_ray.terminal.words import gap_text, metric_text, parameters_text, spread_text
 
 SHOWN_TRIALS = 10
 
@@ -41,13 +34,29 @@ TITLES: dict[Purpose, str] = {
 
 
 def shown_metrics(metric: str) -> list[str]:
-    """The run's metric, and beside it the accuracy."""
+    """Returns the run's metric and, if that is another one, the accuracy."""
     return list(dict.fromkeys((metric, "val_accuracy")))
 
 
 def leaderboard_table(history: History, *, most: int = SHOWN_TRIALS, width: int = 80) -> Table:
-    """The best trials of a search, best first."""
-    return widest_that_fits(lambda apart: _leaderboard(history, most=most, apart=apart), width)
+    """Returns the best trials of a search, best first, with their metrics at their best epochs."""
+    metrics = shown_metrics(history.run.metric)
+    rows = []
+    for rank, trial in enumerate(history.leaderboard()[:most], start=1):
+        best = trial.best(history.run.metric)
+        values = [metric_text(metric, getattr(best, metric)) for metric in metrics]
+        cells = [str(rank), trial.trial_id, *values, share_text(trial), trial.state]
+        rows.append((cells, trial.parameters))
+    table = parameters_table(
+        *("#", "trial", *(METRICS[metric].label for metric in metrics), "epochs", "state"),
+        rows=rows,
+        names=list(history.run.parameters),
+        width=width,
+        title=f"{history.run.name}: {states_text(history)}",
+    )
+    if more := len(history.searched) - len(rows):
+        table.caption = f"and {more} more in trials.parquet"
+    return table
 
 
 def study_table(
@@ -57,19 +66,34 @@ def study_table(
     width: int = 80,
     trainable: Trainable | None = None,
 ) -> Table:
-    """The configurations of a search over seeds or of its confirmation (`purpose`), best first.
+    """Returns the configurations of a search over seeds or of its confirmation, best first.
 
     A configuration without a rank has fewer trials than others and does not compete. `trainable`
     adds a column: what a configuration's first trial trains. The caption says so if the best two
     cannot be told apart.
     """
-    return widest_that_fits(
-        lambda apart: _study(history, purpose, trainable=trainable, apart=apart), width
+    metric, ranking = history.run.metric, configurations(history, purpose=purpose)
+    rows = []
+    for place, found in enumerate(ranking, start=1):
+        rank = str(place) if found.n == ranking[0].n else "-"
+        trained = [f"{trainable[found.trials[0].trial_id]:,}"] if trainable is not None else []
+        spread = spread_text(metric, found.mean, found.sd)
+        cells = [rank, str(found.n), spread, *trained, f"{found.seconds_per_epoch:.2f}"]
+        rows.append((cells, found.parameters))
+    trained = [] if trainable is None else ["trained"]
+    table = parameters_table(
+        *("#", "n", f"{METRICS[metric].label}, mean ± sd", *trained, "s/epoch"),
+        rows=rows,
+        names=[name for name in history.run.parameters if name != SEED],
+        width=width,
+        title=f"{history.run.name}: {TITLES[purpose]}",
     )
+    table.caption = doubt(ranking, metric=metric)
+    return table
 
 
 def ablation_table(history: History) -> Table:
-    """One row for each change, the best first, and one for the unchanged experiment.
+    """Returns a row for each change, the best first, and one for the unchanged experiment.
 
     The difference is over the seeds that both have: the same seed brings the same initial
     weights, order, and crops wherever the change leaves them alone.
@@ -77,10 +101,10 @@ def ablation_table(history: History) -> Table:
     metric, ranking = history.run.metric, configurations(history)
     base = unchanged(ranking, history)
     table = plain_table(
-        f"{history.run.name}: one change at a time",
         *("n", f"{METRICS[metric].label}, mean ± sd", "difference ± se", "s/epoch"),
+        Column("what is changed"),
+        title=f"{history.run.name}: one change at a time",
     )
-    table.add_column("what is changed")
     for found in ranking:
         table.add_row(
             str(found.n),
@@ -94,7 +118,7 @@ def ablation_table(history: History) -> Table:
 
 
 def doubt(ranking: Sequence[Configuration], *, metric: str) -> str | None:
-    """A sentence with the numbers if the best two of a ranking cannot be told apart."""
+    """Returns a sentence with the numbers if the best two of a ranking cannot be told apart."""
     if len(ranking) < 2 or told_apart(*ranking[:2]):
         return None
     first, second = ranking[:2]
@@ -109,14 +133,14 @@ def doubt(ranking: Sequence[Configuration], *, metric: str) -> str | None:
 
 
 def change_text(configuration: Configuration, base: Configuration | None) -> str:
-    """How a configuration differs from the experiment: `schedule=cosine`."""
+    """Returns how a configuration differs from the experiment: `schedule=cosine`."""
     return parameters_text(changes(configuration, base)) or "nothing"
 
 
 def difference_text(
     configuration: Configuration, base: Configuration | None, *, metric: str
 ) -> str:
-    """'-1.3 ± 0.4', in points if the metric is a share; empty for the experiment itself."""
+    """Returns '-1.3 ± 0.4', in points if the metric is a share; '' for the experiment itself."""
     found = None if base is None else paired_difference(configuration, base)
     if configuration is base or found is None:
         return ""
@@ -124,54 +148,3 @@ def difference_text(
     scale, digits = (100, 1) if METRICS[metric].is_share else (1, 4)
     text = f"{scale * mean:+.{digits}f}"
     return text if math.isnan(error) else f"{text} ± {scale * error:.{digits}f}"
-
-
-def _leaderboard(history: History, *, most: int, apart: bool) -> Table:
-    names = short_names(list(history.run.parameters))
-    metrics = shown_metrics(history.run.metric)
-    table = plain_table(
-        f"{history.run.name}: {states_text(history)}",
-        *("#", "trial", *(METRICS[metric].label for metric in metrics), "epochs", "state"),
-    )
-    add_parameter_columns(table, list(names.values()), apart=apart)
-    ranking = history.leaderboard()[:most]
-    for rank, trial in enumerate(ranking, start=1):
-        values = cells_text(trial.parameters, names)
-        shown = values if apart else [parameters_text(trial.parameters)]
-        table.add_row(str(rank), *_scores(history, trial, metrics), *shown)
-    if more := len(history.searched) - len(ranking):
-        table.caption = f"and {more} more in trials.parquet"
-    return table
-
-
-def _scores(history: History, trial: TrialHistory, metrics: Sequence[str]) -> list[str]:
-    """Trial, metrics at its best epoch, epochs, state."""
-    best = trial.best(history.run.metric)
-    assert best is not None
-    values = [metric_text(metric, getattr(best, metric)) for metric in metrics]
-    return [trial.trial_id, *values, share_text(trial), trial.state]
-
-
-def _study(
-    history: History, purpose: Purpose, *, trainable: Trainable | None, apart: bool
-) -> Table:
-    metric, ranking = history.run.metric, configurations(history, purpose=purpose)
-    names = short_names([name for name in history.run.parameters if name != SEED])
-    trained = [] if trainable is None else ["trained"]
-    table = plain_table(
-        f"{history.run.name}: {TITLES[purpose]}",
-        *("#", "n", f"{METRICS[metric].label}, mean ± sd", *trained, "s/epoch"),
-    )
-    table.caption = doubt(ranking, metric=metric)
-    add_parameter_columns(table, list(names.values()), apart=apart)
-    for place, found in enumerate(ranking, start=1):
-        values = cells_text(found.parameters, names)
-        table.add_row(
-            str(place) if found.n == ranking[0].n else "-",
-            str(found.n),
-            spread_text(metric, found.mean, found.sd),
-            *([] if trainable is None else [f"{trainable[found.trials[0].trial_id]:,}"]),
-            f"{found.seconds_per_epoch:.2f}",
-            *(values if apart else [parameters_text(found.parameters)]),
-        )
-    return table

@@ -1,4 +1,7 @@
-"""Where a run stands, in words: its trials, epochs, speed, times, and best result so far."""
+"""Where a run stands, in words: its trials, epochs, speed, times, and best result so far.
+
+Each docstring shows the text that its function returns.
+"""
 
 import time
 from collections import Counter
@@ -6,8 +9,8 @@ from collections import Counter
 from inat_ray.config.metrics import METRICS
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.search.winner import final_training, winning_trial
-from inat_ray.terminal.estimate import epochs_planned, seconds_left, training_alone
-from inat_ray.terminal.words import counted, counts_text, duration, metric_text
+from inat_ray.terminal.estimate import epochs_planned, running_trials, seconds_left
+from inat_ray.terminal.words import command_text, counted, counts_text, duration, metric_text
 
 DAY = 86_400
 
@@ -24,14 +27,14 @@ def states_text(history: History) -> str:
 
 
 def epochs_text(history: History) -> str:
-    """'96 epochs of 240 planned, 58 saved by stopping early', for the search."""
+    """'96 epochs of 240 planned, 58 saved by stopping early' (of the search)."""
     saved = history.epochs_saved
     text = f"{counted(history.epochs_spent, 'epoch')} of {epochs_planned(history):,} planned"
     return text + (f", {saved:,} saved by stopping early" if saved else "")
 
 
 def speed_text(history: History) -> str | None:
-    """'1,000 images/s', of all running trials together; None before it is known."""
+    """'1,000 images/s', the sum of all running trials; None before the first epoch."""
     speed = sum(t.epochs[-1].images_per_second for t in running_trials(history) if t.epochs)
     return f"{speed:,.0f} images/s" if speed else None
 
@@ -44,7 +47,7 @@ def times_text(history: History, *, now: float) -> str:
 
 
 def end_text(history: History, *, now: float) -> str | None:
-    """'until 21:43', or 'until Tue 21:43' if that is a day away; None if nothing is known."""
+    """'until 21:43', or 'until Tue 21:43' if that is a day away; None without an estimate."""
     left = seconds_left(history, now=now)
     if left is None:
         return None
@@ -53,39 +56,37 @@ def end_text(history: History, *, now: float) -> str | None:
 
 
 def best_text(history: History) -> str | None:
-    """'best val acc 91.2 % (trial_0004)': the trial that would win if the search ended now.
+    """'best val acc 91.2 % (trial_0004)', which would win if the search ended now.
 
-    None before there is a result.
+    None without a result.
     """
     best = winning_trial(history)
     return None if best is None else best_text_of(history, best)
 
 
 def best_text_of(history: History, best: TrialHistory) -> str:
-    """The same, where the best trial is known already."""
+    """The same, if the best trial is already known: finding it takes time."""
     return f"best {score_text(history, best)} ({best.trial_id})"
 
 
 def kept_model_text(history: History) -> str | None:
-    """'kept model val acc 90.7 % (winner)', from its own training; None if there is none."""
+    """'kept model val acc 90.7 % (winner)', from its own training; None before that."""
     final = final_training(history)
     score = None if final is None else score_text(history, final)
     return None if final is None or score is None else f"kept model {score} ({final.trial_id})"
 
 
 def score_text(history: History, trial: TrialHistory) -> str | None:
-    """A trial's best value of the run's metric: 'val acc 91.2 %'."""
+    """'val acc 91.2 %', a trial's best value of the run's metric; None without a result."""
     metric, best = history.run.metric, history.best_value(trial)
     return None if best is None else f"{METRICS[metric].label} {metric_text(metric, best)}"
 
 
 def share_text(trial: TrialHistory) -> str:
-    """'3/8', in epochs."""
+    """'3/8', the epochs that are done and those that are planned."""
     return f"{len(trial.epochs)}/{trial.planned_epochs}"
 
 
-def running_trials(history: History) -> list[TrialHistory]:
-    """In order of start, the winner's training last."""
-    alone = training_alone(history)
-    others = [trial for trial in history.active.values() if trial is not alone]
-    return [*others, *([alone] if alone is not None else [])]
+def resume_command(history: History, run: object) -> str:
+    """Returns the command that resumes the run in the folder, or at the address, `run`."""
+    return f"{command_text('train' if history.is_training else 'sweep')} --resume {run}"

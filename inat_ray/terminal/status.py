@@ -1,10 +1,10 @@
-"""The status of a run, which another process or machine may be at work on. Writes nothing."""
+"""The status of a run that another process or machine may be working on. Nothing is written."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -13,24 +13,17 @@ from rich.markup import escape
 from inat_ray.config.errors import UserError
 from inat_ray.data.progress import can_redraw
 from inat_ray.log.history import History, TrialHistory
-from inat_ray.log.lock import is_being_written
-from inat_ray.log.mirror import SEGMENTS
-from inat_ray.log.records import AnyRecord, TrialEnded
-from inat_ray.log.run_log import EVENTS, read_records, read_stored
-from inat_ray.run.folder import EXPERIMENT, RunFolder
-from inat_ray.run.listing import State, is_run, state_of
-from inat_ray.run.result import parsed_result, read_result
+from inat_ray.log.records import TrialEnded
+from inat_ray.run.contents import read_contents
+from inat_ray.run.folder import RunFolder
+from inat_ray.run.state import State
 from inat_ray.search.winner import final_training, winning_trial
-from inat_ray.storage.place import Place, is_address
-from inat_ray.terminal.estimate import epochs_planned, phase_of, seconds_left
+from inat_ray.terminal.estimate import epochs_planned, phase_of, running_trials, seconds_left
 from inat_ray.terminal.live import live_view
-from inat_ray.terminal.standing import best_text, kept_model_text, running_trials
+from inat_ray.terminal.standing import best_text, kept_model_text, resume_command
 from inat_ray.terminal.words import duration, percent
 
-SECONDS_BETWEEN_LOOKS = 2.0
-
-AnyState = State | Literal["running or cut off"]
-"""A storage tells what happened, but not whether a process is still running: hence the last."""
+SECONDS_BETWEEN_READINGS = 2.0
 
 
 @dataclass(frozen=True)
@@ -39,67 +32,71 @@ class Status:
 
     run: str
     """As the user named it."""
-    state: AnyState
+    state: State
     history: History
-    result: dict[str, Any]
+    test_accuracy: float | None
     report: Path | None
     changed: float | None
-    """When the last record was written; None where there is none."""
+    """When the last record was written; None without a record."""
     now: float
 
     @property
-    def goes_on(self) -> bool:
+    def may_go_on(self) -> bool:
         return self.state in ("running", "running or cut off")
 
     @property
     def resume_command(self) -> str | None:
-        """None where there is nothing to resume."""
-        if self.state not in ("cut off", "running or cut off"):
-            return None
-        method = self.history.run.method if self.history.started else None
-        return f"python -m inat_ray.{'train' if method == 'train' else 'sweep'} --resume {self.run}"
-
-    @property
-    def test_accuracy(self) -> float | None:
-        if self.history.looks:
-            return self.history.looks[-1].accuracy
-        return self.result.get("test_accuracy")
+        """None if there is nothing to resume."""
+        is_cut_off = self.state in ("cut off", "running or cut off")
+        return resume_command(self.history, self.run) if is_cut_off else None
 
 
 def read_status(run: str) -> Status:
     """Reads the status of a run folder, or of a run's place in a storage.
 
-    Raises UserError if there is no run of sweep or train, or its log is damaged.
+    Raises UserError if there is no run of sweep or train, or its log or result is damaged.
     """
-    if is_address(run) or _is_stored(Path(run)):
-        return _status_of_stored(run)
-    path = Path(run)
-    if not path.is_dir():
-        raise UserError(f"--status {run}: there is no such folder")
-    if not is_run(path):
-        raise UserError(f"--status {run}: holds no run")
-    folder = RunFolder(path)
-    events = folder.log / EVENTS
-    # Asked before the log is read: a run that ends in between is then told as running, not cut off.
-    running = is_being_written(folder.log)
-    return _status(
-        run,
-        records=list(read_records(events)) if events.exists() else [],
-        result=read_result(folder.result),
-        report=folder.report if folder.report.exists() else None,
-        running=running,
+    found = read_contents(run)
+    found.check("log", "result")
+    history, state = found.history, found.state
+    if history.started is None and found.result:
+        raise UserError(f"--status {run}: is no run of sweep or train")
+    may_continue = state in ("running", "running or cut off")
+    now = time.time() if may_continue or found.changed is None else found.changed
+    if not may_continue:
+        _interrupt(history, now=now)
+    report = RunFolder(Path(run)).report
+    return Status(
+        run=run,
+        state=state,
+        history=history,
+        test_accuracy=history.looks[-1].accuracy
+        if history.looks
+        else found.result.get("test_accuracy"),
+        report=report if report.exists() and not found.is_storage else None,
+        changed=found.changed,
+        now=now,
     )
+
+
+def _interrupt(history: History, *, now: float) -> None:
+    """Marks trials as interrupted that the log of a dead process calls running."""
+    for trial in list(history.trials.values()):
+        if trial.state == "running":
+            history.add(TrialEnded(time=now, trial_id=trial.trial_id, state="interrupted"))
 
 
 def print_status(console: Console, status: Status, *, with_view: bool = True) -> None:
     """Prints the live view, the state, and the command that resumes the run."""
     if with_view:
         console.print(_view(console, status))
-    console.print(f"[bold]{status.state}[/]{escape(_details(status))}", soft_wrap=True)
+    details = ", ".join(_details(status))
+    line = f"[bold]{status.state}[/]" + (f": {escape(details)}" if details else "")
+    console.print(line, soft_wrap=True)
     if status.resume_command is not None:
-        condition = " if nobody is at work on it" if status.goes_on else ""
+        condition = " (if no process is working on it)" if status.may_go_on else ""
         command = escape(status.resume_command)
-        console.print(f"go on with{condition}: [bold]{command}[/]", soft_wrap=True)
+        console.print(f"resume with{condition}: [bold]{command}[/]", soft_wrap=True)
 
 
 def watch_status(console: Console, run: str) -> Status:
@@ -112,30 +109,46 @@ def watch_status(console: Console, run: str) -> Status:
     status = read_status(run)
     with Live(console=console, auto_refresh=False) as live:
         try:
-            while True:
-                live.update(_view(console, status), refresh=True)
-                if not status.goes_on:
-                    return status
-                time.sleep(SECONDS_BETWEEN_LOOKS)
+            live.update(_view(console, status), refresh=True)
+            while status.may_go_on:
+                time.sleep(SECONDS_BETWEEN_READINGS)
                 status = read_status(run)
+                live.update(_view(console, status), refresh=True)
         except KeyboardInterrupt:
-            return status
+            pass
+    return status
 
 
 def _view(console: Console, status: Status) -> Group:
     return live_view(
-        status.history, now=status.now, options=console.options, goes_on=status.goes_on
+        status.history, now=status.now, options=console.options, goes_on=status.may_go_on
     )
 
 
+def _details(status: Status) -> Iterator[str]:
+    """'best val acc 91.2 % (trial_0004)', 'test accuracy 60.0 %', 'report runs/a/report.html'."""
+    history, is_finished = status.history, status.state == "finished"
+    if status.may_go_on and status.changed is not None:
+        yield f"last record {duration(status.now - status.changed)} ago"
+    if is_finished:
+        yield from filter(None, [best_text(history), kept_model_text(history)])
+    if status.test_accuracy is not None:
+        yield f"test accuracy {percent(status.test_accuracy)}"
+    if is_finished and status.report is not None:
+        yield f"report {status.report}"
+    if status.state == "failed":
+        errors = [trial.error for trial in history.searched if trial.error]
+        yield f"last error: {errors[-1]}" if errors else "no trial has a result"
+
+
 def status_json(status: Status) -> dict[str, Any]:
-    """The status as JSON. Times are in seconds, `changed` and `ends` since 1970."""
-    history, told = status.history, history_json(status.history, now=status.now)
-    left = seconds_left(history, now=status.now) if status.goes_on and history.started else None
+    """Returns the status as JSON. Times are in seconds, `changed` and `ends` since 1970."""
+    history = status.history
+    left = seconds_left(history, now=status.now) if status.may_go_on and history.started else None
     return {
         "run": status.run,
         "state": status.state,
-        **told,
+        **_history_json(history, now=status.now),
         "seconds_left": left,
         "ends": None if left is None else status.now + left,
         "changed": status.changed,
@@ -145,8 +158,8 @@ def status_json(status: Status) -> dict[str, Any]:
     }
 
 
-def history_json(history: History, *, now: float) -> dict[str, Any]:
-    """The run's trials, epochs, and results so far; empty for a run that has not begun."""
+def _history_json(history: History, *, now: float) -> dict[str, Any]:
+    """Returns the trials, epochs, and results so far; nothing for a run that has not begun."""
     if history.started is None:
         return {}
     best, kept = winning_trial(history), final_training(history)
@@ -178,73 +191,3 @@ def _trial_json(history: History, trial: TrialHistory) -> dict[str, Any]:
         "images_per_second": trial.epochs[-1].images_per_second if trial.epochs else None,
         "parameters": trial.parameters,
     }
-
-
-def _is_stored(folder: Path) -> bool:
-    """Whether a folder on this disk is a run's place in a storage."""
-    return (folder / SEGMENTS).is_dir() and not (RunFolder(folder).log / EVENTS).exists()
-
-
-def _status_of_stored(run: str) -> Status:
-    place = Place.at(run)
-    if not (place / EXPERIMENT).exists():
-        raise UserError(f"--status {run}: holds no run")
-    records = [record for _, record in read_stored(place)]
-    file = place / "result.json"
-    result = parsed_result(file.read(), source=str(file)) if file.exists() else None
-    status = _status(run, records=records, result=result, report=None, running=False)
-    if status.state != "cut off":
-        return status
-    return replace(status, state="running or cut off", history=History.of(records), now=time.time())
-
-
-def _status(
-    run: str,
-    *,
-    records: Sequence[AnyRecord],
-    result: dict[str, Any] | None,
-    report: Path | None,
-    running: bool,
-) -> Status:
-    """Raises UserError if the run is not one of sweep or train."""
-    history = History.of(records)
-    if history.started is None and result is not None:
-        raise UserError(f"--status {run}: is no run of sweep or train")
-    state = state_of(history, result or {}, running=running)
-    changed = records[-1].time if records else None
-    now = time.time() if running or changed is None else changed
-    if not running:
-        _interrupt(history, now=now)
-    return Status(
-        run=run,
-        state=state,
-        history=history,
-        result=result or {},
-        report=report,
-        changed=changed,
-        now=now,
-    )
-
-
-def _interrupt(history: History, *, now: float) -> None:
-    """Marks trials as interrupted that the log of a dead process calls running."""
-    for trial in list(history.trials.values()):
-        if trial.state == "running":
-            history.add(TrialEnded(time=now, trial_id=trial.trial_id, state="interrupted"))
-
-
-def _details(status: Status) -> str:
-    """': best val acc 91.2 % (trial_0004), test accuracy 60.0 %, report runs/a/report.html'."""
-    parts: list[str] = []
-    if status.goes_on and status.changed is not None:
-        parts.append(f"last record {duration(time.time() - status.changed)} ago")
-    if status.state == "finished":
-        parts += filter(None, [best_text(status.history), kept_model_text(status.history)])
-    if status.test_accuracy is not None:
-        parts.append(f"test accuracy {percent(status.test_accuracy)}")
-    if status.state == "finished" and status.report is not None:
-        parts.append(f"report {status.report}")
-    if status.state == "failed":
-        errors = [trial.error for trial in status.history.searched if trial.error]
-        parts.append(f"last error: {errors[-1]}" if errors else "no trial has a result")
-    return ": " + ", ".join(parts) if parts else ""

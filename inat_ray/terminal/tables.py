@@ -1,32 +1,54 @@
-"""What the terminal's tables have in common."""
+"""The look that the terminal's tables share, built from rich's columns."""
 
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
+
+from inat_ray.log.records import JSON
+from inat_ray.terminal.words import cells_text, parameters_text, short_names
 
 
-def plain_table(title: str | None = None, *columns: str, gap: int = 1) -> Table:
-    """A table with a line below its header; `columns` do not wrap."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, gap, 0, 0))
-    table.caption_justify = "left"
-    for column in columns:
-        table.add_column(column, no_wrap=True)
-    return table
+def plain_table(*columns: Column | str, title: str | None = None, gap: int = 1) -> Table:
+    """Returns a table with a line below its header. Columns that are given as text do not wrap."""
+    headers = [Column(each, no_wrap=True) if isinstance(each, str) else each for each in columns]
+    return Table(
+        *headers,
+        title=title,
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, gap, 0, 0),
+    )
 
 
-def widest_that_fits(table_of: Callable[[bool], Table], width: int) -> Table:
-    """`table_of(True)`, a column for each parameter, if `width` characters hold it.
+def numbers(title: str) -> Column:
+    """Returns a column that is aligned on the right."""
+    return Column(title, justify="right", no_wrap=True)
 
-    Otherwise `table_of(False)`, where the parameters share a column.
+
+def folded(title: str) -> Column:
+    """Returns a column for names, which breaks a long one over lines."""
+    return Column(title, overflow="fold")
+
+
+def parameters_table(
+    *columns: str,
+    rows: Iterable[tuple[Sequence[str], Mapping[str, JSON]]],
+    names: Sequence[str],
+    width: int,
+    title: str,
+) -> Table:
+    """Returns a table of `rows`: each row's cells, then its values of the parameters `names`.
+
+    Every parameter has a column if `width` characters hold that; otherwise they share one.
     """
-    apart = table_of(True)
-    fits = Console(width=10 * width).measure(apart).maximum <= width
-    return apart if fits else table_of(False)
-
-
-def add_parameter_columns(table: Table, names: list[str], *, apart: bool) -> None:
-    """A column for each parameter (`apart`), or one for all, which wraps."""
-    for title in names if apart else ["parameters"]:
-        table.add_column(title, no_wrap=apart, style="dim")
+    titles = [Column(name, no_wrap=True, style="dim") for name in short_names(names).values()]
+    apart = plain_table(*columns, *titles, title=title)
+    together = plain_table(*columns, Column("parameters", style="dim"), title=title)
+    for cells, parameters in rows:
+        apart.add_row(*cells, *cells_text(parameters, names))
+        together.add_row(*cells, parameters_text(parameters))
+    # Measured on a console without end, since a table takes no more than its console has.
+    return apart if Console(width=10 * width).measure(apart).maximum <= width else together

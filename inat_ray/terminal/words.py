@@ -1,12 +1,23 @@
 """How values, shares, counts, and durations are written, in the terminal and on the page."""
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import get_args
 
 from inat_ray.config.metrics import METRICS
 from inat_ray.log.records import JSON, TrialState
+
+PACKAGE = Path(__file__).parents[1]
+
+
+def command_text(name: str) -> str:
+    """Returns a command as this process was called: `inat-ray sweep` or, where a person wrote that,
+    `python -m inat_ray.sweep`."""
+    is_module = Path(sys.argv[0]).parent == PACKAGE  # python -m puts the module's file there
+    return f"python -m inat_ray.{name}" if is_module else f"inat-ray {name}"
 
 
 def percent(share: float) -> str:

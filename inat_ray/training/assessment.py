@@ -1,27 +1,26 @@
-"""How good a model is and how it fails: numbers of its predictions.
+"""Measures how good a model is and how it fails, from its predictions.
 
-What is undefined (the recall of a class without images, the mean confidence of an empty bin) is
-None, never zero.
+A number that is undefined (the recall of a class without images, the mean confidence of an empty
+bin) is None, never zero.
 """
 
 import math
 from dataclasses import dataclass
-from statistics import NormalDist, fmean
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 
+from inat_ray.config.metrics import BINS
 from inat_ray.training.evaluation import LEAST
 from inat_ray.training.predictions import Predictions
 
 LEVEL = 0.95
-"""Of the confidence intervals."""
+"""Coverage of the confidence intervals."""
 
 TOP = 5
 """Top-k accuracy is given where there are more classes than this."""
-
-BINS = 15
-"""Of the reliability curve, as in Guo et al. 2017."""
 
 Interval = tuple[float, float]
 """Lower and upper end."""
@@ -29,19 +28,19 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class ClassScores:
-    """How one class fares."""
+    """The scores of one class."""
 
     name: str
     images: int
-    """That are of this class."""
+    """Images of this class."""
     predicted: int
-    """That are taken for it."""
+    """Images that are classified as it."""
     precision: float | None
-    """Share right of those taken for it; None where none is."""
+    """Share of the predicted images that are of the class; None if none is predicted."""
     recall: float | None
-    """Share found of those that are of it; None where none is."""
+    """Share of the class's images that are predicted; None if it has no image."""
     f1: float | None
-    """Harmonic mean of the two; None where no image is of the class or taken for it."""
+    """Harmonic mean of the two; None if no image is of the class or predicted."""
 
 
 @dataclass(frozen=True)
@@ -52,44 +51,44 @@ class Bin:
     high: float
     images: int
     confidence: float | None
-    """Their mean; None where there is no image."""
+    """Their mean; None if there is no image."""
     accuracy: float | None
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """Images of one class that are taken for another."""
+    """Images of one class that are classified as another."""
 
     truth: str
     prediction: str
     images: int
     share: float
-    """Of all images of the class."""
+    """Share of all images of the class."""
 
 
 @dataclass(frozen=True)
 class Assessment:
-    """A model on a subset, in numbers."""
+    """The scores of a model on a subset."""
 
     images: int
     accuracy: float
     accuracy_interval: Interval
-    """Wilson's, of 95 %, for the accuracy on all images of the kind of which these are a sample."""
+    """95 % Wilson interval for the accuracy on all images of which these are a sample."""
     top5_accuracy: float | None
     """Share of images whose class is among the five likeliest; None for five classes or fewer."""
     loss: float
-    """Cross-entropy in nats, without smoothing or weights; NaN where a probability is."""
+    """Cross-entropy in nats, without smoothing or weights; NaN if a probability is."""
     classes: list[ClassScores]
     macro_precision: float | None
     """Mean over the classes that have one, each counted alike; likewise recall and F1."""
     macro_recall: float | None
     macro_f1: float | None
     ece: float | None
-    """Expected calibration error; None where no probability is a number."""
+    """Expected calibration error; None if every probability is NaN."""
 
 
 def assess(predictions: Predictions) -> Assessment:
-    """Every single number there is of some predictions."""
+    """Computes every score of some predictions."""
     images, right = len(predictions), int(predictions.correct.sum())
     classes = class_scores(predictions)
     return Assessment(
@@ -107,26 +106,23 @@ def assess(predictions: Predictions) -> Assessment:
 
 
 def wilson_interval(right: int, images: int, *, level: float = LEVEL) -> Interval:
-    """The score interval of a share (Wilson 1927, J. Am. Stat. Assoc. 22:209-212).
+    """Returns the score interval of a share (Wilson 1927, J. Am. Stat. Assoc. 22:209-212).
 
     Unlike the normal approximation it stays within 0..1 and holds near both ends.
     """
-    z = NormalDist().inv_cdf((1 + level) / 2)
-    share, weight = right / images, z**2 / images
-    centre = (share + weight / 2) / (1 + weight)
-    half = z / (1 + weight) * math.sqrt(share * (1 - share) / images + weight / (4 * images))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    low, high = binomtest(right, images).proportion_ci(level, method="wilson")
+    return float(low), float(high)
 
 
 def confusion_matrix(predictions: Predictions) -> NDArray[np.int64]:
-    """(C, C), images by truth (row) and prediction (column)."""
+    """Counts the images (C, C) by truth (row) and prediction (column)."""
     size = len(predictions.classes)
     places = predictions.truths * size + predictions.predictions
     return np.bincount(places, minlength=size * size).reshape(size, size)
 
 
 def class_scores(predictions: Predictions) -> list[ClassScores]:
-    """In the order of the classes."""
+    """Returns the scores of each class, in the order of the classes."""
     confusion = confusion_matrix(predictions)
     counts = zip(
         predictions.classes,
@@ -149,12 +145,12 @@ def class_scores(predictions: Predictions) -> list[ClassScores]:
 
 
 def hardest_first(classes: list[ClassScores]) -> list[ClassScores]:
-    """By F1, the lowest first; classes without one stand last."""
+    """Sorts by F1, the lowest first; classes without one come last."""
     return sorted(classes, key=lambda scores: math.inf if scores.f1 is None else scores.f1)
 
 
 def confusions(predictions: Predictions) -> list[Confusion]:
-    """Which class is taken for which other, the most frequent first; those that occur."""
+    """Returns the confusions that occur, the most frequent first."""
     matrix = confusion_matrix(predictions)
     images = matrix.sum(axis=1)
     names = predictions.classes
@@ -172,19 +168,19 @@ def confusions(predictions: Predictions) -> list[Confusion]:
 
 
 def top_accuracy(predictions: Predictions, most: int) -> float:
-    """Share of images whose class is among the `most` likeliest; of equals the first counts."""
+    """Returns the share of images whose class is among the `most` likeliest, first of equals."""
     likeliest = np.argsort(-predictions.probabilities, axis=1, kind="stable")[:, :most]
     return float((likeliest == predictions.truths[:, None]).any(axis=1).mean())
 
 
 def cross_entropy(predictions: Predictions) -> float:
-    """Mean of -ln p(truth), as training counts it; NaN where a probability is."""
+    """Returns the mean of -ln p(truth), as training counts it; NaN if a probability is."""
     of_truth = predictions.probabilities[np.arange(len(predictions)), predictions.truths]
     return float(-np.log(of_truth.astype(np.float64).clip(min=LEAST)).mean())
 
 
 def reliability(predictions: Predictions, *, bins: int = BINS) -> list[Bin]:
-    """Images by confidence, in bins of equal width (Guo et al. 2017, arXiv 1706.04599).
+    """Sorts images by confidence into bins of equal width (Guo et al. 2017, arXiv 1706.04599).
 
     Images without a probability are in none.
     """
@@ -208,7 +204,7 @@ def reliability(predictions: Predictions, *, bins: int = BINS) -> list[Bin]:
 
 
 def calibration_error(bins: list[Bin]) -> float | None:
-    """ECE (the same paper): mean over images of |accuracy - confidence| of their bins."""
+    """Returns the mean over the images of |accuracy - confidence| of their bin (same paper)."""
     gaps = [
         each.images * abs(each.accuracy - each.confidence)
         for each in bins
@@ -218,7 +214,7 @@ def calibration_error(bins: list[Bin]) -> float | None:
 
 
 def confident_mistakes(predictions: Predictions, most: int) -> list[int]:
-    """Rows of the mistakes whose prediction is the likeliest, that one first."""
+    """Returns the rows of the mistakes that the model was surest of, the surest first."""
     wrong = np.flatnonzero(~predictions.correct & np.isfinite(predictions.confidences))
     order = np.argsort(-predictions.confidences[wrong], kind="stable")
     rows: list[int] = wrong[order][:most].tolist()
@@ -226,10 +222,10 @@ def confident_mistakes(predictions: Predictions, most: int) -> list[int]:
 
 
 def spread_sample(predictions: Predictions, most: int, *, seed: int = 0) -> list[int]:
-    """Rows drawn without a look at the predictions: as many of each class as there is room for.
+    """Draws rows without looking at the predictions: as many of each class as there is room for.
 
     One of each class, then another of each, and so on; a class that runs out leaves its room to
-    the others, and of more classes than room some are drawn.
+    the others, and if there are more classes than room, some classes are drawn.
     """
     drawn = np.random.default_rng(seed).permutation(len(predictions)).tolist()
     seen = [0] * len(predictions.classes)

@@ -33,7 +33,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self) -> None:
-        """To be called after each optimiser step."""
+        """Averages in the newest weights. Call it after each optimizer step."""
         share = 1 - ((1 + self.steps) / (10 + self.steps)).clamp(max=self._decay)
         change = torch._foreach_sub(self._weights, self._averages)
         torch._foreach_mul_(change, share)
@@ -42,7 +42,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def take_statistics(self) -> None:
-        """Copies the buffers, batch norm's statistics; to be called before an evaluation."""
+        """Copies the buffers, batch norm's statistics. Call it before an evaluation."""
         for own, newest in self._buffers:
             own.copy_(newest)
 
@@ -51,7 +51,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """To be called after the model itself was restored."""
+        """Restores the averages. Call it after the model itself was restored."""
         self.steps.fill_(state["steps"])
         for average, saved in zip(self._averages, state["averages"], strict=True):
             average.copy_(saved)

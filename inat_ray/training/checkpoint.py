@@ -1,4 +1,4 @@
-"""What training writes to disk: states to go on from, and models to keep. Nothing is pickled."""
+"""The files of a training: states to resume from, and models to keep. Nothing is pickled."""
 
 import io
 import json
@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from inat_ray.config.errors import UserError, readable
 from inat_ray.config.experiment import Experiment
 from inat_ray.data.augment import Normalize
-from inat_ray.data.batches import subset_images
 from inat_ray.data.dataset import Channels, DataSet
 from inat_ray.data.split import SubsetName
 from inat_ray.models.build import hollow_model
@@ -28,28 +27,28 @@ from inat_ray.training.fit import Fit
 
 
 def save_checkpoint(place: Place, state: dict[str, Any]) -> None:
-    """Writes a `Fit.state_dict()` whole or not at all."""
+    """Writes a training's state, whole or not at all."""
     content = io.BytesIO()
     torch.save(state, content)
     place.write(content.getbuffer())
 
 
 def load_checkpoint(place: Place, device: torch.device) -> dict[str, Any]:
-    """A state for `Fit.load_state_dict()`. Raises UserError where the file is none."""
+    """Reads what `save_checkpoint` wrote. Raises UserError if the file is damaged."""
     with checkpoint_readable(place):
         state: dict[str, Any] = load_without_code(io.BytesIO(place.read()), device)
     return state
 
 
 def checkpoint_readable(place: Place) -> AbstractContextManager[None]:
-    """Around all that a damaged checkpoint may make fail."""
+    """Turns an error that a damaged checkpoint causes into a UserError with its remedy."""
     return readable(f"{place}", remedy="the training cannot go on from there; begin it anew")
 
 
 def save_model(place: Place, fit: Fit, *, training: str = "train") -> None:
-    """The evaluated model and all that its use needs, in one safetensors file.
+    """Writes the evaluated model and all that its use needs as one safetensors file.
 
-    `training`: what the run's log calls the training that the model is from.
+    `training`: the name of the model's training in the run's log.
     """
     about = {
         "experiment": fit.experiment.model_dump_json(),
@@ -68,7 +67,7 @@ def save_model(place: Place, fit: Fit, *, training: str = "train") -> None:
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A saved model, on the CPU, with what it was trained on and how."""
+    """A saved model with its experiment and its classes."""
 
     path: Path
     experiment: Experiment
@@ -80,20 +79,18 @@ class LoadedModel:
     model: nn.Module
 
     def evaluate(self, data: DataSet, subset: SubsetName, *, device: torch.device) -> Evaluation:
-        """The model on a subset, whose classes must be its own: see `check_classes`."""
+        """Evaluates the model on a subset. Raises UserError as `check_classes` does."""
         self.check_classes(data)
-        recipe = self.experiment.recipe
-        views = PixelViews(
-            images=subset_images(data, subset, device),
-            normalize=Normalize(self.mean, self.std, device),
-            size=self.experiment.data.image_size,
-            mirrored=recipe.flip_average,
+        normalize = Normalize(self.mean, self.std, device)
+        return evaluate(
+            self.model_on(device),
+            PixelViews.of(self.experiment, data, subset, normalize=normalize, device=device),
+            classes=len(self.classes),
+            recipe=self.experiment.recipe,
         )
-        model = self.model_on(device)
-        return evaluate(model, views, classes=len(self.classes), recipe=recipe)
 
     def model_on(self, device: torch.device) -> nn.Module:
-        """The network on a device, as fast and in the memory format as it was trained."""
+        """Moves the network to a device, in the memory format that it was trained in."""
         tune_process(device)
         model = self.model.to(device)
         if self.experiment.recipe.channels_last:
@@ -101,7 +98,7 @@ class LoadedModel:
         return model
 
     def check_classes(self, data: DataSet) -> None:
-        """Raises UserError where the data has other classes than the model."""
+        """Raises UserError if the data has other classes than the model."""
         if data.pack.classes != self.classes:
             raise UserError(
                 f"data: has the classes {', '.join(data.pack.classes)};"
@@ -110,7 +107,7 @@ class LoadedModel:
 
 
 def load_model(path: Path) -> LoadedModel:
-    """A model that `save_model` wrote. Raises UserError where the file is none, or damaged."""
+    """Loads what `save_model` wrote. Raises UserError if the file is damaged, or no model."""
     with readable(path, remedy="a best.safetensors that train or sweep left is needed"):
         weights, metadata = read_safetensors(path)
         about = _About.model_validate(metadata)

@@ -1,8 +1,8 @@
 """Data-parallel training: a job's epochs in the workers of Ray Train's TorchTrainer.
 
 Starting a group of workers takes seconds (each imports PyTorch and joins the process group), so
-a group outlives its job: it waits for orders, and an order is one epoch of some job. A trial of a
-sweep hands its workers on to the next trial.
+a group outlives its job: it waits for orders, and an order is one epoch of a job. The workers of
+one trial of a sweep then train the next.
 
 A lost worker is replaced here: Ray Train starts the whole group anew (`_start` has its settings),
 the new workers take the outstanding order from the `Exchange` and repeat its epoch from the
@@ -31,14 +31,14 @@ from inat_ray.training.loop import Job, TrainedEpoch, Worker
 from inat_ray.training.ranks import Ranks
 
 TRAIN_SETTINGS = {
-    # How long a finished or dead worker goes unnoticed; the default is 2 s.
+    # How long a finished or dead worker may go unnoticed; the default is 2 s.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1.0",
-    # A process a group, to learn of a node's end early; ours go on from the last epoch anyhow.
+    # It costs a process for each group, and our workers resume from the last epoch in any case.
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     # The run log is the record of what happens.
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
-    # A group starts in a moment or, on a busy machine, in a minute.
+    # On a busy machine a group takes a minute to start.
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",
 }
 
@@ -49,12 +49,12 @@ SECONDS_TO_END = 5.0
 """How long workers may take to end by themselves before they are killed."""
 
 START_FAILURES = 10
-"""How often, in a group's life, workers may die before they have taken an order."""
+"""How often, in a group's life, workers may die before they take an order."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """Train the next epoch of `job`: see `Engine.epoch`."""
+    """The arguments of `Engine.epoch`."""
 
     job: Job
     epochs_done: int
@@ -63,13 +63,13 @@ class Order:
 
 @dataclass(frozen=True)
 class Refused:
-    """The answer to an order that would fail again: the user made a mistake."""
+    """The answer to an order that would fail again, because the user made a mistake."""
 
     message: str
 
 
 class _TellController(ControllerCallback):
-    """Hands the controller's address to the driver, which Ray Train does not."""
+    """Gives the driver a handle of Ray Train's controller, which Ray Train itself does not."""
 
     def __init__(self, exchange: Any) -> None:
         self._exchange = exchange
@@ -79,10 +79,10 @@ class _TellController(ControllerCallback):
 
 
 class WorkerGroup:
-    """An engine of several processes, seen from the driver; it starts with its first epoch."""
+    """An engine of several processes, on the driver's side; it starts with its first epoch."""
 
     def __init__(self, resources: Resources, *, storage: Place) -> None:
-        """`storage`: a place all workers see, where Ray Train may make a folder for a while."""
+        """`storage`: a place that all workers see; Ray Train makes a folder there for a while."""
         os.environ.update(TRAIN_SETTINGS)
         self.resources = resources
         self._storage, self._folder = storage, f"workers-{uuid4().hex[:8]}"
@@ -91,10 +91,10 @@ class WorkerGroup:
         self._thread: threading.Thread | None = None
 
     def epoch(self, job: Job, *, epochs_done: int, resume_from: Place | None) -> TrainedEpoch:
-        """As `Engine.epoch`; workers that die are replaced, and the epoch is repeated.
+        """Does what `Engine.epoch` says; workers that die are replaced, and the epoch repeated.
 
-        Raises UserError where the job cannot be done as it is, RunFailedError where its workers
-        died or failed more than `resources.max_failures` times; after either the group is closed.
+        Raises UserError if the job cannot be done as it is, and RunFailedError if its workers died
+        or failed more than `resources.max_failures` times. Either closes the group.
         """
         if self._thread is None:
             self._start()
@@ -112,10 +112,10 @@ class WorkerGroup:
         return answer
 
     def close(self, *, at_once: bool = False) -> None:
-        """Ends the workers; when this returns their resources are free.
+        """Ends the workers and frees their resources.
 
-        Workers that are still starting cannot be ended before they are up: they end then, and
-        this returns after `SECONDS_TO_END`. All end with the driver's process.
+        Workers that are still starting cannot be ended before they are up: they end then, and this
+        returns after `SECONDS_TO_END` all the same. All end with the driver's process.
         """
         if self._thread is None:
             return
@@ -131,9 +131,14 @@ class WorkerGroup:
         self._thread = None
 
     def _start(self) -> None:
-        gpus = int(self.resources.gpus_per_worker or 0)
         self._exchange = ray.remote(Exchange).options(num_cpus=0).remote()
-        trainer = TorchTrainer(
+        self._error = None
+        self._thread = threading.Thread(target=self._fit, args=(self._trainer(),), daemon=True)
+        self._thread.start()
+
+    def _trainer(self) -> TorchTrainer:
+        gpus = int(self.resources.gpus_per_worker or 0)
+        return TorchTrainer(
             _work,
             train_loop_config={
                 "exchange": self._exchange,
@@ -151,8 +156,8 @@ class WorkerGroup:
             run_config=ray.train.RunConfig(
                 name=self._folder,
                 storage_path=self._storage.address,
-                # Failures are counted here, by order: a group may live for a thousand of them.
-                # Workers that die before they take one are not, and would start for ever.
+                # `_await` counts failures by order, since a group may live for a thousand orders.
+                # It does not see workers that die before they take one: those are limited here.
                 failure_config=ray.train.FailureConfig(
                     max_failures=-1,
                     controller_failure_limit=START_FAILURES,  # type: ignore[call-arg]
@@ -160,15 +165,12 @@ class WorkerGroup:
                 callbacks=[_TellController(self._exchange)],  # type: ignore[list-item]
             ),
         )
-        self._error = None
-        self._thread = threading.Thread(target=self._fit, args=(trainer,), daemon=True)
-        self._thread.start()
 
     def _fit(self, trainer: TorchTrainer) -> None:
         try:
             trainer.fit()
         except BaseException as error:
-            self._error = error  # told by `_await`, on the driver's own thread
+            self._error = error  # `_await` raises it on the driver's own thread
 
     def _await(self, number: int) -> Any:
         assert self._thread is not None
@@ -188,7 +190,7 @@ class WorkerGroup:
 
 
 def _reap(training: threading.Thread, exchange: Any, left: Place) -> None:
-    """Ends workers in the middle of whatever they are at, and removes what they leave."""
+    """Ends workers in the middle of whatever they are doing, and removes what they leave."""
     while training.is_alive():
         controller = ray.get(exchange.controller.remote())
         if controller is not None:
@@ -200,7 +202,7 @@ def _reap(training: threading.Thread, exchange: Any, left: Place) -> None:
 
 @contextmanager
 def worker_group(resources: Resources, *, storage: Place) -> Iterator[WorkerGroup]:
-    """A group for as long as the context lasts; ended at once where it ends by an exception."""
+    """Provides a group for the context, and ends it at once if the context raises an error."""
     group = WorkerGroup(resources, storage=storage)
     try:
         yield group
@@ -211,7 +213,7 @@ def worker_group(resources: Resources, *, storage: Place) -> Iterator[WorkerGrou
 
 
 def _work(config: dict[str, Any]) -> None:
-    """A worker: takes orders until there are none."""
+    """Runs a worker: takes orders until there are none."""
     exchange = config["exchange"]
     torch.set_num_threads(config["threads"])
     context = ray.train.get_context()

@@ -1,7 +1,7 @@
-"""A model on a subset of the images: each once, as it is."""
+"""Evaluates a model on a subset of the images: each once, not augmented."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 import torch
@@ -9,34 +9,36 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from inat_ray.config.experiment import RecipeConfig
+from inat_ray.config.experiment import Experiment, RecipeConfig
+from inat_ray.config.metrics import Tally
 from inat_ray.data.augment import Normalize, plain_view
-from inat_ray.data.batches import Images, evaluation_batches
+from inat_ray.data.batches import Images, evaluation_batches, subset_images
+from inat_ray.data.dataset import DataSet
+from inat_ray.data.split import SubsetName
 from inat_ray.training.device import autocast
-from inat_ray.training.metrics import Metrics, Sums
+from inat_ray.training.metrics import EvaluationSums
 from inat_ray.training.ranks import ALONE, Ranks
 
 BATCH_SIZE = 128
-"""Larger ones were no faster on a CPU, and take memory that trials may need."""
+"""On a CPU. Larger batches were no faster, and take memory that trials may need."""
 
 GPU_BATCH_SIZE = 512
-"""Smaller ones leave a GPU waiting for the host."""
+"""Smaller batches leave a GPU waiting for the host."""
 
 LEAST = 1e-12
-"""Below this a probability counts as this, so that its logarithm is a number."""
+"""A smaller probability counts as this, so that its logarithm is finite."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A subset, every image once, in its order."""
+    """The results of a subset, every image once, in the subset's order."""
 
-    metrics: Metrics
+    tally: Tally
+    """Of the images of all ranks."""
     probabilities: Tensor
-    """(n, classes), on the CPU; of several ranks each has those of its own images."""
+    """(n, classes), on the CPU; each of several ranks has those of its own images."""
     labels: Tensor
     """(n,), on the CPU, likewise."""
-    confusion: Tensor
-    """(classes, classes): counts by truth and prediction, of all ranks; on the CPU."""
 
 
 class Views(Protocol):
@@ -51,12 +53,30 @@ class Views(Protocol):
 
 @dataclass(frozen=True)
 class PixelViews:
-    """Images as they are, scaled to `size` pixels; with `mirrored` their mirror images too."""
+    """Whole images scaled to `size` pixels; if `mirrored`, their mirror images too."""
 
     images: Images
     normalize: Normalize
     size: int
     mirrored: bool
+
+    @classmethod
+    def of(
+        cls,
+        experiment: Experiment,
+        data: DataSet,
+        subset: SubsetName,
+        *,
+        normalize: Normalize,
+        device: torch.device,
+    ) -> Self:
+        """Returns the images of a subset as the experiment evaluates them."""
+        return cls(
+            images=subset_images(data, subset, device),
+            normalize=normalize,
+            size=experiment.data.image_size,
+            mirrored=experiment.recipe.flip_average,
+        )
 
     def __len__(self) -> int:
         return len(self.images)
@@ -70,8 +90,12 @@ class PixelViews:
 
 
 def pixel_views(pixels: Tensor, *, size: int, normalize: Normalize, mirrored: bool) -> list[Tensor]:
-    """(b, 3, S, S) uint8 to what the model sees: (b, 3, size, size), and perhaps its mirror."""
-    view = plain_view(pixels, size=size, normalize=normalize)
+    """Turns pixels (b, 3, S, S), uint8, into the views (b, 3, size, size) that the model sees."""
+    return with_mirror(plain_view(pixels, size=size, normalize=normalize), mirrored=mirrored)
+
+
+def with_mirror(view: Tensor, *, mirrored: bool) -> list[Tensor]:
+    """Returns a view (b, 3, s, s), and its mirror image if that is averaged over too."""
     return [view, view.flip(3)] if mirrored else [view]
 
 
@@ -79,13 +103,13 @@ def pixel_views(pixels: Tensor, *, size: int, normalize: Normalize, mirrored: bo
 def evaluate(
     model: nn.Module, views: Views, *, classes: int, recipe: RecipeConfig, ranks: Ranks = ALONE
 ) -> Evaluation:
-    """Not augmented; the loss without smoothing or weights.
+    """Evaluates a model, with a loss without smoothing or weights.
 
-    Several ranks share the images; the metrics are those of all of them.
+    Several ranks share the images; the tally is that of all of them.
     """
     model.eval()
     device = next(model.parameters()).device
-    sums = Sums(classes, device)
+    sums = EvaluationSums(classes, device)
     none = torch.empty(0, device=device)
     parts = [(none.view(0, classes), none.long())]
     batch_size = GPU_BATCH_SIZE if device.type == "cuda" else BATCH_SIZE
@@ -97,25 +121,19 @@ def evaluate(
         losses = F.nll_loss(probabilities.clamp(min=LEAST).log(), labels, reduction="none")
         sums.add(losses, probabilities, labels)
         parts.append((probabilities, labels))
-    ranks.add_up(sums.loss, sums.confusion)
     probabilities, labels = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
-    return Evaluation(
-        metrics=sums.metrics(),
-        probabilities=probabilities,
-        labels=labels,
-        confusion=sums.matrix(),
-    )
+    return Evaluation(sums.tally(ranks), probabilities, labels)
 
 
 def lay_out(views: Tensor, recipe: RecipeConfig) -> Tensor:
-    """Images in the memory format of the recipe; features have but one."""
+    """Returns images in the memory format of the recipe; features have only one."""
     if recipe.channels_last and views.ndim == 4:
         return views.contiguous(memory_format=torch.channels_last)
     return views.contiguous()
 
 
 def average_probabilities(model: nn.Module, views: list[Tensor], recipe: RecipeConfig) -> Tensor:
-    """(b, classes), averaged over the views and summing to one; NaN where the model gives NaN."""
+    """Returns the mean probabilities (b, classes) of the views; NaN where the model gives NaN."""
     with autocast(recipe, views[0].device):
         logits = [model(lay_out(view, recipe)) for view in views]
     return torch.stack([each.float().softmax(dim=1) for each in logits]).mean(dim=0)

@@ -1,12 +1,12 @@
-"""A saved model as one file for other programs: ONNX, or a program of torch.export.
+"""Exports a saved model as one file for other programs: ONNX, or a program of torch.export.
 
-What is exported takes pixels (n, 3, S, S) in 0..1, RGB, and gives probabilities (n, classes): the
-normalisation, the softmax and the average over mirror images, where evaluation takes it, are
-inside, so the numbers are those of evaluation in 32 bits. n is free. How a photograph becomes such
-pixels, and the names of the classes, are in the file as JSON: see `about`.
+The exported program takes pixels (n, 3, S, S) in 0..1, RGB, and gives probabilities (n, classes).
+Normalization, softmax and the average over mirror images, if evaluation takes it, are inside, so
+the numbers are those of evaluation in 32 bits. n is free. The file also holds, as JSON, how a
+photograph becomes such pixels, and the names of the classes: see `about`.
 
 An ONNX file is data, and holds no code. `torch.export.load` may unpickle parts of a .pt2, and so
-run code that somebody put there: load those that you made or whose maker you trust, nothing else.
+run code that somebody put there: load only files that you made or whose maker you trust.
 """
 
 import json
@@ -28,7 +28,7 @@ from inat_ray.config.errors import RunFailedError, UserError
 from inat_ray.data.augment import Normalize
 from inat_ray.storage.disk import replacing
 from inat_ray.training.checkpoint import LoadedModel
-from inat_ray.training.evaluation import average_probabilities
+from inat_ray.training.evaluation import average_probabilities, with_mirror
 
 Format = Literal["onnx", "torch"]
 
@@ -37,23 +37,23 @@ SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "torch": ".pt2"}
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 ONNX_BYTES = 2**31
-"""What protobuf can hold; a larger model would need a second file beside it."""
+"""The limit of protobuf; a larger model would need a second file beside it."""
 
 INPUT, OUTPUT = "images", "probabilities"
 
 KEY = "inat_ray"
-"""Of the JSON in an ONNX file's metadata; in a .pt2 it is the extra file `inat_ray.json`."""
+"""Key of the JSON in an ONNX file's metadata; a .pt2 has it as the extra file `inat_ray.json`."""
 
 CHECKED_BATCHES = (1, 3)
 
 TOLERANCE = 1e-4
-"""The largest difference of a probability from the model's own."""
+"""The largest difference from the model's own probabilities that is allowed."""
 
 CPU = torch.device("cpu")
 
 
 class Classifier(nn.Module):
-    """Pixels (n, 3, S, S) in 0..1 to probabilities (n, classes)."""
+    """Turns pixels (n, 3, S, S) in 0..1 into probabilities (n, classes)."""
 
     scale: Tensor
     shift: Tensor
@@ -69,13 +69,13 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         view: Tensor = images * self.scale + self.shift
-        views = [view, view.flip(3)] if self.mirrored else [view]
+        views = with_mirror(view, mirrored=self.mirrored)
         shares: list[Tensor] = [self.network(each).softmax(dim=1) for each in views]
         return torch.stack(shares).mean(dim=0)
 
 
 def check_packages(form: Format) -> None:
-    """Raises UserError where a package is missing that the format needs."""
+    """Raises UserError if a package is missing that the format needs."""
     missing = [name for name in ONNX_PACKAGES if form == "onnx" and find_spec(name) is None]
     if missing:
         raise UserError(
@@ -85,7 +85,7 @@ def check_packages(form: Format) -> None:
 
 
 def about(model: LoadedModel) -> dict[str, Any]:
-    """What a program needs to know that uses the exported file, as JSON can hold it."""
+    """Returns what a program that uses the exported file needs to know, as JSON can hold it."""
     data, recipe = model.experiment.data, model.experiment.recipe
     size = data.image_size
     return {
@@ -119,8 +119,8 @@ def about(model: LoadedModel) -> dict[str, Any]:
 def export(model: LoadedModel, path: Path, *, form: Format) -> float:
     """Writes the model to `path`, and returns the largest difference from its own probabilities.
 
-    The file is under its name once it was read back and its numbers agree. Raises UserError where
-    the format cannot hold the model, and RunFailedError where the numbers differ.
+    The file gets its name once it was read back and its numbers agree. Raises UserError if the
+    format cannot hold the model, and RunFailedError if the numbers differ.
     """
     classifier = Classifier(model)
     size = sum(tensor.nbytes for tensor in classifier.state_dict().values())
@@ -148,7 +148,7 @@ Program = Callable[[Tensor], Tensor]
 
 @torch.inference_mode()
 def largest_difference(program: Program, model: LoadedModel) -> float:
-    """Of any probability from the model's own as evaluation computes them; NaN if either is."""
+    """Returns the largest difference from the probabilities of evaluation; NaN if either is NaN."""
     rng = torch.Generator().manual_seed(0)
     size, recipe = model.experiment.data.image_size, model.experiment.recipe
     exact = recipe.model_copy(update={"precision": "fp32"})
@@ -156,8 +156,7 @@ def largest_difference(program: Program, model: LoadedModel) -> float:
     found = []
     for count in CHECKED_BATCHES:
         images = torch.rand(count, 3, size, size, generator=rng)
-        view = normalize(images)
-        views = [view, view.flip(3)] if recipe.flip_average else [view]
+        views = with_mirror(normalize(images), mirrored=recipe.flip_average)
         found.append((program(images) - average_probabilities(network, views, exact)).abs().max())
     return float(torch.stack(found).max())
 
@@ -202,20 +201,20 @@ def _write_torch(classifier: Classifier, path: Path, *, model: LoadedModel) -> N
 
 
 def _load_torch(path: Path) -> Program:
-    """Of a file that this process has just written: nobody else's pickle is read."""
+    """Loads a file that this process has just written: nobody else's pickle is read."""
     program: Program = torch.export.load(path).module()
     return program
 
 
 def _example(model: LoadedModel) -> Tensor:
-    """Two images: of a batch of one torch would take it that all batches are."""
+    """Returns two images: from a batch of one, torch would conclude that all batches are of one."""
     size = model.experiment.data.image_size
     return torch.zeros(2, 3, size, size)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what torch says to its own developers while it traces."""
+    """Hides the messages that torch has for its own developers while it traces."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.disable(logging.WARNING)

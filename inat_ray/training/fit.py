@@ -1,4 +1,4 @@
-"""One training run: built from an experiment, advanced epoch by epoch, saved and restored."""
+"""The state of a training run: built, advanced epoch by epoch, saved and restored."""
 
 import time
 from typing import Any
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from inat_ray.config.epoch import EpochMetrics
 from inat_ray.config.experiment import Experiment
+from inat_ray.config.metrics import METRICS, Tally
 from inat_ray.data.augment import Normalize, generator
 from inat_ray.data.batches import Batch, Plan, TrainingBatches
 from inat_ray.data.dataset import DataSet
@@ -26,21 +27,23 @@ from inat_ray.training.evaluation import Evaluation, evaluate, lay_out
 from inat_ray.training.features import cached_head
 from inat_ray.training.graph import StepGraph
 from inat_ray.training.inputs import open_inputs
-from inat_ray.training.metrics import Metrics, Sums
+from inat_ray.training.loss import build_loss
+from inat_ray.training.metrics import Sums
+from inat_ray.training.parameter_groups import build_optimizer, portable
 from inat_ray.training.ranks import ALONE, Ranks, synchronizes_batch_norm
-from inat_ray.training.recipe import build_loss, build_optimizer, lr_factor, portable
+from inat_ray.training.schedule import lr_factor
 
 DROPOUT = 1
-"""Keeps the numbers of (seed, epoch, rank) apart from augmentation's of (seed, epoch). Not 0: a key
-that ends in zeros gives the numbers of the shorter one."""
+"""Keeps the random numbers of (seed, epoch, rank) apart from those of augmentation, (seed, epoch).
+Not 0: a key that ends in zeros gives the numbers of the shorter key."""
 
 
 class Fit:
     """The state of one training run, of which this process may be one rank of several.
 
-    State: `model`, `optimizer`, `average` (the averaged weights, where the recipe has them)
-    and `epochs_done`. All that is random follows from the seed and the epoch's number, so
-    this state, restored, continues bit for bit on a CPU.
+    State: `model`, `optimizer`, `average` (the averaged weights, if the recipe has them) and
+    `epochs_done`. Everything random follows from the seed and the epoch's number, so a restored
+    state continues bit for bit on a CPU.
     """
 
     def __init__(
@@ -52,7 +55,7 @@ class Fit:
         ranks: Ranks = ALONE,
         progress: bool = False,
     ) -> None:
-        """`progress`: show what takes long before the first epoch, fetching and features."""
+        """`progress`: shows the progress of downloads and features before the first epoch."""
         self.experiment, self.data, self.ranks = experiment, data, ranks
         self.device = device or resolve_device(experiment.device)
         tune_process(self.device)
@@ -77,7 +80,7 @@ class Fit:
         self.average = self._average()
         self.epochs_done = 0
         self.validated: Evaluation | None = None
-        """Of the epoch that has just ended; none while one is under way."""
+        """The evaluation after the last epoch; None during an epoch."""
         self._loss = build_loss(
             recipe, labels=self.inputs.batches.labels, classes=classes, device=self.device
         )
@@ -88,11 +91,11 @@ class Fit:
 
     @property
     def evaluated_model(self) -> nn.Module:
-        """The averaged weights where the recipe has them, else the trained ones."""
+        """Returns the averaged weights if the recipe has them, else the trained ones."""
         return self.model if self.average is None else self.average.module
 
     def epoch(self) -> EpochMetrics:
-        """One pass over the training images, then the validation images once."""
+        """Trains on every training image once, then evaluates the validation images."""
         self.validated = None  # with many classes and images it takes memory
         forget_peak_memory(self.device)
         begin = time.perf_counter()
@@ -100,14 +103,12 @@ class Fit:
         seconds = time.perf_counter() - begin
         self.epochs_done += 1
         self.validated = self.validate()
-        validated = self.validated.metrics
+        tally = self.validated.tally
         return EpochMetrics(
             epoch=self.epochs_done,
             train_loss=trained.loss,
             train_accuracy=trained.accuracy,
-            val_loss=validated.loss,
-            val_accuracy=validated.accuracy,
-            val_balanced_accuracy=validated.balanced_accuracy,
+            **{name: metric.compute(tally) for name, metric in METRICS.items()},
             lr=lr,
             seconds=time.perf_counter() - begin,
             images_per_second=trained.images / seconds,
@@ -115,7 +116,7 @@ class Fit:
         )
 
     def validate(self) -> Evaluation:
-        """Every validation image once: not augmented, no smoothing, no class weights."""
+        """Evaluates the validation images."""
         return evaluate(
             self.inputs.part(self.evaluated_model),
             self.inputs.validation,
@@ -125,7 +126,7 @@ class Fit:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the next epoch depends on; of the model, what ever trains."""
+        """Returns everything that the next epoch depends on; frozen weights are left out."""
         moving = self._layers_of_the_end()
         return {
             "epochs_done": self.epochs_done,
@@ -139,17 +140,17 @@ class Fit:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues from where `state` was taken, by the same experiment on the same data."""
+        """Restores a state of the same experiment on the same data."""
         self.epochs_done = state["epochs_done"]
-        self._trained = []  # a step is captured anew: the optimizer's state gets other tensors
+        self._trained = []  # a graph is captured anew: the optimizer's state gets other tensors
         _, unexpected = self.model.load_state_dict(state["model"], strict=False)
         assert not unexpected
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
 
-    def _train_epoch(self, epoch: int) -> tuple[Metrics, float]:
-        """Returns the training metrics and the last step's learning rate."""
+    def _train_epoch(self, epoch: int) -> tuple[Tally, float]:
+        """Returns the training tally and the last step's learning rate."""
         # Dropout draws from the global generator: seeded here, it follows from the epoch alone.
         key = (self.experiment.seed, epoch, self.ranks.rank, DROPOUT)
         torch.manual_seed(generator(*key).initial_seed())
@@ -165,8 +166,7 @@ class Fit:
         self.ranks.average_statistics(self.model)
         if self.average is not None:
             self.average.take_statistics()
-        self.ranks.add_up(self._sums.loss, self._sums.confusion)
-        return self._sums.metrics(), rates[-1]
+        return self._sums.tally(self.ranks), rates[-1]
 
     def _run_graph(self, graph: StepGraph, epoch: int, rates: list[float]) -> None:
         batches = self.inputs.batches
@@ -177,19 +177,19 @@ class Fit:
                 graph.run(self._planned_step, plan, lr)
 
     def _planned_step(self, plan: Plan, lr: Tensor) -> None:
-        """A step and all that it reads, from what is drawn for it: what a graph captures."""
+        """Trains a step from its plan. This is what a graph captures."""
         batches = self.inputs.batches
         assert isinstance(batches, TrainingBatches)
         self._set_lr(lr)
         self.step(batches.batch(plan), self._sums)
 
     def prepare(self, epoch: int) -> None:
-        """Freezes what does not train in `epoch` (counted from 0); before the epoch's steps."""
+        """Freezes what does not train in `epoch`, counted from 0. Call it before its steps."""
         trained = self._trained_in(epoch)
         if trained != self._trained:
             self._trained = trained
             set_trained(self.layers, trained)
-            # Only now: it looks once which parameters have gradients.
+            # Only now: DistributedDataParallel looks once which parameters have gradients.
             self._forward = self.ranks.parallel(self.inputs.part(self.model))
             if self._can_be_captured():
                 self._graph = StepGraph(self.optimizer)
@@ -197,7 +197,7 @@ class Fit:
         training_mode(self.model, self.layers, trained)
 
     def step(self, batch: Batch, sums: Sums) -> None:
-        """One optimiser step. Nothing here waits for the device."""
+        """Takes one optimizer step. Nothing here waits for the device."""
         recipe = self.experiment.recipe
         with autocast(recipe, self.device):
             logits = self._forward(lay_out(batch.images, recipe))
@@ -212,7 +212,7 @@ class Fit:
         sums.add(losses, logits, batch.labels)
 
     def _can_be_captured(self) -> bool:
-        """Whether a step touches nothing but the GPU: alone, and with all images there."""
+        """Returns whether a step touches only the GPU: one worker, and all images on the GPU."""
         batches = self.inputs.batches
         return (
             self.experiment.recipe.cuda_graph
@@ -223,7 +223,7 @@ class Fit:
         )
 
     def _learning_rates(self, epoch: int) -> list[float]:
-        """Peak times schedule, for each step of an epoch (counted from 0)."""
+        """Returns the peak times the schedule, for each step of an epoch (counted from 0)."""
         recipe, steps = self.experiment.recipe, self.inputs.batches.steps
         return [
             recipe.lr * lr_factor(recipe, step, recipe.epochs * steps)
@@ -238,7 +238,7 @@ class Fit:
         return self._freezing.trained(epoch)
 
     def _layers_of_the_end(self) -> list[Layer | None]:
-        """The layers that train by the last epoch, None in the place of the others."""
+        """Returns the layers that train by the last epoch, and None in place of the others."""
         trained = self._trained_in(self.experiment.recipe.epochs - 1)
         return [
             layer if trains else None for layer, trains in zip(self.layers, trained, strict=True)

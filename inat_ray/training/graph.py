@@ -10,10 +10,11 @@ from torch import Tensor
 from inat_ray.data.batches import Plan
 
 WARM_UP = 3
-"""Steps before the capture: cuDNN has chosen its algorithms, the optimizer has its state."""
+"""Steps before the capture, after which cuDNN has chosen its algorithms and the optimizer has its
+state."""
 
 Step = Callable[[Plan, Tensor], None]
-"""Trains on what is planned for a step, at a learning rate, ()."""
+"""Trains on the plan of a step, at a learning rate, ()."""
 
 
 class StepGraph:
@@ -37,14 +38,14 @@ class StepGraph:
 
     @contextmanager
     def epoch(self) -> Iterator[None]:
-        """Steps belong in here: a stream that is captured must not be the default one."""
+        """Surrounds an epoch's steps: a stream that is captured must not be the default one."""
         self._stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._stream):
             yield
         torch.cuda.current_stream().wait_stream(self._stream)
 
     def run(self, step: Step, plan: Plan, lr: Tensor) -> None:
-        """The next step. `step` is always the same; it is not kept, for it may hold this graph."""
+        """Runs the next step. `step` must not change; not kept, since it may hold this graph."""
         if self._graph is None and self._eager_steps <= 0:
             self._capture(step, plan, lr)
         if self._graph is None:
@@ -58,7 +59,7 @@ class StepGraph:
         self._plan, self._lr = plan.map(torch.clone), lr.clone()
         graph = torch.cuda.CUDAGraph()
         self._optimizer.zero_grad(set_to_none=True)  # gradients then lie in the graph's memory
-        # thread_local: what other threads of the process do with the GPU is none of the capture's.
+        # thread_local: what other threads do with the GPU must not fail the capture.
         capture = torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local")
         try:
             with _capturable(self._optimizer), capture:
@@ -73,9 +74,9 @@ class StepGraph:
 
 @contextmanager
 def _capturable(optimizer: torch.optim.Optimizer) -> Iterator[None]:
-    """Tells PyTorch's check that the capture is meant.
+    """Tells PyTorch's check that the capture is intended, and only for so long.
 
-    Not for longer: a checkpoint that said so could not go on on a CPU.
+    A checkpoint with this flag could not be resumed on a CPU.
     """
     for group in optimizer.param_groups:
         group["capturable"] = True

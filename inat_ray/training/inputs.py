@@ -1,4 +1,4 @@
-"""What a training run reads: images, or the features that a frozen backbone made of them."""
+"""The data that a training run reads: images, or features that a frozen backbone made of them."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,7 +14,6 @@ from inat_ray.config.experiment import Experiment
 from inat_ray.data.augment import Normalize
 from inat_ray.data.batches import Batch, TrainingBatches, subset_images
 from inat_ray.data.dataset import DataSet
-from inat_ray.data.split import SubsetName
 from inat_ray.training.evaluation import PixelViews, Views
 from inat_ray.training.features import FeatureBatches, FeatureStore
 from inat_ray.training.ranks import Ranks
@@ -25,12 +24,12 @@ class Batches(Protocol):
 
     @property
     def steps(self) -> int:
-        """Of an epoch."""
+        """Steps in an epoch."""
         ...
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """Of all training images."""
+        """The labels of all training images."""
         ...
 
     def epoch(self, epoch: int) -> Iterator[Batch]: ...
@@ -55,7 +54,7 @@ def open_inputs(
     ranks: Ranks,
     progress: bool,
 ) -> Inputs:
-    """Returns the features that a head sees if `head` names one, otherwise images."""
+    """Opens the features that the head sees if `head` names it, otherwise images."""
     if head is not None:
         store = FeatureStore(experiment, data, model=model, head=head, normalize=normalize)
         train, validation = store.open(progress=progress and ranks.is_first)
@@ -67,7 +66,7 @@ def open_inputs(
     device = next(model.parameters()).device
     return Inputs(
         training_batches(experiment, data, normalize=normalize, device=device, ranks=ranks),
-        pixel_views(experiment, data, "validation", normalize=normalize, device=device),
+        PixelViews.of(experiment, data, "validation", normalize=normalize, device=device),
         part=_whole,
     )
 
@@ -80,7 +79,7 @@ def training_batches(
     device: torch.device,
     ranks: Ranks,
 ) -> TrainingBatches:
-    """The training images, augmented as the recipe says."""
+    """Returns the training images, augmented as the recipe says."""
     recipe = experiment.recipe
     return TrainingBatches(
         images=subset_images(data, "train", device),
@@ -91,23 +90,6 @@ def training_batches(
         augmentation=recipe.augmentation if recipe.augment else None,
         rank=ranks.rank,
         world_size=ranks.world_size,
-    )
-
-
-def pixel_views(
-    experiment: Experiment,
-    data: DataSet,
-    subset: SubsetName,
-    *,
-    normalize: Normalize,
-    device: torch.device,
-) -> PixelViews:
-    """The images of a subset as evaluation sees them."""
-    return PixelViews(
-        images=subset_images(data, subset, device),
-        normalize=normalize,
-        size=experiment.data.image_size,
-        mirrored=experiment.recipe.flip_average,
     )
 
 

@@ -10,14 +10,14 @@ from types import FrameType
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 SECONDS_OF_ONE_REQUEST = 1.0
-"""`timeout` sends a signal twice, systemd one after the other, and so does a closing terminal."""
+"""Signals within this time count as one: `timeout`, systemd and a closing terminal send two."""
 
 _came: list[float] = []
-"""When signals came that ended this command."""
+"""Times of the signals that ended this command."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal asked for the end of this command."""
+    """Raised when a signal asks for the end of this command."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -43,12 +43,12 @@ def interruptible() -> Iterator[None]:
 
 
 def is_ending() -> bool:
-    """Whether a signal has come."""
+    """Returns whether a signal has come."""
     return bool(_came)
 
 
 def take_signals_back() -> None:
-    """After a library has put handlers of its own, in C++, below those of Python."""
+    """Installs the handlers again after a library put its own, in C++, below those of Python."""
     for number in SIGNALS:
         signal.signal(number, signal.getsignal(number))
 

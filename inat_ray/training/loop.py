@@ -1,4 +1,4 @@
-"""One training run and what it leaves: a checkpoint after every epoch, and the best model."""
+"""Carries out a training run: a checkpoint after every epoch, and the best model."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,21 +28,21 @@ from inat_ray.training.snapshot import (
 
 @dataclass(frozen=True)
 class Job:
-    """One training run, and where it leaves its files: all that a process needs to carry it on."""
+    """One training run and the places of its files: all that a process needs to continue it."""
 
     experiment: Experiment
     data: DataSet
     checkpoints: Place
-    """A folder of the job's own. A checkpoint is added after every epoch, and none is removed here:
-    whoever keeps the log knows which one is still needed."""
+    """A folder of the job's own. Every epoch adds a checkpoint, and none is removed here: whoever
+    keeps the log knows which one is still needed."""
     keeps_model: bool = False
-    """Whether an epoch that is the best so far leaves its model too."""
+    """Whether the model of an epoch that is the best so far is kept."""
     snapshot: Place | None = None
-    """Where what the best epoch looks like is kept, for whoever draws it; None: it is not."""
+    """The file of the best epoch's snapshot, for TensorBoard and the report; None: no snapshot."""
 
     def model(self, epoch: int) -> Place:
-        """Where `epoch` leaves its model. Each has a name of its own, so that an epoch which is
-        lost before its record leaves the weights that the log knows as they are."""
+        """Returns the file of an epoch's model. Each epoch has its own, so that an epoch that is
+        lost before it is logged does not overwrite the weights that the log names."""
         return model_in(self.checkpoints, epoch)
 
 
@@ -52,7 +52,7 @@ def model_in(checkpoints: Place, epoch: int) -> Place:
 
 @dataclass(frozen=True)
 class TrainedEpoch:
-    """An epoch that is over; what it left is in its place."""
+    """A finished epoch, whose files are written."""
 
     metrics: EpochMetrics
     checkpoint: Place
@@ -61,10 +61,10 @@ class TrainedEpoch:
 
 
 class Training:
-    """Carries a job on, epoch by epoch; this process may be one rank of several.
+    """Trains a job epoch by epoch; this process may be one rank of several.
 
     State: `fit`, and `best`, the best epoch's score so far (higher is better). Both are in each
-    checkpoint, so a job goes on from one as if it had never stopped.
+    checkpoint, so a job continues from one as if it had never stopped.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Training:
                 self.best = float(state["best"])
 
     def is_at(self, job: Job, epochs_done: int) -> bool:
-        """Whether the next epoch here is the one after `epochs_done` of `job`."""
+        """Returns whether the next epoch here is the one after `epochs_done` of `job`."""
         same = self.job.checkpoints == job.checkpoints
         return same and self.fit.epochs_done == epochs_done
 
@@ -109,7 +109,7 @@ class Training:
         return TrainedEpoch(metrics, place, improved=improved)
 
     def _write_snapshot(self, place: Place) -> None:
-        """All ranks come here together, for their metrics are the same."""
+        """Writes the best epoch's snapshot. All ranks come here: their metrics are equal."""
         if self._augmented is None:
             self._augmented = augmented_pictures(self.fit)
         snapshot = take_snapshot(self.fit, augmented=self._augmented)
@@ -118,15 +118,15 @@ class Training:
 
 
 class Engine(Protocol):
-    """What trains the epochs of jobs, one after another: this process, or a group of workers."""
+    """Trains epochs of jobs, one after another: this process, or a group of workers."""
 
     def epoch(self, job: Job, *, epochs_done: int, resume_from: Place | None) -> TrainedEpoch:
-        """The next epoch of `job` after `epochs_done`; from a checkpoint unless it is the first."""
+        """Trains the epoch after `epochs_done`; from a checkpoint unless it is the first."""
         ...
 
 
 class Worker:
-    """A process that trains; it keeps the job that it was last at, ready to go on."""
+    """An engine in this process; it keeps its last job ready to continue."""
 
     def __init__(
         self, device: torch.device, *, ranks: Ranks = ALONE, progress: bool = False
@@ -153,7 +153,7 @@ class Worker:
 def train_to_the_end(
     job: Job, engine: Engine, *, epochs_done: int = 0, resume_from: Place | None = None
 ) -> Iterator[TrainedEpoch]:
-    """The job's epochs after the first `epochs_done`; stops early on a NaN or infinite loss."""
+    """Yields the job's epochs after `epochs_done`; stops early on a NaN or infinite loss."""
     for epoch in range(epochs_done, job.experiment.recipe.epochs):
         done = engine.epoch(job, epochs_done=epoch, resume_from=resume_from)
         yield done

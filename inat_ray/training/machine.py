@@ -1,4 +1,4 @@
-"""What a run was made on: a time or a speed means nothing without it."""
+"""The machine of a run: a time or a speed means nothing without it."""
 
 import os
 import platform
@@ -8,18 +8,18 @@ from typing import Any
 import torch
 
 PROCESSORS = Path("/proc/cpuinfo")
-"""Linux's; elsewhere Python's own name of the processor has to do."""
+"""On Linux; elsewhere Python's own name of the processor has to do."""
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores that this process may use, and the names of its GPUs."""
+    """Returns the processor, the cores that this process may use, and the names of its GPUs."""
     names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     found = {"processor": processor(), "cores": usable_cores(), "system": platform.system()}
     return found | ({"gpus": names} if names else {})
 
 
 def processor(listing: Path = PROCESSORS) -> str:
-    """The processor's name as its maker writes it, where the system tells."""
+    """Returns the processor's name as its maker writes it, if the system tells."""
     if listing.exists():
         for line in listing.read_text(encoding="utf-8").splitlines():
             key, _, value = line.partition(":")
@@ -29,7 +29,7 @@ def processor(listing: Path = PROCESSORS) -> str:
 
 
 def usable_cores() -> int:
-    """A scheduler or a container may give a process fewer than there are."""
+    """Counts the cores of this process; a scheduler or a container may give it fewer than all."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,22 +1,10 @@
 """Metrics as sums that are divided once: exact over batches of any size, and over ranks."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
-from inat_ray.config.metrics import METRICS
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """Means over the examples that were seen."""
-
-    loss: float
-    accuracy: float
-    balanced_accuracy: float
-    """Mean of the classes' recalls; classes without an example do not count."""
-    images: int
+from inat_ray.config.metrics import METRICS, Tally
+from inat_ray.training.ranks import ALONE, Ranks
 
 
 class Sums:
@@ -26,6 +14,8 @@ class Sums:
         self.loss = torch.zeros((), dtype=torch.float64, device=device)
         self.confusion = torch.zeros(classes * classes, dtype=torch.int64, device=device)
         """(truth x classes + prediction), counts."""
+        self.own: dict[str, Tensor] = {}
+        """By metric; see `EvaluationSums`."""
         self._classes = classes
 
     def reset(self) -> None:
@@ -39,18 +29,28 @@ class Sums:
         places = labels * self._classes + logits.detach().argmax(dim=1)
         self.confusion.index_add_(0, places, torch.ones_like(places))
 
-    def matrix(self) -> Tensor:
-        """(truth, prediction), counts, on the CPU; waits for the device."""
-        return self.confusion.view(self._classes, self._classes).cpu()
-
-    def metrics(self) -> Metrics:
-        """Waits for the device."""
-        confusion = self.matrix()
-        images = int(confusion.sum())
-        loss = float(self.loss) / images
-        return Metrics(
-            loss=loss,
-            accuracy=METRICS["val_accuracy"].compute(loss, confusion),
-            balanced_accuracy=METRICS["val_balanced_accuracy"].compute(loss, confusion),
-            images=images,
+    def tally(self, ranks: Ranks = ALONE) -> Tally:
+        """Adds up over the ranks, and waits for the device."""
+        ranks.add_up(self.loss, self.confusion, *self.own.values())
+        confusion = self.confusion.view(self._classes, self._classes).cpu()
+        return Tally(
+            loss=float(self.loss) / int(confusion.sum()),
+            confusion=confusion,
+            own={name: total.cpu() for name, total in self.own.items()},
         )
+
+
+class EvaluationSums(Sums):
+    """Sums from which every metric can be computed."""
+
+    def __init__(self, classes: int, device: torch.device) -> None:
+        super().__init__(classes, device)
+        # The sums of no images are zeros of the right shape: a rank may have none.
+        nothing = torch.empty(0, classes, device=device), torch.empty(0, device=device).long()
+        self._batch_sums = {n: m.batch_sums for n, m in METRICS.items() if m.batch_sums is not None}
+        self.own = {name: sums(*nothing) for name, sums in self._batch_sums.items()}
+
+    def add(self, losses: Tensor, probabilities: Tensor, labels: Tensor) -> None:
+        super().add(losses, probabilities, labels)
+        for name, sums in self._batch_sums.items():
+            self.own[name] += sums(probabilities, labels)

@@ -1,4 +1,4 @@
-"""What a saved model says of photographs without labels, seen exactly as evaluation sees them."""
+"""Predicts the classes of photographs without labels, seen exactly as evaluation sees them."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -27,8 +27,8 @@ SCHEMA = pa.schema(
         "probabilities": pa.list_(pa.float32()),
     }
 )
-"""Of a file of predictions; its metadata has the classes in the order of the probabilities, a JSON
-list (`classes`)."""
+"""Schema of a file of predictions. Its metadata has the `classes` in the order of the
+probabilities, as a JSON list."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,11 @@ class Predicted:
 
     @property
     def name(self) -> str:
-        """The path as text, whatever bytes a file's name is made of."""
+        """Returns the path as text, whatever bytes a file's name is made of."""
         return as_text(str(self.path))
 
     def top(self, count: int, classes: Sequence[str]) -> list[tuple[str, float]]:
-        """The likeliest classes with their probabilities, the first of equals first."""
+        """Returns the likeliest classes with their probabilities, the first of equals first."""
         order = np.argsort(-self.probabilities, kind="stable")[:count]
         return [(classes[index], float(self.probabilities[index])) for index in order]
 
@@ -54,7 +54,7 @@ class Predicted:
 def predict(
     model: LoadedModel, paths: Sequence[Path], *, device: torch.device
 ) -> Iterator[list[Predicted]]:
-    """The photographs in order, a batch at a time; those that cannot be read have a reason."""
+    """Yields the photographs in order, a batch at a time; one that cannot be read has a reason."""
     network = model.model_on(device).eval()
     for batch in decoded_batches(paths, config=model.experiment.data, batch_size=BATCH_SIZE):
         rows = iter(_probabilities(model, network, batch))
@@ -69,9 +69,9 @@ def predict(
 def prediction_file(
     path: Path | None, classes: Sequence[str]
 ) -> Iterator[Callable[[Sequence[Predicted]], None]]:
-    """A Parquet file that takes batches, and is under its name once the context ends well.
+    """Opens a Parquet file for batches; it gets its name once the context ends without an error.
 
-    What cannot be read is not in it. Without a path the batches go nowhere.
+    Photographs that cannot be read are not in it. Without a path nothing is written.
     """
     if path is None:
         yield lambda _: None
@@ -96,7 +96,7 @@ def _table(batch: Sequence[Predicted], classes: Sequence[str]) -> pa.Table:
 def _probabilities(
     model: LoadedModel, network: nn.Module, batch: Sequence[Photograph]
 ) -> NDArray[np.float32]:
-    """(b, classes), of those photographs that have pixels."""
+    """Returns the probabilities (b, classes) of those photographs that have pixels."""
     squares = [photograph.pixels for photograph in batch if photograph.pixels is not None]
     if not squares:
         return np.empty((0, len(model.classes)), dtype=np.float32)

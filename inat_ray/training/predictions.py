@@ -1,4 +1,4 @@
-"""What a model says of every image of a subset, and the Parquet file that keeps it."""
+"""A model's predictions for every image of a subset, and the Parquet file that keeps them."""
 
 import json
 from dataclasses import dataclass
@@ -16,21 +16,21 @@ from inat_ray.data.split import SubsetName
 from inat_ray.training.evaluation import Evaluation
 
 COLUMNS = ("path", "truth", "prediction", "probabilities")
-"""Of the file: the image's path below the data folder, the names of two classes, and a number a
-class. The schema's metadata has, under `classes`, their names in that order, as a JSON list."""
+"""Columns of the file: the image's path below the data folder, the names of two classes, and a
+number for each class. The schema's metadata has the `classes` in that order, as a JSON list."""
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """n images of C classes, each image once."""
+    """The predictions for n images of C classes, each image once."""
 
     paths: list[str]
-    """Below the data folder, as the pack names them."""
+    """Paths below the data folder, as the pack names them."""
     classes: list[str]
     truths: NDArray[np.int64]
     """(n,), indices into `classes`."""
     probabilities: NDArray[np.float32]
-    """(n, C); a row is NaN where the model gave none."""
+    """(n, C); a row is NaN if the model gave NaN."""
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -55,7 +55,7 @@ class Predictions:
 
 
 def predictions_of(evaluation: Evaluation, *, data: DataSet, subset: SubsetName) -> Predictions:
-    """An evaluation with the names of its images."""
+    """Adds the names of the images to an evaluation."""
     return Predictions(
         paths=[data.pack.names[index] for index in data.subset(subset)],
         classes=data.classes,
@@ -65,7 +65,7 @@ def predictions_of(evaluation: Evaluation, *, data: DataSet, subset: SubsetName)
 
 
 def write_predictions(predictions: Predictions, path: Path) -> None:
-    """A row an image, in the columns of `COLUMNS`."""
+    """Writes one row for each image, in the columns of `COLUMNS`."""
     names = np.array(predictions.classes, dtype=object)
     flat = pa.array(predictions.probabilities.ravel())
     columns = (
@@ -80,7 +80,7 @@ def write_predictions(predictions: Predictions, path: Path) -> None:
 
 
 def read_predictions(path: Path) -> Predictions:
-    """What `write_predictions` wrote. Raises UserError where the file is absent or another."""
+    """Reads what `write_predictions` wrote. Raises UserError if the file is absent or another."""
     with readable(path, remedy="evaluate makes the predictions again"):
         table = pq.ParquetFile(path, page_checksum_verification=True).read()
         about = table.schema.metadata or {}
@@ -100,7 +100,7 @@ def read_predictions(path: Path) -> Predictions:
 
 
 def _classes(written: str) -> list[str]:
-    """Earlier versions wrote one a line."""
+    """Reads the names of the classes; earlier versions wrote one a line."""
     try:
         names = json.loads(written)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What a training process knows of the others that train the same model with it.
+"""The processes that train one model together, and how they combine their numbers.
 
 Every rank has the same weights and takes its share of each step's batch. Gradients, sums of
 metrics and statistics are combined here, by torch.distributed alone.
@@ -16,24 +16,24 @@ from inat_ray.config.experiment import RecipeConfig
 from inat_ray.models.layers import BatchNorm
 
 ENOUGH_FOR_STATISTICS = 32
-"""Images of a worker's step from which batch norm does well without the other workers' (Wu & He,
-2018, figure 1: the error rises as soon as there are fewer)."""
+"""Images of a worker's step that are enough for batch norm without the other workers' images (Wu &
+He, 2018, figure 1: with fewer the error rises)."""
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process's place among `world_size` of them, whose process group is up."""
+    """This process's place among `world_size` processes, whose process group is up."""
 
     rank: int = 0
     world_size: int = 1
 
     @property
     def is_first(self) -> bool:
-        """Whether this rank writes what all of them have in common."""
+        """Whether this rank writes the files that all have in common."""
         return self.rank == 0
 
     def parallel(self, module: nn.Module) -> nn.Module:
-        """`module` with gradients that are averaged over the ranks during the backward pass.
+        """Returns `module` with gradients that are averaged over the ranks in the backward pass.
 
         It begins with the first rank's weights. Buffers stay each rank's own: see
         `average_statistics`.
@@ -46,7 +46,7 @@ class Ranks:
         return parallel
 
     def mean_loss(self, losses: Tensor, *, images: int) -> Tensor:
-        """The loss of a step of `images` images over all ranks; `losses` (b,) are this rank's.
+        """Returns the loss of a step of `images` images over all ranks; `losses` are this rank's.
 
         Gradients are averaged over the ranks, whose shares may differ by an image: the factor
         makes the average that over the images.
@@ -60,7 +60,7 @@ class Ranks:
                 dist.all_reduce(tensor)
 
     def gather(self, tensor: Tensor) -> Tensor:
-        """(world_size, ...): each rank's tensor, on all of them; the shapes must be equal."""
+        """Returns every rank's tensor, (world_size, ...), on each rank; shapes must be equal."""
         if self.world_size == 1:
             return tensor[None]
         parts = [torch.empty_like(tensor) for _ in range(self.world_size)]
@@ -85,16 +85,16 @@ ALONE = Ranks()
 
 
 def synchronizes_batch_norm(recipe: RecipeConfig, *, device: torch.device, world_size: int) -> bool:
-    """Whether batch norm takes its statistics over all workers' images.
+    """Returns whether batch norm takes its statistics over all workers' images.
 
-    Raises UserError where the recipe asks for it and the device cannot.
+    Raises UserError if the recipe asks for it and the device cannot.
     """
     if world_size == 1:
         return False
     if device.type != "cuda":
         if recipe.sync_batch_norm:
             raise UserError(
-                "recipe.sync_batch_norm: true: PyTorch synchronises batch norm on GPUs alone;"
+                "recipe.sync_batch_norm: true: PyTorch synchronizes batch norm on GPUs alone;"
                 " false (each worker's own statistics) is allowed here"
             )
         return False

@@ -1,4 +1,4 @@
-"""A few steps of a training, to see that it fits and how long it takes."""
+"""Runs a few steps of a training, to see that it fits and how long it takes."""
 
 import multiprocessing
 import statistics
@@ -16,23 +16,23 @@ import torch
 from inat_ray.config.errors import RunFailedError
 from inat_ray.config.experiment import Experiment
 from inat_ray.data.dataset import DataSet
+from inat_ray.training.device import peak_memory
 from inat_ray.training.fit import Fit
 from inat_ray.training.metrics import Sums
 
 STEPS = 4
-"""The first warms up; the median of the others counts."""
+"""Steps of a rehearsal. The first warms up; the median of the others counts."""
 
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What a few steps took."""
+    """The cost of a step."""
 
     seconds: float
-    """Of a step."""
     images: int
-    """In a step."""
+    """Images in a step."""
     peak_bytes: int | None
-    """Of the GPU's memory; None on a CPU."""
+    """The most bytes of GPU memory in use at once; None on a CPU."""
 
 
 def rehearse(
@@ -40,7 +40,7 @@ def rehearse(
 ) -> Rehearsal:
     """Trains for a few steps in a process of its own, which may die without harm.
 
-    Raises RunFailedError where it does, or where the steps fail, with the reason.
+    Raises RunFailedError with the reason if it dies, or if a step fails.
     """
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
@@ -58,10 +58,11 @@ def rehearse(
 
 @contextmanager
 def _main_kept_from_children() -> Iterator[None]:
-    """Processes that are spawned meanwhile do not run this program's main module again.
+    """Keeps processes that are spawned meanwhile from running the program's main module again.
 
-    multiprocessing would import it in each, so that what is pickled from there is found. Nothing
-    is here, and a user's script without `if __name__ == "__main__"` would begin anew in the child.
+    multiprocessing imports it in each child, so that objects defined there can be unpickled. Here
+    nothing is, and a user's script without `if __name__ == "__main__"` would start over in the
+    child.
     """
     main = sys.modules["__main__"]
     spec, file = main.__spec__, main.__dict__.pop("__file__", None)
@@ -91,5 +92,6 @@ def _rehearse(
             torch.cuda.synchronize(fit.device)
         seconds.append(time.perf_counter() - begin)
         begin = time.perf_counter()
-    peak = torch.cuda.max_memory_allocated(fit.device) if fit.device.type == "cuda" else None
-    return Rehearsal(statistics.median(seconds[1:] or seconds), images=images, peak_bytes=peak)
+    return Rehearsal(
+        statistics.median(seconds[1:] or seconds), images=images, peak_bytes=peak_memory(fit.device)
+    )

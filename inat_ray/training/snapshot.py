@@ -1,12 +1,12 @@
-"""What a training's best epoch looks like: its confusion, its worst mistakes, its first filters.
+"""A snapshot of a training's best epoch: its confusion, worst mistakes and first filters.
 
-A small file that outlives the checkpoints: TensorBoard and the report draw from it. It holds its
+The small file outlives the checkpoints: TensorBoard and the report draw from it. It holds its
 pictures itself, so that whoever draws needs neither the data nor the model.
 """
 
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -25,13 +25,13 @@ from inat_ray.training.inputs import training_batches
 from inat_ray.training.ranks import ALONE, Ranks
 
 VERSION = "1"
-"""Of the file's format."""
+"""Version of the file's format."""
 
 MISTAKES, AUGMENTED, FILTERS = 12, 16, 64
-"""The most of each that a snapshot has."""
+"""The most pictures of each kind."""
 
 SIDE = 96
-"""Pixels of a picture's side, at most."""
+"""The longest side of a picture, in pixels."""
 
 JPEG_QUALITY = 90
 """Raw, the pictures of a thousand trials would take 800 MB; so they take about 100."""
@@ -42,7 +42,7 @@ Pictures = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Mistakes:
-    """Validation images that the network got wrong, those it was surest of first; n of them."""
+    """The n validation images that the network got wrong, the ones it was surest of first."""
 
     indices: NDArray[np.int64]
     """(n,), into the pack."""
@@ -50,30 +50,30 @@ class Mistakes:
     predictions: NDArray[np.int64]
     """(n,), labels."""
     probabilities: NDArray[np.float64]
-    """(n,), that the network gave its predictions."""
+    """(n,), which the network gave its predictions."""
     pictures: Pictures
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """An epoch, seen from the validation images, and what the network is trained on."""
+    """What an epoch makes of the validation images, and samples of the training images."""
 
     epoch: int
     """Counted from 1."""
     classes: list[str]
     confusion: NDArray[np.int64]
-    """(m, 3): truth, prediction, count; the cells that are not empty, by truth and prediction. So
-    its size is bounded by the number of images, however many classes there are."""
+    """(m, 3): truth, prediction, count of the cells that are not empty, by truth and prediction.
+    Its size is bounded by the number of images, however many classes there are."""
     mistakes: Mistakes
     filters: NDArray[np.float32]
-    """(n, 3, k, k): of the first convolution."""
+    """(n, 3, k, k), of the first convolution."""
     augmented: Pictures
-    """Of the first batch of the first epoch, as the network saw it. Where it sees features of a
-    frozen backbone: what the recipe makes of the images."""
+    """The first batch of the first epoch, as the network saw it. If it sees features of a frozen
+    backbone: the images as the recipe augments them."""
 
 
 def take_snapshot(fit: Fit, *, augmented: Pictures) -> Snapshot:
-    """Of the epoch that `fit` has just ended. All ranks take part, and the first one's is whole."""
+    """Describes the epoch that `fit` has just ended. All ranks must take part."""
     evaluation = fit.validated
     assert evaluation is not None
     rows, count = fit.data.subset("validation"), len(fit.inputs.validation)
@@ -83,7 +83,7 @@ def take_snapshot(fit: Fit, *, augmented: Pictures) -> Snapshot:
     return Snapshot(
         epoch=fit.epochs_done,
         classes=fit.data.classes,
-        confusion=filled_cells(evaluation.confusion.numpy()),
+        confusion=filled_cells(evaluation.tally.confusion.numpy()),
         mistakes=Mistakes(
             indices=indices,
             truths=truths,
@@ -97,10 +97,10 @@ def take_snapshot(fit: Fit, *, augmented: Pictures) -> Snapshot:
 
 
 def worst_mistakes(evaluation: Evaluation, *, indices: NDArray[np.int64]) -> Tensor:
-    """(n, 4) float64, n <= MISTAKES: index, truth, prediction, probability; the surest first.
+    """Returns (n, 4) float64, n <= MISTAKES: index, truth, prediction, probability; surest first.
 
-    `indices` (len(evaluation.labels),) names the images. An image of which the network says nothing
-    that is a number is left out.
+    `indices` (len(evaluation.labels),) are the images' places in the pack. An image whose
+    probabilities are NaN is left out.
     """
     surest, predictions = evaluation.probabilities.double().max(dim=1)
     wrong = (predictions != evaluation.labels) & surest.isfinite()
@@ -111,8 +111,8 @@ def worst_mistakes(evaluation: Evaluation, *, indices: NDArray[np.int64]) -> Ten
 
 
 def worst_of_all(mistakes: Tensor, ranks: Ranks, device: torch.device) -> Tensor:
-    """The worst of all ranks' mistakes (n, 4), on each rank."""
-    # Ranks send the same shape: rows that are none have a probability of -1.
+    """Returns the worst of all ranks' mistakes (n, 4), on each rank."""
+    # Every rank must send the same shape: rows of padding have a probability of -1.
     padded = torch.full((MISTAKES, 4), -1.0, dtype=torch.float64)
     padded[: len(mistakes)] = mistakes
     everyone = ranks.gather(padded.to(device)).cpu().flatten(0, 1)
@@ -120,25 +120,25 @@ def worst_of_all(mistakes: Tensor, ranks: Ranks, device: torch.device) -> Tensor
 
 
 def _surest(mistakes: Tensor) -> Tensor:
-    """Equals in the order of the pack, so that it does not matter which rank has which."""
+    """Sorts equals in the order of the pack, so that it does not matter which rank has which."""
     mistakes = mistakes[mistakes[:, 0].argsort(stable=True)]
     return mistakes[mistakes[:, 3].argsort(descending=True, stable=True)][:MISTAKES]
 
 
 def filled_cells(confusion: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(m, 3) of a matrix (k, k): truth, prediction, count."""
+    """Turns a matrix (k, k) into rows (m, 3): truth, prediction, count."""
     truths, predictions = np.nonzero(confusion)
     return np.stack([truths, predictions, confusion[truths, predictions]], axis=1)
 
 
 def first_filters(model: nn.Module) -> Tensor:
-    """(n, 3, k, k), on the CPU."""
+    """Returns the weights (n, 3, k, k) of the first convolution, on the CPU."""
     first = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
     return first.weight.detach().float().cpu().contiguous()
 
 
 def augmented_pictures(fit: Fit) -> Pictures:
-    """The first images that the first rank trains on. No random state changes: draws are keyed."""
+    """Returns the first images of the training. No random state changes: draws are keyed."""
     batches = fit.inputs.batches
     if not isinstance(batches, TrainingBatches):
         batches = training_batches(
@@ -155,7 +155,7 @@ def augmented_pictures(fit: Fit) -> Pictures:
 
 
 def shrunk(pictures: Pictures) -> Pictures:
-    """Pictures (n, S, S, 3) with sides of at most `SIDE` pixels."""
+    """Scales pictures (n, S, S, 3) down to sides of at most `SIDE` pixels."""
     if not len(pictures) or pictures.shape[1] <= SIDE:
         return np.ascontiguousarray(pictures)
     resized = [
@@ -166,15 +166,11 @@ def shrunk(pictures: Pictures) -> Pictures:
 
 
 def write_snapshot(place: Place, snapshot: Snapshot) -> None:
-    """One safetensors file, whole or not at all."""
-    mistakes = snapshot.mistakes
+    """Writes one safetensors file, whole or not at all."""
+    mistakes = vars(snapshot.mistakes) | {"pictures": _jpeg(snapshot.mistakes.pictures)}
     arrays: dict[str, NDArray[Any]] = {
         "confusion": snapshot.confusion,
-        "mistakes.indices": mistakes.indices,
-        "mistakes.truths": mistakes.truths,
-        "mistakes.predictions": mistakes.predictions,
-        "mistakes.probabilities": mistakes.probabilities,
-        "mistakes.pictures": _jpeg(mistakes.pictures),
+        **{f"mistakes.{name}": column for name, column in mistakes.items()},
         "filters": snapshot.filters,
         "augmented": _jpeg(snapshot.augmented),
     }
@@ -183,33 +179,28 @@ def write_snapshot(place: Place, snapshot: Snapshot) -> None:
         "epoch": str(snapshot.epoch),
         "classes": json.dumps(snapshot.classes),
     }
-    # Written as they lie in memory: a column of a table would bring its neighbours.
+    # safetensors writes the memory as it lies: a view of a column would bring its neighbors.
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     place.write(safetensors.numpy.save(whole, metadata=about))
 
 
 def read_snapshot(place: Place) -> Snapshot | None:
-    """None where there is none, or none that can be read: it is never worth an error."""
+    """Returns None if there is no snapshot, or a damaged one: it is never worth an error."""
     content = place.glance()
     if content is None:
         return None
     try:
         arrays = safetensors.numpy.load(content)
         return _checked(arrays, _metadata(content))
-    except Exception:  # whatever a reader of damaged files meets
+    except Exception:  # a damaged file can fail in any way
         return None
 
 
 def _checked(arrays: dict[str, NDArray[Any]], about: dict[str, str]) -> Snapshot:
-    """Raises where the parts do not belong together."""
+    """Raises an error if the parts do not belong together."""
     classes = json.loads(about["classes"])
-    mistakes = Mistakes(
-        indices=arrays["mistakes.indices"],
-        truths=arrays["mistakes.truths"],
-        predictions=arrays["mistakes.predictions"],
-        probabilities=arrays["mistakes.probabilities"],
-        pictures=_pictures(arrays["mistakes.pictures"]),
-    )
+    columns = {field.name: arrays[f"mistakes.{field.name}"] for field in fields(Mistakes)}
+    mistakes = Mistakes(**columns | {"pictures": _pictures(columns["pictures"])})
     labels = np.concatenate(
         [mistakes.truths, mistakes.predictions, arrays["confusion"][:, :2].ravel()]
     )
@@ -229,14 +220,14 @@ def _checked(arrays: dict[str, NDArray[Any]], about: dict[str, str]) -> Snapshot
 
 
 def _metadata(content: bytes) -> dict[str, str]:
-    """Of a safetensors file, whose header is JSON after its length in 8 bytes, little-endian."""
+    """Reads the metadata of a safetensors file: its header is JSON after its length in 8 bytes."""
     length = int.from_bytes(content[:8], "little")
     metadata: dict[str, str] = json.loads(content[8 : 8 + length])["__metadata__"]
     return metadata
 
 
 def _jpeg(pictures: Pictures) -> NDArray[np.uint8]:
-    """Pictures below each other in one file; no bytes of none."""
+    """Encodes pictures below each other in one file; no bytes if there are none."""
     if not len(pictures):
         return np.empty(0, dtype=np.uint8)
     content = io.BytesIO()

@@ -1,12 +1,12 @@
-"""What a sweep would do, before it does it: first points, the largest model, the time it takes."""
+"""Finds what a sweep would do: its first points, its largest model, the time it takes."""
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-from inat_ray.config.distributions import JSON, Categorical, canonical
+from inat_ray.config.distributions import JSON, Categorical, Parameter, canonical
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.resources import Resources
@@ -14,8 +14,8 @@ from inat_ray.config.space import SearchSpace, trial_experiment
 from inat_ray.data.dataset import DataSet
 from inat_ray.log.history import History
 from inat_ray.models.complexity import Complexity, complexity
-from inat_ray.search.agenda import Work, run_started, search_agenda
-from inat_ray.search.curves import CURVE_METRICS, Curve
+from inat_ray.search.agenda import Work, planned_trials, run_started, search_agenda
+from inat_ray.search.curves import CURVE_METRICS, Curve, CurveOf
 from inat_ray.search.simulate import Cluster, Simulation
 from inat_ray.training.rehearsal import Rehearsal, rehearse
 from inat_ray.tuning.engine import worker_device
@@ -38,7 +38,7 @@ class DryRun:
     rehearsal: Rehearsal
     trials: int
     seconds: float
-    """Estimate for the search."""
+    """An estimate of the search's time."""
 
 
 def dry_run(
@@ -66,8 +66,10 @@ def dry_run(
     steps = len(data.split.train) / rehearsal.images
     # Validation is a forward pass, a third of a training step's work.
     epoch = rehearsal.seconds * (steps + len(data.split.validation) / rehearsal.images / 3)
-    costs = Costs(experiment, classes=classes, unit=epoch / _work(tried, classes=classes))
-    trials, seconds = estimated(experiment, space, costs, slots=slots)
+    curve_of = made_up_curves(
+        experiment, classes=classes, unit=epoch / _work(tried, classes=classes)
+    )
+    trials, seconds = estimated(experiment, space, curve_of, slots=slots)
     return DryRun(
         suggestions=first,
         largest=largest,
@@ -79,7 +81,7 @@ def dry_run(
 
 
 def first_suggestions(experiment: Experiment, space: SearchSpace) -> list[Work]:
-    """The trials that would begin first, none of them with a result yet."""
+    """Returns the trials that would begin first, while none has a result yet."""
     agenda, history = search_agenda(experiment, space), History()
     history.add(run_started(experiment, space))
     works: list[Work] = []
@@ -99,32 +101,34 @@ def largest_point(experiment: Experiment, space: SearchSpace, *, classes: int) -
     first = [work.parameters for work in first_suggestions(experiment, space)]
     point = max(first, key=lambda point: _work_at(experiment, point, classes=classes))
     most = _work_at(experiment, point, classes=classes)
+    # A value of every parameter, so that none is missing once its condition is met.
+    middle = {name: parameter.from_unit(0.5) for name, parameter in space.parameters.items()}
     for name, parameter in space.parameters.items():
-        for value in (
-            [parameter.at(place) for place in range(parameter.size)]
-            if isinstance(parameter, Categorical)
-            else [parameter.from_code(code) for code in np.linspace(0, 1, TRIED_VALUES)]
-        ):
-            there = space.existing({**_middle(space), **point, name: value})
+        for value in _tried_values(parameter):
+            there = space.existing({**middle, **point, name: value})
             work = _work_at(experiment, there, classes=classes)
             if work > most:
                 point, most = there, work
     return point
 
 
+def _tried_values(parameter: Parameter) -> list[JSON]:
+    if isinstance(parameter, Categorical):
+        return [parameter.at(place) for place in range(parameter.size)]
+    return [parameter.from_code(code) for code in np.linspace(0, 1, TRIED_VALUES)]
+
+
 def estimated(
-    experiment: Experiment, space: SearchSpace, costs: "Costs", *, slots: int
+    experiment: Experiment, space: SearchSpace, curve_of: CurveOf, *, slots: int
 ) -> tuple[int, float]:
-    """(trials, seconds) of the search, simulated on trials whose ranks are drawn by lot."""
-    history = History()
-    history.add(run_started(experiment, space))
-    planned = history.planned_trials
+    """Returns (trials, seconds) of the search, simulated on made-up curves."""
+    planned = planned_trials(experiment.search, space)
     simulated = min(planned, SIMULATED_TRIALS)
     search = experiment.search.model_copy(
         update={"method": "random", "trials": simulated, "target": None}
     )
     drawn = experiment.model_copy(update={"search": search})
-    simulation = Simulation(drawn, space, costs, Cluster(workers=slots))
+    simulation = Simulation(drawn, space, curve_of, Cluster(workers=slots))
     done = simulation.run()
     if done.ended in ("epochs", "time"):
         return len(done.searched), simulation.clock
@@ -133,27 +137,25 @@ def estimated(
     return planned, seconds if limit is None else min(seconds, limit)
 
 
-@dataclass
-class Costs:
-    """Curves of made-up trials: their times follow from their work, their ranks are drawn."""
+def made_up_curves(experiment: Experiment, *, classes: int, unit: float) -> CurveOf:
+    """Returns curves whose times follow from the trial's work, and whose ranks are drawn by lot.
 
-    experiment: Experiment
-    classes: int
-    unit: float
-    """Seconds of an epoch for a multiply-accumulate of an image."""
-    _known: dict[str, Curve] = field(default_factory=dict)
+    `unit` is how many seconds an epoch takes for each multiply-accumulate of an image.
+    """
+    known: dict[str, Curve] = {}
 
-    def curve(self, parameters: Mapping[str, JSON]) -> Curve:
+    def curve_of(parameters: Mapping[str, JSON]) -> Curve:
         name = canonical(dict(parameters))
-        if name not in self._known:
-            tried = _experiment_at(self.experiment, parameters)
-            seconds = self.unit * _work(tried, classes=self.classes) if tried else 0.0
+        if name not in known:
+            tried = _experiment_at(experiment, parameters)
+            seconds = unit * _work(tried, classes=classes) if tried else 0.0
             epochs = tried.recipe.epochs if tried else 1
-            digest = hashlib.sha256(name.encode()).digest()
-            score = int.from_bytes(digest[:4], "big") / 2**32
-            metrics = {metric: [score] * epochs for metric in CURVE_METRICS}
-            self._known[name] = Curve(parameters, 0, metrics, seconds=[seconds] * epochs)
-        return self._known[name]
+            lot = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") / 2**32
+            metrics = {metric: [lot] * epochs for metric in CURVE_METRICS}
+            known[name] = Curve(parameters, 0, metrics, seconds=[seconds] * epochs)
+        return known[name]
+
+    return curve_of
 
 
 def _experiment_at(base: Experiment, parameters: Mapping[str, JSON]) -> Experiment | None:
@@ -164,18 +166,13 @@ def _experiment_at(base: Experiment, parameters: Mapping[str, JSON]) -> Experime
         return None
 
 
-def _middle(space: SearchSpace) -> dict[str, JSON]:
-    """A value of every parameter, so that none is missing once its condition is met."""
-    return {name: parameter.from_unit(0.5) for name, parameter in space.parameters.items()}
-
-
 def _work_at(base: Experiment, parameters: Mapping[str, JSON], *, classes: int) -> float:
-    """Multiply-accumulates of a step; a larger batch takes more memory, if not more time."""
+    """Returns a step's multiply-accumulates: a larger batch takes more memory, if not time."""
     tried = _experiment_at(base, parameters)
     return _work(tried, classes=classes) * tried.recipe.batch_size if tried else 0.0
 
 
 def _work(experiment: Experiment, *, classes: int) -> float:
-    """Multiply-accumulates of an image, forwards and backwards."""
+    """Returns an image's multiply-accumulates, forward and backward."""
     size = complexity(experiment, classes=classes)
     return float(size.macs + 2 * size.backward_macs)

@@ -21,7 +21,7 @@ from inat_ray.training.loop import Engine, Worker
 def ray_if_needed(
     experiment: Experiment, *, address: str | None = None, verbose: bool
 ) -> Iterator[Resources]:
-    """The resources of the experiment's training; Ray is up meanwhile if it has several workers.
+    """Yields the resources of the experiment's training; if it has several workers, Ray is up.
 
     Raises UserError if they are not available.
     """
@@ -30,7 +30,8 @@ def ray_if_needed(
         gpus = float(device_of(experiment).type == "cuda")
         yield resources.model_copy(update={"gpus_per_worker": gpus})
         return
-    from inat_ray.tuning.cluster import ray_session, trial_resources
+    from inat_ray.tuning.cluster import trial_resources
+    from inat_ray.tuning.session import ray_session
 
     with ray_session(address=address, verbose=verbose):
         yield trial_resources(experiment)
@@ -39,7 +40,7 @@ def ray_if_needed(
 def data_for(
     resources: Resources, data: DataSet, *, run: RunFolder, tell: Callable[[str], None]
 ) -> AbstractContextManager[DataSet]:
-    """The data in a form that every process of the training can open."""
+    """Yields the data in a form that every process of the training can open."""
     if resources.workers_per_trial == 1:
         return nullcontext(data)
     from inat_ray.tuning.provision import provisioned
@@ -51,10 +52,9 @@ def data_for(
 def engine(
     resources: Resources, *, storage: Place, threads: int | None = None, progress: bool = False
 ) -> Iterator[Engine]:
-    """Builds what trains: this process if there is one worker, else a group that ends with the
-    context.
+    """Yields what trains: this process if there is one worker, else a group of workers.
 
-    `storage`: a place that all workers see. `threads`: of this process, if it is the one that
+    `storage` is a place that all workers see. `threads` is for this process, if it is the one that
     trains; a group's workers have their share of the CPUs.
     """
     if resources.workers_per_trial == 1:
@@ -69,5 +69,5 @@ def engine(
 
 
 def worker_device(resources: Resources) -> torch.device:
-    """A worker's device: a process that was given no GPU must not take one that it sees."""
+    """Returns a worker's device: a process that was given no GPU must not take one it sees."""
     return torch.device("cuda" if resources.gpus_per_worker else "cpu")

@@ -1,4 +1,4 @@
-"""After the search: the winner is trained once more for the model that is kept, and tested once."""
+"""Trains a search's winner once more, for the model that is kept, and tests it once."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -23,12 +23,15 @@ from inat_ray.search.winner import final_training, is_training_of, winning_trial
 from inat_ray.storage.place import Place
 from inat_ray.training.checkpoint import load_model
 from inat_ray.training.loop import Job, TrainedEpoch, train_to_the_end
-from inat_ray.tuning.cluster import final_resources, kind_of_gpu, nodes_in_use
+from inat_ray.tuning.cluster import (
+    final_resources,
+    gpu_type_to_ask_for,
+    nodes_in_use,
+    resources_of_nodes,
+)
 from inat_ray.tuning.engine import engine
 from inat_ray.tuning.provision import with_reachable_weights
 from inat_ray.tuning.single_training import record_training, training_job
-
-OVER = ("finished", "diverged")
 
 LOST = (NodeDiedError, WorkerCrashedError, ObjectLostError)
 """What Ray raises for a task whose process or node is gone."""
@@ -39,11 +42,11 @@ def finish_search(
 ) -> tuple[Experiment, Result]:
     """Trains the winning trial's configuration again, keeps its best epoch, tests it once.
 
-    What the log has of that already is not done again: a search that was extended and has the same
-    winner keeps model and test result. One whose winner was the winner before the last is trained
-    anew, for the model is another's by then. Returns the winner's resolved experiment and the run's
-    result; needs Ray to be up. Raises RunFailedError if no trial has a result, with the errors
-    that were seen.
+    Nothing that the log has already is done again: a search that was extended and has the same
+    winner keeps its model and test result. A winner that returns after another one is trained
+    anew, because the model is the other's by then. Returns the winner's resolved experiment and the
+    run's result; needs Ray to be up. Raises RunFailedError if no trial has a result, with the
+    errors that were seen.
     """
     best = winning_trial(log.history)
     if best is None:
@@ -51,7 +54,7 @@ def finish_search(
         raise RunFailedError("no trial gave a result: " + "; ".join(errors))
     winner = trial_experiment(experiment, parameters=best.parameters, seed=best.seed)
     trial = final_training(log.history)
-    if trial is None or trial.state not in OVER:
+    if trial is None or trial.state not in ("finished", "diverged"):
         trial = _recorded(winner, best, data=data, run=run, log=log)
     result = training_result(trial, experiment=winner, data=data)
     run.fetch_model()
@@ -69,7 +72,7 @@ def finish_search(
 def _recorded(
     winner: Experiment, best: TrialHistory, *, data: DataSet, run: RunFolder, log: RunLog
 ) -> TrialHistory:
-    """The winner's training, begun or carried on, epoch by epoch in the log."""
+    """Begins or continues the winner's training, and records each epoch."""
     finals = [trial for trial in log.history.numbered if trial.purpose == "final"]
     known = next((trial for trial in finals if is_training_of(trial, best)), None)
     trial_id = known.trial_id if known else _new_name(len(finals))
@@ -89,14 +92,14 @@ def _recorded(
 
 
 def _new_name(others: int) -> str:
-    """`winner`; if an extended search has another winner `winner_2`, and so on."""
+    """Returns `winner`; if an extended search has another winner, `winner_2`, and so on."""
     return f"winner_{others + 1}" if others else "winner"
 
 
 def train_winner(job: Job, *, storage: Place, start: StartingPoint) -> Iterator[TrainedEpoch]:
     """Trains on the GPUs of the cluster, or else with every CPU of a node.
 
-    Each epoch is yielded as it ends; by then the job's best model so far is in its place.
+    Yields each epoch as it ends; by then the job's best model so far is in its place.
     """
     resources = final_resources(job.experiment)
     # A single worker needs a process on a node that has what it takes; a group finds its own.
@@ -121,7 +124,7 @@ def _train(
 def _train_in_a_task(
     job: Job, start: StartingPoint, *, resources: Resources, storage: Place
 ) -> Iterator[TrainedEpoch]:
-    """A process that dies, with its node or alone, is replaced by one that goes on after it."""
+    """Trains in another process; one that dies, with its node or alone, is replaced."""
     failures, most = 0, job.experiment.resources.max_failures
     while True:
         try:
@@ -146,7 +149,7 @@ def _task(job: Job, start: StartingPoint, *, resources: Resources, storage: Plac
     task: Any = ray.remote(_train).options(  # type: ignore[arg-type]
         num_cpus=threads,
         num_gpus=gpus,
-        resources=kind_of_gpu(resources),
+        resources=gpu_type_to_ask_for(resources),
         num_returns="streaming",
         max_retries=0,  # Ray would begin at the same epoch again
     )
@@ -154,10 +157,10 @@ def _task(job: Job, start: StartingPoint, *, resources: Resources, storage: Plac
 
 
 def _cpus_of_largest_node(wanted: Resources) -> int:
-    """The most CPUs that a node has of those that are up and of the kind that is wanted.
+    """Returns the most CPUs of any node that is up and has the type of GPU that is wanted.
 
     At least what is wanted: once idle workers have gone there may be a head without any CPU.
     """
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    fit = [node for node in nodes if kind_of_gpu(wanted).keys() <= node.keys()]
+    needed = gpu_type_to_ask_for(wanted).keys()
+    fit = [node for node in resources_of_nodes() if needed <= node.keys()]
     return max([wanted.cpus_per_worker, *(int(node.get("CPU", 0)) for node in fit)])

@@ -1,4 +1,4 @@
-"""What becomes of a trial whose process is lost or whose code fails, and of the run with it.
+"""Decides what becomes of a trial whose process is lost or whose code fails.
 
 Where a lost process is replaced:
 - a trial's own: here it is decided that the trial goes on, `search.agenda` gives it out again from
@@ -27,8 +27,8 @@ LOST = (
     "StorageError",  # ours: the place of the checkpoints does not answer
     "NoRoomError",  # the node has no room for the pack, and will get no further trial
 )
-"""Raised within a trial that has several processes, or whose node is at fault. By name, for what a
-worker of a group met with is told as text."""
+"""Raised within a trial that has several processes, or whose node is at fault. They are names
+because the error of a worker in a group arrives as text."""
 
 DISK_FULL = (
     "the disk is full; what was recorded is safe, and the run can be resumed once there is room"
@@ -36,10 +36,10 @@ DISK_FULL = (
 
 
 def state_after_error(error: Exception, *, may_go_on: bool) -> tuple[TrialState, str]:
-    """The state of a trial that ended with `error`, and the reason in a sentence.
+    """Returns the state of a trial that ended with `error`, and the reason in a sentence.
 
-    A process that died says nothing of the configuration: the trial goes on (`interrupted`) from
-    its last epoch, unless that has been tried often enough. Nor does a disk that is full.
+    A process that died says nothing about the configuration, nor does a full disk: the trial
+    continues (`interrupted`) from its last epoch, unless that has been tried often enough.
     """
     reason = _reason(error)
     if _is_any(OUT_OF_MEMORY, error):
@@ -58,21 +58,24 @@ def _is_any(signs: tuple[str, ...], error: Exception) -> bool:
 
 
 def _was_raised(error: Exception) -> bool:
-    """Whether code raised it, in the trial or as its process began; else Ray tells of a death."""
+    """Returns whether code raised it, in the trial or as its process began.
+
+    Otherwise Ray itself reports that a process died.
+    """
     if isinstance(error, RayActorError):
         return error.actor_init_failed
     return isinstance(error, RayTaskError)
 
 
 def _said(error: Exception) -> str:
-    """What code raised, without Ray's traceback of it; or what Ray says."""
+    """Returns what code raised, without Ray's traceback of it; or what Ray says."""
     if isinstance(error, RayTaskError):
         return f"{type(error.cause).__name__}: {error.cause}"
     return str(error)
 
 
 def _reason(error: Exception) -> str:
-    """The error's last line; the first sentence of it where Ray speaks."""
+    """Returns the error's last line; of Ray's own errors, the first sentence of it."""
     lines = str(error).strip().splitlines() or ["the trial's process died"]
     last = lines[-1].strip()
     return last if _was_raised(error) else last.partition(". ")[0]

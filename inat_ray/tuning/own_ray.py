@@ -1,4 +1,9 @@
-"""A Ray of our own on this machine: on loopback alone, watched, and gone with the command."""
+"""A Ray of our own on this machine: it listens on loopback alone and ends with the command.
+
+Ray has no public setting for what is done here, so this file names its internals: the address and
+the ports of a node, the wait for its start, signals, and the token. `tests/tuning/test_own_ray.py`
+tries them with the installed Ray.
+"""
 
 import atexit
 import os
@@ -27,7 +32,7 @@ from inat_ray.training import interruption
 LOOPBACK = "127.0.0.1"
 
 SECONDS_TO_START = 180.0
-"""Ray itself gives a node 30 s, which a busy machine passes."""
+"""Ray itself gives a node 30 s, which is too little on a busy machine."""
 
 ATTEMPTS = 2
 
@@ -43,18 +48,22 @@ AGENT_PORTS = (
     *("runtime_env_agent_port", "dashboard_agent_listen_port"),
 )
 LONGEST_SOCKET_PATH = 107
+"""Bytes that Linux allows."""
+
 LIKE_A_SOCKET = "session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
+"""As long a path as Ray makes below its folder."""
+
 OTHER_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
 
 
 class LoopbackNode(ray_node.Node):
-    """The processes of a Ray that listens to this machine alone.
+    """The processes of a Ray that listens on loopback alone.
 
-    Without Ray's dashboard, which starts even where it is switched off, and its autoscaler.
+    It has no autoscaler and no dashboard, which would start even if it is switched off.
     """
 
     def __init__(self, ray_params: Any, **settings: Any) -> None:
-        # Given to `ray.init`, it would be replaced by an address that others reach.
+        # Given to `ray.init`, it would be replaced by an address that other machines reach.
         ray_params.node_ip_address = LOOPBACK
         for port in AGENT_PORTS:
             setattr(ray_params, port, _free_port())
@@ -65,16 +74,16 @@ class LoopbackNode(ray_node.Node):
             raise
 
     def start_api_server(self, **_: Any) -> None:
-        """There is none."""
+        """Starts none."""
 
     def start_monitor(self) -> None:
-        """There is none."""
+        """Starts none."""
 
     def start_raylet(self, *args: Any, **settings: Any) -> None:
-        """Its agents' ports are known beforehand, and told in the files that they would write.
+        """Writes its agents' ports into the files in which they would write them.
 
-        For these the raylet waits 15 s and then aborts: too little on a busy machine, where an
-        agent imports for longer.
+        The raylet waits 15 s for these files and then aborts: too little on a busy machine, where
+        an agent takes longer to import.
         """
         for port in AGENT_PORTS:
             persist_port(self._session_dir, self._node_id, port, getattr(self._ray_params, port))
@@ -105,18 +114,18 @@ def _free_port() -> int:
 
 
 def vital_processes(node: Any) -> dict[str, "subprocess.Popen[bytes]"]:
-    """Returns, by name, the processes without which Ray does not work."""
+    """Returns the processes without which Ray does not work, by name."""
     return {name: node.all_processes[name][0].process for name in ("raylet", "gcs_server")}
 
 
 def dead_one(processes: Mapping[str, "subprocess.Popen[bytes]"]) -> str | None:
-    """Returns the name of a process that has ended; None if all are alive."""
+    """Returns the name of a process that has died; None if all are alive."""
     return next((name for name, one in processes.items() if one.poll() is not None), None)
 
 
 @contextmanager
 def signals_kept() -> Iterator[None]:
-    """Undoes that `ray.init` takes SIGTERM: in Python as it begins, in C++ as it ends."""
+    """Keeps our handler of SIGTERM, which `ray.init` replaces in Python and then in C++."""
     with patch.object(ray._private.utils, "set_sigterm_handler", lambda handler: None):
         try:
             yield
@@ -128,7 +137,7 @@ def signals_kept() -> Iterator[None]:
 def own_ray(**settings: Any) -> Iterator[None]:
     """Keeps a Ray up while the context lasts; the settings are those of `ray.init`.
 
-    Raises RunFailedError if it does not start or dies, UserError if there is no place for its
+    Raises RunFailedError if it does not start or dies, UserError if no folder is good for its
     sockets. When it dies, whatever runs in the context is interrupted as by Ctrl-C.
     """
     _keep_the_token_to_ourselves()
@@ -152,7 +161,7 @@ def _start(**settings: Any) -> None:
         try:
             ray.init(address="local", **settings)
             return
-        except Exception as failure:  # of whatever kind: Ray raises bare ones
+        except Exception as failure:  # Ray raises bare ones
             error = failure
             ray.shutdown()
     raise RunFailedError(f"Ray did not start on this machine: {error}{_limits()}")
@@ -161,7 +170,7 @@ def _start(**settings: Any) -> None:
 class Watch:
     """Interrupts the command when its Ray dies, before Ray aborts the process.
 
-    State: `lost`, what has died while nobody had asked for an end.
+    State: `lost`, the name of a process that died although nobody had asked for an end.
     """
 
     def __init__(self, node: Any) -> None:
@@ -173,7 +182,7 @@ class Watch:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Raises RunFailedError in place of whatever error the loss has caused."""
+        """Watches while the context lasts; raises RunFailedError for any error of a death."""
         self._thread.start()
         try:
             yield
@@ -190,7 +199,7 @@ class Watch:
         if dead is None:
             ray.shutdown()
         else:
-            # Ray itself would wait a minute for it. Registered last, this is called first.
+            # Ray's own exit handler would wait a minute. Registered last, this one runs first.
             atexit.register(_leave, self._exit_code)
 
     def _watch(self) -> None:
@@ -200,7 +209,7 @@ class Watch:
                 return
 
     def _interrupt(self, dead: str) -> None:
-        # Ray's agent sends the log of what died to everybody's stdout.
+        # Ray's agent would send the log of the dead process to our stdout.
         patch.object(ray._private.worker, "print_to_stdstream").start()
         # A signal to all processes of a job ends Ray's as well.
         if not interruption.is_ending():
@@ -225,9 +234,9 @@ def _died(process: str) -> str:
 
 
 def folder_for_sockets() -> str | None:
-    """Returns another folder if Ray's own would make the paths of sockets too long; else None.
+    """Returns None if Ray's own folder keeps the paths of sockets short, else another folder.
 
-    Raises UserError if there is none.
+    Raises UserError if none can be written to.
     """
     if _has_short_paths(get_default_ray_temp_dir()):
         return None
@@ -245,7 +254,7 @@ def _has_short_paths(folder: str) -> bool:
 
 
 def _keep_the_token_to_ourselves() -> None:
-    """Makes Ray's token, if there is none yet, in a file that nobody else can read."""
+    """Makes Ray's token, if it does not exist yet, in a file that nobody else can read."""
     before = os.umask(0o077)
     try:
         if authentication.enable_token_auth_by_default():
@@ -261,7 +270,7 @@ def _loopback_interface() -> str:
 
 
 def _limits() -> str:
-    """Returns the shell's limit that may be the reason, for the error message."""
+    """Returns the shell's limit that may be the cause, for the error message."""
     space, _ = resource.getrlimit(resource.RLIMIT_AS)
     if space == resource.RLIM_INFINITY:
         return ""

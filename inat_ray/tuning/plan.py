@@ -1,4 +1,4 @@
-"""What a sweep is to do: a new run, one that goes on, or one that is extended."""
+"""Plans a sweep: a new run, one that is resumed, or one that is extended."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from inat_ray.config.space import SearchSpace, search_space
 from inat_ray.config.space_check import check_inside
 from inat_ray.log.history import History
 from inat_ray.log.run_log import read_history
-from inat_ray.run.folder import RunFolder, check_free
+from inat_ray.run.claim import check_free
+from inat_ray.run.folder import RunFolder
+from inat_ray.search.searchers import SEARCHERS
 
 Options = Mapping[str, tuple[str, Any]]
 """Dotted key -> (name of the command-line option, value)."""
-
-ALLOWED_BESIDE = "only settings of resources and device, and --data for images that were moved"
 
 
 @dataclass(frozen=True)
@@ -43,20 +43,21 @@ def new_plan(
     *,
     settings: Sequence[str],
     options: Options,
-    out: Path | None,
-    overwrite: bool,
+    out: Path | None = None,
+    overwrite: bool = False,
     warm_start: Sequence[Path] = (),
 ) -> Plan:
-    """A new run of the experiment in `path`. Raises UserError if something does not fit."""
+    """Plans a new run of the experiment in `path`. Raises UserError if something does not fit."""
     notes: list[str] = []
     experiment = load_experiment(path, settings=settings, options=options, tell=notes.append)
     space = search_space(experiment, where=str(path))
     if not space.parameters:
         raise UserError(f"{path}: search.parameters: is empty; name at least one to vary")
     check_inside(experiment, space, where=str(path))
-    if warm_start and experiment.search.method != "bayes":
+    if warm_start and not SEARCHERS[experiment.search.method].learns:
+        learning = ", ".join(name for name, searcher in SEARCHERS.items() if searcher.learns)
         raise UserError(
-            f"--warm-start: only search.method bayes learns from other runs;"
+            f"--warm-start: only search.method {learning} learns from other runs;"
             f" this one is {experiment.search.method}"
         )
     if out is not None:
@@ -67,15 +68,14 @@ def new_plan(
 def resumed_plan(
     folder: Path, *, path: Path | None, settings: Sequence[str], options: Options
 ) -> Plan:
-    """The run in `folder` from where it was cut off.
+    """Plans to continue the run in `folder` where it was cut off.
 
     Raises UserError if it is complete, or if another experiment is asked for.
     """
     run = RunFolder(folder)
     experiment = _own_experiment(run, "--resume", path=path, settings=settings, options=options)
     if run.events.exists():
-        history = read_history(run.log)
-        _check_is_search(run, history, option="--resume")
+        history = _history_of_search(run, option="--resume")
         if run.result.exists() and not history.unfinished:
             raise UserError(
                 f"--resume {folder}: the sweep is complete; --extend {folder} --trials N adds to it"
@@ -91,9 +91,9 @@ def extended_plan(
     settings: Sequence[str],
     options: Options,
 ) -> Plan:
-    """The run in `folder` with further trials.
+    """Plans further trials for the run in `folder`.
 
-    Raises UserError if it has not come to its end, or if another experiment is asked for.
+    Raises UserError if its search has not ended, or if another experiment is asked for.
     """
     if trials is None or trials < 1:
         raise UserError(f"--extend {folder}: --trials N says how many trials to add; 1 or more")
@@ -101,9 +101,7 @@ def extended_plan(
     experiment = _own_experiment(run, "--extend", path=path, settings=settings, options=options)
     if not run.events.exists():
         raise UserError(f"--extend {folder}: holds no run")
-    history = read_history(run.log)
-    _check_is_search(run, history, option="--extend")
-    if history.ended is None:
+    if _history_of_search(run, option="--extend").ended is None:
         raise UserError(
             f"--extend {folder}: the search has not ended yet; --resume {folder} goes on with it"
         )
@@ -118,9 +116,9 @@ def _continued(run: RunFolder, experiment: Experiment, *, more_trials: int = 0) 
 def _own_experiment(
     run: RunFolder, option: str, *, path: Path | None, settings: Sequence[str], options: Options
 ) -> Experiment:
-    """The run's own experiment with what was changed of what may change.
+    """Returns the run's own experiment, with changes to what may change.
 
-    `path`: an experiment that was named beside the run; it must be the same.
+    `path` is an experiment that was named beside the run; it must be the same.
     """
     if not run.experiment.exists():
         raise UserError(f"{option} {run.path}: holds no run")
@@ -132,7 +130,8 @@ def _own_experiment(
     if found := differences(stored, now):
         raise UserError(
             f"{option} {run.path}: goes on with the run's own experiment, and this one differs:"
-            f" {'; '.join(found)}; {ALLOWED_BESIDE} may change"
+            f" {'; '.join(found)}; only settings of resources and device, and --data for images"
+            " that were moved may change"
         )
     if now.resources.storage_path != stored.resources.storage_path:
         raise UserError(
@@ -142,6 +141,8 @@ def _own_experiment(
     return now
 
 
-def _check_is_search(run: RunFolder, history: History, *, option: str) -> None:
+def _history_of_search(run: RunFolder, *, option: str) -> History:
+    history = read_history(run.log)
     if history.is_training:
         raise UserError(f"{option} {run.path}: is a run of train; train --resume goes on with it")
+    return history

@@ -1,4 +1,4 @@
-"""Brings the pack to every node of a cluster, once a node, from the driver's node through Ray.
+"""Brings the pack from the driver's node to every other node of a cluster, through Ray.
 
 Photographs are on the driver's node alone, and so is the pack that they were decoded into. A
 thread watches for nodes that join and sends them the pack before it is needed; a trial that comes
@@ -37,7 +37,7 @@ SECONDS_BETWEEN_REPORTS = 10.0
 
 
 class PackServer:
-    """An actor beside the driver that reads the pack's file for other nodes.
+    """An actor on the driver's node that reads the pack's file for other nodes.
 
     State: how much each node has received.
     """
@@ -47,7 +47,7 @@ class PackServer:
         self._received: dict[str, int] = {}
 
     def part(self, start: int, size: int, node: str) -> tuple[bytes, bytes]:
-        """(content, SHA-256) of `size` bytes from `start` on, for a node of that name."""
+        """Returns (content, SHA-256) of `size` bytes from `start` on, for a node of that name."""
         with self._path.open("rb") as file:
             file.seek(start)
             content = file.read(size)
@@ -55,20 +55,20 @@ class PackServer:
         return content, hashlib.sha256(content).digest()
 
     def received(self) -> dict[str, int]:
-        """Node -> bytes that it asked for so far."""
+        """Returns how many bytes each node has asked for so far."""
         return self._received
 
 
 @dataclass(frozen=True)
 class FromServer:
-    """How a node that lacks the pack gets it: see `data.pack.Supply`."""
+    """Fetches the pack to a node that lacks it: see `data.pack.Supply`."""
 
     server: Any
     size: int
     """Bytes."""
 
     def __call__(self, path: Path) -> None:
-        """Raises NoRoomError if the disk is too full."""
+        """Writes the pack to `path`. Raises NoRoomError if the disk is too full."""
         free = shutil.disk_usage(path.parent).free
         if free < self.size:
             raise NoRoomError(
@@ -88,7 +88,7 @@ class FromServer:
 
 @contextmanager
 def provisioned(data: DataSet, *, run: RunFolder, tell: Callable[[str], None]) -> Iterator[DataSet]:
-    """The data in a form that every node can unpickle; needs Ray to be up.
+    """Yields the data in a form that every node can unpickle; needs Ray to be up.
 
     The nodes that are up have the pack when the context begins; others get it as they join. A run
     without a storage stays on one node, which has it.
@@ -112,9 +112,9 @@ def provisioned(data: DataSet, *, run: RunFolder, tell: Callable[[str], None]) -
 
 
 def with_reachable_weights(experiment: Experiment, *, run: RunFolder) -> Experiment:
-    """The experiment for other nodes: weights in a file here are replaced by a copy in the storage.
+    """Returns the experiment for other nodes: weights in a local file are copied to the storage.
 
-    The copy is named by its content, so that it is brought there once.
+    The copy is named by its content, so that it is made once.
     """
     model, storage = experiment.model, run.storage
     if storage is None or not isinstance(model, FreezableConfig):
@@ -131,10 +131,10 @@ def with_reachable_weights(experiment: Experiment, *, run: RunFolder) -> Experim
 
 
 class NodeCare:
-    """Brings the pack to every node, and keeps trials from those that cannot take it.
+    """Brings the pack to every node, and keeps trials away from those without room for it.
 
     State: `_done`, nodes that have it or never will; `_coming`, the tasks on the others; `_blocks`,
-    actors that take all that an unfit node could give to trials.
+    actors that take everything that a node without room could give to trials.
     """
 
     def __init__(
@@ -212,11 +212,11 @@ class NodeCare:
 
 
 class Blocker:
-    """An actor that does nothing with what it takes."""
+    """An actor that reserves resources and does nothing."""
 
 
 def this_node() -> str:
-    """The address by which people know this node."""
+    """Returns the address by which people know this node."""
     address: str = ray.util.get_node_ip_address()
     return address
 

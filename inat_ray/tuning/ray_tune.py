@@ -4,15 +4,14 @@ Tune starts processes, places them on nodes and carries results. What it is told
 run log, and what it reports goes into the log first. To Tune, every piece of work is a new trial: a
 trial of ours up to its next stop, so one that is promoted or resumed is several trials of Tune's.
 
-From top to bottom: the search as Tune is given it; the process that trains; the three interfaces
-through which Tune asks and tells; the `Desk` that answers all of them from the log.
+From top to bottom: the search as Tune gets it; the process that trains; the three interfaces
+through which Tune asks and tells; the `Desk`, which answers all of them from the log.
 """
 
-import json
 import tempfile
-from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -30,20 +29,22 @@ from inat_ray.config.space import trial_experiment
 from inat_ray.data.dataset import DataSet
 from inat_ray.log.records import Reason, TrialEnded, TrialPaused, TrialState
 from inat_ray.log.run_log import RunLog
-from inat_ray.run.checkpoints import drop_checkpoints, record_epoch
+from inat_ray.run.checkpoints import StartingPoint, drop_checkpoints, record_epoch
 from inat_ray.run.folder import CHECKPOINTS, RunFolder, snapshot_in
-from inat_ray.search.agenda import WAIT, Agenda, Work, verdict
+from inat_ray.search.agenda import WAIT, Agenda, Work
+from inat_ray.search.stopping import state_after_epoch
 from inat_ray.storage.place import Place
 from inat_ray.training.loop import Job, TrainedEpoch
-from inat_ray.tuning.cluster import UNBOUNDED, Slots, kind_of_gpu, trial_resources
+from inat_ray.tuning.cluster import UNBOUNDED, Slots, gpu_type_to_ask_for, trial_resources
 from inat_ray.tuning.engine import engine
 from inat_ray.tuning.lost_workers import DISK_FULL, is_disk_full, state_after_error
 from inat_ray.tuning.provision import with_reachable_weights
 from inat_ray.tuning.single_training import epoch_record
 
 WITHOUT_SECRETS = {name for name in class_cache.ENV_VARS_TO_PROPAGATE if "AWS" not in name}
-"""The variables that Tune may send to trials: it does so by a path that ends in logs which anybody
-may read. Processes on this machine inherit credentials, and a cluster's nodes have their own."""
+"""The variables that Tune may send to trials. It writes them into logs that anybody may read, and
+has no setting for it. Processes on this machine inherit credentials; a cluster's nodes have their
+own."""
 
 
 def run_agenda(
@@ -56,67 +57,63 @@ def run_agenda(
     marked as interrupted.
     """
     resources = trial_resources(experiment)
-    context = TrialContext(
+    desk = Desk(experiment, agenda, run=run, log=log, slots=Slots(resources))
+    trainable = tune.with_parameters(
+        Trial,
         experiment=with_reachable_weights(experiment, run=run),
         data=data,
         shared=run.shared,
         resources=resources,
     )
-    trainable = tune.with_resources(
-        tune.with_parameters(Trial, context=context), _resources_of_trial_process(resources)
-    )
-    desk = Desk(experiment, agenda, run=run, log=log, slots=Slots(resources))
-    # Tune insists on a folder of its own for state that nothing here reads.
-    with tempfile.TemporaryDirectory(prefix="inat_ray-tune-") as scratch:
-        tuner = tune.Tuner(
-            trainable,
-            tune_config=tune.TuneConfig(
-                search_alg=DeskSearcher(desk),
-                scheduler=DeskScheduler(desk),
-                num_samples=-1,  # until the agenda is empty
-                # The desk says how many run at once, for nodes come and go.
-                max_concurrent_trials=UNBOUNDED,
-                reuse_actors=True,
-            ),
-            run_config=tune.RunConfig(
-                name="search",
-                storage_path=scratch,
-                callbacks=[DeskCallback(desk)],
-                # `Trial.step` has written the state already; Tune's copy would be a second.
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                verbose=0,
-            ),
-        )
+    trainable = tune.with_resources(trainable, _resources_of_trial_process(resources))
+    with (
+        # Tune insists on a folder of its own for state that nothing here reads.
+        tempfile.TemporaryDirectory(prefix="inat_ray-tune-") as scratch,
+        patch.object(class_cache, "ENV_VARS_TO_PROPAGATE", WITHOUT_SECRETS),
+    ):
         try:
-            with patch.object(class_cache, "ENV_VARS_TO_PROPAGATE", WITHOUT_SECRETS):
-                tuner.fit()
+            _tuner(trainable, desk, folder=scratch).fit()
         except KeyboardInterrupt:
             desk.interrupt()
             raise
-    return desk.outcome()
+    if desk.broken:
+        raise desk.broken
+    assert desk.reason is not None
+    return desk.reason
+
+
+def _tuner(trainable: Any, desk: "Desk", *, folder: str) -> tune.Tuner:
+    return tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(
+            search_alg=DeskSearcher(desk),
+            scheduler=DeskScheduler(desk),
+            num_samples=-1,  # until the agenda is empty
+            # The desk says how many run at once, for nodes come and go.
+            max_concurrent_trials=UNBOUNDED,
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(
+            name="search",
+            storage_path=folder,
+            callbacks=[DeskCallback(desk)],
+            # `Trial.step` has written the state already; Tune's copy would be a second.
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            verbose=0,
+        ),
+    )
 
 
 def _resources_of_trial_process(resources: Resources) -> dict[str, float]:
-    """A trial of several workers takes nothing itself: they reserve what they need.
+    """Returns what Tune reserves for a trial's process.
 
-    It stays on the head node, so that it does not go with a node that is taken away.
+    A trial of several workers takes nothing itself: they reserve what they need. It stays on the
+    head node, so that it does not go with a node that is taken away.
     """
     if resources.workers_per_trial > 1:
         return {"CPU": 0, HEAD_NODE_RESOURCE_NAME: 0.001}
     cpus, gpus = resources.cpus_per_worker, resources.gpus_per_worker or 0
-    return {"CPU": cpus, "GPU": gpus, **kind_of_gpu(resources)}
-
-
-@dataclass(frozen=True)
-class TrialContext:
-    """What all trials of a search share; small enough to send to each process."""
-
-    experiment: Experiment
-    data: DataSet
-    """Pickles as the pack's path and the split; the pixels are mapped from the node's disk."""
-    shared: Place
-    """The run's: see `RunFolder.shared`."""
-    resources: Resources
+    return {"CPU": cpus, "GPU": gpus, **gpu_type_to_ask_for(resources)}
 
 
 class Trial(tune.Trainable):
@@ -124,14 +121,28 @@ class Trial(tune.Trainable):
 
     It never ends a trial itself: the desk, which has the log, decides after every epoch. The
     engine, this process or a group of workers, outlives the trial and takes the next one.
+
+    State: the engine; `newest`, the last epoch that it trained of its present work.
     """
 
-    def setup(self, config: dict[str, Any], context: TrialContext) -> None:  # type: ignore[override]
-        self.context = context
+    def setup(  # type: ignore[override]
+        self,
+        config: dict[str, Any],
+        *,
+        experiment: Experiment,
+        data: DataSet,
+        shared: Place,
+        resources: Resources,
+    ) -> None:
+        """Takes what all trials of a search share.
+
+        `data` pickles as the pack's path and the split; the pixels are mapped from the node's disk.
+        `shared` is `RunFolder.shared`.
+        """
+        self.experiment, self.data, self.shared = experiment, data, shared
         self.until_cleanup = ExitStack()
-        resources = context.resources
         self.engine = self.until_cleanup.enter_context(
-            engine(resources, storage=context.shared, threads=resources.cpus_per_worker)
+            engine(resources, storage=shared, threads=resources.cpus_per_worker)
         )
         self.newest: TrainedEpoch | None = None
 
@@ -142,11 +153,12 @@ class Trial(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        epochs_done, checkpoint = self._stand()
+        work: Work = self.config["work"]
+        start = self._start_of_epoch(work)
         # The checkpoint is on disk before this returns: Tune saves one only after the result was
         # recorded, and a process that dies between the two would leave a record without it.
         self.newest = self.engine.epoch(
-            self._job(), epochs_done=epochs_done, resume_from=checkpoint
+            self._job(work), epochs_done=start.epochs_done, resume_from=start.checkpoint
         )
         # As one object: Tune would take a mapping apart.
         return {"epoch": self.newest}
@@ -154,31 +166,26 @@ class Trial(tune.Trainable):
     def cleanup(self) -> None:
         self.until_cleanup.close()
 
-    def _stand(self) -> tuple[int, Place | None]:
-        """Epochs done and the last one's checkpoint: here, or where the work was begun before."""
+    def _start_of_epoch(self, work: Work) -> StartingPoint:
         if self.newest is not None:
-            return self.newest.metrics.epoch, self.newest.checkpoint
-        checkpoint = self.config["checkpoint"]
-        return self.config["epochs_done"], self.context.shared / checkpoint if checkpoint else None
+            return StartingPoint(self.newest.metrics.epoch, self.newest.checkpoint)
+        checkpoint = self.shared / work.checkpoint if work.checkpoint else None
+        return StartingPoint(work.epochs_done, checkpoint)
 
-    def _job(self) -> Job:
-        experiment = trial_experiment(
-            self.context.experiment,
-            parameters=json.loads(self.config["parameters"]),
-            seed=self.config["seed"],
-        )
-        shared, trial_id = self.context.shared, self.config["trial_id"]
+    def _job(self, work: Work) -> Job:
         return Job(
-            experiment,
-            self.context.data,
-            checkpoints=shared / CHECKPOINTS / trial_id,
-            snapshot=snapshot_in(shared, trial_id),
+            trial_experiment(self.experiment, parameters=work.parameters, seed=work.seed),
+            self.data,
+            checkpoints=self.shared / CHECKPOINTS / work.trial_id,
+            snapshot=snapshot_in(self.shared, work.trial_id),
         )
 
 
 class _AtTheDesk:
-    """A part of Tune that asks the desk. Tune snapshots its parts by pickling them, and these hold
-    nothing that the log does not."""
+    """An interface of Tune that asks the desk.
+
+    Tune pickles its parts for snapshots of its own, and these hold nothing that the log does not.
+    """
 
     def __init__(self, desk: "Desk") -> None:
         super().__init__()
@@ -189,7 +196,7 @@ class _AtTheDesk:
 
 
 class DeskSearcher(_AtTheDesk, Searcher):
-    """Tune asks for a configuration, and gets the next piece of work."""
+    """Gives Tune the next piece of work when it asks for a configuration."""
 
     def suggest(self, trial_id: str) -> Any:
         return self.desk.next_work()
@@ -204,25 +211,25 @@ class DeskSearcher(_AtTheDesk, Searcher):
 
 
 class DeskScheduler(_AtTheDesk, FIFOScheduler):
-    """Tune asks what becomes of a trial after an epoch; a pause too is an end to Tune."""
+    """Tells Tune what becomes of a trial after an epoch. To Tune, a pause is an end, too."""
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        goes_on = self.desk.take_in(trial.config["trial_id"], result["epoch"])
-        return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
+        continues = self.desk.take_in(trial.config["work"].trial_id, result["epoch"])
+        return str(TrialScheduler.CONTINUE if continues else TrialScheduler.STOP)
 
 
 class DeskCallback(_AtTheDesk, tune.Callback):
-    """Tune tells of a trial that failed, or whose process was lost."""
+    """Tells the desk of a trial that failed, or whose process was lost."""
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        self.desk.fail(trial.config["trial_id"], _error_of(trial))
+        self.desk.fail(trial.config["work"].trial_id, _error_of(trial))
 
 
 def _error_of(trial: Any) -> Exception:
-    """The error of a trial of Tune's; one of Tune's own is kept as text alone.
+    """Returns the error of a trial of Tune's; one of Tune's own is kept as text alone.
 
-    Read from the files in which Tune has just put it: `Trial.get_pickled_error` looks for them in
-    the experiment's storage, where they come only after callbacks are called.
+    It is read from the files in which Tune has just put it: `Trial.get_pickled_error` looks for
+    them in the experiment's storage, where they come only after callbacks are called.
     """
     if file := trial.pickled_error_file:
         error: Exception = cloudpickle.loads(Path(file).read_bytes())
@@ -239,23 +246,23 @@ class Desk:
     """
 
     def __init__(
-        self,
-        experiment: Experiment,
-        agenda: Agenda,
-        *,
-        run: RunFolder,
-        log: RunLog,
-        slots: Callable[[], int],
+        self, experiment: Experiment, agenda: Agenda, *, run: RunFolder, log: RunLog, slots: Slots
     ) -> None:
         self.experiment, self.agenda = experiment, agenda
         self.run, self.log, self.slots = run, log, slots
         self.reason: Reason | None = None
         self.broken: RunFailedError | None = None
 
-    def next_work(self) -> dict[str, Any] | str | None:
-        """A trial for Tune, or what Tune's searchers say for 'not now' and 'no more'."""
-        if self.broken or self.reason:
-            return str(Searcher.FINISHED)
+    def next_work(self) -> dict[str, Work] | str | None:
+        """Returns a trial for Tune, or what Tune's searchers say for 'not now' and 'no more'."""
+        with self._keeping_what_breaks():
+            if not self.broken and not self.reason:
+                return self._hand_out()
+        return str(Searcher.FINISHED)
+
+    def _hand_out(self) -> dict[str, Work] | str | None:
+        # Without any running trial, one begins even if there is no room: an autoscaler starts
+        # nodes only for what waits.
         if 0 < len(self.log.history.active) >= self.slots():
             return None
         work = self.agenda(self.log.history)
@@ -264,27 +271,26 @@ class Desk:
         if not isinstance(work, Work):
             self.reason = work
             return str(Searcher.FINISHED)
-        try:
-            work = self._from_what_is_there(work)
-            self.log.append(work.record())
-        except RunFailedError as error:
-            self.broken = error
-            return str(Searcher.FINISHED)
-        return self._config(work)
+        if work.checkpoint and not (self.run.shared / work.checkpoint).is_whole_zip():
+            # It was removed, or cut off by a power failure.
+            work = replace(work, epochs_done=0, checkpoint=None)
+        self.log.append(work.record())
+        # As one object: Tune would take a mapping of dotted names apart.
+        return {"work": work}
 
     def take_in(self, trial_id: str, done: TrainedEpoch) -> bool:
-        """Records an epoch and what becomes of its trial; returns whether that goes on."""
-        if self.broken:
-            return False
-        epoch = epoch_record(done, trial_id=trial_id, run=self.run)
-        if not self._record(lambda: record_epoch(epoch, run=self.run, log=self.log)):
-            return False
-        state = verdict(self.experiment.search, self.log.history, trial_id)
-        if state == "paused":
-            self._record(lambda: self.log.append(TrialPaused(trial_id=trial_id)))
-        elif state != "running":
-            self.end(trial_id, state=state)
-        return state == "running"
+        """Records an epoch and what becomes of its trial; returns whether that continues."""
+        with self._keeping_what_breaks():
+            if not self.broken:
+                epoch = epoch_record(done, trial_id=trial_id, run=self.run)
+                record_epoch(epoch, run=self.run, log=self.log)
+                state = state_after_epoch(self.experiment.search, self.log.history, trial_id)
+                if state == "paused":
+                    self.log.append(TrialPaused(trial_id=trial_id))
+                elif state != "running":
+                    self._end(trial_id, state=state)
+                return state == "running"
+        return False
 
     def fail(self, trial_id: str, error: Exception) -> None:
         """Records what a trial's error means for it and for the run.
@@ -296,45 +302,23 @@ class Desk:
         trial = self.log.history.trials[trial_id]
         again = self.broken is not None or trial.losses < self.experiment.resources.max_failures
         state, reason = state_after_error(error, may_go_on=again)
-        self.end(trial_id, state=state, error=reason)
-
-    def end(self, trial_id: str, *, state: TrialState, error: str | None = None) -> None:
-        ended = TrialEnded(trial_id=trial_id, state=state, error=error)
-        if self._record(lambda: self.log.append(ended)) and state != "interrupted":
-            drop_checkpoints(trial_id, run=self.run, log=self.log)
+        with self._keeping_what_breaks():
+            self._end(trial_id, state=state, error=reason)
 
     def interrupt(self) -> None:
         """Marks what was running at Ctrl-C, to go on when the run is resumed."""
-        for trial_id in list(self.log.history.active):
-            self.end(trial_id, state="interrupted")
+        with self._keeping_what_breaks():
+            for trial_id in list(self.log.history.active):
+                self._end(trial_id, state="interrupted")
 
-    def outcome(self) -> Reason:
-        """Why there is no more work. Raises RunFailedError if the run could not go on."""
-        if self.broken:
-            raise self.broken
-        assert self.reason is not None
-        return self.reason
+    def _end(self, trial_id: str, *, state: TrialState, error: str | None = None) -> None:
+        self.log.append(TrialEnded(trial_id=trial_id, state=state, error=error))
+        if state != "interrupted":
+            drop_checkpoints(trial_id, run=self.run, log=self.log)
 
-    def _record(self, write: Callable[[], None]) -> bool:
+    @contextmanager
+    def _keeping_what_breaks(self) -> Iterator[None]:
         try:
-            write()
+            yield
         except RunFailedError as error:
             self.broken = self.broken or error
-            return False
-        return True
-
-    def _from_what_is_there(self, work: Work) -> Work:
-        """A trial whose checkpoint is gone or was cut off by a power failure starts anew."""
-        if work.checkpoint is None or (self.run.shared / work.checkpoint).is_whole_zip():
-            return work
-        return work.from_the_start()
-
-    def _config(self, work: Work) -> dict[str, Any]:
-        return {
-            "trial_id": work.trial_id,
-            "seed": work.seed,
-            # One string: Tune would take dotted names and lists apart.
-            "parameters": json.dumps(work.parameters),
-            "epochs_done": work.epochs_done,
-            "checkpoint": work.checkpoint,
-        }

@@ -1,8 +1,6 @@
-"""Where a training that was cut off goes on, and whether its images are still the same."""
+"""Finds where a training that was cut off continues."""
 
 from inat_ray.config.errors import UserError
-from inat_ray.data.dataset import DataSet
-from inat_ray.data.split import Split
 from inat_ray.log.history import TrialHistory
 from inat_ray.log.run_log import read_history
 from inat_ray.run.checkpoints import BEGINNING, StartingPoint, starting_point
@@ -12,13 +10,12 @@ CONTINUED = ("running", "interrupted", "failed")
 """States of a training that can go on; `running` is what a killed process leaves."""
 
 
-def point_to_resume(run: RunFolder, *, data: DataSet, trial_id: str) -> StartingPoint:
+def point_to_resume(run: RunFolder, *, trial_id: str) -> StartingPoint:
     """Returns the point after the last epoch in the run's log.
 
-    Raises UserError if the run holds no training that can go on, or on other data.
+    Raises UserError if the run holds no training that can continue.
     """
     trial = _interrupted(run, trial_id)
-    check_same_split(run, data)
     point = starting_point(trial, run=run)
     if trial.epochs and point == BEGINNING:
         raise UserError(
@@ -41,16 +38,3 @@ def _interrupted(run: RunFolder, trial_id: str) -> TrialHistory:
     if trial.state not in CONTINUED:
         raise UserError(f"--resume {run.path}: its training is over ({trial.state})")
     return trial
-
-
-def check_same_split(run: RunFolder, data: DataSet) -> None:
-    """Raises UserError if the images are not those that the run began with."""
-    if not run.split.exists():  # it was cut off before it had begun
-        return
-    before = Split.read(run.split, data.pack)
-    for name in data.SUBSETS:
-        if getattr(before, name).tolist() != data.subset(name).tolist():
-            raise UserError(
-                f"--resume {run.path}: the data have changed: {run.split.name} has other"
-                f" {name} images"
-            )

@@ -1,4 +1,4 @@
-"""A search in its log: begun or continued, until it and its confirmation are over."""
+"""Runs a search and its confirmation to their end, as far as the log does not have them yet."""
 
 from collections.abc import Sequence
 
@@ -19,14 +19,14 @@ from inat_ray.tuning.ray_tune import run_agenda
 def begin(
     experiment: Experiment, *, space: SearchSpace, log: RunLog, known: Sequence[TrialKnown] = ()
 ) -> None:
-    """Writes the first records of a run; `known`: trials of other runs for the searcher."""
+    """Writes a run's first records; `known` are trials of other runs, for the searcher."""
     log.append(run_started(experiment, space))
     for record in known:
         log.append(record)
 
 
 def carry_on(*, log: RunLog, more_trials: int = 0) -> None:
-    """Records that a run goes on that was cut off, or that is extended by trials after its end."""
+    """Records that a run which was cut off continues, or that a finished one gets more trials."""
     trials = log.history.planned_trials + more_trials
     log.append(RunResumed(trials=trials, extended=more_trials > 0))
 
@@ -36,7 +36,7 @@ def run_search(
 ) -> None:
     """Trains what is left of the search, then of its confirmation; needs Ray to be up.
 
-    Raises as `run_agenda`.
+    Raises what `run_agenda` raises.
     """
     _end_what_is_over(run=run, log=log)
     if log.history.ended is None:
@@ -50,16 +50,16 @@ def run_search(
 
 
 def _end_what_is_over(*, run: RunFolder, log: RunLog) -> None:
-    """Ends trials whose last epoch is in the log without their end: the driver died in between."""
+    """Records the end of trials whose last epoch is in the log: the driver died in between."""
     for trial in list(log.history.interrupted.values()):
         if (state := state_if_over(trial)) is not None:
             _end(trial, state, run=run, log=log)
-    if log.history.ended is not None:  # earlier versions left some to go on for ever
+    if log.history.ended is not None:  # earlier versions left some paused or cut off for ever
         _end_what_waits(run=run, log=log)
 
 
 def _end_what_waits(*, run: RunFolder, log: RunLog) -> None:
-    """Stops what a search that is over leaves: paused trials, and those cut off at its budget."""
+    """Stops what a finished search leaves: paused trials, and those cut off at its budget."""
     for trial in log.history.waiting:
         _end(trial, "stopped", run=run, log=log)
 
@@ -70,7 +70,7 @@ def _end(trial: TrialHistory, state: TrialState, *, run: RunFolder, log: RunLog)
 
 
 def to_confirm(experiment: Experiment, history: History) -> list[TrialHistory]:
-    """The best trials of a search that is over, each with a configuration of its own."""
+    """Returns the best trials of a finished search, each with a configuration of its own."""
     if experiment.search.confirm is None:
         return []
     return distinct_configurations(history)[: experiment.search.confirm.top]

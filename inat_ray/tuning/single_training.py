@@ -1,4 +1,4 @@
-"""A single training that is written into the run log: `train`'s, or that of a sweep's winner."""
+"""Writes a single training into the run log: `train`'s, or that of a sweep's winner."""
 
 from collections.abc import Iterable
 from typing import Literal
@@ -6,15 +6,7 @@ from typing import Literal
 from inat_ray.config.experiment import Experiment
 from inat_ray.data.dataset import DataSet
 from inat_ray.log.history import TrialHistory
-from inat_ray.log.records import (
-    JSON,
-    LOG_VERSION,
-    EpochEnded,
-    RunStarted,
-    TrialEnded,
-    TrialResumed,
-    TrialStarted,
-)
+from inat_ray.log.records import JSON, EpochEnded, TrialEnded, TrialResumed, TrialStarted
 from inat_ray.log.run_log import RunLog
 from inat_ray.run.checkpoints import drop_model, keep_model, record_epoch
 from inat_ray.run.folder import RunFolder
@@ -22,23 +14,8 @@ from inat_ray.search.stopping import state_if_over
 from inat_ray.training.loop import Job, TrainedEpoch
 
 
-def single_run_started(experiment: Experiment) -> RunStarted:
-    """The first record of a run that trains one configuration."""
-    metric = experiment.search.metric
-    return RunStarted(
-        version=LOG_VERSION,
-        name=experiment.name,
-        method="train",
-        metric=metric.name,
-        goal=metric.goal,
-        trials=1,
-        epochs=experiment.recipe.epochs,
-        parameters={},
-    )
-
-
 def training_job(experiment: Experiment, *, data: DataSet, run: RunFolder, name: str) -> Job:
-    """The job of a training whose best model is kept."""
+    """Returns the job of a training whose best model is kept."""
     return Job(
         experiment,
         data,
@@ -61,9 +38,10 @@ def record_training(
 ) -> TrialHistory:
     """Writes a training into the log as its epochs come: its start, each epoch, and its end.
 
-    A training that the log knows already goes on after `epochs_done`. The run's model becomes the
-    one of the best epoch so far; a winner's only once its training is over, for an earlier winner's
-    model may be the run's until then. An interruption or an error is recorded and raised again.
+    A training that the log knows already continues after `epochs_done`. The run's model becomes
+    that of the best epoch so far; a winner's only once its training is over, because an earlier
+    winner's model may be the run's until then. An interruption or an error is recorded and raised
+    again.
     """
     if trial_id in log.history.trials:
         log.append(TrialResumed(trial_id=trial_id, epochs=epochs_done))
@@ -104,6 +82,6 @@ def _take_in(done: TrainedEpoch, *, trial: TrialHistory, run: RunFolder, log: Ru
 
 
 def epoch_record(done: TrainedEpoch, *, trial_id: str, run: RunFolder) -> EpochEnded:
-    """The record of an epoch that a trial of the run has trained."""
+    """Returns the record of an epoch that a trial of the run has trained."""
     checkpoint = done.checkpoint.relative_to(run.shared)
     return EpochEnded(trial_id=trial_id, checkpoint=checkpoint, **done.metrics.model_dump())

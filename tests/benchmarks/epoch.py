@@ -54,7 +54,7 @@ def _steps_of(fit: Fit, batches: Callable[[int], Iterator[Batch]]) -> Way:
         sums = Sums(len(fit.data.classes), fit.device)
         for batch in batches(epoch):
             fit.step(batch, sums)
-        return sums.metrics().images / (time.perf_counter() - begin)
+        return sums.tally().images / (time.perf_counter() - begin)
 
     return images_per_second
 

@@ -18,7 +18,7 @@ from inat_ray.config.experiment import Experiment
 from inat_ray.models.build import build_model
 from inat_ray.models.layers import layers_of, trace
 from inat_ray.training.device import autocast, resolve_device, tune_process
-from inat_ray.training.recipe import build_optimizer
+from inat_ray.training.parameter_groups import build_optimizer
 from tests.benchmarks.apart import Way
 
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)

@@ -23,8 +23,9 @@ from inat_ray.models.build import build_model
 from inat_ray.models.layers import layers_of, trace
 from inat_ray.training.device import tune_process
 from inat_ray.training.inputs import training_batches
+from inat_ray.training.loss import build_loss
+from inat_ray.training.parameter_groups import build_optimizer
 from inat_ray.training.ranks import Ranks
-from inat_ray.training.recipe import build_loss, build_optimizer
 from tests.benchmarks.comparison import Data, Settings
 
 

@@ -36,9 +36,10 @@ from inat_ray.config.space import SearchSpace, search_space
 from inat_ray.log.history import History
 from inat_ray.log.records import AnyRecord, TrialEnded, TrialStarted
 from inat_ray.search import observations
-from inat_ray.search.agenda import search_agenda, verdict
+from inat_ray.search.agenda import search_agenda
 from inat_ray.search.curves import CURVE_METRICS, Curve
 from inat_ray.search.simulate import Cluster, Simulation
+from inat_ray.search.stopping import state_after_epoch
 
 EPOCHS = 27
 SEARCHES = (("random", "asha"), ("bayes", "asha"), ("bayes", "asha_promotion"), ("bayes", "median"))
@@ -132,7 +133,7 @@ def experiment_of(method: str, kind: str, *, trials: int, seed: int = 0) -> Expe
 def simulation_of(method: str, kind: str, *, trials: int, workers: int, seed: int) -> Simulation:
     experiment = experiment_of(method, kind, trials=trials, seed=seed)
     space = search_space(experiment)
-    return Simulation(experiment, space, Formula(space, seed), Cluster(workers=workers))
+    return Simulation(experiment, space, Formula(space, seed).curve, Cluster(workers=workers))
 
 
 def whole_search(method: str, kind: str, *, trials: int, workers: int) -> dict[str, Any]:
@@ -158,8 +159,10 @@ def costs_as_the_log_grows(trials: int) -> Iterator[dict[str, Any]]:
     """Suggestion, decision and replay, timed on one search at several sizes of its log."""
     simulation = simulation_of("bayes", "asha", trials=2 * trials, workers=100, seed=0)
     agenda = search_agenda(simulation.experiment, simulation.space)
+    history, epochs = simulation.history, simulation.epochs()
     for size in [size for size in LOG_SIZES if size <= trials]:
-        history = simulation.run(until=lambda h, size=size: len(h.searched) >= size)
+        while len(history.searched) < size:
+            next(epochs)
         records = list(records_of(history))
         yield {
             "trials": size,
@@ -174,7 +177,7 @@ def decision(simulation: Simulation) -> Callable[[], Any]:
     """What early stopping makes of the trial that was judged last, at a rung."""
     history, search = simulation.history, simulation.experiment.search
     judged = next(t for t in reversed(history.searched) if t.state == "stopped")
-    return partial(verdict, search, history, judged.trial_id)
+    return partial(state_after_epoch, search, history, judged.trial_id)
 
 
 def records_of(history: History) -> Iterator[AnyRecord]:

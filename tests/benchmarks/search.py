@@ -24,7 +24,6 @@ from rich.table import Table
 
 from inat_ray.config.distributions import canonical
 from inat_ray.config.experiment import Experiment
-from inat_ray.log.history import History
 from inat_ray.run.curve_files import read_curves
 from inat_ray.search.curves import CurveTable
 from inat_ray.search.simulate import Cluster, Simulation
@@ -59,7 +58,7 @@ def epochs_of_ours(path: str, seed: int, *, method: str, kind: str) -> int:
         update={
             "method": method,
             "trials": len(table.configurations),
-            "target": 1.0,  # never reached: `found` ends the search
+            "target": 1.0,  # never reached: a good point ends the search
             "early_stopping": table.experiment.search.early_stopping.model_copy(
                 update={"kind": kind, "min_epochs": 1, "reduction_factor": FACTOR}
             ),
@@ -68,13 +67,11 @@ def epochs_of_ours(path: str, seed: int, *, method: str, kind: str) -> int:
     experiment: Experiment = table.experiment.model_copy(update={"search": search, "seed": seed})
     good = good_points(table)
 
-    def found(history: History) -> bool:
-        newest = history.trials[simulation.newest]
-        return newest.state == "finished" and canonical(newest.parameters) in good
-
-    simulation = Simulation(experiment, table.space, table, Cluster(workers=WORKERS))
-    history = simulation.run(until=found)
-    return everything if history.ended else history.epochs_spent
+    simulation = Simulation(experiment, table.space, table.curve, Cluster(workers=WORKERS))
+    for trial in simulation.epochs():
+        if trial.state == "finished" and canonical(trial.parameters) in good:
+            return simulation.history.epochs_spent
+    return everything
 
 
 def epochs_of_strategy(path: str, seed: int, *, make: Callable[[CurveTable, int], Strategy]) -> int:

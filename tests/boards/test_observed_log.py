@@ -61,8 +61,8 @@ def test_after_a_resumption_every_trial_that_had_ended_still_has(sweep, tmp_path
     seen = []
 
     class Seen(RunProgress):
-        def __init__(self, console: Console) -> None:
-            super().__init__(console)
+        def __init__(self, *args, **options) -> None:
+            super().__init__(*args, **options)
             seen.append(self)
 
     monkeypatch.setattr(observed, "RunProgress", Seen)

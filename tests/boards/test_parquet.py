@@ -124,6 +124,8 @@ def test_an_epoch_is_a_row_counted_from_one(sweep, tables):
             "val_loss": 1.5,
             "val_accuracy": 0.9,
             "val_balanced_accuracy": 0.45,
+            "val_macro_f1": 0.4,
+            "val_ece": 0.1,
             "lr": 0.001,
             "seconds": 2.0,
             "images_per_second": 1000.0,

@@ -187,7 +187,7 @@ def test_a_tracker_that_does_not_answer_is_told_all_once_it_does(notebook, sweep
     observer.close()
     assert {key: accuracies(notebook, key) for key in ACCURACIES} == ACCURACIES
     assert said == [
-        "Notebook does not answer; it gets the rest later: no pencil",
+        "Notebook does not answer; it will get the rest later: no pencil",
         "Notebook answers again",
         "Notebook: on the desk",
     ]

@@ -11,8 +11,8 @@ import yaml
 from PIL import Image
 
 import inat_ray
-from inat_ray.run.folder import create_run
 from tests.conftest import CLASSES
+from tests.run.made_up_runs import create_run
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from inat_ray.log.run_log import read_history
-from inat_ray.run.folder import reclaimed
+from inat_ray.run.claim import reclaimed
 from inat_ray.training.assessment import assess
 from inat_ray.training.predictions import read_predictions
 

@@ -106,7 +106,7 @@ def test_one_that_cannot_be_read_is_a_mistake_and_a_folder_of_them_a_failure(mod
     ("places", "message"),
     [
         (["nowhere.jpg"], "nowhere.jpg: there is no such file"),
-        (["empty"], "no photographs are in there"),
+        (["empty"], "no photographs found"),
         (["empty", "--top", "0"], "greater than or equal to 1"),
         (["empty", "--out", "there.parquet"], "is there already"),
     ],

@@ -6,7 +6,7 @@ import pytest
 from inat_ray.log.run_log import RunLog
 from inat_ray.run.folder import RunFolder
 from inat_ray.terminal import status
-from tests.log.test_run_log import ended, epoch, started
+from tests.log.made_up_logs import ended, epoch, started
 from tests.run.made_up_runs import cut_off_run, finished_run, make_run, run_started
 
 
@@ -46,7 +46,7 @@ def test_a_run_that_was_cut_off_tells_how_to_go_on(told, tmp_path):
     run = cut_off_run(tmp_path / "cut")
     code, text = told("sweep", "--status", run, "--json")
     assert code == 0, text
-    assert f"go on with: python -m inat_ray.sweep --resume {run}" in text
+    assert f"resume with: inat-ray sweep --resume {run}" in text
     found = last_line(text)
     assert found["state"] == "cut off"
     assert found["trials"] == {"finished": 1, "interrupted": 1}
@@ -79,7 +79,7 @@ def test_a_training_is_resumed_by_train(told, tmp_path):
     run = make_run(tmp_path / "training", records)
     code, text = told("sweep", "--status", run)
     assert code == 0, text
-    assert f"python -m inat_ray.train --resume {run}" in text
+    assert f"inat-ray train --resume {run}" in text
 
 
 def test_of_a_run_in_a_storage_the_records_there_are_read(told, stored):
@@ -88,7 +88,7 @@ def test_of_a_run_in_a_storage_the_records_there_are_read(told, stored):
     assert code == 0, text
     found = last_line(text)
     assert found["state"] == "running or cut off"
-    assert found["resume"] == f"python -m inat_ray.sweep --resume {stored}"
+    assert found["resume"] == f"inat-ray sweep --resume {stored}"
     assert found["best"]["trial"] == "a"
     assert contents(stored) == before
 

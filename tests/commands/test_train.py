@@ -12,7 +12,8 @@ from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
 from inat_ray.log.records import EpochEnded
 from inat_ray.log.run_log import EVENTS, read_history, read_records
-from inat_ray.run.folder import create_run, reclaimed
+from inat_ray.run.claim import reclaimed
+from tests.run.made_up_runs import create_run
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +141,7 @@ def test_a_killed_training_goes_on_and_ends_as_if_nothing_had_happened(
     assert cut_off < 40
     resumed = command("train", "--resume", tmp_path / "cut")
     assert resumed.returncode == 0, resumed.stderr
-    assert f"goes on after epoch {cut_off}" in resumed.stderr
+    assert f"resumes after epoch {cut_off}" in resumed.stderr
     whole = command("train", "--data", data_folder, "--out", tmp_path / "whole", *settings)
     assert whole.returncode == 0, whole.stderr
     assert lines_of_epochs(tmp_path / "cut") == lines_of_epochs(tmp_path / "whole")

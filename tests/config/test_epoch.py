@@ -1,6 +1,7 @@
 """The numbers of an epoch: which of two is better, and when a training has diverged."""
 
 import math
+import pickle
 from typing import get_args
 
 import pytest
@@ -18,6 +19,16 @@ def epoch(**changes: float) -> EpochMetrics:
 def test_every_metric_is_a_field_and_has_a_goal() -> None:
     assert set(get_args(MetricName)) == METRICS.keys()
     assert METRICS.keys() <= EpochMetrics.model_fields.keys()
+
+
+def test_a_metric_that_an_older_log_lacks_is_nan_and_no_result() -> None:
+    assert math.isnan(epoch().score("val_macro_f1"))
+    assert epoch().metrics().keys() == {"val_accuracy", "val_balanced_accuracy", "val_loss"}
+
+
+def test_an_epoch_can_be_sent_from_a_worker_to_the_driver() -> None:
+    sent = epoch(val_ece=0.25, val_macro_f1=0.5)
+    assert pickle.loads(pickle.dumps(sent)) == sent
 
 
 def test_a_higher_score_is_a_better_epoch() -> None:

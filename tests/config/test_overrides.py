@@ -2,6 +2,8 @@ import pytest
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.load import load_experiment
+from inat_ray.config.overrides import fix_parameters
+from inat_ray.config.yaml_reader import parse_yaml
 
 SEARCH = """
 search:
@@ -79,3 +81,22 @@ def test_a_parameter_that_is_given_after_its_setting_is_searched(loaded):
 def test_a_condition_is_met_by_the_value_however_it_is_written(loaded, value):
     experiment, _ = loaded("recipe.optimizer=sgd", f"recipe.momentum={value}")
     assert experiment.search.parameters["recipe.lr"] == {"values": [0.1, 0.2]}
+
+
+@pytest.mark.parametrize(
+    ("written", "given", "is_met"),
+    [
+        ("0", "0.0", True),
+        ("0.0", "'0'", True),
+        ("0.001", "'1e-3'", True),
+        ("true", "'True'", True),
+        ("true", "1", False),
+        ("[relu]", "'relu'", True),
+        ("[relu]", "gelu", False),
+    ],
+)
+def test_a_condition_compares_what_a_setting_would_read(written, given, is_met):
+    when = {"model.dropout": parse_yaml(written, where="test")}
+    tree = {"search": {"parameters": {"model.dropout": {}, "recipe.lr": {"when": when}}}}
+    fix_parameters(tree, "model.dropout", parse_yaml(given, where="test"), option="--set")
+    assert ("recipe.lr" in tree["search"]["parameters"]) == is_met

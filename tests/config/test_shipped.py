@@ -14,11 +14,11 @@ from inat_ray.config.shipped import (
 REPOSITORY = Path(__file__).parents[2] / "experiments"
 
 
-def test_every_experiment_of_the_repository_comes_along_and_says_what_it_is():
+def test_every_experiment_of_the_repository_comes_along_and_says_what_it_is_in_a_line():
     found = {each.name: each for each in shipped_experiments()}
     assert set(found) == {path.stem for path in REPOSITORY.glob("*.yaml")}
     for each in found.values():
-        assert len(each.about) > 15
+        assert 15 < len(each.about) < 75
         assert not each.about.startswith("python")
     assert found["quickstart"].needs == "nothing"
     assert "weights" in found["resnet50_bayes"].needs

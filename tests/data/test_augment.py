@@ -1,5 +1,4 @@
 import math
-from dataclasses import replace
 from operator import itemgetter
 
 import pytest
@@ -7,6 +6,8 @@ import torch
 
 from inat_ray.config.experiment import AugmentConfig
 from inat_ray.data.augment import (
+    ON_NORMALIZED,
+    Augmentation,
     Mix,
     Normalize,
     apply_mix,
@@ -47,7 +48,7 @@ def test_about_half_of_the_pictures_are_mirrored_and_the_rest_left():
 
 def test_a_crop_keeps_at_least_its_share_of_the_area_and_stays_inside():
     config = STILL.model_copy(update={"crop_scale": 0.4, "crop_ratio": 1.5})
-    width, height, x, y = draw_augmentation(config, 1000, generator(0)).maps.T
+    width, height, x, y = draw_augmentation(config, 1000, generator(0))["crop"].T
     assert (width * height).min() > 0.39
     assert (width / height).max() < 1.51
     assert (x.abs() + width).max() <= 1 + 1e-6
@@ -58,25 +59,25 @@ def test_a_crop_shows_the_part_of_the_picture_that_was_drawn():
     """A ramp from left to right: cut to its right half, all values are above the middle."""
     ramp = torch.linspace(0, 255, 40).to(torch.uint8).expand(1, 3, 40, 40).contiguous()
     draw = draw_augmentation(STILL, 1, generator(0))
-    draw.maps[0] = torch.tensor([0.5, 1.0, 0.5, 0.0])
+    draw["crop"][0] = torch.tensor([0.5, 1.0, 0.5, 0.0])
     assert augment(ramp, draw, size=40, normalize=AS_IT_IS).min() > 0.48
 
 
-def test_brightness_scales_and_saturation_moves_from_and_to_grey():
+def test_brightness_scales_and_saturation_moves_from_and_to_gray():
     images = pictures()
     draw = draw_augmentation(STILL, 4, generator(0))
-    dark = replace(draw, color=torch.tensor([[0.5, 1.0, 1.0]]).expand(4, 3))
-    grey = replace(draw, color=torch.tensor([[1.0, 1.0, 0.0]]).expand(4, 3))
+    dark = draw | {"color": torch.tensor([[0.5, 1.0, 1.0]]).expand(4, 3)}
+    gray = draw | {"color": torch.tensor([[1.0, 1.0, 0.0]]).expand(4, 3)}
     seen = augment(images, dark, size=40, normalize=AS_IT_IS)
     torch.testing.assert_close(seen, images / 255 / 2)
-    seen = augment(images, grey, size=40, normalize=AS_IT_IS)
+    seen = augment(images, gray, size=40, normalize=AS_IT_IS)
     torch.testing.assert_close(seen[:, 0], seen[:, 1])
 
 
-def test_contrast_keeps_the_mean_grey():
+def test_contrast_keeps_the_mean_gray():
     images = pictures().clamp(100, 150)
     draw = draw_augmentation(STILL, 4, generator(0))
-    flat = replace(draw, color=torch.tensor([[1.0, 0.0, 1.0]]).expand(4, 3))
+    flat = draw | {"color": torch.tensor([[1.0, 0.0, 1.0]]).expand(4, 3)}
     seen = augment(images, flat, size=40, normalize=AS_IT_IS)
     assert seen.std(dim=(1, 2, 3)).max() < 1e-5
     luma = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
@@ -143,25 +144,39 @@ def test_without_mixup_and_cutmix_nothing_is_mixed():
 def test_the_same_key_gives_the_same_draw_and_another_key_another():
     config = AugmentConfig(brightness=0.2, erase=0.5)
     first, again, other = (draw_augmentation(config, 8, generator(0, e, 5)) for e in (1, 1, 2))
-    for one, same in zip(first.tensors(), again.tensors(), strict=True):
-        assert torch.equal(one, same)
-    assert not torch.equal(first.maps, other.maps)
+    assert list(first) == ["crop", "color", "erase"]
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not any(torch.equal(first[name], other[name]) for name in first)
 
 
 def test_a_part_that_is_off_is_not_drawn_and_changes_no_other_part():
     plain = draw_augmentation(AugmentConfig(), 8, generator(0))
     erasing = draw_augmentation(AugmentConfig(erase=0.5), 8, generator(0))
-    assert plain.color is None
-    assert plain.erased is None
-    assert erasing.erased is not None
-    assert torch.equal(plain.maps, erasing.maps)
+    assert list(plain) == ["crop"]
+    assert list(erasing) == ["crop", "erase"]
+    assert torch.equal(plain["crop"], erasing["crop"])
+
+
+def test_a_new_entry_is_drawn_and_applied_and_leaves_the_numbers_of_the_others(monkeypatch):
+    config, images = AugmentConfig(erase=0.5), pictures()
+    before = draw_augmentation(config, 4, generator(0))
+    inverted = Augmentation(
+        draw=lambda config, count, rng: torch.rand(count, 1, generator=rng),
+        apply=lambda images, chances: 1 - images * chances[:, :, None, None].ceil(),
+    )
+    monkeypatch.setitem(ON_NORMALIZED, "inverted", inverted)
+    after = draw_augmentation(config, 4, generator(0))
+    assert list(after) == ["crop", "erase", "inverted"]
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    seen, plain = (augment(images, d, size=40, normalize=AS_IT_IS) for d in (after, before))
+    torch.testing.assert_close(seen, 1 - plain)
 
 
 @pytest.mark.parametrize("ratio", [1, 4 / 3, 4])
 @pytest.mark.parametrize("scale", [0.3, 0.76, 0.9, 0.99, 1])
 def test_a_crop_never_keeps_less_than_its_scale_and_a_scale_of_one_crops_nothing(scale, ratio):
     config = STILL.model_copy(update={"crop_scale": scale, "crop_ratio": ratio})
-    maps = draw_augmentation(config, 2000, generator(0)).maps
+    maps = draw_augmentation(config, 2000, generator(0))["crop"]
     width, height, *_ = maps.T
     assert (width * height).min() >= scale - 1e-5
     assert max(width.max(), height.max()) <= 1
@@ -172,7 +187,7 @@ def test_a_crop_never_keeps_less_than_its_scale_and_a_scale_of_one_crops_nothing
 def test_the_crops_of_a_scale_that_leaves_room_for_every_ratio_are_what_they_were():
     """Figures that were recorded with them stay valid."""
     config = STILL.model_copy(update={"crop_scale": 0.6, "crop_ratio": 4 / 3})
-    width, height, *_ = draw_augmentation(config, 400, generator(3)).maps.T
+    width, height, *_ = draw_augmentation(config, 400, generator(3))["crop"].T
     rng = generator(3)
     area, ratio = 0.6 + 0.4 * torch.rand(400, generator=rng), torch.rand(400, generator=rng)
     ratio = torch.exp(math.log(4 / 3) * (2 * ratio - 1))

@@ -94,6 +94,18 @@ def test_the_same_seed_gives_the_same_pixels_whatever_the_number_of_workers(
             assert torch.equal(whole.partner_labels, theirs)
 
 
+def test_a_plan_lists_every_tensor_that_its_steps_read(data):
+    """A captured step reads copies of them, so one that was not listed would stay the first's."""
+    plan, other = list(batches_of(data, EVERYTHING).plans(0))[:2]
+    assert len(plan.tensors()) == 1 + len(plan.draw) + 4
+    copy = plan.map(torch.zeros_like)
+    assert [each.shape for each in copy.tensors()] == [each.shape for each in plan.tensors()]
+    for one, its_own in zip(copy.tensors(), other.tensors(), strict=True):
+        one.copy_(its_own)
+    batches = batches_of(data, EVERYTHING)
+    assert torch.equal(batches.batch(copy).images, batches.batch(other).images)
+
+
 def test_images_keep_their_labels(data):
     """The hue of the data_folder is their class: the largest channel names it."""
     for batch in batches_of(data, None).epoch(0):
@@ -102,7 +114,7 @@ def test_images_keep_their_labels(data):
         assert torch.equal(pixels.mean(dim=(2, 3)).argmax(dim=1), batch.labels)
 
 
-def test_training_pixels_are_normalised_to_mean_0_and_deviation_1(data):
+def test_training_pixels_are_normalized_to_mean_0_and_deviation_1(data):
     pixels = torch.cat([batch.images for batch in batches_of(data, None).epoch(0)])
     assert pixels.mean(dim=(0, 2, 3)).abs().max() < 0.05
     # Scaling 40 px of noise down to 32 smooths it, so the deviation falls below 1.

@@ -37,7 +37,7 @@ def test_mean_and_spread_are_those_of_the_training_pixels(data: DataSet) -> None
     assert not np.allclose(data.mean, everything.mean(axis=0), rtol=1e-6)
 
 
-def test_a_flat_colour_leaves_a_spread_to_divide_by(data: DataSet) -> None:
+def test_a_flat_color_leaves_a_spread_to_divide_by(data: DataSet) -> None:
     black = np.zeros_like(data.pack.channel_sums)
     flat = type(data.pack)(
         **(vars(data.pack) | {"channel_sums": black, "channel_square_sums": black})

@@ -243,10 +243,10 @@ def encrypted(content: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("content", "finding"),
     [
-        (archive_of({}), "it holds no file"),
-        (archive_of({"train/": b""}), "it holds no file"),
-        (archive_of({"train": b"x", "train/ash/1.jpg": b"x"}), "'train' stands in it more than"),
-        (archive_of({"train/ash/1.jpg": b"x", "train": b"x"}), "'train' stands in it more than"),
+        (archive_of({}), "it contains no file"),
+        (archive_of({"train/": b""}), "it contains no file"),
+        (archive_of({"train": b"x", "train/ash/1.jpg": b"x"}), "'train' is in it more than"),
+        (archive_of({"train/ash/1.jpg": b"x", "train": b"x"}), "'train' is in it more than"),
         (encrypted(archive_of({"train/1.jpg": b"x"})), "'train/1.jpg' is encrypted"),
         (archive_of({"a" * 300: b"x"}), "File name too long"),
     ],

@@ -78,12 +78,12 @@ def test_a_part_without_labels_is_passed_over_and_said(
     assert source.passed_over == {"in seg_pred/ (not used)": 3}
 
 
-@pytest.mark.parametrize("unlabelled", ["test1", "test", "test/test", "test/unknown", "Test Set"])
+@pytest.mark.parametrize("unlabeled", ["test1", "test", "test/test", "test/unknown", "Test Set"])
 def test_a_test_set_without_labels_leaves_everything_to_the_split(
-    unlabelled: str, write_images: WriteImages, config: DataConfig
+    unlabeled: str, write_images: WriteImages, config: DataConfig
 ) -> None:
     written(write_images, *in_each("train"))
-    write_images(unlabelled, 3)
+    write_images(unlabeled, 3)
     source = open_source(config)
     assert source.classes == ["ash", "oak"]
     assert roles(source) == {"": 2}
@@ -192,7 +192,7 @@ def test_a_named_folder_may_lie_elsewhere(
         ({"train": "train"}, {}),
     ],
 )
-def test_what_is_not_named_is_recognised_unless_training_is(
+def test_what_is_not_named_is_recognized_unless_training_is(
     settings: dict[str, str],
     expected: dict[str, str],
     write_images: WriteImages,

@@ -6,9 +6,9 @@ from rich.console import Console
 from inat_ray.data.progress import (
     BYTES,
     NOTEBOOK,
+    Pace,
     advancing,
     can_redraw,
-    progress_text,
     tracked,
 )
 
@@ -78,14 +78,17 @@ def test_the_bar_keeps_to_a_narrow_terminal():
 
 
 def test_bytes_that_an_earlier_call_brought_say_nothing_about_the_pace():
-    text = progress_text(
-        3_000_000_000, 4_000_000_000, unit=BYTES, before=2_900_000_000, seconds=10.0
-    )
-    assert text == "3.00 GB/4.00 GB, 10.0 MB/s, about 0:01:40 left"
+    clock = Clock()
+    pace = Pace(2_900_000_000, 4_000_000_000, BYTES, clock)
+    clock.now, pace.done = 10.0, 3_000_000_000
+    assert pace.text() == "3.00 GB/4.00 GB, 10.00 MB/s, about 0:01:40 left"
 
 
 def test_before_anything_is_done_there_is_no_pace():
-    assert progress_text(0, 10, unit="files", before=0, seconds=5.0) == "0/10 files"
+    clock = Clock()
+    pace = Pace(0, 10, "files", clock)
+    clock.now = 5.0
+    assert pace.text() == "0/10 files"
 
 
 def test_tracked_items_come_as_they_are():

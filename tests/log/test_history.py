@@ -2,7 +2,8 @@ import math
 
 from inat_ray.log.history import History
 from inat_ray.log.records import RunResumed, TrialEnded, TrialPaused, TrialResumed, TrialStarted
-from tests.run.made_up_runs import search_records, started
+from tests.log.made_up_logs import RUN, ended, epoch, history_of, started
+from tests.run.made_up_runs import search_records
 from tests.search.histories import begun, epoch_of, experiment_of
 
 
@@ -10,8 +11,8 @@ def running(*accuracies: float) -> History:
     """A history in which trial `a` has had these epochs."""
     history = begun(experiment_of())
     history.add(TrialStarted(trial_id="a", seed=0, parameters={"x": 1}, epochs=9))
-    for epoch, accuracy in enumerate(accuracies, start=1):
-        history.add(epoch_of("a", epoch, accuracy))
+    for number, accuracy in enumerate(accuracies, start=1):
+        history.add(epoch_of("a", number, accuracy))
     return history
 
 
@@ -54,10 +55,10 @@ def test_losses_are_counted_by_interruptions_with_an_error():
     assert history.trials["a"].losses == 1
 
 
-def test_bad_ends_are_remembered():
+def test_the_error_of_a_trial_is_remembered():
     history = running(0.1)
     history.add(TrialEnded(trial_id="a", state="out_of_memory", error="CUDA out of memory"))
-    assert list(history.bad) == ["a"]
+    assert history.trials["a"].state == "out_of_memory"
     assert history.trials["a"].error == "CUDA out of memory"
 
 
@@ -139,3 +140,69 @@ def test_the_best_value_of_a_trial_is_that_of_its_best_epoch():
     assert history.best_value(history.trials["a"]) == 0.4
     failed = running(math.nan)
     assert failed.best_value(failed.trials["a"]) is None
+
+
+def test_a_later_record_of_the_same_epoch_replaces_the_earlier_one():
+    history = history_of(
+        RUN, started("a"), epoch("a", 1, accuracy=0.1), epoch("a", 1, accuracy=0.2)
+    )
+    assert history.trials["a"].values("val_accuracy") == [0.2]
+
+
+def test_an_epoch_that_is_repeated_drops_those_that_came_after_it():
+    history = history_of(
+        RUN, started("a"), epoch("a", 1), epoch("a", 2), epoch("a", 3), epoch("a", 2, accuracy=0.9)
+    )
+    assert [e.epoch for e in history.trials["a"].epochs] == [1, 2]
+    assert history.trials["a"].values("val_accuracy") == [0.5, 0.9]
+
+
+def test_a_trial_runs_until_its_end_is_recorded():
+    history = history_of(RUN, started("a"))
+    assert history.trials["a"].state == "running"
+    history.add(ended("a", "failed", "out of memory"))
+    assert (history.trials["a"].state, history.trials["a"].error) == ("failed", "out of memory")
+
+
+def test_the_best_epoch_is_the_earliest_of_equals_and_a_number():
+    trial = history_of(
+        RUN,
+        started("a"),
+        epoch("a", 1, accuracy=0.3, loss=math.nan),
+        epoch("a", 2, accuracy=0.8, loss=0.5),
+        epoch("a", 3, accuracy=0.8, loss=0.4),
+    ).trials["a"]
+    best = trial.best("val_accuracy")
+    least_loss = trial.best("val_loss")
+    assert best is not None
+    assert least_loss is not None
+    assert (best.epoch, least_loss.epoch) == (2, 3)
+
+
+def test_a_trial_whose_values_are_no_numbers_has_no_best():
+    trial = history_of(RUN, started("a"), epoch("a", 1, loss=math.nan)).trials["a"]
+    assert trial.best("val_loss") is None
+
+
+def test_the_leaderboard_has_the_searchs_trials_with_a_result_best_first():
+    history = history_of(
+        RUN,
+        *(started("a"), epoch("a", 1, accuracy=0.2)),
+        *(started("b"), epoch("b", 1, accuracy=0.9), epoch("b", 2, accuracy=0.1)),
+        *(started("without_an_epoch"), ended("without_an_epoch", "failed")),
+        *(started("c"), epoch("c", 1, accuracy=0.2)),
+        *(started("winner", purpose="final"), epoch("winner", 1, accuracy=1.0)),
+    )
+    assert [trial.trial_id for trial in history.leaderboard()] == ["b", "a", "c"]
+    assert [t.trial_id for t in history.searched] == ["a", "b", "without_an_epoch", "c"]
+
+
+def test_a_leaderboard_by_loss_has_the_least_first():
+    run = RUN.model_copy(update={"metric": "val_loss", "goal": "minimize"})
+    history = history_of(
+        run,
+        *(started("a"), epoch("a", 1, loss=0.9)),
+        *(started("b"), epoch("b", 1, loss=0.3)),
+        *(started("c"), epoch("c", 1, loss=math.nan)),
+    )
+    assert [trial.trial_id for trial in history.leaderboard()] == ["b", "a"]

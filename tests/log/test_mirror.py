@@ -89,7 +89,7 @@ def test_a_process_that_was_replaced_writes_nothing_more(run):
     first.then(lambda: None)
     second = mirror(run, LINES[:3])
     too_late = (first.add(b"of the first\n") for _ in itertools.count())
-    with pytest.raises(RunFailedError, match="another process goes on with this run"):
+    with pytest.raises(RunFailedError, match="another process continues this run"):
         list(too_late)  # until it looks
     second.add(LINES[3])
     second.close()
@@ -186,7 +186,7 @@ def test_what_a_replaced_writer_brings_late_is_no_part_of_the_log(run, monkeypat
     for line in NEW[:2]:
         new.add(line)
     reachable.set()
-    with pytest.raises(RunFailedError, match="another process goes on with this run"):
+    with pytest.raises(RunFailedError, match="another process continues this run"):
         old.close()
     new.add(NEW[2])
     new.close()

@@ -117,7 +117,9 @@ def test_norms_scales_tokens_and_positions_join_the_layer_that_they_serve():
 def test_weight_decay_acts_on_weights_alone():
     model = Tokens()
     names = {id(p): name for name, p in model.named_parameters()}
-    decayed = {names[id(p)] for layer in layers(model) for p in layer.parameters if layer.decays(p)}
+    decayed = {
+        names[id(p)] for layer in layers(model) for p in layer.parameters if layer.is_weight(p)
+    }
     attention = "block.attention"
     assert decayed == {
         "patches.weight",

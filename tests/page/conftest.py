@@ -10,7 +10,7 @@ import pytest
 
 from inat_ray.config.load import load_experiment
 from inat_ray.data.dataset import DataSet, open_dataset
-from inat_ray.page.parts import Section
+from inat_ray.page.html import Section
 from inat_ray.training.predictions import Predictions
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from inat_ray.page.html import Section
 from inat_ray.page.model import PICTURE_SIDE, model_sections
-from inat_ray.page.parts import Section
 from inat_ray.training.predictions import Predictions
 
 
@@ -71,7 +71,7 @@ def test_a_model_without_a_mistake_is_said_to_have_none(predictions):
     assert "The model made no mistake." in found["model-mistakes"]
 
 
-def test_pictures_are_small_jpegs_told_apart_by_more_than_colour(sections):
+def test_pictures_are_small_jpegs_told_apart_by_more_than_color(sections):
     shown = pictures_in(sections["model-pictures"])
     assert len(shown) == 15  # all there are
     assert max(max(picture.size) for picture in shown) <= PICTURE_SIDE

@@ -65,7 +65,7 @@ def test_the_machine_is_named_with_its_cluster_where_there_was_one(run):
 
 
 def test_the_lead_says_what_kind_of_run_it_was(run):
-    assert lead_text(run).startswith("Random search for made_up, begun ")
+    assert lead_text(run).startswith("Random search for made_up, started ")
 
 
 def test_a_run_without_records_has_an_overview_too(tmp_path):

@@ -43,7 +43,7 @@ def test_equal_values_make_a_picture_too():
     assert np.unique(gradient_picture(torch.zeros(3, 8, 8))).tolist() == [128]
 
 
-def test_a_gradient_is_drawn_around_grey():
+def test_a_gradient_is_drawn_around_gray():
     gradient = torch.zeros(3, 2, 2)
     gradient[0, 0, 0], gradient[1, 1, 1] = 2.0, -2.0
     picture = gradient_picture(gradient, side=2)

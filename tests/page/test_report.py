@@ -1,19 +1,22 @@
 """The report of runs that went well, and of runs that did not."""
 
+import io
 import json
 import re
 
 import pytest
+from rich.console import Console
 
 from inat_ray.config.load import load_experiment
 from inat_ray.data.dataset import open_dataset
 from inat_ray.log.records import LookAtTest
 from inat_ray.log.run_log import EVENTS
-from inat_ray.page.report import write_comparison, write_report
+from inat_ray.page.report import report_at_end, write_comparison, write_report
 from inat_ray.page.reported_run import open_run
-from inat_ray.run.folder import RunFolder, create_run
+from inat_ray.run.folder import RunFolder
 from inat_ray.training.checkpoint import save_model
 from inat_ray.training.fit import Fit
+from tests.run.made_up_runs import create_run
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +50,8 @@ def finish(run: RunFolder, experiment, records) -> None:
     write_predictions(predictions, run.log / "test_predictions_1.parquet")
     look = LookAtTest(
         model="best.safetensors",
-        accuracy=evaluation.metrics.accuracy,
-        loss=evaluation.metrics.loss,
+        accuracy=evaluation.tally.accuracy,
+        loss=evaluation.tally.loss,
         images=15,
         predictions="log/test_predictions_1.parquet",
     )
@@ -82,7 +85,7 @@ def test_a_finished_search_has_it_all(run, experiment, sweep):
 def test_a_search_that_was_killed_says_what_is_missing(run):
     assert headings(run) == [*SEARCH, "Hyperparameters", "Early stopping", "The model"]
     text = run.report.read_text()
-    assert "has not come to its end" in text
+    assert "the run has not finished" in text
     assert "The test set has not been looked at" in text
 
 
@@ -155,3 +158,13 @@ def test_several_runs_are_compared(run, experiment, sweep, tmp_path):
     assert re.findall(r"<h2[^>]*>(.*?)</h2>", text) == ["Results", "Progress", "Where they differ"]
     for words in ("90.0 %", "best val acc so far", "<td>seed</td>", "other: The run has no log"):
         assert words in text
+
+
+def test_a_report_that_cannot_be_written_is_a_note_and_no_failure_of_the_run(tmp_path, experiment):
+    run = create_run(tmp_path / "run", experiment, overwrite=False)
+    run.report.mkdir()
+    console = Console(file=io.StringIO(), width=300)
+    report_at_end(console, run=run)
+    said = console.file.getvalue()
+    assert "there is no report (IsADirectoryError" in said
+    assert "inat-ray report" in said

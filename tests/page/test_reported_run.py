@@ -10,7 +10,8 @@ from inat_ray.config.experiment import Experiment
 from inat_ray.data.dataset import open_dataset
 from inat_ray.log.run_log import EVENTS
 from inat_ray.page.reported_run import NEVER_BEGAN, open_run
-from inat_ray.run.folder import RunFolder, create_run
+from inat_ray.run.folder import RunFolder
+from tests.run.made_up_runs import create_run
 
 
 @pytest.fixture

@@ -6,10 +6,18 @@ from pathlib import Path
 from inat_ray.config.experiment import Experiment
 from inat_ray.log.records import LOG_VERSION, AnyRecord, LookAtTest, RunStarted, SearchEnded
 from inat_ray.log.run_log import RunLog
-from inat_ray.run.folder import RunFolder, create_run
-from tests.log.test_run_log import ended, epoch, started
+from inat_ray.run.claim import begin_run, claimed
+from inat_ray.run.folder import RunFolder
+from tests.log.made_up_logs import ended, epoch, started
 
 LOOK = LookAtTest(model="best.safetensors", accuracy=0.6, loss=1.0, images=5, predictions="p")
+
+
+def create_run(path: Path, experiment: Experiment, *, overwrite: bool) -> RunFolder:
+    """A run in which no process is at work yet."""
+    with claimed(path, experiment, overwrite=overwrite) as run:
+        begin_run(run, experiment)
+    return RunFolder(path)
 
 
 def run_started(*, method: str = "random", time: float = 1.0) -> RunStarted:

@@ -3,8 +3,9 @@ import pytest
 from inat_ray.log.records import TrialStarted
 from inat_ray.log.run_log import RunLog
 from inat_ray.run.checkpoints import keep_model
-from inat_ray.run.folder import RunFolder, create_run
-from inat_ray.tuning.single_training import single_run_started
+from inat_ray.run.folder import RunFolder
+from inat_ray.search.agenda import run_started
+from tests.run.made_up_runs import create_run
 from tests.search.histories import epoch_of, experiment_of
 
 
@@ -14,7 +15,7 @@ def run(tmp_path) -> RunFolder:
     experiment = experiment_of()
     run = create_run(tmp_path / "run", experiment, overwrite=False)
     with RunLog(run.log) as log:
-        log.append(single_run_started(experiment))
+        log.append(run_started(experiment))
         log.append(TrialStarted(trial_id="train", seed=0, parameters={}, epochs=9))
         log.append(epoch_of("train", 1, 0.5))
         log.append(epoch_of("train", 2, 0.4))

@@ -10,8 +10,8 @@ from inat_ray.log.run_log import RunLog
 from inat_ray.run.cleanup import (
     carry_out,
     obstacle,
-    of_packs,
-    of_runs,
+    plan_for_packs,
+    plan_for_runs,
     why_not_needed,
 )
 from inat_ray.run.folder import RunFolder
@@ -34,12 +34,12 @@ USED, UNUSED = "1" * 24, "2" * 24
 
 def plan_for(folder, *, named=False, older_than=None, now=None):
     now = time.time() if now is None else now
-    return of_runs(find_runs(folder), named=named, older_than=older_than, now=now)
+    return plan_for_runs(find_runs(folder), named=named, older_than=older_than, now=now)
 
 
 def packs_for(folder, *, older_than=None, now=None):
     now = time.time() if now is None else now
-    return of_packs(find_runs(folder), older_than=older_than, now=now)
+    return plan_for_packs(find_runs(folder), older_than=older_than, now=now)
 
 
 def removed_names(plan) -> list[str]:

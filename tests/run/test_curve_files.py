@@ -69,6 +69,13 @@ def test_a_column_that_is_missing_is_named(path, column):
         read_curves(path)
 
 
+def test_a_metric_that_an_older_table_lacks_is_nan(path):
+    pq.write_table(pq.read_table(path).drop_columns(["val_macro_f1"]), path)
+    first, _ = read_curves(path).curves
+    assert all(math.isnan(value) for value in first.metrics["val_macro_f1"])
+    assert first.metrics["val_ece"] == pytest.approx([0.1, 0.2, 0.3])
+
+
 def test_a_table_without_curves_or_experiment_is_told(path):
     table = pq.read_table(path)
     pq.write_table(table.slice(0, 0), path)

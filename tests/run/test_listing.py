@@ -5,8 +5,8 @@ import pytest
 from inat_ray.config.errors import UserError
 from inat_ray.log.run_log import RunLog
 from inat_ray.run.folder import RunFolder
-from inat_ray.run.listing import find_runs, is_run, read_run
-from tests.log.test_run_log import ended, epoch, started
+from inat_ray.run.listing import find_runs, read_run
+from tests.log.made_up_logs import ended, epoch, started
 from tests.run.made_up_runs import (
     cut_off_run,
     finished_run,
@@ -180,6 +180,6 @@ def test_a_runs_place_in_a_storage_is_known_as_one(tmp_path):
     RunFolder(path).keep_all()
     assert read_run(path).storage.endswith("share/a")
     [kept] = find_runs(tmp_path / "share")
-    assert is_run(kept.path)
+    assert RunFolder(kept.path).holds_a_run
     assert kept.is_storage
     assert (kept.trials, kept.best) == (2, 0.7)

@@ -5,8 +5,8 @@ import pytest
 
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
-from inat_ray.run.folder import create_run
 from inat_ray.run.result import finish_run, read_result, write_result
+from tests.run.made_up_runs import create_run
 
 
 def test_a_number_that_is_nan_is_null_in_the_file(tmp_path):

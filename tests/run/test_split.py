@@ -1,7 +1,10 @@
+import pytest
+
+from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.data.dataset import open_dataset
-from inat_ray.run.folder import create_run
 from inat_ray.run.split import keep_split
+from tests.run.made_up_runs import create_run
 
 
 def test_a_run_keeps_the_split_that_it_began_with_in_its_storage_too(tmp_path, data_folder):
@@ -13,5 +16,7 @@ def test_a_run_keeps_the_split_that_it_began_with_in_its_storage_too(tmp_path, d
     keep_split(run, open_dataset(kept.data))
     before = run.split.read_bytes()
     assert (run.storage / "split.json").read() == before
-    keep_split(run, open_dataset(kept.data.model_copy(update={"split_seed": 7})))
+    keep_split(run, open_dataset(kept.data))
+    with pytest.raises(UserError, match="the data have changed"):
+        keep_split(run, open_dataset(kept.data.model_copy(update={"split_seed": 7})))
     assert run.split.read_bytes() == before

@@ -4,9 +4,9 @@ from inat_ray.config.errors import UserError
 from inat_ray.config.space import search_space
 from inat_ray.log.records import TrialEnded, TrialStarted
 from inat_ray.log.run_log import RunLog
-from inat_ray.run.folder import create_run
 from inat_ray.run.warm_start import warm_start
 from inat_ray.search.agenda import run_started
+from tests.run.made_up_runs import create_run
 from tests.search.histories import epoch_of, experiment_of
 
 

@@ -2,7 +2,7 @@
 
 from inat_ray.config.experiment import Experiment
 from inat_ray.log.history import History
-from inat_ray.log.records import EpochEnded, RunStarted
+from inat_ray.log.records import EpochEnded, RunStarted, TrialStarted
 
 SPACE = {
     "recipe.lr": {"values": [0.1, 0.01, 0.001]},
@@ -54,4 +54,36 @@ def epoch_of(trial_id: str, epoch: int, accuracy: float, *, time: float = 0.0) -
         seconds=1.0,
         images_per_second=1.0,
         checkpoint=f"checkpoints/{trial_id}/epoch_{epoch:04d}.pt",
+    )
+
+
+def history_of_curves(curves: dict[str, list[float]], *, metric: str = "val_accuracy") -> History:
+    """Trials of ten epochs by id, with the metric after each epoch so far."""
+    history = History()
+    goal = "minimize" if metric == "val_loss" else "maximize"
+    history.add(
+        RunStarted(
+            name="t", method="random", metric=metric, goal=goal, trials=9, epochs=10, parameters={}
+        )
+    )
+    for trial_id, curve in curves.items():
+        history.add(TrialStarted(trial_id=trial_id, seed=0, parameters={}, epochs=10))
+        for epoch, value in enumerate(curve, start=1):
+            history.add(epoch_of_value(trial_id, epoch, value))
+    return history
+
+
+def epoch_of_value(trial_id: str, epoch: int, value: float) -> EpochEnded:
+    """An epoch whose loss is the value, and whose accuracy is too, up to 1."""
+    return EpochEnded(
+        trial_id=trial_id,
+        epoch=epoch,
+        train_loss=value,
+        train_accuracy=0.5,
+        val_loss=value,
+        val_accuracy=min(value, 1.0),
+        val_balanced_accuracy=min(value, 1.0),
+        lr=0.1,
+        seconds=1.0,
+        images_per_second=1.0,
     )

@@ -1,21 +1,24 @@
 import math
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inat_ray.config.space import search_space
 from inat_ray.log.history import History
 from inat_ray.log.records import RunResumed, SearchEnded, TrialEnded, TrialPaused
-from inat_ray.search.agenda import WAIT, Work, confirm_agenda, search_agenda
+from inat_ray.search.agenda import WAIT, Work, confirm_agenda, planned_trials, search_agenda
+from inat_ray.search.schedulers import SCHEDULERS
+from inat_ray.search.searchers import SEARCHERS
 from inat_ray.search.stopping import state_after_epoch
 from tests.search.histories import begun, epoch_of, experiment_of
 
 
 def agenda_of(**search):
-    """(agenda, history at the start, settings of early stopping)."""
+    """(agenda, history at the start, settings of the search)."""
     experiment = experiment_of(**search)
     agenda = search_agenda(experiment, search_space(experiment))
-    return agenda, begun(experiment), experiment.search.early_stopping
+    return agenda, begun(experiment), experiment.search
 
 
 def begin(history: History, work: Work) -> str:
@@ -44,6 +47,27 @@ def test_the_trials_of_an_ablation_share_a_seed_where_none_is_searched():
         begin(history, works[-1])
     assert [w.seed for w in works] == [0, 0, 0]
     assert len({w.parameters["recipe.lr"] for w in works}) == 3
+
+
+def planned(**search) -> int:
+    experiment = experiment_of(**search)
+    return planned_trials(experiment.search, search_space(experiment))
+
+
+@pytest.mark.parametrize(("trials", "expected"), [(None, 9), (4, 4), (9, 9), (50, 9)])
+def test_a_grid_has_all_its_points_or_the_first_of_them(trials, expected):
+    assert planned(method="grid", trials=trials) == expected
+
+
+def test_an_ablation_plans_the_experiment_as_it_is_and_every_change():
+    assert planned(method="ablation", parameters={"model.dropout": {"values": [0.1, 0.2]}}) == 3
+
+
+@pytest.mark.parametrize("method", ["random", "bayes"])
+def test_a_search_that_does_not_say_how_many_trials_has_ten(method):
+    parameters = {"recipe.lr": {"min": 0.1, "max": 0.2}}
+    assert planned(method=method, parameters=parameters) == 10
+    assert planned(method=method, parameters=parameters, trials=50) == 50
 
 
 def test_it_waits_for_what_runs_and_ends_when_nothing_does():
@@ -128,10 +152,10 @@ def accuracy_of(parameters, epoch: int) -> float:
 
 SEARCHES = st.fixed_dictionaries(
     {
-        "method": st.sampled_from(["random", "grid", "bayes"]),
+        "method": st.sampled_from([name for name in SEARCHERS if name != "ablation"]),
         "trials": st.integers(1, 9),
         "epochs": st.none() | st.integers(1, 40),
-        "early_stopping": st.sampled_from(["asha", "asha_promotion", "median", "none"]).map(
+        "early_stopping": st.sampled_from(list(SCHEDULERS)).map(
             lambda kind: {"kind": kind, "min_epochs": 1, "reduction_factor": 3, "min_trials": 2}
         ),
     }
@@ -142,7 +166,7 @@ SEARCHES = st.fixed_dictionaries(
 @given(SEARCHES, st.integers(1, 3), st.data())
 def test_replaying_any_prefix_gives_the_decisions_of_living_through_it(search, slots, data):
     """Records by several slots in any order; at each one the replayed history decides the same."""
-    agenda, lived, stopping = agenda_of(**search)
+    agenda, lived, search_config = agenda_of(**search)
     records = [lived.run]
     running: list[str] = []
 
@@ -163,8 +187,8 @@ def test_replaying_any_prefix_gives_the_decisions_of_living_through_it(search, s
         trial = lived.trials[running[data.draw(st.integers(0, len(running) - 1))]]
         epoch = len(trial.epochs) + 1
         add(epoch_of(trial.trial_id, epoch, accuracy_of(trial.parameters, epoch)))
-        state = state_after_epoch(stopping, lived, trial.trial_id)
-        assert state_after_epoch(stopping, History.of(records), trial.trial_id) == state
+        state = state_after_epoch(search_config, lived, trial.trial_id)
+        assert state_after_epoch(search_config, History.of(records), trial.trial_id) == state
         if state != "running":
             running.remove(trial.trial_id)
             paused = TrialPaused(trial_id=trial.trial_id)

@@ -1,24 +1,15 @@
 import json
 import math
 
+import numpy as np
 import pytest
 
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.search import EarlyStopping, SearchConfig
 from inat_ray.config.space import SearchSpace, search_space
 from inat_ray.log.history import History
-from inat_ray.log.records import (
-    RunStarted,
-    TrialEnded,
-    TrialStarted,
-)
-from inat_ray.search.searchers import (
-    planned_trials,
-    searcher,
-    startup_trials,
-    suggest_grid,
-    suggest_random,
-)
+from inat_ray.log.records import RunResumed, RunStarted, TrialEnded, TrialStarted
+from inat_ray.search.searchers import SEARCHERS, startup_trials, suggested
 from tests.search.histories import epoch_of
 
 NONE = EarlyStopping(kind="none")
@@ -40,20 +31,33 @@ def space_of(parameters, **search) -> SearchSpace:
     return search_space(Experiment.model_validate({"search": {"parameters": parameters, **search}}))
 
 
-def suggest_tpe(space: SearchSpace, history: History, seed: int, number: int):
-    """As in a Bayesian search whose start-up is over."""
-    config = SearchConfig(method="bayes", trials=1, early_stopping=NONE)
-    number_past_startup = max(number, 4)
-    return searcher(config, space)(space, history, seed, number_past_startup)
+def ask(method: str):
+    """The searcher as a function of (space, history, seed, number of the trial)."""
+
+    def suggest(space: SearchSpace, history: History, seed: int, number: int):
+        search = SearchConfig(method=method, early_stopping=NONE)
+        rng = np.random.default_rng([seed, number])
+        return SEARCHERS[method].suggest(search, space, history, rng)
+
+    return suggest
 
 
-def history_of(results, *, goal: str = "maximize") -> History:
-    """A log of trials, each (parameters, accuracies by epoch, state)."""
+suggest_random, suggest_tpe, suggest_grid = ask("random"), ask("bayes"), ask("grid")
+
+
+def history_of(results, *, goal: str = "maximize", planned: int = 12) -> History:
+    """A log of trials, each (parameters, accuracies by epoch, state); TPE takes over after four."""
     history = History()
     metric = "val_accuracy" if goal == "maximize" else "val_loss"
     history.add(
         RunStarted(
-            name="t", method="bayes", metric=metric, goal=goal, trials=50, epochs=3, parameters={}
+            name="t",
+            method="bayes",
+            metric=metric,
+            goal=goal,
+            trials=planned,
+            epochs=3,
+            parameters={},
         )
     )
     for number, (parameters, accuracies, state) in enumerate(results):
@@ -117,8 +121,12 @@ def test_tpe_gives_categories_back_as_they_were_written(space):
         assert proposed["recipe.augment"] is True
 
 
-def test_tpe_works_before_anything_is_known(space):
-    assert set(suggest_tpe(space, history_of([]), 0, 0)) == set(SPACE)
+def test_tpe_works_before_anything_has_a_result(space):
+    shown = [suggest_random(space, History(), 0, n) for n in range(4)]
+    history = history_of([(p, [], "running") for p in shown])
+    proposed = suggest_tpe(space, history, 0, 4)
+    assert set(proposed) == set(SPACE)
+    assert proposed != suggest_random(space, history, 0, 4)
 
 
 def test_small_sweeps_still_get_to_tpe():
@@ -128,9 +136,20 @@ def test_small_sweeps_still_get_to_tpe():
 
 
 def test_the_bayes_method_is_random_until_start_up_is_over(space):
-    suggest = searcher(SearchConfig(method="bayes", trials=12), space)
-    assert suggest(space, history_of([]), 5, 3) == suggest_random(space, History(), 5, 3)
-    assert suggest(space, history_of([]), 5, 4) != suggest_random(space, History(), 5, 4)
+    search = SearchConfig(method="bayes")
+    shown = [suggest_random(space, History(), 5, n) for n in range(5)]
+    for number in range(5):
+        history = history_of([(p, [0.5], "finished") for p in shown[:number]])
+        is_random = suggested(search, space, history, seed=5) == shown[number]
+        assert is_random == (number < 4)
+
+
+def test_a_search_that_is_extended_does_not_start_up_again(space):
+    shown = [suggest_random(space, History(), 5, n) for n in range(5)]
+    history = history_of([(p, [0.5], "finished") for p in shown[:4]])
+    history.add(RunResumed(trials=100, extended=True))
+    search = SearchConfig(method="bayes")
+    assert suggested(search, space, history, seed=5) != shown[4]
 
 
 GRID = {
@@ -173,29 +192,17 @@ def test_a_point_of_a_grid_can_be_written_as_json(grid):
 
 
 def test_the_grid_method_walks_the_grid_whatever_the_seed(grid):
-    suggest = searcher(SearchConfig(method="grid"), grid)
     for seed in (0, 7):
-        assert suggest(grid, history_of([]), seed, 0) == grid.grid[0]
+        search = SearchConfig(method="grid")
+        assert suggested(search, grid, history_of([]), seed=seed) == grid.grid[0]
 
 
-def test_an_ablation_begins_with_the_experiment_as_it_is_and_plans_every_change():
+def test_an_ablation_begins_with_the_experiment_as_it_is():
     config = {"method": "ablation", "parameters": {"model.dropout": {"values": [0.1, 0.2]}}}
     experiment = Experiment.model_validate({"search": config})
     space = search_space(experiment)
-    points = walk(space, searcher(experiment.search, space))
+    points = walk(space, ask("ablation"))
     assert points == [{"model.dropout": 0.0}, {"model.dropout": 0.1}, {"model.dropout": 0.2}]
-    assert planned_trials(experiment.search, space) == 3
-
-
-@pytest.mark.parametrize(("trials", "planned"), [(None, 6), (4, 4), (6, 6), (50, 6)])
-def test_a_grid_has_all_its_points_or_the_first_of_them(grid, trials, planned):
-    assert planned_trials(SearchConfig(method="grid", trials=trials), grid) == planned
-
-
-@pytest.mark.parametrize("method", ["random", "bayes"])
-def test_a_search_that_does_not_say_how_many_trials_has_ten(space, method):
-    assert planned_trials(SearchConfig(method=method), space) == 10
-    assert planned_trials(SearchConfig(method=method, trials=50), space) == 50
 
 
 @pytest.mark.parametrize("suggest", [suggest_random, suggest_tpe])
@@ -238,8 +245,8 @@ def test_a_grid_has_a_point_once_where_a_condition_fails():
 def test_points_that_are_to_come_first_do():
     first = [{"recipe.lr": 0.01, "model.filters": [16] * 5, "model.dense": 32}]
     space = space_of(SPACE, first=first)
-    suggest = searcher(SearchConfig(method="bayes"), space)
-    assert suggest(space, history_of([]), 0, 0) == first[0] | {"recipe.augment": True}
+    found = suggested(SearchConfig(method="bayes"), space, history_of([]), seed=0)
+    assert found == first[0] | {"recipe.augment": True}
 
 
 def test_trials_that_run_at_once_are_not_the_same():

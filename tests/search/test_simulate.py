@@ -43,7 +43,7 @@ def table_of(**search) -> CurveTable:
 
 
 def simulation(table: CurveTable, **cluster) -> Simulation:
-    return Simulation(table.experiment, table.space, table, Cluster(**cluster))
+    return Simulation(table.experiment, table.space, table.curve, Cluster(**cluster))
 
 
 KINDS = ["none", "asha", "asha_promotion", "median"]
@@ -162,7 +162,7 @@ def test_no_trial_is_left_to_go_on_after_the_search_is_over():
     for seed in range(20):
         table = table_of(early_stopping={"kind": "asha_promotion"}, epochs=20)
         experiment = table.experiment.model_copy(update={"seed": seed})
-        simulated = Simulation(experiment, table.space, table, Cluster(4, failure_rate=0.5))
+        simulated = Simulation(experiment, table.space, table.curve, Cluster(4, failure_rate=0.5))
         history = simulated.run()
         assert not history.waiting
         assert not history.unfinished

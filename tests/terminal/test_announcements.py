@@ -9,9 +9,8 @@ from rich.console import Console
 
 from inat_ray.config.experiment import DataConfig, Experiment
 from inat_ray.data.dataset import open_dataset
-from inat_ray.run.folder import create_run
-from inat_ray.terminal.announcements import announce, told_of_interruption
-from tests.run.made_up_runs import run_started, write_log
+from inat_ray.terminal.announcements import announce, interruption_announced
+from tests.run.made_up_runs import create_run, run_started, write_log
 
 
 def test_the_data_is_told_by_class_part_and_what_was_passed_over(tmp_path):
@@ -30,7 +29,7 @@ def test_the_data_is_told_by_class_part_and_what_was_passed_over(tmp_path):
         "classes: ash, 'oak '",
         "images a class: 6 (ash) to 10 ('oak ')",
         "folders: train train, test val",
-        "passed over: 1 .psd",
+        "ignored: 1 .psd",
     ]
     path.write_bytes(b"damaged")
     announce(console, data=open_dataset(config))
@@ -45,7 +44,7 @@ def test_an_interruption_stays_one_where_there_is_no_log_to_tell_of(tmp_path, co
         run.events.parent.mkdir(parents=True, exist_ok=True)
         run.events.write_bytes(content)
     console = Console(file=io.StringIO(), width=300)
-    with pytest.raises(KeyboardInterrupt), told_of_interruption(console, run=run):
+    with pytest.raises(KeyboardInterrupt), interruption_announced(console, run=run):
         raise KeyboardInterrupt
     assert console.file.getvalue() == ""
 
@@ -54,7 +53,7 @@ def test_an_interruption_says_what_is_kept_and_how_to_go_on(tmp_path):
     run = create_run(tmp_path / "run", Experiment(), overwrite=False)
     write_log(run, [run_started()])
     console = Console(file=io.StringIO(), width=300)
-    with pytest.raises(KeyboardInterrupt), told_of_interruption(console, run=run):
+    with pytest.raises(KeyboardInterrupt), interruption_announced(console, run=run):
         raise KeyboardInterrupt
     assert "interrupted: 0 epochs of 0 trials" in console.file.getvalue()
     assert f"sweep --resume {run.path}" in console.file.getvalue()

@@ -1,6 +1,8 @@
 import pytest
 
 from inat_ray.terminal.words import (
+    PACKAGE,
+    command_text,
     counted,
     counts_text,
     duration,
@@ -11,6 +13,19 @@ from inat_ray.terminal.words import (
     spread_text,
     value_text,
 )
+
+
+@pytest.mark.parametrize(
+    ("program", "text"),
+    [
+        ("/usr/bin/inat-ray", "inat-ray train"),
+        ("my_script.py", "inat-ray train"),
+        (str(PACKAGE / "sweep.py"), "python -m inat_ray.train"),
+    ],
+)
+def test_a_command_is_spelled_as_the_person_spelled_theirs(monkeypatch, program, text):
+    monkeypatch.setattr("sys.argv", [program, "--resume"])
+    assert command_text("train") == text
 
 
 def test_names_are_shortened_where_that_stays_unambiguous():

@@ -83,7 +83,7 @@ def test_a_model_trained_on_features_is_whole(build, data):
     fit.epoch()
     whole = Fit(build("recipe.ema_decay=0.5", "model.cache_features=false"), data)
     whole.load_state_dict(fit.state_dict())
-    assert whole.validate().metrics.loss == pytest.approx(fit.validate().metrics.loss, abs=1e-4)
+    assert whole.validate().tally.loss == pytest.approx(fit.validate().tally.loss, abs=1e-4)
 
 
 def test_recipes_over_heads_share_the_features(build, data):

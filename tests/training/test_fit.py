@@ -98,9 +98,10 @@ def test_evaluation_counts_every_image_once_and_leaves_the_state_alone(build, da
     fit.epoch()
     before = {name: t.clone() for name, t in fit.model.state_dict().items()}
     first, second = fit.validate(), fit.validate()
-    assert first.metrics == second.metrics
-    assert first.metrics.images == len(data.subset("validation")) == len(first.labels)
-    torch.testing.assert_close(first.probabilities.sum(dim=1), torch.ones(first.metrics.images))
+    assert first.tally.loss == second.tally.loss
+    assert torch.equal(first.tally.confusion, second.tally.confusion)
+    assert first.tally.images == len(data.subset("validation")) == len(first.labels)
+    torch.testing.assert_close(first.probabilities.sum(dim=1), torch.ones(first.tally.images))
     assert all(torch.equal(before[name], t) for name, t in fit.model.state_dict().items())
 
 
@@ -109,7 +110,7 @@ def test_validation_loss_knows_no_smoothing_and_no_weights(build, data):
     fit.epoch()
     evaluation = fit.validate()
     chosen = evaluation.probabilities.gather(1, evaluation.labels[:, None])
-    assert evaluation.metrics.loss == pytest.approx(-chosen.log().mean().item(), rel=1e-5)
+    assert evaluation.tally.loss == pytest.approx(-chosen.log().mean().item(), rel=1e-5)
 
 
 def test_the_averaged_weights_are_the_ones_that_are_evaluated_and_lag_behind(build, data):
@@ -139,7 +140,8 @@ def test_a_saved_model_evaluates_as_it_did(build, data, tmp_path):
     assert loaded.classes == data.pack.classes
     assert loaded.experiment == fit.experiment
     evaluation = loaded.evaluate(data, "validation", device=CPU)
-    assert evaluation.metrics == fit.validate().metrics
+    assert evaluation.tally.loss == fit.validate().tally.loss
+    assert torch.equal(evaluation.tally.confusion, fit.validate().tally.confusion)
 
 
 RESNET = ("model={kind: resnet, backbone: resnet18, weights: none}", "recipe.lr=0.01")

@@ -38,7 +38,7 @@ def test_the_model_that_is_kept_is_that_of_the_best_epoch(job):
     assert [each.metrics.epoch for each in done if each.improved][-1] == best.metrics.epoch
     model = load_model(Path(str(job.model(best.metrics.epoch))))
     evaluation = model.evaluate(job.data, "validation", device=CPU)
-    assert evaluation.metrics.accuracy == best.metrics.val_accuracy
+    assert evaluation.tally.accuracy == best.metrics.val_accuracy
 
 
 def test_another_process_goes_on_from_a_checkpoint_as_the_first_would_have(job, tmp_path):

@@ -9,9 +9,9 @@ import torch
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.load import load_experiment
+from inat_ray.config.metrics import Tally
 from inat_ray.data.dataset import open_dataset
 from inat_ray.training.evaluation import Evaluation
-from inat_ray.training.metrics import Metrics
 from inat_ray.training.predictions import (
     Predictions,
     predictions_of,
@@ -85,10 +85,9 @@ def test_an_evaluation_gets_the_names_of_its_images(data_folder, small_settings)
     data = open_dataset(experiment.data)
     labels = torch.from_numpy(data.pack.labels[data.subset("test")])
     evaluation = Evaluation(
-        metrics=Metrics(loss=0.0, accuracy=1.0, balanced_accuracy=1.0, images=15),
+        tally=Tally(loss=0.0, confusion=torch.diag(labels.bincount())),
         probabilities=torch.eye(3)[labels],
         labels=labels,
-        confusion=torch.diag(labels.bincount()),
     )
     found = predictions_of(evaluation, data=data, subset="test")
     folders = [Path(path).parent.name for path in found.paths]

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from inat_ray.config.load import load_experiment
+from inat_ray.config.metrics import Tally
 from inat_ray.data.dataset import open_dataset
 from inat_ray.storage.place import Place
 from inat_ray.training.evaluation import Evaluation
 from inat_ray.training.fit import Fit
 from inat_ray.training.loop import Job, Worker, train_to_the_end
-from inat_ray.training.metrics import Metrics
 from inat_ray.training.snapshot import (
     AUGMENTED,
     MISTAKES,
@@ -44,10 +44,9 @@ def fit(job) -> Fit:
 def evaluation(probabilities: list[list[float]], labels: list[int]) -> Evaluation:
     classes = len(probabilities[0])
     return Evaluation(
-        metrics=Metrics(loss=0.0, accuracy=0.0, balanced_accuracy=0.0, images=len(labels)),
+        tally=Tally(loss=0.0, confusion=torch.zeros(classes, classes, dtype=torch.int64)),
         probabilities=torch.tensor(probabilities),
         labels=torch.tensor(labels),
-        confusion=torch.zeros(classes, classes, dtype=torch.int64),
     )
 
 
@@ -81,7 +80,7 @@ def test_a_snapshot_is_of_the_epoch_that_has_just_ended(fit):
     assert snapshot.epoch == 1
     assert snapshot.confusion[:, 2].sum() == len(fit.data.subset("validation"))
     right = sum(n for truth, guess, n in snapshot.confusion if truth == guess)
-    assert right / 12 == fit.validated.metrics.accuracy
+    assert right / 12 == fit.validated.tally.accuracy
     mistakes = snapshot.mistakes
     assert len(mistakes.indices) == 12 - right
     for index, truth, picture in zip(

@@ -8,7 +8,13 @@ from inat_ray.config.load import load_experiment, override
 from inat_ray.config.resources import Resources
 from inat_ray.config.space import SearchSpace, search_space
 from inat_ray.data.dataset import open_dataset
-from inat_ray.tuning.dry_run import Costs, dry_run, estimated, first_suggestions, largest_point
+from inat_ray.tuning.dry_run import (
+    dry_run,
+    estimated,
+    first_suggestions,
+    largest_point,
+    made_up_curves,
+)
 
 FILTERS = "search.parameters.model.filters={values: [[8, 8, 8, 8, 8], [4, 4, 4, 4, 4]]}"
 BATCHES = "search.parameters.recipe.batch_size={values: [4, 16, 8]}"
@@ -53,16 +59,16 @@ def test_the_first_suggestions_are_those_of_the_search(experiment):
 
 def test_the_time_of_a_search_grows_with_its_trials_and_shrinks_with_its_slots(experiment):
     space = search_space(experiment)
-    costs = Costs(experiment, classes=3, unit=1e-6)
-    trials, alone = estimated(experiment, space, costs, slots=1)
+    curve_of = made_up_curves(experiment, classes=3, unit=1e-6)
+    trials, alone = estimated(experiment, space, curve_of, slots=1)
     assert trials == 12
-    assert estimated(experiment, space, costs, slots=4)[1] < 0.5 * alone
+    assert estimated(experiment, space, curve_of, slots=4)[1] < 0.5 * alone
     search = experiment.search.model_copy(update={"trials": 1200})
     more = experiment.model_copy(update={"search": search})
-    assert 50 * alone < estimated(more, space, costs, slots=1)[1] < 150 * alone
+    assert 50 * alone < estimated(more, space, curve_of, slots=1)[1] < 150 * alone
     search = experiment.search.model_copy(update={"time": 0.5 * alone})
     bounded = experiment.model_copy(update={"search": search})
-    assert estimated(bounded, space, costs, slots=1)[1] < 0.8 * alone
+    assert estimated(bounded, space, curve_of, slots=1)[1] < 0.8 * alone
 
 
 CPU = Resources(gpus_per_worker=0)

@@ -15,7 +15,7 @@ from inat_ray.data.dataset import open_dataset
 from inat_ray.log.records import RunResumed, SearchEnded, TrialEnded, TrialStarted
 from inat_ray.log.run_log import RunLog, read_history
 from inat_ray.run.checkpoints import BEGINNING, StartingPoint
-from inat_ray.run.folder import RunFolder, create_run
+from inat_ray.run.folder import RunFolder
 from inat_ray.run.listing import read_run
 from inat_ray.run.result import write_result
 from inat_ray.storage.place import Place
@@ -24,6 +24,7 @@ from inat_ray.training.loop import Job, Worker, train_to_the_end
 from inat_ray.tuning import final_training
 from inat_ray.tuning.final_training import finish_search, train_winner
 from inat_ray.tuning.search import begin
+from tests.run.made_up_runs import create_run
 from tests.search.histories import epoch_of
 
 L4 = {"accelerator_type:L4": 1.0}
@@ -67,7 +68,8 @@ def trained(monkeypatch, tmp_path):
     """Trains for four epochs on a cluster; returns the epochs that came."""
 
     def trained(cluster: Cluster, *, failures: int, start=BEGINNING, **resources) -> list[int]:
-        monkeypatch.setattr(final_training, "ray", cluster)
+        for module in ("final_training", "cluster"):
+            monkeypatch.setattr(f"inat_ray.tuning.{module}.ray", cluster)
         wanted = Resources(**resources)
         monkeypatch.setattr(final_training, "final_resources", lambda _: wanted)
         tree = {"recipe": {"epochs": 4}, "resources": {"max_failures": failures}}
@@ -183,7 +185,7 @@ def belong_together(sweep) -> bool:
     with safe_open(run.model, framework="pt") as file:
         about = file.metadata()
     found = load_model(run.model).evaluate(sweep.data, "validation", device=CPU)
-    assert found.metrics.accuracy == result["val_accuracy"]
+    assert found.tally.accuracy == result["val_accuracy"]
     return (about["training"], int(about["epoch"])) == (result["training"], result["best_epoch"])
 
 

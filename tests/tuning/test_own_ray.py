@@ -9,8 +9,8 @@ import pytest
 from inat_ray.config.errors import RunFailedError, UserError
 from inat_ray.training.interruption import interruptible
 from inat_ray.tuning import own_ray
-from inat_ray.tuning.cluster import ray_session
 from inat_ray.tuning.own_ray import Watch, folder_for_sockets
+from inat_ray.tuning.session import ray_session
 
 
 class Process:
@@ -110,7 +110,7 @@ def join(address: str) -> None:
 ALONE = """
 import sys
 import ray
-from inat_ray.tuning.cluster import ray_session
+from inat_ray.tuning.session import ray_session
 
 with ray_session(verbose=False):
     ray.get(ray.remote(lambda: None).remote())

@@ -10,10 +10,10 @@ from inat_ray.config.load import dump_experiment
 from inat_ray.config.space import search_space
 from inat_ray.log.records import SearchEnded
 from inat_ray.log.run_log import RunLog
-from inat_ray.run.folder import RunFolder, create_run
+from inat_ray.run.folder import RunFolder
 from inat_ray.search.agenda import run_started
 from inat_ray.tuning.plan import Plan, extended_plan, new_plan, resumed_plan
-from inat_ray.tuning.single_training import single_run_started
+from tests.run.made_up_runs import create_run
 from tests.search.histories import experiment_of
 
 NOTHING = {"path": None, "settings": (), "options": {}}
@@ -92,7 +92,7 @@ def test_a_complete_sweep_is_extended_and_not_resumed(run):
 
 def test_a_run_of_train_is_no_sweep(tmp_path, experiment):
     run = create_run(tmp_path / "run", experiment, overwrite=False)
-    add(run, single_run_started(experiment))
+    add(run, run_started(experiment))
     with pytest.raises(UserError, match="is a run of train"):
         resumed_plan(run.path, **NOTHING)
     with pytest.raises(UserError, match="is a run of train"):

@@ -12,10 +12,11 @@ from inat_ray.config.load import load_experiment
 from inat_ray.config.model import ResnetConfig
 from inat_ray.data.dataset import DataSet, open_dataset
 from inat_ray.data.pack import NoRoomError, reopen_pack
-from inat_ray.run.folder import RunFolder, create_run
+from inat_ray.run.folder import RunFolder
 from inat_ray.storage.place import Place
 from inat_ray.tuning import provision
 from inat_ray.tuning.provision import provisioned, with_reachable_weights
+from tests.run.made_up_runs import create_run
 
 pytestmark = pytest.mark.usefixtures("ray_instance")
 

@@ -12,11 +12,13 @@ from inat_ray.data.dataset import DataSet, open_dataset
 from inat_ray.log.history import History
 from inat_ray.log.records import EpochEnded, TrialResumed
 from inat_ray.log.run_log import EVENTS, RunLog, read_history, read_records
-from inat_ray.run.folder import RunFolder, create_run, run_here
+from inat_ray.run.fetch import run_here
+from inat_ray.run.folder import RunFolder
 from inat_ray.search.study import configurations
-from inat_ray.tuning.cluster import slots_now, trial_resources
+from inat_ray.tuning.cluster import Slots, trial_resources
 from inat_ray.tuning.provision import provisioned
 from inat_ray.tuning.search import begin, carry_on, run_search
+from tests.run.made_up_runs import create_run
 
 pytestmark = [
     pytest.mark.usefixtures("ray_instance"),
@@ -203,7 +205,7 @@ def test_a_trial_that_finds_no_memory_ends_as_such_and_the_others_go_on(
     history, _ = search(experiment, open_dataset(experiment.data), tmp_path / "run")
     states = {trial.parameters["model.dense"]: trial.state for trial in history.searched}
     assert states == {65536: "out_of_memory", 8: "finished"}
-    assert "allocate" in history.bad["trial_0000"].error
+    assert "allocate" in history.trials["trial_0000"].error
 
 
 def test_a_search_with_bad_rates_ends_with_a_diverged_trial(
@@ -237,7 +239,7 @@ def test_a_trial_without_gpus_gets_what_it_asks_for(data_folder, small_settings)
     )
     resources = trial_resources(experiment)
     assert (resources.cpus_per_worker, resources.gpus_per_worker) == (1, 0.0)
-    assert slots_now(resources) == 1
+    assert Slots(resources)() == 1
 
 
 @pytest.mark.slow

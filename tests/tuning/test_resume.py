@@ -8,10 +8,11 @@ from inat_ray.data.dataset import DataSet, open_dataset
 from inat_ray.log.records import EpochEnded, TrialEnded, TrialResumed, TrialStarted
 from inat_ray.log.run_log import RunLog
 from inat_ray.run.checkpoints import BEGINNING, StartingPoint
-from inat_ray.run.folder import RunFolder, create_run
+from inat_ray.run.folder import RunFolder
+from inat_ray.search.agenda import run_started
 from inat_ray.training.checkpoint import save_checkpoint
 from inat_ray.tuning.resume import point_to_resume
-from inat_ray.tuning.single_training import single_run_started
+from tests.run.made_up_runs import create_run
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def cut_off_run(folder: Path, experiment, data: DataSet, *, epochs: int) -> RunF
     run = create_run(folder, experiment, overwrite=False)
     data.split.write(run.split, data.pack)
     with RunLog(run.log) as log:
-        log.append(single_run_started(experiment))
+        log.append(run_started(experiment))
         log.append(TrialStarted(trial_id="train", seed=0, parameters={}, epochs=9))
         for epoch in range(1, epochs + 1):
             place = run.checkpoints / f"{epoch}.pt"
@@ -57,13 +58,13 @@ def test_a_training_goes_on_after_the_last_epoch_in_its_log(experiment, data, tm
     save_checkpoint(run.checkpoints / "3.pt", {})  # written, but its record was not
     if state is not None:
         end(run, state)
-    start = point_to_resume(run, data=data, trial_id="train")
+    start = point_to_resume(run, trial_id="train")
     assert start == StartingPoint(epochs_done=2, checkpoint=run.checkpoints / "2.pt")
 
 
 def test_a_training_without_an_epoch_begins(experiment, data, tmp_path):
     run = cut_off_run(tmp_path / "run", experiment, data, epochs=0)
-    assert point_to_resume(run, data=data, trial_id="train") == BEGINNING
+    assert point_to_resume(run, trial_id="train") == BEGINNING
 
 
 @pytest.mark.parametrize("state", ["finished", "diverged"])
@@ -71,21 +72,14 @@ def test_a_training_that_is_over_does_not_go_on(experiment, data, tmp_path, stat
     run = cut_off_run(tmp_path / "run", experiment, data, epochs=1)
     end(run, state)
     with pytest.raises(UserError, match=rf"is over \({state}\)"):
-        point_to_resume(run, data=data, trial_id="train")
+        point_to_resume(run, trial_id="train")
 
 
 def test_a_checkpoint_that_is_gone_is_told(experiment, data, tmp_path):
     run = cut_off_run(tmp_path / "run", experiment, data, epochs=2)
     (run.checkpoints / "2.pt").remove()
     with pytest.raises(UserError, match="checkpoint of epoch 2 is gone"):
-        point_to_resume(run, data=data, trial_id="train")
-
-
-def test_other_data_are_refused(experiment, data, tmp_path):
-    run = cut_off_run(tmp_path / "run", experiment, data, epochs=1)
-    settings = experiment.data.model_copy(update={"split_seed": 7})
-    with pytest.raises(UserError, match="the data have changed"):
-        point_to_resume(run, data=open_dataset(settings), trial_id="train")
+        point_to_resume(run, trial_id="train")
 
 
 def test_a_resumed_training_runs_again_in_the_history(experiment, data, tmp_path):

@@ -7,10 +7,11 @@ from inat_ray.config.space import search_space
 from inat_ray.log.history import History
 from inat_ray.log.records import RunResumed, SearchEnded, TrialEnded, TrialPaused, TrialStarted
 from inat_ray.log.run_log import RunLog
-from inat_ray.run.folder import RunFolder, create_run
+from inat_ray.run.folder import RunFolder
 from inat_ray.search.agenda import Work
 from inat_ray.tuning import search
 from inat_ray.tuning.search import begin, run_search
+from tests.run.made_up_runs import create_run
 from tests.search.histories import epoch_of, experiment_of
 
 

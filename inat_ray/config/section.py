@@ -1,4 +1,4 @@
-"""What every part of an experiment has in common."""
+"""The base of every section of an experiment, and what a setting may hold."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,10 @@ LONGEST_NAME, LONGEST_PATH = 255, 4095
 
 
 def _usable_path(text: str) -> str:
-    """A place that can be asked for. Raises ValueError where the system would fail on its name."""
+    """Returns the path as it is. Raises ValueError where asking the system for it would fail.
+
+    So the error names a setting, instead of coming as an OSError from deep inside a command.
+    """
     if "\0" in text:
         raise ValueError("a zero byte is not allowed in a path")
     try:
@@ -25,15 +28,15 @@ def _usable_path(text: str) -> str:
     return text
 
 
-SettingKind = Literal["whole", "fractional", "other"]
-"""What a setting holds: a whole number, any number, or none."""
-
 PathText = Annotated[str, AfterValidator(_usable_path)]
-"""A path, an address or a name in its place."""
+"""A path, or an address or a name where a path may stand."""
+
+SettingKind = Literal["whole", "fractional", "other"]
+"""Whether a setting holds whole numbers, any numbers, or something else."""
 
 
-class Settings(BaseModel):
-    """Base of every part of an experiment: unknown keys are errors, values do not change."""
+class Section(BaseModel):
+    """A part of an experiment: unknown keys are errors, and values do not change."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -45,34 +48,34 @@ class Settings(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _truth_is_no_number(cls, values: Any) -> Any:
-        """`true` would count as 1, without a word."""
+    def _no_truth_for_a_number(cls, values: Any) -> Any:
+        # Pydantic would read `true` as 1. Its strict mode would refuse '16' and 16.0, too.
         for name, value in values.items() if isinstance(values, dict) else ():
             setting = cls.model_fields.get(name)
             if isinstance(value, bool) and setting is not None:
-                held = held_types(setting.annotation)
-                if held & {int, float} and bool not in held:
+                types = _types_of(setting.annotation)
+                if types & {int, float} and bool not in types:
                     raise ValueError(f"{name} is a number, and {str(value).lower()} is none")
         return values
 
 
-def held_types(annotation: Any) -> set[Any]:
-    """int | None, or Annotated[float, ...], as the types themselves."""
+def _types_of(annotation: Any) -> set[Any]:
+    """Returns the types in an annotation such as `int | None` or `Annotated[float, ...]`."""
     if get_origin(annotation) is Annotated:
-        return held_types(get_args(annotation)[0])
+        return _types_of(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):
-        return set().union(*map(held_types, get_args(annotation)))
+        return set().union(*map(_types_of, get_args(annotation)))
     return {annotation}
 
 
-def kind_of(experiment: "Settings", name: str) -> SettingKind | None:
-    """Returns what a setting holds, by its type; None if there is none of that dotted name."""
+def kind_of(experiment: Section, name: str) -> SettingKind | None:
+    """Returns the kind of the setting with this dotted name; None if there is no such setting."""
     *path, leaf = name.split(".")
     part: Any = experiment
     for key in path:
         part = getattr(part, key, None)
-    setting = type(part).model_fields.get(leaf) if isinstance(part, Settings) else None
+    setting = type(part).model_fields.get(leaf) if isinstance(part, Section) else None
     if setting is None:
         return None
-    held = held_types(setting.annotation)
-    return "fractional" if float in held else "whole" if int in held else "other"
+    types = _types_of(setting.annotation)
+    return "fractional" if float in types else "whole" if int in types else "other"

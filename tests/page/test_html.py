@@ -1,4 +1,4 @@
-"""Pieces of the page: what comes from a run is shown, never run."""
+"""The page asks nobody for anything, and what comes from a run is shown in it, never run."""
 
 import json
 import re
@@ -8,9 +8,22 @@ import plotly.graph_objects as go
 import pytest
 from markupsafe import Markup
 
-from inat_ray.page.parts import Number, facts, missing, picture, plot, table
+from inat_ray.page.html import (
+    Number,
+    Section,
+    facts,
+    missing,
+    paragraph,
+    picture,
+    plot,
+    render_page,
+    table,
+    write_page,
+)
 
 EVIL = '</script><img src=x onerror="alert(1)">'
+
+TEXT = Section("Words", "words", paragraph("Nothing to draw."))
 
 
 @pytest.mark.parametrize(
@@ -61,6 +74,39 @@ def test_a_picture_is_within_the_page():
     html = picture(b"\x89PNG", alt="a filter", caption=Markup("<b>bold</b>"))
     assert 'src="data:image/png;base64,iVBORw=="' in html
     assert "<b>bold</b>" in html
+
+
+def test_a_page_names_its_sections_and_leads_to_them():
+    html = render_page(title="run <1>", lead="A lead.", sections=[TEXT])
+    assert "<title>run &lt;1&gt;</title>" in html
+    assert '<a href="#words">Words</a>' in html
+    assert '<h2 id="words">Words</h2>' in html
+
+
+def test_no_address_is_fetched_and_the_browser_is_told_to_fetch_none():
+    html = render_page(title="t", lead="l", sections=[TEXT])
+    assert re.findall(r'(?:src|href)="(?!#|data:)', html) == []
+    assert "default-src 'none'" in html
+
+
+def test_plotly_is_in_the_page_only_where_there_is_a_plot():
+    drawn = Section("Drawn", "drawn", plot(go.Figure(), label="nothing"))
+    without = render_page(title="t", lead="l", sections=[TEXT])
+    assert len(without) < 50_000
+    assert len(render_page(title="t", lead="l", sections=[TEXT, drawn])) > 1_000_000
+
+
+def test_two_sections_cannot_share_a_place():
+    with pytest.raises(AssertionError):
+        render_page(title="t", lead="l", sections=[TEXT, TEXT])
+
+
+def test_a_page_is_written_whole_over_an_older_one(tmp_path):
+    path = tmp_path / "report.html"
+    path.write_text("old")
+    write_page(path, title="t", lead="l", sections=[TEXT])
+    assert "Nothing to draw." in path.read_text()
+    assert list(tmp_path.iterdir()) == [path]
 
 
 class Elements(HTMLParser):

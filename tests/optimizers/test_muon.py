@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from inat_ray.training import muon
-from inat_ray.training.muon import RMS, Muon, add_orthogonal
+from inat_ray.optimizers import muon
+from inat_ray.optimizers.muon import RMS, Muon, add_orthogonal
 
 
 def optimizer_of(model: nn.Module, *, lr: float = 0.01, weight_decay: float = 0.0) -> Muon:

@@ -1,6 +1,6 @@
 import pytest
 
-from inat_ray.page.metric_parts import best_so_far, metric_cell, percent_axis
+from inat_ray.page.metrics import best_so_far, metric_cell, percent_axis
 
 
 def test_the_best_so_far_is_that_of_all_epochs_that_were_spent_by_then(sweep, history_of):

@@ -1,0 +1,29 @@
+"""The scalars that every board shows, by tag."""
+
+import math
+
+from inat_ray.config.epoch import EpochMetrics
+from inat_ray.config.metrics import METRICS
+from inat_ray.log.history import History
+
+EPOCH = {
+    "train/loss": "train_loss",
+    "train/accuracy": "train_accuracy",
+    **{name.replace("_", "/", 1): name for name in METRICS},
+    "lr": "lr",
+    "images_per_second": "images_per_second",
+}
+"""Tag -> field of an epoch's record."""
+
+
+def epoch_scalars(record: EpochMetrics) -> dict[str, float]:
+    """Returns an epoch's numbers by tag; a metric that an older log lacks is NaN."""
+    return {tag: getattr(record, field, math.nan) for tag, field in EPOCH.items()}
+
+
+def search_scalars(history: History) -> tuple[int, dict[str, float]]:
+    """Returns the number of the search's trials that ended, and its scalars so far by tag."""
+    values = {"search/epochs_spent": float(history.epochs_spent)}
+    if math.isfinite(history.best_score):
+        values["search/best_score"] = history.turned(history.best_score)
+    return history.trials_over, values

@@ -1,0 +1,45 @@
+import pytest
+from pydantic import ValidationError
+
+from inat_ray.config.schema import experiment_schema
+from inat_ray.config.search import SearchConfig
+from inat_ray.search.schedulers import SCHEDULERS
+from inat_ray.search.searchers import SEARCHERS
+
+
+@pytest.mark.parametrize(
+    ("section", "setting", "entries"),
+    [("SearchConfig", "method", SEARCHERS), ("EarlyStopping", "kind", SCHEDULERS)],
+)
+def test_the_schema_names_and_explains_the_entries_that_there_are(section, setting, entries):
+    described = experiment_schema()["$defs"][section]["properties"][setting]
+    assert described["enum"] == list(entries)
+    for name, entry in entries.items():
+        assert f"{name}: {entry.meaning}." in described["description"]
+
+
+def test_a_method_that_there_is_not_is_refused_with_those_that_there_are():
+    with pytest.raises(ValidationError, match="'random', 'bayes', 'grid' or 'ablation'"):
+        SearchConfig(method="annealing")
+
+
+@pytest.mark.parametrize(("method", "exhaustive"), [("grid", True), ("bayes", False)])
+def test_a_search_of_every_point_says_so(method, exhaustive):
+    assert SearchConfig(method=method).is_exhaustive is exhaustive
+
+
+@pytest.mark.parametrize(("written", "seconds"), [("90m", 5400), ("1.5h", 5400), (7, 7)])
+def test_a_time_is_seconds_or_a_number_with_a_unit(written, seconds):
+    assert SearchConfig(time=written).time == seconds
+
+
+@pytest.mark.parametrize("written", ["90 minutes", "h", "1..5h", -3, 0])
+def test_a_time_that_is_none_is_refused(written):
+    with pytest.raises(ValidationError):
+        SearchConfig(time=written)
+
+
+def test_a_budget_beside_trials_is_epochs_time_or_a_target():
+    assert not SearchConfig(trials=5).has_budget_beside_trials
+    for budget in ({"epochs": 9}, {"time": "1h"}, {"target": 0.9}):
+        assert SearchConfig(**budget).has_budget_beside_trials
