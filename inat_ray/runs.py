@@ -73,8 +73,8 @@ def clean(
     keep: Annotated[
         Literal["best", "all"],
         typer.Option(
-            help="best: of runs that are over checkpoints and half-written files go; model, log,"
-            " tables, results and reports stay. all: runs are left as they are."
+            help="best: finished runs lose checkpoints and half-written files, and keep model, log,"
+            " tables, results and reports. all: runs are left as they are."
         ),
     ] = "best",
     packs: Annotated[

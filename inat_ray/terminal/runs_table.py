@@ -18,7 +18,13 @@ from inat_ray.terminal.words import duration, metric_text, percent, value_text
 
 NOTHING = "-"
 
-STYLES = {"running": "green", "cut off": "yellow", "failed": "red", "damaged": "red"}
+STYLES = {
+    "running": "green",
+    "cut off": "yellow",
+    "running or cut off": "yellow",
+    "failed": "red",
+    "damaged": "red",
+}
 
 
 def runs_table(runs: Sequence[Run], *, folder: Path) -> Table:
