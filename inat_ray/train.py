@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from inat_ray.run.checkpoints import StartingPoint
 
 TRIAL = "train"
-"""What the log calls the one training of a run."""
+"""The name of the one training of a run in its log."""
 
 
 def main(
