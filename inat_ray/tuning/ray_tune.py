@@ -239,9 +239,9 @@ def _error_of(trial: Any) -> Exception:
 
 
 class Desk:
-    """Where Tune's events meet the log: hands out work, takes in epochs, notes how trials end.
+    """Lets Tune's events meet the log: hands out work, takes in epochs, records how trials end.
 
-    State: the log; `reason`, once the agenda is empty; `broken`, once the run cannot go on. An
+    State: the log; `reason`, once the agenda is empty; `broken`, once the run cannot continue. An
     error in a callback would only fail Tune's trial, so it is kept here until all have stopped.
     """
 
@@ -306,7 +306,7 @@ class Desk:
             self._end(trial_id, state=state, error=reason)
 
     def interrupt(self) -> None:
-        """Marks what was running at Ctrl-C, to go on when the run is resumed."""
+        """Marks what was running at Ctrl-C, to continue when the run is resumed."""
         with self._keeping_what_breaks():
             for trial_id in list(self.log.history.active):
                 self._end(trial_id, state="interrupted")
