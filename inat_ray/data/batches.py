@@ -115,7 +115,7 @@ def rank_share(rows: NDArray[np.int64], *, rank: int, world_size: int) -> NDArra
 def share_of(count: int, *, rank: int, world_size: int) -> slice:
     """Returns the places of a rank's share: all shares together are `count`, each place once.
 
-    The first ranks have one more where it does not divide, and nothing is padded: a padded image
+    If it does not divide, the first ranks have one more, and nothing is padded: a padded image
     would count twice in an accuracy. So sums are added up over the ranks and divided by their own
     total (`Batch.total`); a mean of the ranks' means would weigh images unequally.
     """

@@ -122,7 +122,7 @@ def _depth(picture: ImageFile.ImageFile) -> int | None:
 def _as_rgb(picture: Image.Image, *, depth: int | None) -> Image.Image:
     if picture.mode == "F":
         raise UndecodableError("has floating-point pixels, whose range is not known")
-    if picture.mode.startswith("I"):  # 12 to 32 bits a pixel, whatever Pillow calls it
+    if picture.mode.startswith("I"):  # 12 to 32 bits a pixel, under several names
         picture = Image.fromarray(_eight_bits(np.asarray(picture), depth=depth))
     if picture.has_transparency_data:
         opaque = Image.new("RGBA", picture.size, "white")
@@ -144,7 +144,7 @@ def _eight_bits(values: NDArray[Any], *, depth: int | None) -> Square:
 
 
 def _check_upper_bits(picture: Image.Image) -> None:
-    """Raises UndecodableError where pixels of 16 bits fill 12 at most.
+    """Raises UndecodableError if pixels of 16 bits fill 12 at most.
 
     Only the upper eight are kept, so nothing or next to nothing would be left.
     """

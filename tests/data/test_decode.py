@@ -50,7 +50,7 @@ def test_squash_keeps_everything_and_fills_the_square(size: tuple[int, int]) -> 
 
 
 @pytest.mark.parametrize("size", [(96, 32), (32, 96)])
-def test_pad_keeps_the_shape_between_grey_bars(size: tuple[int, int]) -> None:
+def test_pad_keeps_the_shape_between_gray_bars(size: tuple[int, int]) -> None:
     pixels = square(encoded(thirds(*size), "png"), side=48, fit="pad")
     gray = (pixels == 128).all(axis=2)
     assert gray.mean() == pytest.approx(2 / 3)
@@ -88,7 +88,7 @@ def test_odd_modes_become_rgb(mode: str, color: Any, kind: str, expected: Any) -
 
 @pytest.mark.parametrize("highest", [5000, 16_384, 60_000, 65_535])
 @pytest.mark.parametrize("kind", ["tiff", "png", "ppm"])
-def test_grey_of_16_bits_is_as_bright_as_the_file_says(highest: int, kind: str) -> None:
+def test_gray_of_16_bits_is_as_bright_as_the_file_says(highest: int, kind: str) -> None:
     """Also beside darker pictures: one rule for all of a source."""
     line = np.linspace(0, highest, 40).astype(np.uint16)
     content = encoded(Image.fromarray(np.tile(line, (40, 1))), kind)
@@ -97,7 +97,7 @@ def test_grey_of_16_bits_is_as_bright_as_the_file_says(highest: int, kind: str) 
 
 @pytest.mark.parametrize("highest", [200, 255, 3900])
 @pytest.mark.parametrize("kind", ["tiff", "png"])
-def test_grey_of_16_bits_that_fills_few_of_them_is_refused_and_not_black(
+def test_gray_of_16_bits_that_fills_few_of_them_is_refused_and_not_black(
     highest: int, kind: str
 ) -> None:
     content = encoded(Image.fromarray(np.full((40, 40), highest, np.uint16)), kind)
