@@ -106,12 +106,7 @@ def _room_for(count: int, *, config: DataConfig, path: Path) -> NDArray[np.uint8
 
 
 def _decode_all(
-    source: Source,
-    pixels: NDArray[np.uint8],
-    facts: NDArray[Any],
-    *,
-    fit: Fit,
-    progress: bool,
+    source: Source, pixels: NDArray[np.uint8], facts: NDArray[Any], *, fit: Fit, progress: bool
 ) -> list[str | None]:
     """Fills both arrays on all cores, in threads: Pillow decodes outside the GIL.
 
@@ -134,7 +129,7 @@ def _decode_all(
             )
             return list(chain.from_iterable(batches))
         finally:
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(cancel_futures=True)  # an interrupt does not wait for all the rest
 
 
 def _decode_some(
