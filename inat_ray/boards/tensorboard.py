@@ -19,7 +19,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (
 )
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from inat_ray.boards.hparams import hparam_info, set_value
+from inat_ray.boards.hparam_columns import hparam_info, set_value
 from inat_ray.boards.scalars import epoch_scalars, search_scalars
 from inat_ray.boards.snapshot_pictures import (
     augmented_picture,

@@ -27,10 +27,10 @@ from inat_ray.training.evaluation import Evaluation, evaluate, lay_out
 from inat_ray.training.graph import StepGraph
 from inat_ray.training.inputs import open_inputs
 from inat_ray.training.loss import build_loss
-from inat_ray.training.metrics import Sums
 from inat_ray.training.parameter_groups import build_optimizer, portable
 from inat_ray.training.ranks import ALONE, Ranks, synchronizes_batch_norm
 from inat_ray.training.schedule import learning_rates
+from inat_ray.training.sums import Sums
 
 DROPOUT = 1
 """Keeps the random numbers of (seed, epoch, rank) apart from those of augmentation, (seed, epoch).

@@ -62,7 +62,7 @@ def engine(
             torch.set_num_threads(threads)
         yield Worker(worker_device(resources), progress=progress)
         return
-    from inat_ray.training.distributed import WorkerGroup
+    from inat_ray.training.worker_group import WorkerGroup
 
     with WorkerGroup(resources, storage=storage) as workers:
         yield workers

@@ -37,9 +37,9 @@ from inat_ray.storage.place import Place
 from inat_ray.training.loop import Job, TrainedEpoch
 from inat_ray.tuning.cluster import UNBOUNDED, Slots, gpu_type_to_ask_for, trial_resources
 from inat_ray.tuning.engine import engine
-from inat_ray.tuning.lost_workers import DISK_FULL, is_disk_full, state_after_error
 from inat_ray.tuning.provision import with_reachable_weights
 from inat_ray.tuning.single_training import epoch_record
+from inat_ray.tuning.trial_errors import DISK_FULL, is_disk_full, state_after_error
 
 WITHOUT_SECRETS = {name for name in class_cache.ENV_VARS_TO_PROPAGATE if "AWS" not in name}
 """The variables that Tune may send to trials. It writes them into logs that anybody may read, and

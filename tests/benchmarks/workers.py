@@ -23,8 +23,8 @@ from inat_ray.config.load import load_experiment
 from inat_ray.config.resources import Resources
 from inat_ray.data.dataset import open_dataset
 from inat_ray.storage.place import Place
-from inat_ray.training.distributed import WorkerGroup
 from inat_ray.training.loop import Job, TrainedEpoch
+from inat_ray.training.worker_group import WorkerGroup
 from tests.benchmarks.comparison import Data, Part, Rounds, Settings, alternate
 
 WORKERS = 2

@@ -20,8 +20,8 @@ from inat_ray.config.model import CnnConfig
 from inat_ray.config.resources import Resources
 from inat_ray.data.dataset import open_dataset
 from inat_ray.storage.place import Place
-from inat_ray.training.distributed import WorkerGroup
 from inat_ray.training.loop import Engine, Job, Worker, train_to_the_end
+from inat_ray.training.worker_group import WorkerGroup
 
 pytestmark = [
     pytest.mark.usefixtures("ray_instance"),

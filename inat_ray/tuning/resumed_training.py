@@ -1,4 +1,4 @@
-"""Finds where a training that was cut off continues."""
+"""Finds where a training of `train` that was cut off continues. A sweep: see `plan` and `search`."""
 
 from inat_ray.config.errors import UserError
 from inat_ray.log.history import TrialHistory

@@ -11,7 +11,7 @@ from inat_ray.run.checkpoints import BEGINNING, StartingPoint
 from inat_ray.run.folder import RunFolder
 from inat_ray.search.agenda import run_started
 from inat_ray.training.checkpoint import save_checkpoint
-from inat_ray.tuning.resume import point_to_resume
+from inat_ray.tuning.resumed_training import point_to_resume
 from tests.run.made_up_runs import create_run
 
 
