@@ -1,4 +1,4 @@
-"""Finds where a training of `train` that was cut off continues. A sweep: see `plan` and `search`."""
+"""Finds where a training of `train` that was cut off continues; a sweep: see `plan`, `search`."""
 
 from inat_ray.config.errors import UserError
 from inat_ray.log.history import TrialHistory
