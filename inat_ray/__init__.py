@@ -28,7 +28,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
 def __getattr__(name: str) -> Any:
-    """The names of `inat_ray.api`, which is imported only once one of them is used."""
+    """Imports `inat_ray.api`, which takes seconds, once one of its names is used."""
     if name in __all__:
         return getattr(import_module("inat_ray.api"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

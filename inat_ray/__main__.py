@@ -1,4 +1,4 @@
-"""inat-ray: all commands as one."""
+"""The command inat-ray: all commands as one."""
 
 from importlib import import_module
 from typing import Annotated, Any
@@ -26,13 +26,13 @@ COMMANDS = {
 
 
 class _Commands(TyperGroup):
-    """Imports the one command that is called: a list of them is shown at once."""
+    """Imports only the command that is called, so that the list of them is shown at once."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """A stand-in with the help alone; see `resolve_command`."""
+        """Returns a stand-in that has only the help; see `resolve_command`."""
         return TyperCommand(cmd_name, help=COMMANDS[cmd_name]) if cmd_name in COMMANDS else None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -63,7 +63,7 @@ def inat_ray(
 
 
 def main() -> None:
-    """The console script."""
+    """Runs inat-ray."""
     app = options.new_app(cls=_Commands)
     app.callback(no_args_is_help=True, help=options.help_of(inat_ray))(inat_ray)
     options.run_app(app, name="inat-ray")

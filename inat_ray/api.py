@@ -7,7 +7,7 @@
     model = inat_ray.load(run.best)
     model.predict(["leaf.jpg"])
 
-What a user did wrong raises `UserError`, a run that cannot go on `RunFailedError`. Progress goes to
+A mistake of the user raises `UserError`, a run that cannot go on `RunFailedError`. Progress goes to
 stderr: a live view in a terminal, plain lines in a notebook or a file. Ctrl-C, or a notebook's stop
 button, raises KeyboardInterrupt once what was done is kept; `Run.resume` goes on from there.
 """
@@ -26,6 +26,7 @@ from inat_ray.config.errors import RunFailedError, UserError
 from inat_ray.config.load import load_experiment
 from inat_ray.config.shipped import find_experiment
 from inat_ray.log.run_log import read_history
+from inat_ray.run.contents import read_whole
 from inat_ray.run.folder import RunFolder, existing_run, model_file
 from inat_ray.run.result import read_result
 from inat_ray.training.interruption import interruptible
@@ -59,7 +60,7 @@ class Experiment:
 
     @classmethod
     def open(cls, source: PathLike, settings: Settings | None = None) -> "Experiment":
-        """An experiment by its path or shipped name, with `settings` in place of its own.
+        """Opens an experiment by its path or shipped name, with `settings` in place of its own.
 
         Raises UserError that names the setting and what is allowed.
         """
@@ -158,23 +159,25 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Run:
-    """A run's folder, of a sweep or of a training, over or not."""
+    """The run of a sweep or of a training, finished or not."""
 
     path: Path
 
     def __init__(self, path: PathLike) -> None:
-        """Raises UserError where the folder holds no run."""
+        """Raises UserError if the folder holds no run."""
         object.__setattr__(self, "path", existing_run(Path(path)).path)
 
     def trials(self) -> "pd.DataFrame":
-        """A row a training, in order of start: hyperparameters, state, best accuracy, cost."""
+        """Returns a row for each training, in order of start: hyperparameters, state, best accuracy
+        and cost."""
         from inat_ray.boards.parquet import trials_table
 
         _need_pandas()
         return trials_table(self._history).to_pandas()
 
     def epochs(self) -> "pd.DataFrame":
-        """A row an epoch of every training: losses, accuracies, learning rate, seconds."""
+        """Returns a row for each epoch of each training: losses, accuracies, learning rate and
+        seconds."""
         from inat_ray.boards.parquet import epochs_table
 
         _need_pandas()
@@ -182,16 +185,16 @@ class Run:
 
     @property
     def result(self) -> dict[str, Any] | None:
-        """What result.json says; None as long as the run is not over."""
+        """The content of result.json; None as long as the run is not finished."""
         return read_result(self._folder.result)
 
     @property
     def best(self) -> Path:
-        """The best model's file, for `load`. Raises UserError where there is none yet."""
+        """The best model's file, for `load`. Raises UserError if there is none yet."""
         return model_file(self.path)
 
     def resume(self, *, address: str | None = None, verbose: bool = False) -> "Run":
-        """Goes on with a run that was cut off, to its end. Raises UserError where it is over."""
+        """Resumes a run that was cut off, to its end. Raises UserError if it is finished."""
         with _interruptible():
             if self._is_training:
                 config = load_experiment(self._folder.experiment)
@@ -206,7 +209,7 @@ class Run:
         return self
 
     def report(self, out: PathLike | None = None) -> Path:
-        """Writes the run as one HTML page, report.html in its folder if not given `out`."""
+        """Writes the run as one HTML page: `out`, or report.html in its folder."""
         from inat_ray.page.report import write_report
         from inat_ray.page.reported_run import open_run
 
@@ -224,24 +227,23 @@ class Run:
 
     @property
     def _is_training(self) -> bool:
-        """A sweep that was cut off before its first record has something to search."""
-        if self._folder.events.exists() and (history := self._history).started is not None:
-            return history.is_training
-        return not load_experiment(self._folder.experiment).search.parameters
+        experiment, history = read_whole(self.path)
+        # A run that was cut off before its first record is known by whether it has a search.
+        return history.is_training if history.started else not experiment.search.parameters
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model sees in one photograph."""
+    """A model's prediction for one photograph."""
 
     image: "Path | Image | NDArray[np.uint8]"
-    """As it was given; of a folder, the path of the photograph."""
+    """The image as it was given; the photograph's path if a folder was given."""
     label: str | None
-    """The likeliest class; None where the photograph cannot be read."""
+    """The likeliest class; None if the photograph cannot be read."""
     probabilities: dict[str, float]
     """Class -> probability, the likeliest first."""
     reason: str | None = None
-    """Why it cannot be read."""
+    """Why the photograph cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -264,7 +266,7 @@ class Model:
     def predict(
         self, images: "PathLike | Sequence[PathLike | Image | NDArray[np.uint8]]"
     ) -> list[Prediction]:
-        """Predictions of photographs, each prepared exactly as in training and evaluation.
+        """Predicts the classes of photographs, each prepared exactly as in training and evaluation.
 
         Takes paths, folders of photographs, Pillow images, or arrays (H, W, 3) of uint8, RGB.
         Raises UserError for a path that is not there.
@@ -298,9 +300,9 @@ class Model:
 
 
 def load(model: PathLike, *, device: str = "auto") -> Model:
-    """The model in a file (best.safetensors) or a run's folder.
+    """Loads the model in a file (best.safetensors) or a run's folder.
 
-    `device` is auto (a GPU if there is one), cuda or cpu. Raises UserError where there is none.
+    `device` is auto (a GPU if there is one), cuda or cpu. Raises UserError if there is no model.
     """
     from inat_ray.training.checkpoint import load_model
 
@@ -308,7 +310,7 @@ def load(model: PathLike, *, device: str = "auto") -> Model:
 
 
 def _written(image: "Image | NDArray[np.uint8]", path: Path) -> Path:
-    """The image as a file without loss, so that it takes the way of all photographs."""
+    """Writes the image without loss, so that it is prepared as all photographs are."""
     from PIL import Image
 
     picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
@@ -335,7 +337,7 @@ def _need_pandas() -> None:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the work in order; only the main thread can be told of signals."""
+    """Lets Ctrl-C and SIGTERM end the work in order; only the main thread gets signals."""
     if threading.current_thread() is threading.main_thread():
         with interruptible():
             yield

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import torch
 
     from inat_ray.data.dataset import DataSet
-    from inat_ray.training.assessment import Assessment
     from inat_ray.training.checkpoint import LoadedModel
     from inat_ray.training.predictions import Predictions
+    from inat_ray.training.scores import Assessment
 
 
 def main(
@@ -65,10 +65,10 @@ def main(
     from inat_ray.run.result_content import assessment_result
     from inat_ray.run.split import keep_split
     from inat_ray.terminal.announcements import announce
-    from inat_ray.training.assessment import assess
     from inat_ray.training.checkpoint import load_model
     from inat_ray.training.device import resolve_device
     from inat_ray.training.predictions import read_predictions
+    from inat_ray.training.scores import assess
 
     loaded = load_model(path)
     given = options.given(data=data, seed=seed)
@@ -149,7 +149,7 @@ def _write_page(
 ) -> None:
     from inat_ray.page.explanation import explanation_section
     from inat_ray.page.html import write_page
-    from inat_ray.page.model import model_sections
+    from inat_ray.page.model_sections import model_sections
 
     sections = model_sections(predictions, subset=subset, data=data, result=result)
     write_page(

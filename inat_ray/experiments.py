@@ -1,4 +1,4 @@
-"""inat-ray experiments: those that come with inat_ray, listed and copied."""
+"""python -m inat_ray.experiments: the experiments that come with inat_ray."""
 
 from pathlib import Path
 from typing import Annotated

@@ -159,7 +159,7 @@ def refuse(context: typer.Context, parameters: Collection[str], *, beside: str) 
 
 
 def tensorboard_port(*, wanted: bool, port: int | None) -> int | None:
-    """Where TensorBoard is to be served; None: nowhere. Raises UserError where it cannot be."""
+    """Returns the port to serve TensorBoard at, if any. Raises UserError if it is not free."""
     if port is None and wanted:
         port = tensorboard_server.PORT
     if port is not None:
@@ -168,32 +168,32 @@ def tensorboard_port(*, wanted: bool, port: int | None) -> int | None:
 
 
 def set_verbosity(*, verbose: bool) -> None:
-    """With -v what libraries log is shown from INFO on, otherwise errors alone."""
+    """Shows what libraries log from INFO on if verbose, else only their errors."""
     logging.basicConfig(
         level=logging.INFO if verbose else logging.ERROR, format="%(name)s: %(message)s"
     )
 
 
 def console() -> Console:
-    """Where progress and tables go: stderr, so that stdout is the result alone."""
+    """Returns the console for progress and tables: stderr, as stdout is for the result alone."""
     # In a notebook as in a log file: rich's own way there needs ipywidgets.
     return Console(stderr=True, highlight=False, force_jupyter=False)
 
 
 def say_loading(*modules: str) -> None:
-    """Says what takes seconds to import, so that no command begins with a silence."""
+    """Says which modules take seconds to import, so that no command begins with a silence."""
     if missing := [module for module in modules if module not in sys.modules]:
         console().print(f"[dim]loading {' and '.join(missing)}[/]")
 
 
 def print_json(result: dict[str, Any]) -> None:
-    """One line of JSON on stdout."""
+    """Prints one line of JSON on stdout."""
     sys.stdout.write(json.dumps(result) + "\n")
     sys.stdout.flush()
 
 
 class _First(TyperGroup):
-    """Commands of which the first is meant where none is named."""
+    """Commands of which the first is called if none is named."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         first, *_ = self.commands
@@ -202,11 +202,11 @@ class _First(TyperGroup):
 
 
 def run(command: Callable[..., None], *, also: Mapping[str, Callable[..., None]] = {}) -> None:
-    """Runs a command: 2 and one message for a user's mistake, 1 for a failure, 128 and the
-    signal's number for Ctrl-C, SIGTERM and SIGHUP, which end it alike.
+    """Runs a command, or the one of those beside it that is named, and ends this process.
 
-    With others beside it, the one that is named; `command` is the one where none is.
-    A full disk is a failure; any other error of the system is a bug, and shows where it is.
+    The exit code is 2 for a user's mistake and 1 for a failure, each with one message, and 128 plus
+    the signal's number for Ctrl-C, SIGTERM and SIGHUP. A full disk is a failure; any other error of
+    the system is a bug, and shows its traceback.
     """
     run_app(app_of(command, also=also))
 
@@ -214,7 +214,7 @@ def run(command: Callable[..., None], *, also: Mapping[str, Callable[..., None]]
 def app_of(
     command: Callable[..., None], *, also: Mapping[str, Callable[..., None]] = {}
 ) -> typer.Typer:
-    """A command, and those beside it, for Typer; see `run`."""
+    """Returns a command, and those beside it, as a Typer app; see `run`."""
     app = new_app(cls=_First)
     app.command("list" if also else None, help=help_of(command))(_ended_by_signals(command))
     for name, other in also.items():
@@ -223,14 +223,14 @@ def app_of(
 
 
 def new_app(*, cls: type[TyperGroup]) -> typer.Typer:
-    """An empty one, in this program's manner."""
+    """Returns an empty Typer app with this program's settings."""
     return typer.Typer(
         cls=cls, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich"
     )
 
 
 def run_app(app: typer.Typer, *, name: str | None = None) -> None:
-    """Runs it and ends this process, as `run` says; `name` is the program's own."""
+    """Runs an app and ends this process, as `run` says; `name` is the program's."""
     try:
         with interruptible():
             app(prog_name=name)
@@ -249,7 +249,7 @@ def run_app(app: typer.Typer, *, name: str | None = None) -> None:
 
 
 def _ended_by_signals(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with the exit code of the signal that ends it; Typer knows Ctrl-C's alone."""
+    """Gives a command the exit code of the signal that ends it; Typer knows only Ctrl-C's."""
 
     @functools.wraps(command)
     def ended(*args: Any, **given: Any) -> None:
@@ -263,6 +263,6 @@ def _ended_by_signals(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def help_of(command: Callable[..., None]) -> str:
-    """Its docstring, a line a paragraph: the terminal is not as wide as a file."""
+    """Returns its docstring with one line for each paragraph, which the terminal wraps."""
     paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)

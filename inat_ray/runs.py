@@ -1,4 +1,4 @@
-"""python -m inat_ray.runs: the runs of a folder, compared, and cleaned up."""
+"""python -m inat_ray.runs: the runs of a folder, listed, compared and cleaned up."""
 
 import sys
 import time
@@ -73,8 +73,8 @@ def clean(
     keep: Annotated[
         Literal["best", "all"],
         typer.Option(
-            help="best: of runs that are over checkpoints and half-written files go; model, log,"
-            " tables, results and reports stay. all: runs are left as they are."
+            help="best: finished runs lose checkpoints and half-written files, and keep model, log,"
+            " tables, results and reports. all: runs are left as they are."
         ),
     ] = "best",
     packs: Annotated[
@@ -133,7 +133,7 @@ def _show(plan: "Plan") -> None:
 
 
 def _carry_out(plan: "Plan", *, yes: bool) -> "Plan":
-    """What was removed. Raises UserError where nobody can be asked."""
+    """Removes what is planned and returns it. Raises UserError if nobody can be asked."""
     from inat_ray.run.cleanup import Plan, carry_out, megabytes
 
     if not yes and not sys.stdin.isatty():
@@ -141,11 +141,11 @@ def _carry_out(plan: "Plan", *, yes: bool) -> "Plan":
     if not yes and not typer.confirm("Remove this?", err=True):
         options.console().print("nothing was removed")
         return Plan()
-    gone, problems = carry_out(plan)
-    options.console().print(f"[bold]{megabytes(gone.size)}[/] freed")
+    removed, problems = carry_out(plan)
+    options.console().print(f"[bold]{megabytes(removed.size)}[/] freed")
     if problems:
         raise RunFailedError("not all could be removed: " + "; ".join(problems))
-    return gone
+    return removed
 
 
 ALSO: dict[str, Callable[..., None]] = {"compare": compare, "clean": clean}

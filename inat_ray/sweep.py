@@ -67,7 +67,7 @@ def main(
         ),
     ] = None,
     watch: Annotated[
-        bool, typer.Option("--watch", help="With --status: go on showing it until it is over.")
+        bool, typer.Option("--watch", help="With --status: go on showing it until it is finished.")
     ] = False,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
@@ -124,24 +124,20 @@ def _continued(context: typer.Context, *, out: Path | None, **given: Any) -> "Pl
     if resume is not None:
         options.refuse(context, {"extend"}, beside="--resume")
         options.refuse(context, {"trials"}, beside="--resume; --extend adds trials")
-    folder = _folder(resume or extend, out, dry_run=context.params["dry_run"])
+    run = resume or extend
+    if context.params["dry_run"] and is_storage(run):
+        raise UserError(
+            f"--dry-run: leaves no run here, and {run} would be brought from its storage;"
+            " give the folder of a run on this machine"
+        )
+    folder = run_here(run, out)
     if resume is not None:
         return resumed_plan(folder, **given)
     return extended_plan(folder, trials=trials, **given)
 
 
-def _folder(run: str, out: Path | None, *, dry_run: bool) -> Path:
-    """Returns the run's folder on this machine; a dry run brings none from a storage."""
-    if dry_run and is_storage(run):
-        raise UserError(
-            f"--dry-run: leaves no run here, and {run} would be brought from its storage;"
-            " give the folder of a run on this machine"
-        )
-    return run_here(run, out)
-
-
 def _show_status(run: str, *, watch: bool, as_json: bool) -> None:
-    """Where a run is, once or until it is over."""
+    """Prints the status of a run, once or until it is finished."""
     from inat_ray.terminal.status import print_status, read_status, status_json, watch_status
 
     console = options.console()

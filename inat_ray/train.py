@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from inat_ray.run.checkpoints import StartingPoint
 
 TRIAL = "train"
-"""What the log calls the one training of a run."""
+"""The name of the one training of a run in its log."""
 
 
 def main(
@@ -178,7 +178,7 @@ def _train(
     from inat_ray.search.agenda import run_started
     from inat_ray.terminal.announcements import interruption_announced, note
     from inat_ray.tuning.engine import data_for
-    from inat_ray.tuning.resume import point_to_resume
+    from inat_ray.tuning.resumed_training import point_to_resume
 
     console = options.console()
     start = point_to_resume(run, trial_id=TRIAL) if resumed else BEGINNING

@@ -35,7 +35,7 @@ LEVELS = {
 
 LISTS = ("search/searchers.py", "search/schedulers.py")
 
-RAY_IS_AT_HOME = ("tuning/", "training/distributed.py")
+RAY_IS_AT_HOME = ("tuning/", "training/worker_group.py")
 
 
 def violations(package: Path) -> list[str]:
@@ -134,7 +134,7 @@ def test_an_import_against_the_rules_is_found(tmp_path, file, line):
         ("data/a.py", "from . import pack"),
         ("config/search.py", "from inat_ray.search.searchers import SEARCHERS"),
         ("tuning/a.py", "from ray import tune"),
-        ("training/distributed.py", "import ray.train"),
+        ("training/worker_group.py", "import ray.train"),
         ("page/a.py", "import rays, inat_ray_extras.sweep"),
         ("sweep.py", "from inat_ray import options"),
         ("sweep.py", "import inat_ray.tuning.ray_tune"),

@@ -1,4 +1,4 @@
-"""What a training's best epoch looks like, as pictures: see `training.snapshot`."""
+"""Draws the snapshot of a training's best epoch as pictures: see `training.snapshot`."""
 
 from collections.abc import Sequence
 
@@ -11,23 +11,17 @@ from inat_ray.page.pictures import GAP, Pixels, filters_picture, heat_colors
 from inat_ray.terminal.words import percent
 from inat_ray.training.snapshot import Mistakes, Snapshot
 
-COLUMNS = 4
-"""Of pictures beside each other."""
-
-SIDE = 128
-"""Pixels of a picture's side."""
-
-CAPTION = 30
-"""Pixels of the two lines below a picture."""
+COLUMNS, SIDE, CAPTION = 4, 128, 30
+"""Pictures beside each other; pixels of a picture's side, and of the two lines below it."""
 
 MOST_NAMED = 40
-"""Classes; a matrix of more has neither names nor counts, which nobody could read."""
+"""A matrix of more classes has neither names nor counts, which nobody could read."""
 
 CELL, TINY_CELL = 44, 6
 """Pixels of a cell's side, with a count and without."""
 
 AXES, LEAST_MARGIN = "rows: true\ncolumns:\npredicted", 76
-"""What a matrix shows, in its corner; pixels that this takes, and its classes' names may need."""
+"""The text in a matrix's corner, and the pixels that it needs; classes' names may need more."""
 
 PAPER, INK = "white", "black"
 
@@ -35,12 +29,12 @@ FONT = ImageFont.load_default(size=12)
 
 
 def augmented_picture(snapshot: Snapshot) -> Pixels:
-    """The first training images as the network sees them."""
+    """Draws the first training images as the network sees them."""
     return _sheet(snapshot.augmented, captions=None)
 
 
 def mistakes_picture(snapshot: Snapshot) -> Pixels | None:
-    """The validation images that it got wrong most surely; None where it made no mistake."""
+    """Draws the validation images that it got wrong most surely; None without a mistake."""
     mistakes = snapshot.mistakes
     if not len(mistakes.pictures):
         return None
@@ -48,12 +42,12 @@ def mistakes_picture(snapshot: Snapshot) -> Pixels | None:
 
 
 def first_filters_picture(snapshot: Snapshot) -> Pixels:
-    """The filters of the first convolution, each in its own range."""
+    """Draws the filters of the first convolution, each in its own range."""
     return filters_picture(torch.from_numpy(snapshot.filters))
 
 
 def confusion_picture(snapshot: Snapshot) -> Pixels:
-    """Truths as rows, predictions as columns; a colour for the share of the row, counts as text."""
+    """Draws a row for each true class: colors are shares of the row, texts are counts."""
     classes = snapshot.classes
     counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
     counts[snapshot.confusion[:, 0], snapshot.confusion[:, 1]] = snapshot.confusion[:, 2]
@@ -88,7 +82,7 @@ def _named_matrix(
 
 
 def _write_upright(image: Image.Image, text: str, *, left: int, bottom: int) -> None:
-    """Text that reads from below, centred on `left`."""
+    """Writes text that is read from below, centered on `left`."""
     length = int(FONT.getlength(text)) + 2
     strip = Image.new("RGB", (length, 16), PAPER)
     ImageDraw.Draw(strip).text((0, 8), text, fill=INK, font=FONT, anchor="lm")
@@ -96,7 +90,7 @@ def _write_upright(image: Image.Image, text: str, *, left: int, bottom: int) -> 
 
 
 def _captions(mistakes: Mistakes, classes: Sequence[str]) -> list[str]:
-    """'roses 98.1 %' above 'is tulips'."""
+    """Returns 'roses 98.1 %' above 'is tulips' for each mistake."""
     rows = zip(mistakes.predictions, mistakes.probabilities, mistakes.truths, strict=True)
     return [
         _fitted(classes[guess], after=f" {percent(float(sure))}")
@@ -107,7 +101,7 @@ def _captions(mistakes: Mistakes, classes: Sequence[str]) -> list[str]:
 
 
 def _fitted(text: str, *, after: str = "") -> str:
-    """`text` and what stands after it, with the end of `text` left out where it is too wide."""
+    """Returns `text` + `after`, with as much of `text` cut off as does not fit below a picture."""
     line, kept = text + after, len(text)
     while FONT.getlength(line) > SIDE and kept:
         kept -= 1
@@ -116,7 +110,7 @@ def _fitted(text: str, *, after: str = "") -> str:
 
 
 def _sheet(pictures: Pixels, *, captions: Sequence[str] | None) -> Pixels:
-    """Pictures (n, s, s, 3) beside each other, each with what stands below it."""
+    """Draws pictures (n, s, s, 3) beside each other, each above its caption."""
     columns = min(COLUMNS, len(pictures))
     rows = -(-len(pictures) // columns)
     width, height = SIDE + GAP, SIDE + GAP + (CAPTION if captions else 0)

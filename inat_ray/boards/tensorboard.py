@@ -1,9 +1,9 @@
 """Writes TensorBoard's files from the run log: scalars by epoch, the HParams tab, images.
 
-The tab is complete however a trial ends: the experiment, with every hyperparameter and
-metric, is declared before the first trial, and a trial's session starts when the trial does. Images
-are of a trial's best epoch, drawn from its snapshot once the trial is over. The search's own
-progress is the run at the top level.
+The tab is complete however a trial ends: the experiment, with every hyperparameter and metric, is
+declared before the first trial, and a trial's session starts when the trial does. Images show a
+trial's best epoch; they are drawn from its snapshot once the trial has ended. The run at the top
+level is the search's own progress.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (
 )
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from inat_ray.boards.hparams import hparam_info, set_value
+from inat_ray.boards.hparam_columns import hparam_info, set_value
 from inat_ray.boards.scalars import epoch_scalars, search_scalars
 from inat_ray.boards.snapshot_pictures import (
     augmented_picture,
@@ -128,9 +128,9 @@ class TensorBoardObserver:
             self._search.close()
 
     def _may_pass(self, record: TrialEnded) -> bool:
-        """Returns whether the trial may be resumed: after an error, only one that stands alone."""
+        """Returns whether the trial may be resumed; after an error, only if it stands alone."""
         alone = stands_alone(self.history, self.history.trials[record.trial_id])
-        return record.state == "interrupted" or (record.state == "failed" and alone)
+        return record.state == "interrupted" or (alone and record.state not in SUCCESSFUL)
 
     def _declare(self, record: RunStarted) -> None:
         kinds = record.parameters | {"seed": "number"}

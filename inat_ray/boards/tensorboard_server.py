@@ -1,7 +1,7 @@
-"""TensorBoard of a run, served to this machine alone for as long as the run goes on.
+"""Serves TensorBoard for a run, to this machine alone, while the run lasts.
 
-It is a process of its own, so that it takes no time from the one that trains, and it ends when its
-standard input does: so it does not outlive the run, even one that is killed.
+The server is a process of its own, so that it takes no time from the one that trains. It ends when
+its standard input is closed, so it does not outlive a run that is killed.
 """
 
 import os
@@ -21,16 +21,16 @@ SECONDS_TO_END = 10
 
 
 def check_port(port: int) -> None:
-    """Raises UserError where nothing can be served at `port`."""
+    """Raises UserError if nothing can be served at `port`."""
     with socket.socket() as probe:
-        # As the server will: a port whose last connections are still fading away is free.
+        # As the server does: a port whose last connections are still closing is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
         except OSError as error:
             raise UserError(
                 f"--tensorboard-port: {port}: {os.strerror(error.errno or 0).lower()};"
-                " choose another one, or end what uses it"
+                " choose another one, or stop the program that uses it"
             ) from None
 
 
@@ -38,14 +38,14 @@ def check_port(port: int) -> None:
 def tensorboard_server(
     folder: Path, *, port: int | None, tell: Callable[[str], None]
 ) -> Iterator[None]:
-    """Serves `folder` while the context lasts, and tells where; None: does nothing."""
+    """Serves `folder` while the context lasts, and says where; without a port it does nothing."""
     if port is None:
         yield
         return
     line = [sys.executable, "-m", __name__, str(folder.resolve()), str(port)]
     quiet = subprocess.DEVNULL
     process = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet)
-    tell(f"TensorBoard is at http://{HOST}:{port}/ in some seconds, while this run goes on")
+    tell(f"TensorBoard is at http://{HOST}:{port}/ in some seconds, while this run lasts")
     try:
         yield
         if process.poll() is not None:

@@ -86,7 +86,7 @@ def _seconds(value: Any) -> Any:
 
 
 class SearchConfig(Section):
-    """A sweep over parts of the experiment. The first budget that is spent ends it."""
+    """A search for the best values of some settings. The first budget that is spent ends it."""
 
     method: SearcherName = Field("random", description=_meanings(SEARCHERS))
     metric: MetricConfig = MetricConfig()

@@ -3,7 +3,8 @@
 Adding an augmentation takes two edits: its setting in `config.experiment.AugmentConfig`, and its
 entry in ON_PIXELS or ON_NORMALIZED here. The schema, the documentation, and what a sweep may vary
 follow from the setting; training, the cached features, and CUDA graphs follow from the entry. They
-are two files because commands that never load torch read the settings.
+are two files because commands that never load torch read the settings. (A new way to mix images
+with each other goes into `draw_mix`, and into `AugmentConfig.mixes`.)
 
 An epoch's random numbers are drawn for all its images at once, on the CPU, from (seed, epoch); a
 rank takes its slice. So a seed gives the same pixels on any number of workers and on any
@@ -224,7 +225,8 @@ class Augmentation(NamedTuple):
     """Draws the numbers of n images, (n, k). Returns None if the configuration turns it off, and
     draws nothing then, so that every earlier seed keeps the numbers of the other augmentations."""
     apply: Callable[[Tensor, Tensor], Tensor]
-    """Changes images (b, 3, s, s) by their numbers (b, k), on the device of both."""
+    """Changes images (b, 3, s, s) by their numbers (b, k), on the device of both. It must not look
+    at a value or bring a tensor from the host: either waits for the GPU, and ends a capture."""
 
 
 ON_PIXELS = {"color": Augmentation(_color_factors, _jitter)}

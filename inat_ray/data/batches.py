@@ -54,15 +54,12 @@ class Images:
 
     @property
     def rows_on(self) -> torch.device:
-        """The device that `gather` needs its rows on."""
+        """The device to put rows on, so that a CUDA graph moves none."""
         return torch.device("cpu") if self.resident is None else self.device
 
-    def take(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    def take(self, rows: NDArray[np.int64] | Tensor) -> tuple[Tensor, Tensor]:
         """Returns images (b, 3, S, S) uint8, channels last, and labels (b,), on the device."""
-        return self.gather(torch.from_numpy(rows).to(self.rows_on, non_blocking=True))
-
-    def gather(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Does what `take` does, with rows on `rows_on`: within a CUDA graph nothing is moved."""
+        rows = torch.as_tensor(rows).to(self.rows_on, non_blocking=True)
         if self.resident is None:
             gathered = torch.from_numpy(np.take(self.pixels, self.indices[rows.numpy()], axis=0))
             images = gathered.to(self.device, non_blocking=True)
@@ -94,10 +91,8 @@ def fits_on(device: torch.device, size: int) -> bool:
     return device.type == "cuda" and size < RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]
 
 
-def shuffled_batches(
-    count: int, *, batch_size: int, seed: int, epoch: int
-) -> list[NDArray[np.int64]]:
-    """Returns the rows of each step's global batch: a permutation drawn from (seed, epoch).
+def shuffled_batches(count: int, *, batch_size: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """Returns the rows of each step's global batch, (steps, b): a permutation of (seed, epoch).
 
     Whole batches only, so that every step has equal shapes (a CUDA graph needs that) and every
     image equal weight: the few that this epoch leaves out come in another. Fewer images than a
@@ -105,7 +100,7 @@ def shuffled_batches(
     """
     order = np.random.default_rng([seed, epoch]).permutation(count)
     steps = steps_per_epoch(count, batch_size)
-    return np.split(order[: steps * batch_size], steps)
+    return order[: steps * batch_size].reshape(steps, -1)
 
 
 def steps_per_epoch(count: int, batch_size: int) -> int:
@@ -120,7 +115,7 @@ def rank_share(rows: NDArray[np.int64], *, rank: int, world_size: int) -> NDArra
 def share_of(count: int, *, rank: int, world_size: int) -> slice:
     """Returns the places of a rank's share: all shares together are `count`, each place once.
 
-    The first ranks have one more where it does not divide, and nothing is padded: a padded image
+    If it does not divide, the first ranks have one more, and nothing is padded: a padded image
     would count twice in an accuracy. So sums are added up over the ranks and divided by their own
     total (`Batch.total`); a mean of the ranks' means would weigh images unequally.
     """
@@ -224,10 +219,8 @@ class TrainingBatches:
 
     def _plan(self, epoch: int) -> Plan:
         device = self.images.device
-        order = np.stack(
-            shuffled_batches(
-                len(self.images), batch_size=self.batch_size, seed=self.seed, epoch=epoch
-            )
+        order = shuffled_batches(
+            len(self.images), batch_size=self.batch_size, seed=self.seed, epoch=epoch
         )
         steps, count = order.shape
         rows = torch.from_numpy(order).to(self.images.rows_on)
@@ -245,7 +238,7 @@ class TrainingBatches:
     def _views(self, step: Plan, places: slice | Tensor) -> tuple[Tensor, Tensor]:
         """Returns the images at some places of the global batch, and their labels."""
         there = places.to(step.rows.device) if isinstance(places, Tensor) else places
-        pixels, labels = self.images.gather(step.rows[there])
+        pixels, labels = self.images.take(step.rows[there])
         if step.draw is None:
             return plain_view(pixels, size=self.size, normalize=self.normalize), labels
         draw = {name: drawn[places] for name, drawn in step.draw.items()}

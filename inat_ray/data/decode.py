@@ -1,4 +1,4 @@
-"""One photograph to one square of pixels."""
+"""Decodes a photograph to a square of pixels."""
 
 import io
 import threading
@@ -15,22 +15,22 @@ Square = NDArray[np.uint8]
 """(side, side, 3), RGB."""
 
 MAX_PIXELS = 178_956_970
-"""Larger pictures are taken for decompression bombs: Pillow's own limit, 0.7 GB as RGBA."""
+"""Larger pictures count as decompression bombs: Pillow's own limit, 0.7 GB as RGBA."""
 
 LARGE = MAX_PIXELS // 10
 """Pictures of more pixels are decoded one at a time, so that memory does not grow with cores."""
 
 MAX_CHUNK = 1 << 20
-"""Bytes that a decoder is given at once; before each chunk a thread waits for the GIL. With
+"""Bytes that a decoder gets at once; before each chunk a thread waits for the GIL. With
 Pillow's 64 KB a JPEG of 800 x 600 took 4 % longer."""
 
-PAD_GREY = (128, 128, 128)
+PAD_GRAY = (128, 128, 128)
 
 HEIC = find_spec("pillow_heif") is not None
-"""Whether phones' own format can be read: by the extra `heic`."""
+"""Whether HEIC, the format of many phones, can be read: needs the extra `heic`."""
 
 AVIF = features.check("avif")
-"""Pillow reads it itself from 11.3 on."""
+"""Whether AVIF can be read: needs Pillow 11.3."""
 
 if HEIC:
     from pillow_heif import register_heif_opener
@@ -44,13 +44,13 @@ _one_large_picture = threading.Lock()
 
 
 class UndecodableError(ValueError):
-    """The bytes are no picture that can be used; the message says why."""
+    """The bytes are not a picture that can be used; the message says why."""
 
 
 def decode_square(content: bytes, *, side: int, fit: Fit) -> Square:
-    """The picture in `content` (a whole file) as an upright RGB square.
+    """Decodes the picture in `content` (a whole file) to an upright RGB square.
 
-    A JPEG is decoded at a reduced scale where that still covers the square. Grey, palette,
+    A JPEG is decoded at a reduced scale if that still covers the square. Gray, palette,
     CMYK and 16-bit pictures become RGB; transparent parts become white; of an animation the
     first picture counts.
 
@@ -71,12 +71,12 @@ def decode_square(content: bytes, *, side: int, fit: Fit) -> Square:
         reason = "is not a picture of a kind that can be read" if content else "is empty"
         raise UndecodableError(reason) from None
     except Exception as error:
-        # A decoder raises what it likes on a damaged file, and one file must not end a build.
+        # Decoders raise errors of many kinds on a damaged file, and one file must not end a build.
         raise UndecodableError(f"{type(error).__name__}: {error}") from error
 
 
 def to_square(picture: Image.Image, *, side: int, fit: Fit) -> Square:
-    """An RGB picture of any shape as a square: the middle cut out, distorted, or padded."""
+    """Makes a square of an RGB picture: its middle, or all of it distorted or padded."""
     size = (side, side)
     resample = Image.Resampling.BILINEAR  # Pillow widens the filter when it shrinks: no aliasing
     if fit == "crop":
@@ -84,12 +84,12 @@ def to_square(picture: Image.Image, *, side: int, fit: Fit) -> Square:
     elif fit == "squash":
         picture = picture.resize(size, resample)
     else:
-        picture = ImageOps.pad(picture, size, method=resample, color=PAD_GREY)
+        picture = ImageOps.pad(picture, size, method=resample, color=PAD_GRAY)
     return np.asarray(picture, dtype=np.uint8)
 
 
 def _open(content: bytes, side: int) -> ImageFile.ImageFile:
-    """The picture, not decoded yet, set to a scale that still has `side` pixels each way."""
+    """Opens the picture without decoding it, at a scale that still has `side` pixels each way."""
     picture = Image.open(io.BytesIO(content))
     width, height = picture.size
     if width * height > MAX_PIXELS:
@@ -100,19 +100,19 @@ def _open(content: bytes, side: int) -> ImageFile.ImageFile:
 
 
 def _upright(picture: Image.Image) -> Image.Image:
-    """Decoded, and turned as its EXIF orientation says."""
+    """Decodes a picture, and turns it as its EXIF orientation says."""
     picture.load()
     try:
         if picture.getexif().get(ExifTags.Base.Orientation, 1) == 1:
-            return picture  # which exif_transpose would copy, holding the GIL
+            return picture  # exif_transpose would copy it, and hold the GIL meanwhile
         return ImageOps.exif_transpose(picture)
     except Exception:
-        # Damaged EXIF is common and raises what it likes; the pixels are whole, as stored.
+        # Damaged EXIF is common and raises errors of many kinds; the pixels are whole.
         return picture
 
 
 def _depth(picture: ImageFile.ImageFile) -> int | None:
-    """Bits of a whole-number pixel by the file's own word; None of 32, which are seldom filled."""
+    """Returns the bits of a whole-number pixel as the file says; None for 32, seldom all used."""
     stored = str(picture.tile)
     if picture.mode == "I" and ";16" not in stored and picture.format != "PPM":
         return None
@@ -122,7 +122,7 @@ def _depth(picture: ImageFile.ImageFile) -> int | None:
 def _as_rgb(picture: Image.Image, *, depth: int | None) -> Image.Image:
     if picture.mode == "F":
         raise UndecodableError("has floating-point pixels, whose range is not known")
-    if picture.mode.startswith("I"):  # 12 to 32 bits a pixel, whatever Pillow calls it
+    if picture.mode.startswith("I"):  # 12 to 32 bits a pixel, under several names
         picture = Image.fromarray(_eight_bits(np.asarray(picture), depth=depth))
     if picture.has_transparency_data:
         opaque = Image.new("RGBA", picture.size, "white")
@@ -131,7 +131,7 @@ def _as_rgb(picture: Image.Image, *, depth: int | None) -> Image.Image:
 
 
 def _eight_bits(values: NDArray[Any], *, depth: int | None) -> Square:
-    """Whole numbers as 8 bits; where the depth is not known, 8, 12 or 16 that holds them all."""
+    """Reduces whole numbers to 8 bits; an unknown depth is the least of 8, 12 and 16 that fits."""
     low, high = int(values.min()), int(values.max())
     depths = (depth,) if depth else (8, 12, 16)
     fitting = next((bits for bits in depths if high < 2**bits), None)
@@ -144,9 +144,9 @@ def _eight_bits(values: NDArray[Any], *, depth: int | None) -> Square:
 
 
 def _check_upper_bits(picture: Image.Image) -> None:
-    """Raises UndecodableError where pixels of 16 bits fill 12 at most.
+    """Raises UndecodableError if pixels of 16 bits fill 12 at most.
 
-    The upper eight alone are kept, so nothing or next to nothing would be left.
+    Only the upper eight are kept, so nothing or next to nothing would be left.
     """
     if np.asarray(picture).max() < 16:
         raise UndecodableError(

@@ -1,10 +1,10 @@
 """A data set that needs no download: ten shapes drawn by code among clutter and noise.
 
-Colour, size, place, angle, texture and clutter are drawn alike for every class, so only the
-shape tells. A good recipe learns it and a poor one does not: of the quickstart's network (32 px,
-9 epochs, batch 32), validation accuracy 0.95 with AdamW, 3e-3 on a cosine, batch norm; 0.92 of
-that with ReLU and no batch norm; 0.55 with ReLU, no batch norm and Adam at a constant 1e-4 (one
-seed each; 1 standard error is 0.01 to 0.025).
+Color, size, place, angle, texture and clutter are drawn alike for every class, so only the
+shape tells. A good recipe learns it and a poor one does not. Validation accuracy of the
+quickstart's network (32 px, 9 epochs, batch 32): 0.95 with AdamW, 3e-3 on a cosine, batch norm;
+0.92 of that with ReLU and no batch norm; 0.55 with ReLU, no batch norm and Adam at a constant 1e-4
+(one seed each; 1 standard error is 0.01 to 0.025).
 """
 
 import math
@@ -21,7 +21,7 @@ from inat_ray.data.item import Item, Role
 from inat_ray.data.walk import PassedOver
 
 VERSION = 2
-"""Part of the identity: a change in the drawing is another data set."""
+"""Part of the identity: a change of the drawing makes another data set."""
 
 SEED = 1202
 TEST_EVERY = 5
@@ -31,14 +31,14 @@ OVERSAMPLING = 2
 """Drawn larger and scaled down, so that edges are smooth."""
 
 NOISE = 22.0
-"""Standard deviation of the pixel noise, in grey levels."""
+"""Standard deviation of the pixel noise, in gray levels."""
 
 GROUND, INK, ANY = (20, 160), (110, 256), (20, 236)
-"""Grey levels that each channel of a colour is drawn from. A shape is mostly lighter than its
+"""Gray levels that each channel of a color is drawn from. A shape is mostly lighter than its
 ground: without that, the same network reached 0.58 in 9 epochs."""
 
 Points = list[tuple[float, float]]
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 
 def _circle(x: float = 0.0, y: float = 0.0, radius: float = 1.0) -> Points:
@@ -47,7 +47,7 @@ def _circle(x: float = 0.0, y: float = 0.0, radius: float = 1.0) -> Points:
 
 
 def _regular(corners: int, *, inner: float = 1.0) -> Points:
-    """A regular polygon; with `inner` below 1 every second corner is pulled in: a star."""
+    """Returns a regular polygon; with `inner` below 1 every second corner is pulled in: a star."""
     count = corners if inner == 1.0 else 2 * corners
     radii = [1.0 if inner == 1.0 or i % 2 == 0 else inner for i in range(count)]
     turns = [2 * math.pi * i / count for i in range(count)]
@@ -96,7 +96,7 @@ class Demo:
         yield f"demo {VERSION} {SEED} {len(self.items)}"
 
     def content(self, index: int) -> bytes:
-        """What the drawing is made from: the picture's name."""
+        """Returns the picture's name, which the drawing is made from."""
         return self.items[index].name.encode()
 
     def square(self, content: bytes, *, side: int, fit: Fit) -> Square:
@@ -106,7 +106,10 @@ class Demo:
 
 
 def draw(shape: str, rng: Generator, *, side: int) -> Square:
-    """One picture of a shape: background, clutter, the shape, noise."""
+    """Draws one picture of a shape: background, clutter, the shape, noise.
+
+    The order of the draws from `rng` decides the pixels, and `VERSION` must change with it.
+    """
     canvas = side * OVERSAMPLING
     picture = Image.fromarray(_background(rng, canvas))
     _clutter(ImageDraw.Draw(picture), rng, canvas, count=7)
@@ -114,7 +117,7 @@ def draw(shape: str, rng: Generator, *, side: int) -> Square:
     place = _placement(rng, canvas)
     for outline, filled in SHAPES[shape]:
         ImageDraw.Draw(mask).polygon(place(outline), fill=255 if filled else 0)
-    picture.paste(_colour(rng, INK), mask=mask)
+    picture.paste(_color(rng, INK), mask=mask)
     _clutter(ImageDraw.Draw(picture), rng, canvas, count=2)
     pixels = np.asarray(picture.resize((side, side), Image.Resampling.BOX), dtype=np.float64)
     pixels = pixels + rng.normal(0.0, NOISE, pixels.shape)
@@ -122,18 +125,18 @@ def draw(shape: str, rng: Generator, *, side: int) -> Square:
 
 
 def _placement(rng: Generator, canvas: int) -> Callable[[Points], Points]:
-    """A random place, size, angle and slight distortion for an outline of radius 1."""
+    """Draws a place, size, angle and slight distortion for an outline of radius 1."""
     radius = rng.uniform(0.24, 0.38) * canvas
-    centre = rng.uniform(0.38, 0.62, size=2) * canvas
+    center = rng.uniform(0.38, 0.62, size=2) * canvas
     turn, stretch = rng.uniform(-0.5, 0.5), rng.uniform(0.85, 1.15)
     rotation = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
     matrix = rotation @ np.diag([stretch, 1 / stretch]) * radius
-    return lambda outline: [tuple(matrix @ np.array(point) + centre) for point in outline]
+    return lambda outline: [tuple(matrix @ np.array(point) + center) for point in outline]
 
 
 def _background(rng: Generator, canvas: int) -> NDArray[np.uint8]:
-    """Two colours mixed by a wave of random direction and length."""
-    low, high = _colour(rng, GROUND), _colour(rng, GROUND)
+    """Mixes two colors by a wave of random direction and length."""
+    low, high = _color(rng, GROUND), _color(rng, GROUND)
     turn, length = rng.uniform(0, 2 * math.pi), rng.uniform(0.1, 0.8) * canvas
     y, x = np.mgrid[:canvas, :canvas]
     along = (x * math.cos(turn) + y * math.sin(turn)) / length
@@ -143,14 +146,14 @@ def _background(rng: Generator, canvas: int) -> NDArray[np.uint8]:
 
 
 def _clutter(draw: ImageDraw.ImageDraw, rng: Generator, canvas: int, *, count: int) -> None:
-    """Strokes of any colour, `count` at most."""
+    """Draws strokes of any color, `count` at most."""
     for _ in range(rng.integers(count // 2, count + 1)):
         x, y = rng.uniform(0, canvas, size=2)
         dx, dy = rng.normal(0, 0.18 * canvas, size=2)
         width = int(rng.integers(1, max(2, canvas // 16) + 1))
-        draw.line([(x, y), (x + dx, y + dy)], fill=_colour(rng, ANY), width=width)
+        draw.line([(x, y), (x + dx, y + dy)], fill=_color(rng, ANY), width=width)
 
 
-def _colour(rng: Generator, levels: tuple[int, int]) -> Colour:
+def _color(rng: Generator, levels: tuple[int, int]) -> Color:
     red, green, blue = rng.integers(*levels, size=3).tolist()
     return red, green, blue

@@ -28,8 +28,14 @@ ROLES: dict[str, Role] = {
 }
 """Word in a folder's name -> the use of its images."""
 
+ORDER: tuple[Role, ...] = ("train", "test", "validation")
+"""Order of the parts in a pack; the name of the pack depends on it."""
+
 GENERIC = {"data", "dataset", "folder", "images", "image", "imgs", "img", "set", "split"}
 """Words that say nothing about the use of a folder: `train_images`, `test_set`."""
+
+TWO_AS_ONE = re.compile(f"({'|'.join(ROLES)})({'|'.join(GENERIC)})")
+"""Two words that are written as one: `trainset`."""
 
 OTHER_PARTS = {"dev", "eval", "evaluation", "fold", "holdout", "part", "pred", "prediction"}
 OTHER_PARTS |= {"subset", "te", "tr", "trn", "ts", "tst", "unlabeled", "unlabelled"}
@@ -74,8 +80,7 @@ def find_parts(folder: Path, config: DataConfig) -> Parts:
 
 
 def _given_parts(folder: Path, config: DataConfig) -> dict[Role, Path]:
-    settings: dict[Role, str | None]
-    settings = {"train": config.train, "test": config.test, "validation": config.validation}
+    settings = {role: getattr(config, role) for role in ORDER}
     given = {role: folder / Path(p).expanduser() for role, p in settings.items() if p is not None}
     for role, path in given.items():
         if not path.is_dir():
@@ -105,7 +110,7 @@ def recognized_parts(folder: Path, *, without: Sequence[Path] = ()) -> Parts:
     if groups:
         return _layout(folder, folders, parts={role: path for role, [path] in groups[0].items()})
     training = [path for path in folders if role_of(path.name) == "train"]
-    alone = folders == training and _holds_folders(training)
+    alone = folders == training and any(map(folders_in, training))
     if not alone and not _seem_parts(folders):
         _check_no_parts_inside(folder, folders)
         return Parts({"": folder})
@@ -128,11 +133,11 @@ def _check_no_parts_inside(folder: Path, classes: Sequence[Path]) -> None:
 
 def inner_folder(part: Path) -> Path:
     """Returns the part, or the only folder in it if it repeats the name: `seg_train/seg_train`."""
-    inner = folders_in(part)
-    if len(inner) != 1 or not _holds_folders(inner):
+    inner = _only_folder(part)
+    if inner is None:
         return part
-    alike = role_of(part.name) and role_of(inner[0].name) == role_of(part.name)
-    return inner_folder(inner[0]) if alike or inner[0].name == part.name else part
+    alike = role_of(part.name) and role_of(inner.name) == role_of(part.name)
+    return inner_folder(inner) if alike or inner.name == part.name else part
 
 
 def role_of(name: str) -> Role:
@@ -143,16 +148,9 @@ def role_of(name: str) -> Role:
 
 def _words(name: str) -> list[str]:
     """Splits `Train_Images`, `trainingSet`, `test1` or `trainset` into words in lower case."""
-    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+|[^\W\d_]+", name)
-    return [part for word in words for part in _split_off_generic(word.lower())]
-
-
-def _split_off_generic(word: str) -> list[str]:
-    """Splits `trainset`, two words written as one."""
-    for role in ROLES:
-        if word.startswith(role) and word[len(role) :] in GENERIC:
-            return [role, word[len(role) :]]
-    return [word]
+    words = [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+|[^\W\d_]+", name)]
+    split = [(word, TWO_AS_ONE.fullmatch(word)) for word in words]
+    return [part for word, two in split for part in (two.groups() if two else [word])]
 
 
 def _groups(folders: Sequence[Path]) -> dict[str, dict[Role, list[Path]]]:
@@ -170,10 +168,14 @@ def _groups(folders: Sequence[Path]) -> dict[str, dict[Role, list[Path]]]:
 
 def _unwrapped(folder: Path) -> Path:
     """Returns the folder, or the only one in it, at any depth, that holds everything."""
+    inner = _only_folder(folder)
+    return folder if inner is None or role_of(inner.name) else _unwrapped(inner)
+
+
+def _only_folder(folder: Path) -> Path | None:
+    """Returns the only folder in a folder, if it holds folders itself."""
     below = folders_in(folder)
-    if len(below) == 1 and not role_of(below[0].name) and _holds_folders(below):
-        return _unwrapped(below[0])
-    return folder
+    return below[0] if len(below) == 1 and folders_in(below[0]) else None
 
 
 def _layout(folder: Path, folders: Sequence[Path], *, parts: dict[Role, Path]) -> Parts:
@@ -193,8 +195,7 @@ def _layout(folder: Path, folders: Sequence[Path], *, parts: dict[Role, Path]) -
 
 
 def _in_order(parts: dict[Role, Path]) -> dict[Role, Path]:
-    order: tuple[Role, ...] = ("train", "test", "validation")
-    return {role: parts[role] for role in order if role in parts}
+    return {role: parts[role] for role in ORDER if role in parts}
 
 
 def _is_unlabeled(part: Path, training: set[str]) -> bool:
@@ -229,10 +230,6 @@ def _is_called_like_a_part(path: Path) -> bool:
 def _classes(part: Path) -> set[str]:
     """Returns the names of the folders in a part that hold photographs."""
     return {path.name for path in folders_in(part) if holds_photographs(path)}
-
-
-def _holds_folders(folders: Sequence[Path]) -> bool:
-    return any(folders_in(path) for path in folders)
 
 
 def _refusal(folder: Path, folders: Sequence[Path], *, why: str = "") -> UserError:

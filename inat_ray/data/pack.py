@@ -73,7 +73,7 @@ class Pack:
 
     @classmethod
     def open(cls, path: Path) -> "Pack":
-        """Maps a pack that exists: milliseconds, whatever its size, unless it was copied here.
+        """Maps a pack that exists: takes milliseconds at any size, unless it was copied here.
 
         Raises DamagedPackError if it is not what was built under that name.
         """

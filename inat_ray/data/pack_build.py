@@ -50,11 +50,7 @@ def build_pack(
     quarantined = [Quarantined(item.name, reason) for item, reason in items if reason is not None]
     kept = [row for row, reason in enumerate(reasons) if reason is None]
     check_quarantined(quarantined, good=len(kept), config=config)
-    # Closes the gaps of images that were left out, in the file itself. Rows move to the
-    # front, the first one first, so nothing is overwritten that is still needed.
-    for to, row in enumerate(kept):
-        if to != row:
-            pixels[to], facts[to] = pixels[row], facts[row]
+    _close_gaps(pixels, facts, kept=kept)
     os.truncate(path, len(kept) * _image_bytes(config))
     about = {
         "side": config.pack_side,
@@ -64,6 +60,16 @@ def build_pack(
         "quarantined": [asdict(image) for image in quarantined],
     }
     append_index(path, about, facts[: len(kept)], identity=identity)
+
+
+def _close_gaps(pixels: NDArray[np.uint8], facts: NDArray[Any], *, kept: list[int]) -> None:
+    """Moves the rows that are kept to the front, in the file itself.
+
+    The first one moves first, so nothing is overwritten that is still needed.
+    """
+    for to, row in enumerate(kept):
+        if to != row:
+            pixels[to], facts[to] = pixels[row], facts[row]
 
 
 def check_quarantined(quarantined: Sequence[Quarantined], *, good: int, config: DataConfig) -> None:
@@ -106,12 +112,7 @@ def _room_for(count: int, *, config: DataConfig, path: Path) -> NDArray[np.uint8
 
 
 def _decode_all(
-    source: Source,
-    pixels: NDArray[np.uint8],
-    facts: NDArray[Any],
-    *,
-    fit: Fit,
-    progress: bool,
+    source: Source, pixels: NDArray[np.uint8], facts: NDArray[Any], *, fit: Fit, progress: bool
 ) -> list[str | None]:
     """Fills both arrays on all cores, in threads: Pillow decodes outside the GIL.
 
@@ -134,7 +135,7 @@ def _decode_all(
             )
             return list(chain.from_iterable(batches))
         finally:
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(cancel_futures=True)  # an interrupt does not wait for all the rest
 
 
 def _decode_some(

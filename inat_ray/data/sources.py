@@ -90,8 +90,9 @@ class FolderSource:
 
     def __init__(self, parts: Parts, *, folder: Path) -> None:
         self.passed_over: PassedOver = Counter()
-        places = {role: _place(part, folder) for role, part in parts.folders.items()}
-        self.parts: Mapping[Role, str] = {r: place for r, place in places.items() if r}
+        self.parts: Mapping[Role, str] = {
+            role: _place(part, folder) for role, part in parts.folders.items() if role
+        }
         found = {role: self._of_classes(part, parts) for role, part in parts.folders.items()}
         self.classes = _common_classes(folder, parts, found)
         self.items: list[Item] = []
@@ -155,15 +156,11 @@ def _place(part: Path, folder: Path) -> str:
 
 def _beside(parts: Parts) -> PassedOver:
     """Counts the photographs in folders that are not used, by folder."""
-    unused = [path for path in parts.beside if path not in parts.folders.values()]
-    counts = {path: sum(1 for _ in images_below(path)) for path in unused}
-    return Counter(
-        {
-            f"in {shown_name(as_text(path.name))}/ (not used)": count
-            for path, count in counts.items()
-            if count
-        }
-    )
+    counts: PassedOver = Counter()
+    for path in parts.beside:
+        if path not in parts.folders.values() and (count := sum(1 for _ in images_below(path))):
+            counts[f"in {shown_name(as_text(path.name))}/ (not used)"] = count
+    return counts
 
 
 def _common_classes(

@@ -15,7 +15,7 @@ _JPEG = {".jfif", ".jpe", ".jpeg", ".jpg"}
 _HEIC = {".heic", ".heif", ".hif"}
 _READ = _JPEG | {".bmp", ".gif", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 EXTENSIONS = _READ | (_HEIC if HEIC else set()) | ({".avif"} if AVIF else set())
-"""Of photographs that can be read here; other files are passed over."""
+"""Photographs of these can be read here; other files are passed over."""
 
 LITTER = {
     "#recycle",

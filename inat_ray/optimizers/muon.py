@@ -9,10 +9,10 @@ from torch.optim import AdamW
 
 ITERATIONS = 5
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of Newton and Schulz, as Jordan et al. chose them for so few iterations."""
+"""Coefficients of a Newton-Schulz iteration, as Jordan et al. chose them for so few steps."""
 
 RMS = 0.2
-"""Root mean square of a step at a learning rate of 1: about AdamW's, so that both share a rate."""
+"""Root mean square of a step at a learning rate of 1: about AdamW's, so that both use one rate."""
 
 PADDED_SIDE = 512
 """On a GPU, Gram matrices up to this side are iterated together, padded with zeros. A launch takes
@@ -43,7 +43,7 @@ class Muon(AdamW):
             if group["orthogonal"] and weights:
                 self._orthogonal_steps(weights, group["lr"], group["weight_decay"])
                 for weight in weights:
-                    weight.grad = None  # by which AdamW passes over it
+                    weight.grad = None  # so that AdamW skips it
         super().step()
 
     def _orthogonal_steps(
@@ -63,7 +63,7 @@ class Muon(AdamW):
     def _momentum_of(self, weight: Tensor) -> Tensor:
         state = self.state[weight]
         if not state:
-            state["step"] = torch.zeros(())  # AdamW wants it of everything that it restores
+            state["step"] = torch.zeros(())  # AdamW expects it in every state that it restores
             state["momentum"] = torch.zeros_like(weight)
         momentum: Tensor = state["momentum"]
         return momentum
@@ -74,8 +74,8 @@ def add_orthogonal(
 ) -> None:
     """Adds to each weight, (m, n), the orthogonal matrix nearest to its direction.
 
-    Times `factor` and the square root of the longer side, so that the root mean square of what is
-    added is `factor` for every shape.
+    The matrix is scaled by `factor` and the square root of the longer side, so that the root mean
+    square of the change is `factor` for every shape.
     """
     for places in _together(directions):
         stack = [directions[place] for place in places]
@@ -89,7 +89,7 @@ def add_orthogonal(
 
 
 def orthogonalizers(grams: Tensor) -> Tensor:
-    """(k, s, s) Gram matrices X X^T to matrices Q with Q X nearly U V^T, where X = U S V^T.
+    """Turns Gram matrices X X^T, (k, s, s), into Q with Q X nearly U V^T, where X = U S V^T.
 
     The iteration brings the singular values near one, to between about 0.7 and 1.2, and does not
     make them equal: for an optimizer that is as good, and faster. Every factor is a polynomial of
@@ -107,7 +107,7 @@ def orthogonalizers(grams: Tensor) -> Tensor:
 
 
 def _factor(gram: Tensor) -> Tensor:
-    """What an iteration multiplies X by, from X X^T: a I + b X X^T + c (X X^T)^2."""
+    """Returns the factor of X in an iteration, from X X^T: a I + b X X^T + c (X X^T)^2."""
     a, b, c = COEFFICIENTS
     factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
     factor.diagonal(dim1=1, dim2=2).add_(a)
@@ -115,7 +115,7 @@ def _factor(gram: Tensor) -> Tensor:
 
 
 def _gram_matrices(matrices: Sequence[Tensor]) -> Tensor:
-    """(k, s, s): of each matrix the smaller of X X^T and X^T X, padded to the largest."""
+    """Returns the smaller of X X^T and X^T X for each matrix, padded to the largest, (k, s, s)."""
     sides = [min(matrix.shape) for matrix in matrices]
     grams = matrices[0].new_zeros(len(matrices), max(sides), max(sides))
     for gram, matrix, side in zip(grams, matrices, sides, strict=True):
@@ -125,9 +125,9 @@ def _gram_matrices(matrices: Sequence[Tensor]) -> Tensor:
 
 
 def _together(matrices: Sequence[Tensor]) -> list[list[int]]:
-    """Places of matrices whose Gram matrices are iterated as one stack.
+    """Groups the places of matrices whose Gram matrices are iterated as one stack.
 
-    Of equal side; on a GPU, where a launch costs more than the work on zeros, of similar side.
+    Their sides are equal, or similar on a GPU, where a launch costs more than the work on zeros.
     """
     stacks: dict[int, list[int]] = {}
     for place, matrix in enumerate(matrices):
@@ -143,9 +143,9 @@ def _is_tall(matrix: Tensor) -> bool:
 
 
 def _matrix(tensor: Tensor, *, like: Tensor) -> Tensor:
-    """(outputs, the rest), the rest in the order in which `like` lies in memory.
+    """Flattens to (outputs, the rest), the rest in the order in which `like` lies in memory.
 
-    So it is a view of `like`; the order of columns makes no difference to what is orthogonal.
+    So the result is a view, and the order of columns makes no difference to what is orthogonal.
     """
     if like.ndim == 4 and like.is_contiguous(memory_format=torch.channels_last):
         tensor = tensor.permute(0, 2, 3, 1)

@@ -13,7 +13,7 @@ from inat_ray.page.html import Cell, Number, Section, missing, paragraph, table
 from inat_ray.page.metrics import accuracy_interval, best_so_far, metric_plot, share_cell
 from inat_ray.page.reported_run import ReportedRun
 from inat_ray.search.winner import winning_trial
-from inat_ray.terminal.standing import score_text
+from inat_ray.terminal.run_texts import score_text
 from inat_ray.terminal.words import duration, parameters_text
 
 COLUMNS = [

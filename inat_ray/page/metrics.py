@@ -8,7 +8,7 @@ from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import EpochEnded, LookAtTest
 from inat_ray.page.html import Number, plot
 from inat_ray.terminal.words import interval_text, metric_text, percent
-from inat_ray.training.assessment import wilson_interval
+from inat_ray.training.scores import wilson_interval
 
 
 def percent_axis(metric: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ from plotly.colors import sample_colorscale
 from plotly.subplots import make_subplots
 
 from inat_ray.page.colors import BLUE, GRAY, GREEN, SCALE, VERMILION
-from inat_ray.training.assessment import Bin, ClassScores, wilson_interval
+from inat_ray.training.scores import Bin, ClassScores, wilson_interval
 
 SCORES = {
     "recall": (BLUE, "circle-open", 13),

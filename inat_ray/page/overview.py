@@ -14,7 +14,7 @@ from inat_ray.page.reported_run import ReportedRun
 from inat_ray.search.schedulers import SCHEDULERS
 from inat_ray.search.searchers import SEARCHERS
 from inat_ray.search.winner import final_training, winning_trial
-from inat_ray.terminal.standing import epochs_text, states_text
+from inat_ray.terminal.run_texts import epochs_text, states_text
 from inat_ray.terminal.words import counted, duration, metric_text, parameters_text, percent
 
 ENDINGS = {

@@ -10,7 +10,7 @@ from inat_ray.config.errors import UserError
 from inat_ray.page.comparison import comparison_sections
 from inat_ray.page.explanation import explanation_section
 from inat_ray.page.html import Section, missing, write_page
-from inat_ray.page.model import model_sections
+from inat_ray.page.model_sections import model_sections
 from inat_ray.page.overview import lead_text, setting_section, summary_section
 from inat_ray.page.parameters import parameters_section, scored_trials
 from inat_ray.page.reported_run import ReportedRun, open_run

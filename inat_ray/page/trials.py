@@ -13,8 +13,8 @@ from inat_ray.page.colors import ORANGE, STATES
 from inat_ray.page.html import Cell, Number, Section, paragraph, table
 from inat_ray.page.metrics import best_so_far, metric_cell, metric_plot, results
 from inat_ray.search.schedulers import at_rung
+from inat_ray.terminal.run_texts import share_text
 from inat_ray.terminal.search_tables import shown_metrics
-from inat_ray.terminal.standing import share_text
 from inat_ray.terminal.words import short_names, value_text
 
 MOST_ROWS = 500

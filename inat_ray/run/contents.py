@@ -1,4 +1,7 @@
-"""What a run has left, in its folder or in its place in a storage. Reading writes nothing."""
+"""The contents of a run: read from its folder or its place in a storage, as far as possible.
+
+Lists, status and report have one reader, so that they tell the same of a run. It writes nothing.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -30,7 +33,7 @@ class RunContents:
     is_storage: bool = False
     """Whether it was read from its place in a storage."""
     history: History = field(default_factory=History)
-    """As far as its log goes: what stands before a damaged line counts."""
+    """The records of its log, up to the first damaged line."""
     changed: float | None = None
     """When the last record was written; None if there is none."""
     experiment: Experiment | None = None

@@ -35,6 +35,7 @@ def run_here(run: str, path: Path | None = None) -> Path:
 
 
 def _fetch(address: str, path: Path | None) -> Path:
+    """Brings a run from its storage, whole or not at all."""
     storage = Place.at(address)
     if not (storage / EXPERIMENT).exists():
         raise UserError(f"{storage}: holds no run")
@@ -57,6 +58,8 @@ def _fetch(address: str, path: Path | None) -> Path:
 
 
 def _bring(storage: Place, folder: Path) -> None:
+    # Checkpoints, snapshots and weights stay in the storage, where every node sees them; the log's
+    # segments become one file here, and who writes in the storage is no matter of the folder's.
     others = (CHECKPOINTS, SEGMENTS, SNAPSHOTS, WRITER, ALIVE, WEIGHTS)
     for name in storage.names():
         if not name.startswith(others):

@@ -17,8 +17,8 @@ from inat_ray.models.complexity import complexity
 from inat_ray.run.result import Result
 from inat_ray.search.study import Configuration, configurations, seed_is_searched
 from inat_ray.search.winner import is_confirmed, winning_trial
-from inat_ray.training.assessment import Assessment, wilson_interval
 from inat_ray.training.machine import machine
+from inat_ray.training.scores import Assessment, wilson_interval
 
 PREFIXES = {"train": "train", "validation": "val", "test": "test"}
 """How the names of a subset's numbers in the result begin."""

@@ -6,9 +6,9 @@ from inat_ray.data.dataset import DataSet
 from inat_ray.log.records import LookAtTest
 from inat_ray.log.run_log import RunLog
 from inat_ray.run.folder import RunFolder
-from inat_ray.training.assessment import calibration_error, reliability
 from inat_ray.training.checkpoint import LoadedModel
 from inat_ray.training.predictions import predictions_of, write_predictions
+from inat_ray.training.scores import calibration_error, reliability
 
 
 def look_at_test(

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from inat_ray.config.distributions import Numeric, Parameter, canonical
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.search import MAX_TRIALS, SearchConfig
@@ -26,7 +28,7 @@ from inat_ray.log.records import (
     TrialStarted,
 )
 from inat_ray.search.schedulers import SCHEDULERS, next_best
-from inat_ray.search.searchers import suggested
+from inat_ray.search.searchers import SEARCHERS, Point
 from inat_ray.search.stopping import spent_budget
 
 DEFAULT_TRIALS = 10
@@ -133,6 +135,16 @@ def _new_trial(experiment: Experiment, space: SearchSpace, history: History) -> 
         parameters=parameters,
         planned_epochs=int(parameters.get("recipe.epochs", experiment.recipe.epochs)),
     )
+
+
+def suggested(
+    search: SearchConfig, space: SearchSpace, history: History, *, seed: int
+) -> Point | None:
+    """Returns the parameters of the next trial; None if every point has been tried."""
+    searcher, number = SEARCHERS[search.method], len(history.searched)
+    if number < len(space.first) and not searcher.is_exhaustive:
+        return space.first[number]
+    return searcher.suggest(search, space, history, np.random.default_rng([seed, number]))
 
 
 def confirm_agenda(experiment: Experiment, chosen: Sequence[TrialHistory]) -> Agenda:

@@ -106,7 +106,7 @@ def stop_below_median(settings: EarlyStopping, history: History, trial: TrialHis
 
 def _halving_summary(settings: EarlyStopping) -> str:
     return (
-        f"{settings.kind}: the best 1/{settings.reduction_factor} go on, first after epoch"
+        f"{settings.kind}: the best 1/{settings.reduction_factor} continue, first after epoch"
         f" {settings.min_epochs}"
     )
 

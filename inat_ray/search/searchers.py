@@ -2,7 +2,7 @@
 
 Whatever lists, checks, labels, or asks a searcher asks its entry: experiments and their JSON
 Schema, the run log, the search itself, `simulate`, and the report. `config/search.py` takes the
-names from here, so this file loads no other room of the package: it names their types alone.
+names from here, so this file loads neither NumPy nor another room: it names their types alone.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
+
     from inat_ray.config.distributions import Codes
     from inat_ray.config.search import SearchConfig
     from inat_ray.config.space import SearchSpace
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Point = dict[str, Any]
 """Dotted name of a parameter -> its value."""
 
-Suggest = Callable[["SearchConfig", "SearchSpace", "History", np.random.Generator], Point | None]
+Suggest = Callable[["SearchConfig", "SearchSpace", "History", "np.random.Generator"], Point | None]
 """Returns the next point, or None if every point of the space has been tried.
 
 It is a pure function of its arguments, so that a search can be replayed, resumed, and simulated
@@ -49,16 +49,6 @@ class Searcher:
     """Whether it tries every point of a finite space, in an order that is known beforehand."""
     learns: bool = False
     """Whether it makes use of results, and so of other runs' trials."""
-
-
-def suggested(
-    search: SearchConfig, space: SearchSpace, history: History, *, seed: int
-) -> Point | None:
-    """Returns the parameters of the next trial; None if every point has been tried."""
-    searcher, number = SEARCHERS[search.method], len(history.searched)
-    if number < len(space.first) and not searcher.is_exhaustive:
-        return space.first[number]
-    return searcher.suggest(search, space, history, np.random.default_rng([seed, number]))
 
 
 def suggest_random(

@@ -8,7 +8,7 @@ simulation is a function of its arguments.
 import heapq
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from inat_ray.log.records import (
     TrialPaused,
     TrialState,
 )
-from inat_ray.search.agenda import Agenda, Work, run_started, search_agenda
+from inat_ray.search.agenda import Work, run_started, search_agenda
 from inat_ray.search.curves import Curve, CurveOf, CurveTable
 from inat_ray.search.stopping import state_after_epoch
 
@@ -40,30 +40,22 @@ class Cluster:
     """Probability that an epoch ends with the death of its process instead."""
 
 
-@dataclass
 class Simulation:
     """A simulated search. Its state: the clock, the history so far, and the epochs under way."""
 
-    experiment: Experiment
-    space: SearchSpace
-    curve_of: CurveOf
-    cluster: Cluster = field(default_factory=Cluster)
-    history: History = field(default_factory=History)
-    clock: float = 0.0
-    _idle: int = field(init=False)
-    """Workers without a trial."""
-    _agenda: Agenda = field(init=False)
-    _rng: np.random.Generator = field(init=False)
-    _events: list[tuple[float, int, str]] = field(default_factory=list)
-    """(time, order of planning, trial whose epoch ends then)."""
-    _planned: int = 0
-
-    def __post_init__(self) -> None:
-        self._agenda = search_agenda(self.experiment, self.space)
-        self._rng = np.random.default_rng([self.experiment.seed, 1])
-        self._idle = self.cluster.workers
-        started = run_started(self.experiment, self.space)
-        self.history.add(started.model_copy(update={"time": 0.0}))
+    def __init__(
+        self, experiment: Experiment, space: SearchSpace, curve_of: CurveOf, cluster: Cluster
+    ) -> None:
+        self.experiment, self.space, self.cluster = experiment, space, cluster
+        self.clock, self.history = 0.0, History()
+        self._curve_of, self._agenda = curve_of, search_agenda(experiment, space)
+        self._rng = np.random.default_rng([experiment.seed, 1])
+        self._idle = cluster.workers
+        # (time, order of planning, trial whose epoch ends then)
+        self._events: list[tuple[float, int, str]] = []
+        self._planned = 0
+        started = run_started(experiment, space)
+        self.history.add(started.model_copy(update={"time": self.clock}))
 
     def run(self) -> History:
         """Runs the search to its end."""
@@ -108,8 +100,8 @@ class Simulation:
             return
         self.history.add(self._epoch(trial_id))
         state = state_after_epoch(self.experiment.search, self.history, trial_id)
-        goes_on = state in ("running", "paused")
-        if goes_on and len(self.history.trials[trial_id].epochs) >= self._curve(trial_id).epochs:
+        trained = len(self.history.trials[trial_id].epochs)
+        if state in ("running", "paused") and trained >= self._curve(trial_id).epochs:
             state = "stopped"  # as in the record, which has no more epochs
         if state == "running":
             self._plan(trial_id)
@@ -137,7 +129,7 @@ class Simulation:
         self.history.add(TrialEnded(time=self.clock, trial_id=trial_id, state=state, error=error))
 
     def _curve(self, trial_id: str) -> Curve:
-        return self.curve_of(self.history.trials[trial_id].parameters)
+        return self._curve_of(self.history.trials[trial_id].parameters)
 
 
 @dataclass(frozen=True)

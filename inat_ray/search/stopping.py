@@ -13,8 +13,8 @@ def state_after_epoch(search: SearchConfig, history: History, trial_id: str) -> 
     Early stopping and budgets are for trials of the search: others train to their end.
     """
     trial = history.trials[trial_id]
-    if (over := state_if_over(trial)) is not None:
-        return over
+    if (final := state_if_over(trial)) is not None:
+        return final
     if trial.purpose != "search":
         return "running"
     stopping = search.early_stopping
@@ -23,7 +23,7 @@ def state_after_epoch(search: SearchConfig, history: History, trial_id: str) -> 
 
 
 def state_if_over(trial: TrialHistory) -> TrialState | None:
-    """Returns `diverged` or `finished`, whatever other trials do; None if the trial could go on."""
+    """Returns `diverged` or `finished`, whatever other trials do; None if it could continue."""
     if not trial.epochs:
         return None
     newest = trial.epochs[-1]

@@ -38,7 +38,7 @@ class Configuration:
 
     @property
     def seconds_per_epoch(self) -> float:
-        """The median over all epochs: a process's first epoch warms up."""
+        """The median of all epochs: a process's first epoch warms up."""
         return statistics.median(e.seconds for trial in self.trials for e in trial.epochs)
 
 

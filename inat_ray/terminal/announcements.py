@@ -21,8 +21,8 @@ from inat_ray.run.warm_start import WarmStart
 from inat_ray.search.study import seed_is_searched
 from inat_ray.search.winner import is_confirmed
 from inat_ray.terminal.model_tables import freeze_table, result_table
+from inat_ray.terminal.run_texts import resume_command
 from inat_ray.terminal.search_tables import ablation_table, leaderboard_table, study_table
-from inat_ray.terminal.standing import resume_command
 from inat_ray.terminal.words import command_text, counted, duration, parameters_text
 from inat_ray.tuning.dry_run import DryRun
 

@@ -7,7 +7,7 @@ from inat_ray.log.history import History, TrialHistory
 from inat_ray.search.winner import final_training
 
 Phase = Literal["search", "confirmation", "winner's training", "test", "training", "finished"]
-"""What a run is doing; `training` is the whole of a run of `train`."""
+"""The stages of a run; a run of `train` has only `training`."""
 
 
 def phase_of(history: History) -> Phase:

@@ -12,7 +12,7 @@ from rich.text import Text
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.search.winner import winning_trial
 from inat_ray.terminal.estimate import done_and_total, phase_of, running_trials
-from inat_ray.terminal.standing import (
+from inat_ray.terminal.run_texts import (
     best_text_of,
     end_text,
     epochs_text,

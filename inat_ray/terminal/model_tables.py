@@ -22,9 +22,9 @@ from inat_ray.terminal.words import (
     percent,
     value_text,
 )
-from inat_ray.training.assessment import Assessment, confusions, hardest_first
 from inat_ray.training.features import caches_features
 from inat_ray.training.predictions import Predictions
+from inat_ray.training.scores import Assessment, confusions, hardest_first
 
 SHOWN_CLASSES, SHOWN_CONFUSIONS = 20, 5
 

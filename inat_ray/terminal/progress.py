@@ -12,7 +12,7 @@ from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import AnyRecord, EpochEnded, TrialEnded, TrialResumed, TrialStarted
 from inat_ray.terminal.estimate import stands_alone
 from inat_ray.terminal.live import live_view
-from inat_ray.terminal.standing import (
+from inat_ray.terminal.run_texts import (
     best_text,
     score_text,
     share_text,

@@ -24,7 +24,13 @@ JSON_FIELDS = (
 )
 """Fields of a `Run` that JSON shows as they are."""
 
-STYLES = {"running": "green", "cut off": "yellow", "failed": "red", "damaged": "red"}
+STYLES = {
+    "running": "green",
+    "cut off": "yellow",
+    "running or cut off": "yellow",
+    "failed": "red",
+    "damaged": "red",
+}
 
 
 def runs_table(runs: Sequence[Run], *, folder: Path) -> Table:

@@ -18,7 +18,7 @@ from inat_ray.search.study import (
     told_apart,
     unchanged,
 )
-from inat_ray.terminal.standing import share_text, states_text
+from inat_ray.terminal.run_texts import share_text, states_text
 from inat_ray.terminal.tables import parameters_table, plain_table
 from inat_ray.terminal.words import gap_text, metric_text, parameters_text, spread_text
 

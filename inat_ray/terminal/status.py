@@ -20,7 +20,7 @@ from inat_ray.run.state import State
 from inat_ray.search.winner import final_training, winning_trial
 from inat_ray.terminal.estimate import epochs_planned, phase_of, running_trials, seconds_left
 from inat_ray.terminal.live import live_view
-from inat_ray.terminal.standing import best_text, kept_model_text, resume_command
+from inat_ray.terminal.run_texts import best_text, kept_model_text, resume_command
 from inat_ray.terminal.words import duration, percent
 
 SECONDS_BETWEEN_READINGS = 2.0

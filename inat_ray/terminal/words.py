@@ -1,4 +1,7 @@
-"""How values, shares, counts, and durations are written, in the terminal and on the page."""
+"""How values, shares, counts, and durations are written, in the terminal and in the report.
+
+Most docstrings show the text that their function returns.
+"""
 
 import json
 import sys
@@ -36,7 +39,7 @@ def metric_text(metric: str, value: float) -> str:
 
 
 def spread_text(metric: str, mean: float, sd: float | None) -> str:
-    """'91.2 ± 0.4 %' or '0.312 ± 0.010'; the mean alone where there is no deviation."""
+    """'91.2 ± 0.4 %' or '0.312 ± 0.010'; the mean alone without a deviation."""
     numbers = [mean] if sd is None else [mean, sd]
     if METRICS[metric].is_share:
         return " ± ".join(f"{100 * n:.1f}" for n in numbers) + " %"
@@ -49,7 +52,7 @@ def gap_text(metric: str, gap: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """1:02:03, or 2:03."""
+    """'1:02:03', or '2:03'."""
     minutes, rest = divmod(round(max(0.0, seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
@@ -67,7 +70,7 @@ def counts_text(counts: Mapping[TrialState, int]) -> str:
 
 
 def value_text(value: JSON) -> str:
-    """0.00123, 32-64-128, mish, true; the values of a mapping: fraction 0.3."""
+    """'0.00123', '32-64-128', 'mish', 'true'; the values of a mapping: 'fraction 0.3'."""
     if isinstance(value, dict):
         return " ".join(value_text(item) for item in value.values())
     if isinstance(value, list):
@@ -78,18 +81,18 @@ def value_text(value: JSON) -> str:
 
 
 def parameters_text(parameters: Mapping[str, JSON]) -> str:
-    """Short names and values: lr=0.003 filters=32-64-128."""
+    """'lr=0.003 filters=32-64-128', with short names."""
     short = short_names(list(parameters))
     return " ".join(f"{short[name]}={value_text(v)}" for name, v in parameters.items())
 
 
 def short_names(names: Sequence[str]) -> dict[str, str]:
-    """Each dotted name's last part, or the whole name where that is not unique."""
+    """Returns each dotted name's last part, or the whole name if that is not unique."""
     last = {name: name.rpartition(".")[2] for name in names}
     counts = Counter(last.values())
     return {name: part if counts[part] == 1 else name for name, part in last.items()}
 
 
 def cells_text(parameters: Mapping[str, JSON], names: Iterable[str]) -> list[str]:
-    """The values of these parameters; - for one whose condition is not met."""
+    """Returns the values of these parameters; - for one whose condition is not met."""
     return [value_text(parameters[name]) if name in parameters else "-" for name in names]

@@ -116,15 +116,7 @@ def load_model(path: Path) -> LoadedModel:
         _check_numbers(weights, model.state_dict())
         # Copies: the file's own are mapped, and somebody may write over it.
         model.load_state_dict({n: tensor.clone() for n, tensor in weights.items()}, assign=True)
-    return LoadedModel(
-        path=path,
-        experiment=about.experiment,
-        classes=about.classes,
-        mean=about.mean,
-        std=about.std,
-        epoch=about.epoch,
-        model=model,
-    )
+    return LoadedModel(path=path, model=model, **dict(about))
 
 
 class _About(Normalization):

@@ -16,8 +16,8 @@ from inat_ray.data.batches import Images, evaluation_batches, subset_images
 from inat_ray.data.dataset import DataSet
 from inat_ray.data.split import SubsetName
 from inat_ray.training.device import autocast
-from inat_ray.training.metrics import EvaluationSums
 from inat_ray.training.ranks import ALONE, Ranks
+from inat_ray.training.sums import EvaluationSums
 
 BATCH_SIZE = 128
 """On a CPU. Larger batches were no faster, and take memory that trials may need."""

@@ -28,10 +28,10 @@ from inat_ray.training.features import cached_head
 from inat_ray.training.graph import StepGraph
 from inat_ray.training.inputs import open_inputs
 from inat_ray.training.loss import build_loss
-from inat_ray.training.metrics import Sums
 from inat_ray.training.parameter_groups import build_optimizer, portable
 from inat_ray.training.ranks import ALONE, Ranks, synchronizes_batch_norm
-from inat_ray.training.schedule import lr_factor
+from inat_ray.training.schedule import learning_rates
+from inat_ray.training.sums import Sums
 
 DROPOUT = 1
 """Keeps the random numbers of (seed, epoch, rank) apart from those of augmentation, (seed, epoch).
@@ -156,7 +156,7 @@ class Fit:
         torch.manual_seed(generator(*key).initial_seed())
         self.prepare(epoch)
         self._sums.reset()
-        rates = self._learning_rates(epoch)
+        rates = learning_rates(self.experiment.recipe, epoch, steps=self.inputs.batches.steps)
         if self._graph is None:
             for lr, batch in zip(rates, self.inputs.batches.epoch(epoch), strict=True):
                 self._set_lr(lr)
@@ -221,14 +221,6 @@ class Fit:
             and isinstance(batches, TrainingBatches)
             and batches.images.resident is not None
         )
-
-    def _learning_rates(self, epoch: int) -> list[float]:
-        """Returns the peak times the schedule, for each step of an epoch (counted from 0)."""
-        recipe, steps = self.experiment.recipe, self.inputs.batches.steps
-        return [
-            recipe.lr * lr_factor(recipe, step, recipe.epochs * steps)
-            for step in range(epoch * steps, (epoch + 1) * steps)
-        ]
 
     def _set_lr(self, lr: float | Tensor) -> None:
         for group in self.optimizer.param_groups:

@@ -1,6 +1,5 @@
 """Predicts the classes of photographs without labels, seen exactly as evaluation sees them."""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,16 +18,7 @@ from inat_ray.data.photographs import Photograph, decoded_batches
 from inat_ray.storage.disk import replacing
 from inat_ray.training.checkpoint import LoadedModel
 from inat_ray.training.evaluation import BATCH_SIZE, average_probabilities, pixel_views
-
-SCHEMA = pa.schema(
-    {
-        "path": pa.string(),
-        "prediction": pa.string(),
-        "probabilities": pa.list_(pa.float32()),
-    }
-)
-"""Schema of a file of predictions. Its metadata has the `classes` in the order of the
-probabilities, as a JSON list."""
+from inat_ray.training.predictions import predictions_schema
 
 
 @dataclass(frozen=True)
@@ -77,19 +67,19 @@ def prediction_file(
         yield lambda _: None
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    schema = SCHEMA.with_metadata({"classes": json.dumps(classes)})
+    schema = predictions_schema(("path", "prediction"), classes)
     with replacing(path) as partial, pq.ParquetWriter(partial, schema) as writer:
-        yield lambda batch: writer.write_table(_table(batch, classes).cast(schema))
+        yield lambda batch: writer.write_table(_table(batch, classes, schema))
 
 
-def _table(batch: Sequence[Predicted], classes: Sequence[str]) -> pa.Table:
+def _table(batch: Sequence[Predicted], classes: Sequence[str], schema: pa.Schema) -> pa.Table:
     good = [predicted for predicted in batch if predicted.reason is None]
     columns = {
         "path": [predicted.name for predicted in good],
         "prediction": [predicted.top(1, classes)[0][0] for predicted in good],
         "probabilities": [predicted.probabilities for predicted in good],
     }
-    return pa.table(columns, schema=SCHEMA)
+    return pa.table(columns, schema=schema)
 
 
 @torch.inference_mode()

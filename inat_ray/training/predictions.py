@@ -1,6 +1,7 @@
 """A model's predictions for every image of a subset, and the Parquet file that keeps them."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,9 +16,8 @@ from inat_ray.data.dataset import DataSet
 from inat_ray.data.split import SubsetName
 from inat_ray.training.evaluation import Evaluation
 
-COLUMNS = ("path", "truth", "prediction", "probabilities")
-"""Columns of the file: the image's path below the data folder, the names of two classes, and a
-number for each class. The schema's metadata has the `classes` in that order, as a JSON list."""
+TEXTS = ("path", "truth", "prediction")
+"""The columns beside `probabilities`: the image's path below the data folder, and two classes."""
 
 
 @dataclass(frozen=True)
@@ -65,18 +65,17 @@ def predictions_of(evaluation: Evaluation, *, data: DataSet, subset: SubsetName)
 
 
 def write_predictions(predictions: Predictions, path: Path) -> None:
-    """Writes one row for each image, in the columns of `COLUMNS`."""
+    """Writes a row for each image, in the columns of `TEXTS` and `probabilities`."""
     names = np.array(predictions.classes, dtype=object)
     flat = pa.array(predictions.probabilities.ravel())
-    columns = (
-        pa.array(predictions.paths, pa.string()),
-        pa.array(names[predictions.truths], pa.string()),
-        pa.array(names[predictions.predictions], pa.string()),
-        pa.FixedSizeListArray.from_arrays(flat, len(predictions.classes)),
-    )
-    table = pa.table(dict(zip(COLUMNS, columns, strict=True)))
-    about = {"classes": json.dumps(predictions.classes)}
-    pq.write_table(table.replace_schema_metadata(about), path, write_page_checksum=True)
+    columns = {
+        "path": predictions.paths,
+        "truth": names[predictions.truths],
+        "prediction": names[predictions.predictions],
+        "probabilities": pa.FixedSizeListArray.from_arrays(flat, len(predictions.classes)),
+    }
+    table = pa.table(columns, schema=predictions_schema(TEXTS, predictions.classes))
+    pq.write_table(table, path, write_page_checksum=True)
 
 
 def read_predictions(path: Path) -> Predictions:
@@ -85,7 +84,8 @@ def read_predictions(path: Path) -> Predictions:
         table = pq.ParquetFile(path, page_checksum_verification=True).read()
         about = table.schema.metadata or {}
         classes = _classes(about[b"classes"].decode())
-        table = table.select(COLUMNS).cast(_schema(len(classes)))
+        schema = predictions_schema(TEXTS, classes)
+        table = table.select(schema.names).cast(schema)
         labels = {name: label for label, name in enumerate(classes)}
         truths = [labels[name] for name in table["truth"].to_pylist()]
         flat = table["probabilities"].combine_chunks().flatten().to_numpy()
@@ -110,7 +110,12 @@ def _classes(written: str) -> list[str]:
     return names
 
 
-def _schema(classes: int) -> pa.Schema:
-    names = [pa.field(name, pa.string(), nullable=False) for name in COLUMNS[:3]]
-    numbers = pa.list_(pa.field("item", pa.float32()), classes)
-    return pa.schema([*names, pa.field(COLUMNS[3], numbers, nullable=False)])
+def predictions_schema(texts: Sequence[str], classes: Sequence[str]) -> pa.Schema:
+    """Returns the columns of a file of predictions: `texts`, and a number for each class.
+
+    The metadata has, under `classes`, the names of the classes in that order, as a JSON list.
+    """
+    names = [pa.field(name, pa.string(), nullable=False) for name in texts]
+    numbers = pa.list_(pa.field("item", pa.float32()), len(classes))
+    probabilities = pa.field("probabilities", numbers, nullable=False)
+    return pa.schema([*names, probabilities], metadata={"classes": json.dumps(classes)})

@@ -18,7 +18,7 @@ from inat_ray.config.experiment import Experiment
 from inat_ray.data.dataset import DataSet
 from inat_ray.training.device import peak_memory
 from inat_ray.training.fit import Fit
-from inat_ray.training.metrics import Sums
+from inat_ray.training.sums import Sums
 
 STEPS = 4
 """Steps of a rehearsal. The first warms up; the median of the others counts."""

@@ -1,4 +1,4 @@
-"""The learning rate's schedule: its share of the peak in each step."""
+"""The learning rate in each step of a training."""
 
 import math
 
@@ -7,6 +7,13 @@ from inat_ray.config.experiment import RecipeConfig
 FLOOR = 1e-3
 """A warm-up starts at this share of the peak, so that the first step is not lost; one-cycle ends
 there too."""
+
+
+def learning_rates(recipe: RecipeConfig, epoch: int, *, steps: int) -> list[float]:
+    """Returns the rate in each of the `steps` of an epoch, counted from 0."""
+    total = recipe.epochs * steps
+    first = epoch * steps
+    return [recipe.lr * lr_factor(recipe, step, total) for step in range(first, first + steps)]
 
 
 def lr_factor(recipe: RecipeConfig, step: int, total: int) -> float:

@@ -4,7 +4,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +136,11 @@ class Slots:
 def nodes_in_use() -> list[dict[str, Any]]:
     """Counts the nodes that are up, by what each has."""
     found = Counter(map(_node, resources_of_nodes()))
-    return [asdict(replace(node, count=count)) for node, count in found.items()]
+    return [
+        # A list, as JSON has it when the result is read again.
+        asdict(node) | {"count": count, "accelerators": [*node.accelerators]}
+        for node, count in found.items()
+    ]
 
 
 def resources_of_nodes() -> list[dict[str, float]]:

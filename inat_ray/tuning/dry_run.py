@@ -95,7 +95,7 @@ def largest_point(experiment: Experiment, space: SearchSpace, *, classes: int) -
     """Finds the point with the most multiply-accumulates in a step, parameter by parameter.
 
     It begins at the costliest of the first trials, so that none of them takes more. Work grows with
-    each of the parameters that matter, whatever the others are, so one pass finds it; where two
+    each of the parameters that matter, whatever the others are, so one pass finds it; if two
     values do not go together, the pass keeps to what does.
     """
     first = [work.parameters for work in first_suggestions(experiment, space)]

@@ -62,9 +62,9 @@ def engine(
             torch.set_num_threads(threads)
         yield Worker(worker_device(resources), progress=progress)
         return
-    from inat_ray.training.distributed import worker_group
+    from inat_ray.training.worker_group import WorkerGroup
 
-    with worker_group(resources, storage=storage) as workers:
+    with WorkerGroup(resources, storage=storage) as workers:
         yield workers
 
 

@@ -34,7 +34,7 @@ from inat_ray.tuning.provision import with_reachable_weights
 from inat_ray.tuning.single_training import record_training, training_job
 
 LOST = (NodeDiedError, WorkerCrashedError, ObjectLostError)
-"""What Ray raises for a task whose process or node is gone."""
+"""What Ray raises for a task whose process or node is lost."""
 
 
 def finish_search(
@@ -159,7 +159,7 @@ def _task(job: Job, start: StartingPoint, *, resources: Resources, storage: Plac
 def _cpus_of_largest_node(wanted: Resources) -> int:
     """Returns the most CPUs of any node that is up and has the type of GPU that is wanted.
 
-    At least what is wanted: once idle workers have gone there may be a head without any CPU.
+    At least what is wanted: once idle workers are stopped, there may be a head without any CPU.
     """
     needed = gpu_type_to_ask_for(wanted).keys()
     fit = [node for node in resources_of_nodes() if needed <= node.keys()]

@@ -103,7 +103,7 @@ def extended_plan(
         raise UserError(f"--extend {folder}: holds no run")
     if _history_of_search(run, option="--extend").ended is None:
         raise UserError(
-            f"--extend {folder}: the search has not ended yet; --resume {folder} goes on with it"
+            f"--extend {folder}: the search has not ended yet; --resume {folder} continues it"
         )
     return _continued(run, experiment, more_trials=trials)
 
@@ -144,5 +144,5 @@ def _own_experiment(
 def _history_of_search(run: RunFolder, *, option: str) -> History:
     history = read_history(run.log)
     if history.is_training:
-        raise UserError(f"{option} {run.path}: is a run of train; train --resume goes on with it")
+        raise UserError(f"{option} {run.path}: is a run of train; train --resume continues it")
     return history

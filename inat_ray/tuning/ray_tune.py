@@ -37,9 +37,9 @@ from inat_ray.storage.place import Place
 from inat_ray.training.loop import Job, TrainedEpoch
 from inat_ray.tuning.cluster import UNBOUNDED, Slots, gpu_type_to_ask_for, trial_resources
 from inat_ray.tuning.engine import engine
-from inat_ray.tuning.lost_workers import DISK_FULL, is_disk_full, state_after_error
 from inat_ray.tuning.provision import with_reachable_weights
 from inat_ray.tuning.single_training import epoch_record
+from inat_ray.tuning.trial_errors import DISK_FULL, is_disk_full, state_after_error
 
 WITHOUT_SECRETS = {name for name in class_cache.ENV_VARS_TO_PROPAGATE if "AWS" not in name}
 """The variables that Tune may send to trials. It writes them into logs that anybody may read, and
@@ -239,9 +239,9 @@ def _error_of(trial: Any) -> Exception:
 
 
 class Desk:
-    """Where Tune's events meet the log: hands out work, takes in epochs, notes how trials end.
+    """Lets Tune's events meet the log: hands out work, takes in epochs, records how trials end.
 
-    State: the log; `reason`, once the agenda is empty; `broken`, once the run cannot go on. An
+    State: the log; `reason`, once the agenda is empty; `broken`, once the run cannot continue. An
     error in a callback would only fail Tune's trial, so it is kept here until all have stopped.
     """
 
@@ -306,7 +306,7 @@ class Desk:
             self._end(trial_id, state=state, error=reason)
 
     def interrupt(self) -> None:
-        """Marks what was running at Ctrl-C, to go on when the run is resumed."""
+        """Marks what was running at Ctrl-C, to continue when the run is resumed."""
         with self._keeping_what_breaks():
             for trial_id in list(self.log.history.active):
                 self._end(trial_id, state="interrupted")

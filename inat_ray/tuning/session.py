@@ -17,7 +17,7 @@ from inat_ray.tuning.own_ray import own_ray, signals_kept
 QUIET = {
     # Ray's own per-trial files and tables; the run log, TensorBoard and our table replace them.
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    # Ctrl-C is ours: Tune's handler would only save its own state and go on for a while.
+    # Ctrl-C is ours: Tune's handler would only save its own state and continue for a while.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     # Relative paths mean to a trial what they mean to the person who wrote them.
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
@@ -93,7 +93,7 @@ def _check_reachable(address: str, *, given: str) -> None:
 
 
 def _found_by_ray(given: str) -> str:
-    """Returns what `auto` means on this machine; that cluster may be gone."""
+    """Returns what `auto` means on this machine; that cluster may be dead."""
     try:
         return str(services.get_ray_address_from_environment("auto", None))
     except ConnectionError:

@@ -39,7 +39,7 @@ def record_training(
     """Writes a training into the log as its epochs come: its start, each epoch, and its end.
 
     A training that the log knows already continues after `epochs_done`. The run's model becomes
-    that of the best epoch so far; a winner's only once its training is over, because an earlier
+    that of the best epoch so far; a winner's only once its training has ended, because an earlier
     winner's model may be the run's until then. An interruption or an error is recorded and raised
     again.
     """
@@ -67,7 +67,7 @@ def record_training(
     trial = log.history.trials[trial_id]
     keep_model(trial, run=run, log=log)
     state = state_if_over(trial)
-    assert state is not None, "the epochs ended before the training was over"
+    assert state is not None, "the epochs ended before the training did"
     log.append(TrialEnded(trial_id=trial_id, state=state))
     return trial
 

@@ -22,7 +22,7 @@ from inat_ray.config.load import load_experiment
 from inat_ray.data.batches import Batch
 from inat_ray.data.dataset import open_dataset
 from inat_ray.training.fit import Fit
-from inat_ray.training.metrics import Sums
+from inat_ray.training.sums import Sums
 from tests.benchmarks.comparison import (
     Data,
     Part,

@@ -23,8 +23,8 @@ from inat_ray.config.load import load_experiment
 from inat_ray.config.resources import Resources
 from inat_ray.data.dataset import open_dataset
 from inat_ray.storage.place import Place
-from inat_ray.training.distributed import WorkerGroup, worker_group
 from inat_ray.training.loop import Job, TrainedEpoch
+from inat_ray.training.worker_group import WorkerGroup
 from tests.benchmarks.comparison import Data, Part, Rounds, Settings, alternate
 
 WORKERS = 2
@@ -78,7 +78,7 @@ def main(
     with ExitStack() as stack:
         for name, count in {"one worker": 1, "two workers": WORKERS}.items():
             resources = Resources(workers_per_trial=count, gpus_per_worker=0, max_failures=0)
-            group = worker_group(resources, storage=place)
+            group = WorkerGroup(resources, storage=place)
             job = Job(experiment, dataset, checkpoints=place / str(count))
             runners[name] = Runner(stack.enter_context(group), job)
         ways = {name: runner.epoch for name, runner in runners.items()}

@@ -81,7 +81,7 @@ def test_after_a_resumption_every_trial_that_had_ended_still_has(sweep, tmp_path
     assert session_statuses(run.tensorboard) == expected
 
 
-@pytest.mark.parametrize("state", ["failed", "interrupted"])
+@pytest.mark.parametrize("state", ["failed", "out_of_memory", "interrupted"])
 def test_a_training_that_goes_on_after_an_error_is_not_over_before(training, tmp_path, state):
     run, console = RunFolder(tmp_path), Console(file=io.StringIO())
     ended = training[-1].model_copy(update={"state": state})

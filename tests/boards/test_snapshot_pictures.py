@@ -71,7 +71,7 @@ def test_a_name_that_is_too_long_stays_below_its_picture(snapshot_of):
     assert not np.array_equal(caption, probability)
 
 
-def test_a_confusion_has_the_colour_of_its_share_of_the_row(snapshot_of):
+def test_a_confusion_has_the_color_of_its_share_of_the_row(snapshot_of):
     picture = confusion_picture(snapshot_of())
     margin = picture.shape[0] - 3 * CELL
     expected = {(0, 0): 0.75, (0, 1): 0.25, (0, 2): 0.0, (2, 0): 0.25}

@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from inat_ray.log.history import OPEN, History
 from inat_ray.log.run_log import read_history
 from inat_ray.run.listing import read_run
-from inat_ray.terminal.standing import epochs_text
+from inat_ray.terminal.run_texts import epochs_text
 from inat_ray.terminal.status import read_status, status_json
 from inat_ray.terminal.words import percent
 from inat_ray.training.predictions import read_predictions

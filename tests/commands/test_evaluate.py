@@ -4,8 +4,8 @@ import pytest
 
 from inat_ray.log.run_log import read_history
 from inat_ray.run.claim import reclaimed
-from inat_ray.training.assessment import assess
 from inat_ray.training.predictions import read_predictions
+from inat_ray.training.scores import assess
 
 
 @pytest.fixture(scope="module")

@@ -37,6 +37,20 @@ def test_a_mistake_ends_with_2_its_reason_and_nothing_made(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["sweep", "train"])
+def test_a_tracker_that_there_is_not_is_refused_with_those_there_are(told, name, tmp_path):
+    code, text = told(name, "--track", "nonsense", "--out", tmp_path / "run")
+    assert code == 2
+    assert "--track: tracking.to[0]: 'nonsense': should be 'wandb' or 'mlflow'" in text
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("others", [["--seed", "1"], ["--set", "seed=1"], ["cnn_best"]])
+def test_a_resumed_training_keeps_its_own_experiment(told, others, tmp_path):
+    code, text = told("train", "--resume", tmp_path, *others)
+    assert (code, "goes on with the run's own experiment" in text) == (2, True)
+
+
 @pytest.mark.parametrize("name", ["sweep", "train", "prepare"])
 def test_a_run_that_exists_is_not_written_over(told, name, tmp_path):
     (tmp_path / "experiment.yaml").touch()

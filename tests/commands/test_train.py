@@ -101,19 +101,6 @@ def test_the_models_experiment_stands_beside_it(trained):
     assert load_experiment(folder / "best.yaml") == load_experiment(folder / "experiment.yaml")
 
 
-def test_prepare_says_what_it_found(told, data_folder, small_settings, tmp_path):
-    settings = [arg for line in small_settings for arg in ("--set", line)]
-    code, text = told(
-        "prepare", "--data", data_folder, "--out", tmp_path / "p", "--json", *settings
-    )
-    assert code == 0, text
-    result = json.loads(text.splitlines()[-1])
-    assert result["images"] == {"train": 48, "validation": 12, "test": 15}
-    assert result["classes"] == ["ash", "beech", "cedar"]
-    split = json.loads((tmp_path / "p" / "split.json").read_text())
-    assert len(split["train"]) == 48
-
-
 LONG = "recipe.epochs=40"
 
 

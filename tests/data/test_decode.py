@@ -50,13 +50,13 @@ def test_squash_keeps_everything_and_fills_the_square(size: tuple[int, int]) -> 
 
 
 @pytest.mark.parametrize("size", [(96, 32), (32, 96)])
-def test_pad_keeps_the_shape_between_grey_bars(size: tuple[int, int]) -> None:
+def test_pad_keeps_the_shape_between_gray_bars(size: tuple[int, int]) -> None:
     pixels = square(encoded(thirds(*size), "png"), side=48, fit="pad")
-    grey = (pixels == 128).all(axis=2)
-    assert grey.mean() == pytest.approx(2 / 3)
-    assert grey[0, 0]
-    assert grey[-1, -1]
-    assert not grey[24, 24]
+    gray = (pixels == 128).all(axis=2)
+    assert gray.mean() == pytest.approx(2 / 3)
+    assert gray[0, 0]
+    assert gray[-1, -1]
+    assert not gray[24, 24]
 
 
 @pytest.mark.parametrize("fit", ["crop", "squash", "pad"])
@@ -66,7 +66,7 @@ def test_a_small_picture_is_enlarged(fit: Fit) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "colour", "kind", "expected"),
+    ("mode", "color", "kind", "expected"),
     [
         ("L", 90, "png", (90, 90, 90)),
         ("1", 1, "png", (255, 255, 255)),
@@ -81,14 +81,14 @@ def test_a_small_picture_is_enlarged(fit: Fit) -> None:
         ("CMYK", (0, 255, 255, 0), "tiff", (255, 0, 0)),
     ],
 )
-def test_odd_modes_become_rgb(mode: str, colour: Any, kind: str, expected: Any) -> None:
-    picture = Image.new(mode, (40, 40), colour)
+def test_odd_modes_become_rgb(mode: str, color: Any, kind: str, expected: Any) -> None:
+    picture = Image.new(mode, (40, 40), color)
     assert (square(encoded(picture, kind)) == expected).all()
 
 
 @pytest.mark.parametrize("highest", [5000, 16_384, 60_000, 65_535])
 @pytest.mark.parametrize("kind", ["tiff", "png", "ppm"])
-def test_grey_of_16_bits_is_as_bright_as_the_file_says(highest: int, kind: str) -> None:
+def test_gray_of_16_bits_is_as_bright_as_the_file_says(highest: int, kind: str) -> None:
     """Also beside darker pictures: one rule for all of a source."""
     line = np.linspace(0, highest, 40).astype(np.uint16)
     content = encoded(Image.fromarray(np.tile(line, (40, 1))), kind)
@@ -97,7 +97,7 @@ def test_grey_of_16_bits_is_as_bright_as_the_file_says(highest: int, kind: str) 
 
 @pytest.mark.parametrize("highest", [200, 255, 3900])
 @pytest.mark.parametrize("kind", ["tiff", "png"])
-def test_grey_of_16_bits_that_fills_few_of_them_is_refused_and_not_black(
+def test_gray_of_16_bits_that_fills_few_of_them_is_refused_and_not_black(
     highest: int, kind: str
 ) -> None:
     content = encoded(Image.fromarray(np.full((40, 40), highest, np.uint16)), kind)
@@ -105,14 +105,14 @@ def test_grey_of_16_bits_that_fills_few_of_them_is_refused_and_not_black(
         square(content)
 
 
-@pytest.mark.parametrize(("value", "grey"), [(0, 0), (200, 12), (4095, 255)])
-def test_a_tiff_of_12_bits_has_the_depth_that_it_names(value: int, grey: int) -> None:
+@pytest.mark.parametrize(("value", "gray"), [(0, 0), (200, 12), (4095, 255)])
+def test_a_tiff_of_12_bits_has_the_depth_that_it_names(value: int, gray: int) -> None:
     packed = int(f"{value:03x}" * 2, 16).to_bytes(3, "big") * 20 * 40
     tags = {256: 40, 257: 40, 258: 12, 259: 1, 262: 1, 273: 122, 277: 1, 278: 40, 279: len(packed)}
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, item) for tag, item in tags.items())
     content = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
     content = content.ljust(122, b"\0") + packed
-    assert (square(content) == grey).all()
+    assert (square(content) == gray).all()
 
 
 @pytest.mark.parametrize("highest", [200, 254, 255, 3200, 4095, 60_000, 65_535])
@@ -132,7 +132,7 @@ def test_whole_numbers_whose_range_is_not_known_are_refused(values: list[int]) -
 
 
 def deep_png(value: int) -> bytes:
-    """A PNG of one colour, 16 bits a channel, which Pillow does not write."""
+    """A PNG of one color, 16 bits a channel, which Pillow does not write."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         body = kind + data
@@ -145,7 +145,7 @@ def deep_png(value: int) -> bytes:
 
 
 @pytest.mark.parametrize("value", [1, 254, 4095])
-def test_colours_that_fill_few_of_16_bits_are_refused_and_not_black(value: int) -> None:
+def test_colors_that_fill_few_of_16_bits_are_refused_and_not_black(value: int) -> None:
     with pytest.raises(UndecodableError, match="16 bits a channel"):
         square(deep_png(value))
     assert (square(deep_png(200 << 8)) == 200).all()
@@ -157,9 +157,9 @@ def test_photographs_of_phones_are_read(kind: str) -> None:
     assert square(content)[16, 16] == pytest.approx([200, 100, 50], abs=6)
 
 
-@pytest.mark.parametrize(("mode", "colour"), [("CMYK", (0, 255, 255, 0)), ("YCbCr", (76, 85, 255))])
-def test_jpegs_in_other_colour_spaces_become_rgb(mode: str, colour: Any) -> None:
-    pixels = square(encoded(Image.new(mode, (40, 40), colour), "jpeg"))
+@pytest.mark.parametrize(("mode", "color"), [("CMYK", (0, 255, 255, 0)), ("YCbCr", (76, 85, 255))])
+def test_jpegs_in_other_color_spaces_become_rgb(mode: str, color: Any) -> None:
+    pixels = square(encoded(Image.new(mode, (40, 40), color), "jpeg"))
     assert pixels.reshape(-1, 3).mean(axis=0) == pytest.approx([255, 0, 0], abs=4)
 
 
@@ -208,7 +208,7 @@ def test_a_jpeg_is_decoded_at_a_reduced_scale(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_only_the_first_picture_of_an_animation_counts() -> None:
-    frames = [Image.new("RGB", (40, 40), colour) for colour in ("red", "blue")]
+    frames = [Image.new("RGB", (40, 40), color) for color in ("red", "blue")]
     content = encoded(frames[0], "gif", save_all=True, append_images=frames[1:])
     assert square(content)[0, 0].tolist() == [255, 0, 0]
 

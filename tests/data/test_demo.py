@@ -59,8 +59,8 @@ def test_the_shape_is_what_differs_between_two_classes() -> None:
     assert 0.01 < differs.mean() < 0.25
 
 
-def test_colours_do_not_give_the_class_away(data: DataSet) -> None:
-    """The nearest class mean of the six colour statistics is little better than a guess, 0.1."""
+def test_colors_do_not_give_the_class_away(data: DataSet) -> None:
+    """The nearest class mean of the six color statistics is little better than a guess, 0.1."""
     pixels = 32 * 32 * 1.25**2
     means = data.pack.channel_sums / pixels
     spreads = data.pack.channel_square_sums / pixels - means**2
@@ -68,9 +68,9 @@ def test_colours_do_not_give_the_class_away(data: DataSet) -> None:
     statistics = (statistics - statistics.mean(axis=0)) / statistics.std(axis=0)
     learn = np.concatenate([data.subset("train"), data.subset("validation")])
     labels = data.pack.labels
-    centres = np.stack(
+    centers = np.stack(
         [statistics[learn][labels[learn] == label].mean(axis=0) for label in range(10)]
     )
     test = data.subset("test")
-    distances = np.linalg.norm(statistics[test][:, None] - centres, axis=2)
+    distances = np.linalg.norm(statistics[test][:, None] - centers, axis=2)
     assert (distances.argmin(axis=1) == labels[test]).mean() < 0.25

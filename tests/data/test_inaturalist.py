@@ -76,11 +76,11 @@ class Server:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    behaviour = Server()
+    behavior = Server()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            behaviour.answer(self)
+            behavior.answer(self)
 
         def log_message(self, *_: object) -> None:
             """Not onto the test's stderr."""
@@ -88,8 +88,8 @@ def server() -> Iterator[Server]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
         thread = threading.Thread(target=http.serve_forever, args=(0.01,))
         thread.start()
-        behaviour.address = f"http://127.0.0.1:{http.server_port}/nature_12K.zip"
-        yield behaviour
+        behavior.address = f"http://127.0.0.1:{http.server_port}/nature_12K.zip"
+        yield behavior
         http.shutdown()
         thread.join()
 

@@ -8,7 +8,6 @@ import pytest
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import DataConfig
 from inat_ray.data import walk
-from inat_ray.data.names import listed, shown_name
 from inat_ray.data.sources import open_source
 from inat_ray.data.walk import images_below, told
 
@@ -66,25 +65,6 @@ def test_a_class_without_an_image_says_what_it_holds(
         open_source(config)
 
 
-@pytest.mark.parametrize(
-    ("name", "shown"),
-    [
-        ("oak", "oak"),
-        ("white oak", "white oak"),
-        ("Eiche, süß", "Eiche, süß"),
-        ("caf\u00e9", "caf\u00e9"),
-        ("cafe\u0301", "'cafe\\u0301'"),
-        ("oak ", "'oak '"),
-        (" oak", "' oak'"),
-        ("oak\u200b", "'oak\\u200b'"),
-        ("oak\nelm", "'oak\\nelm'"),
-        ("\x1b[31mred", "'\\x1b[31mred'"),
-    ],
-)
-def test_names_that_look_like_another_are_quoted(name: str, shown: str) -> None:
-    assert shown_name(name) == shown
-
-
 def test_a_class_that_another_part_writes_otherwise_can_be_told_from_it(
     write_images: WriteImages, config: DataConfig
 ) -> None:
@@ -92,8 +72,3 @@ def test_a_class_that_another_part_writes_otherwise_can_be_told_from_it(
         write_images(name, 1)
     with pytest.raises(UserError, match=r"train: has no class folder 'cafe\\u0301'"):
         open_source(config)
-
-
-def test_a_long_list_is_cut() -> None:
-    assert listed(["a", "b", "c "], most=3) == "a, b, 'c '"
-    assert listed(["a", "b", "c"], most=2) == "a, b and 1 more"

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from inat_ray.page.model_plots import confusion_plot, reliability_plot, scores_plot
-from inat_ray.training.assessment import Bin, ClassScores, wilson_interval
+from inat_ray.training.scores import Bin, ClassScores, wilson_interval
 
 
 def test_scores_are_a_dot_a_class_and_what_is_undefined_has_none():

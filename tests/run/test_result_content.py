@@ -16,8 +16,8 @@ from inat_ray.run.result_content import (
     search_result,
     training_result,
 )
-from inat_ray.training.assessment import assess, wilson_interval
 from inat_ray.training.predictions import Predictions
+from inat_ray.training.scores import assess, wilson_interval
 
 
 @pytest.fixture(scope="module")

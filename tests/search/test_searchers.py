@@ -9,7 +9,8 @@ from inat_ray.config.search import EarlyStopping, SearchConfig
 from inat_ray.config.space import SearchSpace, search_space
 from inat_ray.log.history import History
 from inat_ray.log.records import RunResumed, RunStarted, TrialEnded, TrialStarted
-from inat_ray.search.searchers import SEARCHERS, startup_trials, suggested
+from inat_ray.search.agenda import suggested
+from inat_ray.search.searchers import SEARCHERS, startup_trials
 from tests.search.histories import epoch_of
 
 NONE = EarlyStopping(kind="none")

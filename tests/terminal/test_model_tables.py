@@ -6,8 +6,8 @@ from rich.console import Console
 
 from inat_ray.config.load import load_experiment
 from inat_ray.terminal.model_tables import class_table, confusions_table, freeze_table, result_table
-from inat_ray.training.assessment import assess
 from inat_ray.training.predictions import Predictions
+from inat_ray.training.scores import assess
 
 
 @pytest.fixture

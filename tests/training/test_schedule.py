@@ -1,7 +1,7 @@
 import pytest
 
 from inat_ray.config.experiment import RecipeConfig
-from inat_ray.training.schedule import lr_factor
+from inat_ray.training.schedule import learning_rates, lr_factor
 
 
 def factors(total: int = 100, **settings) -> list[float]:
@@ -48,3 +48,9 @@ def test_the_shortest_runs_and_the_longest_warm_ups_have_a_rate(warmup_fraction,
     for schedule in ("cosine", "one_cycle"):
         values = factors(total=total, schedule=schedule, warmup_fraction=warmup_fraction)
         assert all(0 < value <= 1 for value in values)
+
+
+def test_the_epochs_share_one_schedule_whose_peak_is_the_recipes_rate():
+    recipe = RecipeConfig(lr=0.5, epochs=3, schedule="cosine")
+    rates = [rate for epoch in range(3) for rate in learning_rates(recipe, epoch, steps=4)]
+    assert rates == [0.5 * lr_factor(recipe, step, 12) for step in range(12)]

@@ -1,4 +1,5 @@
 from inat_ray.config.resources import Resources
+from inat_ray.tuning import cluster
 from inat_ray.tuning.cluster import (
     UNBOUNDED,
     Node,
@@ -64,3 +65,12 @@ def test_a_bound_on_trials_at_once_holds_however_many_nodes_there_are():
     wanted = Resources(workers_per_trial=3, cpus_per_worker=2, gpus_per_worker=0)
     assert trainings_at_once(wanted, nodes) == 5
     assert trainings_at_once(wanted.model_copy(update={"max_concurrent": 2}), nodes) == 2
+
+
+def test_the_nodes_in_use_are_counted_by_what_each_has(monkeypatch):
+    with_gpu = {"CPU": 8.0, "GPU": 1.0, "accelerator_type:L4": 1.0}
+    monkeypatch.setattr(cluster, "resources_of_nodes", lambda: [with_gpu, {"CPU": 4.0}, with_gpu])
+    assert cluster.nodes_in_use() == [
+        {"cpus": 8.0, "gpus": 1.0, "count": 2, "accelerators": ["L4"]},
+        {"cpus": 4.0, "gpus": 0, "count": 1, "accelerators": []},
+    ]

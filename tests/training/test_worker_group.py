@@ -20,8 +20,8 @@ from inat_ray.config.model import CnnConfig
 from inat_ray.config.resources import Resources
 from inat_ray.data.dataset import open_dataset
 from inat_ray.storage.place import Place
-from inat_ray.training.distributed import WorkerGroup, worker_group
 from inat_ray.training.loop import Engine, Job, Worker, train_to_the_end
+from inat_ray.training.worker_group import WorkerGroup
 
 pytestmark = [
     pytest.mark.usefixtures("ray_instance"),
@@ -53,7 +53,7 @@ def experiment(data_folder, small_settings) -> Experiment:
 @pytest.fixture(scope="module")
 def three_workers(ray_instance, tmp_path_factory) -> Iterator[WorkerGroup]:
     storage = tmp_path_factory.mktemp("storage")
-    with worker_group(resources_of(3, failures=2), storage=Place.at(storage)) as group:
+    with WorkerGroup(resources_of(3, failures=2), storage=Place.at(storage)) as group:
         yield group
     assert list(storage.iterdir()) == []
 
@@ -88,7 +88,7 @@ def curve_alone(experiment, tmp_path_factory) -> list[tuple[float, float]]:
 @pytest.mark.slow
 def test_two_workers_give_the_curve_of_one(experiment, curve_alone, tmp_path):
     """Before the group of three, which takes all CPUs for as long as it lives."""
-    with worker_group(resources_of(2), storage=Place.at(tmp_path)) as group:
+    with WorkerGroup(resources_of(2), storage=Place.at(tmp_path)) as group:
         found = curve(group, job_of(experiment, tmp_path))
     for alone, shared in zip(curve_alone, found, strict=True):
         assert shared == pytest.approx(alone, abs=1e-4)
@@ -153,7 +153,7 @@ def test_workers_that_die_again_and_again_fail_the_run_with_a_reason(experiment,
                 with suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
 
-    with worker_group(resources_of(1, failures=1), storage=Place.at(tmp_path / "s")) as group:
+    with WorkerGroup(resources_of(1, failures=1), storage=Place.at(tmp_path / "s")) as group:
         group.epoch(job, epochs_done=0, resume_from=None)
         killer = threading.Thread(target=kill_each)
         killer.start()

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from inat_ray.training.assessment import (
+from inat_ray.training.predictions import Predictions
+from inat_ray.training.scores import (
     Confusion,
     assess,
     calibration_error,
@@ -19,7 +20,6 @@ from inat_ray.training.assessment import (
     top_accuracy,
     wilson_interval,
 )
-from inat_ray.training.predictions import Predictions
 
 
 def predictions_from(truths: list[int], probabilities: object, *, classes: str) -> Predictions:

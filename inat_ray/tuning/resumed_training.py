@@ -1,4 +1,4 @@
-"""Finds where a training that was cut off continues."""
+"""Finds where a training of `train` that was cut off continues; a sweep: see `plan`, `search`."""
 
 from inat_ray.config.errors import UserError
 from inat_ray.log.history import TrialHistory
@@ -7,7 +7,7 @@ from inat_ray.run.checkpoints import BEGINNING, StartingPoint, starting_point
 from inat_ray.run.folder import RunFolder
 
 CONTINUED = ("running", "interrupted", "failed")
-"""States of a training that can go on; `running` is what a killed process leaves."""
+"""States of a training that can continue; `running` is what a killed process leaves."""
 
 
 def point_to_resume(run: RunFolder, *, trial_id: str) -> StartingPoint:
@@ -19,8 +19,8 @@ def point_to_resume(run: RunFolder, *, trial_id: str) -> StartingPoint:
     point = starting_point(trial, run=run)
     if trial.epochs and point == BEGINNING:
         raise UserError(
-            f"--resume {run.path}: the checkpoint of epoch {trial.epochs[-1].epoch} is gone or"
-            " damaged; the run cannot go on"
+            f"--resume {run.path}: the checkpoint of epoch {trial.epochs[-1].epoch} is missing or"
+            " damaged; the run cannot continue"
         )
     return point
 
@@ -32,9 +32,9 @@ def _interrupted(run: RunFolder, trial_id: str) -> TrialHistory:
     trial = history.trials.get(trial_id)
     if trial is None:
         raise UserError(
-            f"--resume {run.path}: holds no training that had begun; `train --resume` goes on with"
+            f"--resume {run.path}: holds no training that had begun; `train --resume` continues"
             " runs of `train`"
         )
     if trial.state not in CONTINUED:
-        raise UserError(f"--resume {run.path}: its training is over ({trial.state})")
+        raise UserError(f"--resume {run.path}: its training has ended ({trial.state})")
     return trial

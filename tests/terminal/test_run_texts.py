@@ -2,7 +2,7 @@ import time
 
 from inat_ray.log.records import RunResumed
 from inat_ray.terminal.estimate import seconds_left
-from inat_ray.terminal.standing import end_text, epochs_text, times_text
+from inat_ray.terminal.run_texts import end_text, epochs_text, times_text
 
 
 def test_time_in_which_nothing_ran_is_neither_elapsed_nor_part_of_the_pace(sweep, history_of):

@@ -8,7 +8,7 @@ from ray.exceptions import ActorDiedError, RayTaskError
 from inat_ray.config.errors import RunFailedError
 from inat_ray.data.pack import NoRoomError
 from inat_ray.storage.place import StorageError
-from inat_ray.tuning.lost_workers import is_disk_full, state_after_error
+from inat_ray.tuning.trial_errors import is_disk_full, state_after_error
 
 
 def raised(error: Exception) -> RayTaskError:

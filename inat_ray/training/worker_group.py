@@ -11,10 +11,8 @@ checkpoint before it, and `_await` gives up after too many attempts.
 
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 import ray
@@ -53,15 +51,6 @@ START_FAILURES = 10
 
 
 @dataclass(frozen=True)
-class Order:
-    """The arguments of `Engine.epoch`."""
-
-    job: Job
-    epochs_done: int
-    resume_from: Place | None
-
-
-@dataclass(frozen=True)
 class Refused:
     """The answer to an order that would fail again, because the user made a mistake."""
 
@@ -79,7 +68,10 @@ class _TellController(ControllerCallback):
 
 
 class WorkerGroup:
-    """An engine of several processes, on the driver's side; it starts with its first epoch."""
+    """An engine of several processes, on the driver's side; it starts with its first epoch.
+
+    As a context it closes the group, at once after an error.
+    """
 
     def __init__(self, resources: Resources, *, storage: Place) -> None:
         """`storage`: a place that all workers see; Ray Train makes a folder there for a while."""
@@ -90,6 +82,12 @@ class WorkerGroup:
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        self.close(at_once=error is not None)
+
     def epoch(self, job: Job, *, epochs_done: int, resume_from: Place | None) -> TrainedEpoch:
         """Does what `Engine.epoch` says; workers that die are replaced, and the epoch repeated.
 
@@ -98,7 +96,7 @@ class WorkerGroup:
         """
         if self._thread is None:
             self._start()
-        order = Order(job, epochs_done=epochs_done, resume_from=resume_from)
+        order = {"job": job, "epochs_done": epochs_done, "resume_from": resume_from}
         number = ray.get(self._exchange.give.remote(order))
         try:
             answer = self._await(number)
@@ -200,18 +198,6 @@ def _reap(training: threading.Thread, exchange: Any, left: Place) -> None:
     left.remove()
 
 
-@contextmanager
-def worker_group(resources: Resources, *, storage: Place) -> Iterator[WorkerGroup]:
-    """Provides a group for the context, and ends it at once if the context raises an error."""
-    group = WorkerGroup(resources, storage=storage)
-    try:
-        yield group
-    except BaseException:
-        group.close(at_once=True)
-        raise
-    group.close()
-
-
 def _work(config: dict[str, Any]) -> None:
     """Runs a worker: takes orders until there are none."""
     exchange = config["exchange"]
@@ -225,9 +211,7 @@ def _work(config: dict[str, Any]) -> None:
             number, order = ray.get(exchange.take.remote(after=number, rank=ranks.rank))
             if order is None:
                 return
-            done = worker.epoch(
-                order.job, epochs_done=order.epochs_done, resume_from=order.resume_from
-            )
+            done = worker.epoch(**order)
         except UserError as error:
             ray.get(exchange.answer.remote(number, Refused(str(error))))
             continue

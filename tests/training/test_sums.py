@@ -3,9 +3,9 @@ import pytest
 import torch
 
 from inat_ray.config.metrics import METRICS
-from inat_ray.training.assessment import assess
-from inat_ray.training.metrics import EvaluationSums, Sums
 from inat_ray.training.predictions import Predictions
+from inat_ray.training.scores import assess
+from inat_ray.training.sums import EvaluationSums, Sums
 
 CPU = torch.device("cpu")
 

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from inat_ray.boards.hparams import MOST_CHOICES, hparam_info
+from inat_ray.boards.hparam_columns import MOST_CHOICES, hparam_info
 from inat_ray.config.distributions import Categorical, Numeric
 
 

@@ -6,6 +6,7 @@ bin) is None, never zero.
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import fmean
 
 import numpy as np
@@ -188,19 +189,14 @@ def reliability(predictions: Predictions, *, bins: int = BINS) -> list[Bin]:
     confidences, correct = predictions.confidences[known], predictions.correct[known]
     edges = np.linspace(0, 1, bins + 1)
     places = np.digitize(confidences, edges[1:-1], right=True)
-    counts = np.bincount(places, minlength=bins).tolist()
-    confidence_sums = np.bincount(places, weights=confidences, minlength=bins).tolist()
-    right = np.bincount(places, weights=correct, minlength=bins).tolist()
-    return [
-        Bin(
-            low=float(edges[place]),
-            high=float(edges[place + 1]),
-            images=counts[place],
-            confidence=_share(confidence_sums[place], counts[place]),
-            accuracy=_share(right[place], counts[place]),
-        )
-        for place in range(bins)
-    ]
+    found = []
+    for place, (low, high) in enumerate(pairwise(edges.tolist())):
+        within = places == place
+        images = int(within.sum())
+        confidence = _share(float(confidences[within].sum()), images)
+        accuracy = _share(int(correct[within].sum()), images)
+        found.append(Bin(low, high, images=images, confidence=confidence, accuracy=accuracy))
+    return found
 
 
 def calibration_error(bins: list[Bin]) -> float | None:

@@ -1,4 +1,6 @@
-"""Metrics as sums that are divided once: exact over batches of any size, and over ranks."""
+"""Sums that metrics are computed from: exact over batches of any size, and over ranks.
+
+A metric itself, accuracy or F1, is an entry of `config.metrics`."""
 
 import torch
 from torch import Tensor

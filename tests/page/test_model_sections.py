@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from inat_ray.page.html import Section
-from inat_ray.page.model import PICTURE_SIDE, model_sections
+from inat_ray.page.model_sections import PICTURE_SIDE, model_sections
 from inat_ray.training.predictions import Predictions
 
 

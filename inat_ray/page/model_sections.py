@@ -24,7 +24,8 @@ from inat_ray.page.model_plots import confusion_plot, reliability_plot, scores_p
 from inat_ray.page.pictures import jpeg
 from inat_ray.run.result import Result
 from inat_ray.terminal.words import interval_text, percent
-from inat_ray.training.assessment import (
+from inat_ray.training.predictions import Predictions
+from inat_ray.training.scores import (
     Assessment,
     assess,
     confident_mistakes,
@@ -34,7 +35,6 @@ from inat_ray.training.assessment import (
     reliability,
     spread_sample,
 )
-from inat_ray.training.predictions import Predictions
 
 SHOWN_PICTURES, SHOWN_MISTAKES = 30, 12
 PLOTTED_CLASSES, MATRIX_CLASSES, SHOWN_CONFUSIONS = 40, 100, 20

@@ -1,10 +1,10 @@
 """Decides what becomes of a trial whose process is lost or whose code fails.
 
 Where a lost process is replaced:
-- a trial's own: here it is decided that the trial goes on, `search.agenda` gives it out again from
-  its last epoch, and Ray Tune starts a process for it;
+- a trial's own: `ray_tune.Desk.fail` hears of it, here it is decided that the trial continues,
+  `search.agenda` gives it out again from its last epoch, and Ray Tune starts a process for it;
 - one of several workers of a training: Ray Train starts the group again, see
-  `training.distributed`;
+  `training.worker_group`;
 - the winner's: `tuning.final_training` starts another.
 """
 

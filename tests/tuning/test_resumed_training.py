@@ -11,7 +11,7 @@ from inat_ray.run.checkpoints import BEGINNING, StartingPoint
 from inat_ray.run.folder import RunFolder
 from inat_ray.search.agenda import run_started
 from inat_ray.training.checkpoint import save_checkpoint
-from inat_ray.tuning.resume import point_to_resume
+from inat_ray.tuning.resumed_training import point_to_resume
 from tests.run.made_up_runs import create_run
 
 
@@ -71,14 +71,14 @@ def test_a_training_without_an_epoch_begins(experiment, data, tmp_path):
 def test_a_training_that_is_over_does_not_go_on(experiment, data, tmp_path, state):
     run = cut_off_run(tmp_path / "run", experiment, data, epochs=1)
     end(run, state)
-    with pytest.raises(UserError, match=rf"is over \({state}\)"):
+    with pytest.raises(UserError, match=rf"has ended \({state}\)"):
         point_to_resume(run, trial_id="train")
 
 
-def test_a_checkpoint_that_is_gone_is_told(experiment, data, tmp_path):
+def test_a_checkpoint_that_is_missing_is_told(experiment, data, tmp_path):
     run = cut_off_run(tmp_path / "run", experiment, data, epochs=2)
     (run.checkpoints / "2.pt").remove()
-    with pytest.raises(UserError, match="checkpoint of epoch 2 is gone"):
+    with pytest.raises(UserError, match="checkpoint of epoch 2 is missing"):
         point_to_resume(run, trial_id="train")
 
 
