@@ -62,7 +62,7 @@ def caches_features(experiment: Experiment) -> bool:
     model, recipe = experiment.model, experiment.recipe
     if not (isinstance(model, FreezableConfig) and model.cache_features):
         return False
-    mixes = recipe.augment and (recipe.augmentation.mixup or recipe.augmentation.cutmix)
+    mixes = recipe.augment and recipe.augmentation.mixes
     return model.freeze.strategy == "head_only" and not mixes
 
 
