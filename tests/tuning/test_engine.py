@@ -4,7 +4,7 @@ import torch
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.resources import Resources
 from inat_ray.storage.place import Place
-from inat_ray.training import distributed
+from inat_ray.training import worker_group
 from inat_ray.training.loop import Worker
 from inat_ray.tuning.engine import engine, ray_if_needed, worker_device
 
@@ -23,11 +23,11 @@ def test_one_worker_is_this_process_with_the_threads_that_it_is_given(tmp_path):
 def test_several_are_a_group_that_ends_with_the_context(monkeypatch, tmp_path, error):
     closed = []
 
-    class Group(distributed.WorkerGroup):
+    class Group(worker_group.WorkerGroup):
         def close(self, *, at_once: bool = False) -> None:
             closed.append(at_once)
 
-    monkeypatch.setattr(distributed, "WorkerGroup", Group)
+    monkeypatch.setattr(worker_group, "WorkerGroup", Group)
     resources = Resources(workers_per_trial=2, gpus_per_worker=0)
     try:
         with engine(resources, storage=Place.at(tmp_path)) as trainer:
