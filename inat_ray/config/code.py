@@ -15,9 +15,7 @@ from typing import Any
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
-
-TARGET = re.compile(r"(.+):([A-Za-z_]\w*)")
-"""A file or a module, and a name in it."""
+from inat_ray.config.model import TARGET
 
 SHOWN_DIGITS = 16
 """Of a SHA-256."""
@@ -180,7 +178,7 @@ def _targets(part: Any, *, within: bool = False) -> Iterator[tuple[Any, Any]]:
     pairs = part.items() if isinstance(part, dict) else enumerate(part)
     for key, below in list(pairs):
         is_target = within or key in ("target", "model.target")
-        if isinstance(below, str) and is_target and TARGET.fullmatch(below):
+        if isinstance(below, str) and is_target and re.search(TARGET, below):
             yield part, key
         # The arguments of somebody's network may be called anything.
         elif isinstance(below, dict | list) and key not in ("args", "model.args"):

@@ -218,12 +218,16 @@ class ResnetConfig(PretrainedConfig):
         return self
 
 
+TARGET = r"^.+:[A-Za-z_][A-Za-z0-9_]*$"
+"""A file or a module, and a name in it."""
+
+
 class ModuleConfig(FreezableConfig):
     """A network of one's own: a class, or a function, that returns an nn.Module."""
 
     kind: Literal["module"]
     """The kind of model."""
-    target: str = Field(max_length=4096)
+    target: str = Field(max_length=4096, json_schema_extra={"pattern": TARGET})
     """`my_net.py:TinyNet`, a file beside the experiment, or `package.module:TinyNet`. It is called
     with `classes` and `args`; the network returns logits (n, classes) for images (n, 3, s, s)."""
     args: dict[str, JsonValue] = Field(default_factory=dict)
@@ -234,7 +238,7 @@ class ModuleConfig(FreezableConfig):
     @field_validator("target")
     @classmethod
     def _names_code(cls, target: str) -> str:
-        if not re.fullmatch(r".+:[A-Za-z_]\w*", target):
+        if not re.search(TARGET, target):
             raise ValueError("my_net.py:TinyNet or package.module:TinyNet is allowed")
         return target
 

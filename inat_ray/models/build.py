@@ -159,5 +159,5 @@ def _build(model: ModelConfig, *, classes: int, image_size: int) -> nn.Module:
     if isinstance(model, CnnConfig):
         return build_cnn(model, classes=classes, image_size=image_size)
     if isinstance(model, ModuleConfig):
-        return build_module(model, classes=classes)
+        return build_module(model, classes=classes, image_size=image_size)
     return build_pretrained(model, classes=classes, image_size=image_size)

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from inat_ray.config.code import Code, code_for, read_code
 from inat_ray.config.errors import UserError
@@ -25,8 +26,8 @@ _files: set[str | None] = set()
 """The files of the code that has run here, as tracebacks name them."""
 
 
-def build_module(config: ModuleConfig, *, classes: int) -> nn.Module:
-    """Images (n, 3, s, s) to logits (n, classes), if the code keeps its promise.
+def build_module(config: ModuleConfig, *, classes: int, image_size: int) -> nn.Module:
+    """Images (n, 3, image_size, image_size) to logits (n, classes), if the code keeps its promise.
 
     Raises UserError if the code may not run here, or if it fails.
     """
@@ -48,6 +49,10 @@ def build_module(config: ModuleConfig, *, classes: int) -> nn.Module:
         raise UserError(f"{where}: made a {type(model).__name__}, and an nn.Module is needed")
     if not any(True for _ in model.parameters()):
         raise UserError(f"{where}: made a network without parameters; there is nothing to train")
+    if any(map(is_lazy, model.parameters())):  # which find their size once they run
+        with explained(where), torch.no_grad():
+            model.eval()(torch.zeros(2, 3, image_size, image_size))
+        model.train()
     return model
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from inat_ray.config.code import checked_code, code_of, own_code
+from inat_ray.config.code import allowed, checked_code, code_of, own_code, read_code
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.shipped import find_experiment
 from inat_ray.run.folder import CODE, RunFolder
@@ -32,3 +32,10 @@ def keep_code(run: RunFolder, experiment: Experiment) -> None:
     with replacing(file) as partial:
         partial.write_bytes(code.source)
     run.keep(file)
+
+
+def kept_code(run: RunFolder) -> Path | None:
+    """Returns the run's copy of code that this process may run; None if it has none."""
+    known = {code.sha256 for code in allowed()}
+    copies = (run.path / CODE).glob("*.py")
+    return next((file for file in copies if read_code(str(file)).sha256 in known), None)
