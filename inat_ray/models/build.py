@@ -113,21 +113,22 @@ def check_model(experiment: Experiment) -> None:
 
 
 def check_models(experiment: Experiment, space: SearchSpace) -> None:
-    """Does what `check_model` does for a search.
+    """Does what `check_model` does, for a search.
 
     Networks of one's own are checked at the ends of each parameter, since nothing else says which
     arguments they take.
     """
     if not isinstance(experiment.model, ModuleConfig):
         check_model(experiment)
-        return
     for point in _ends(space):
         tried = trial_experiment(experiment, parameters=point, seed=experiment.seed)
         try:
-            check_model(tried)
+            if isinstance(tried.model, ModuleConfig):
+                check_model(tried)
         except UserError as error:
             settings = (f"{n} {value}" for n, value in point.items() if n.startswith("model"))
-            raise UserError(f"{error} (at {', '.join(settings) or 'every point'})") from None
+            at = ", ".join(settings)
+            raise UserError(f"{error} (at {at})" if at else str(error)) from None
 
 
 def _ends(space: SearchSpace) -> Iterator[dict[str, JSON]]:
@@ -144,9 +145,8 @@ def _check_training(model: nn.Module, experiment: Experiment) -> None:
     """Raises UserError if a network of one's own cannot take a step as training does."""
     size, recipe = experiment.data.image_size, experiment.recipe
     layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
-    advice = "; recipe.channels_last: false keeps PyTorch's own layout" * recipe.channels_last
     name = f"model: {network_name(experiment.model)}"
-    with explained(f"{name}: does not train", advice=advice):
+    with explained(f"{name}: does not train"):
         logits = model.train().to(memory_format=layout)(
             torch.zeros(3, 3, size, size).to(memory_format=layout)
         )

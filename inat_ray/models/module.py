@@ -57,7 +57,7 @@ def build_module(config: ModuleConfig, *, classes: int, image_size: int) -> nn.M
 
 
 @contextmanager
-def explained(where: str, *, advice: str = "") -> Iterator[None]:
+def explained(where: str) -> Iterator[None]:
     """Turns what a network raises into a UserError, which names the line of its file."""
     try:
         yield
@@ -65,7 +65,7 @@ def explained(where: str, *, advice: str = "") -> Iterator[None]:
         raise
     except (Exception, SystemExit) as error:
         said = " ".join(f"{type(error).__name__}: {error}".split())[:MOST_OF_AN_ERROR]
-        raise UserError(f"{where}: {said}{_place_of(error)}{advice}") from None
+        raise UserError(f"{where}: {said}{_place_of(error)}") from None
 
 
 def _place_of(error: BaseException) -> str:
