@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+Rectifier = Callable[[Tensor], Tensor]
+
 Layout = Literal["channels first", "channels last", "tokens"]
 
 MOST_EXTRA_TOKENS = 8
@@ -33,6 +35,8 @@ RECTIFIERS = _functions(
     *("gelu", "silu", "mish", "hardswish"),
 )
 """Modules call these too: nn.ReLU6 is hardtanh."""
+
+CAPPED = _functions("relu6", "hardtanh")
 
 ATTENTION = _functions("scaled_dot_product_attention", "multi_head_attention_forward")
 
@@ -134,7 +138,8 @@ def guided_backpropagation(model: nn.Module, seen: Pass, neurons: Sequence[Neuro
     Springenberg et al., 2015, arXiv 1412.6806: (3, s, s), the gradient of the neuron with respect
     to the image, except that at every rectifier a negative gradient ends, and so does one where the
     output is not positive. ReLU's derivative is 1 where it lets pass, which is the paper's rule;
-    GELU, SiLU and Mish multiply by their own derivative there, as in the plain gradient.
+    GELU, SiLU and Mish multiply by their own derivative there, as in the plain gradient. ReLU6 lets
+    pass also above 6, where the busiest neurons are.
 
     Raises UnexplainedError if the network has no rectifiers, or attention, which has no such rule.
     """
@@ -266,19 +271,20 @@ class _Guided(torch.autograd.Function):
     """A rectifier whose backward pass is that of guided backpropagation."""
 
     @staticmethod
-    def forward(ctx: Any, inputs: Tensor, rectifier: Callable[[Tensor], Tensor]) -> Tensor:
+    def forward(ctx: Any, inputs: Tensor, rectifier: Rectifier, slope: Rectifier) -> Tensor:
+        """`slope` has the derivative that counts."""
         ctx.save_for_backward(inputs)
-        ctx.rectifier = rectifier
+        ctx.slope = slope
         return rectifier(inputs)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         (inputs,) = ctx.saved_tensors
         with torch.enable_grad():
             inputs = inputs.detach().requires_grad_()
-            output = ctx.rectifier(inputs)
+            output = ctx.slope(inputs)
             (passed,) = torch.autograd.grad(output, inputs, gradient.clamp(min=0))
-        return passed * (output > 0), None
+        return passed * (output > 0), None, None
 
 
 class _GuidedRule(TorchFunctionMode):
@@ -303,5 +309,9 @@ class _GuidedRule(TorchFunctionMode):
         if not (func in RECTIFIERS and args):
             return func(*args, **options)
         self.rectified = True
-        # Of a copy: it may be told to work in place.
-        return _Guided.apply(args[0], lambda inputs: func(inputs.clone(), *args[1:], **options))
+
+        def rectifier(inputs: Tensor) -> Tensor:
+            result: Tensor = func(inputs.clone(), *args[1:], **options)  # it may work in place
+            return result
+
+        return _Guided.apply(args[0], rectifier, F.relu if func in CAPPED else rectifier)

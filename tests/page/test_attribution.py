@@ -102,6 +102,13 @@ def test_other_activations_multiply_by_their_own_derivative_where_their_output_i
     assert float(derivative(inner)[0]) != 0
 
 
+def test_a_neuron_at_the_cap_of_relu6_has_the_gradient_of_relu():
+    # As above, but twice as much: y is 35, and is cut off at 6.
+    plain, guided = explained(two_layers(nn.ReLU6), pixel(2, 7))
+    assert plain == [0, 0]
+    assert guided == [4, 4]
+
+
 def test_grad_cam_weighs_maps_by_the_mean_gradient_and_cuts_off_what_speaks_against():
     # Two maps of 2 x 2: the image and its negative shifted by 1, both through ReLU.
     # The logit is 3 mean(map 0) - 2 mean(map 1); its gradient is 3/4 and -2/4 everywhere.
