@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from inat_ray.data.augment import Normalize, plain_view
 from inat_ray.data.dataset import DataSet
-from inat_ray.models.build import MOST_OF_AN_ERROR, structure_of
+from inat_ray.models.build import structure_of
+from inat_ray.models.module import MOST_OF_AN_ERROR
 from inat_ray.page.attribution import (
     UnexplainedError,
     busiest_neurons,
