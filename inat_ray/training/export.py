@@ -26,6 +26,8 @@ from torch import Tensor, nn
 from inat_ray import __version__
 from inat_ray.config.errors import RunFailedError, UserError
 from inat_ray.data.augment import Normalize
+from inat_ray.models.build import network_name
+from inat_ray.models.module import MOST_OF_AN_ERROR
 from inat_ray.storage.disk import replacing
 from inat_ray.training.checkpoint import LoadedModel
 from inat_ray.training.evaluation import average_probabilities, with_mirror
@@ -120,7 +122,8 @@ def export(model: LoadedModel, path: Path, *, form: Format) -> float:
     """Writes the model to `path`, and returns the largest difference from its own probabilities.
 
     The file gets its name once it was read back and its numbers agree. Raises UserError if the
-    format cannot hold the model, and RunFailedError if the numbers differ.
+    format cannot hold the model, or the exporter cannot follow its network, and RunFailedError if
+    the numbers differ.
     """
     classifier = Classifier(model)
     size = sum(tensor.nbytes for tensor in classifier.state_dict().values())
@@ -132,14 +135,34 @@ def export(model: LoadedModel, path: Path, *, form: Format) -> float:
     path.parent.mkdir(parents=True, exist_ok=True)
     write, load = (_write_onnx, _load_onnx) if form == "onnx" else (_write_torch, _load_torch)
     with replacing(path) as partial:
-        write(classifier, partial, model=model)
-        difference = largest_difference(load(partial), model)
+        with _exporting(model, form):
+            write(classifier, partial, model=model)
+            difference = largest_difference(load(partial), model)
         if not difference <= TOLERANCE:
             raise RunFailedError(
                 f"{path}: gives other probabilities than the model, by up to {difference:.2g}"
                 f" where {TOLERANCE:g} is allowed; it was not kept"
             )
     return difference
+
+
+@contextmanager
+def _exporting(model: LoadedModel, form: Format) -> Iterator[None]:
+    """Turns what an exporter raises, which may be anything, into a UserError of one sentence."""
+    try:
+        yield
+    except OSError:  # a full disk is not the exporter's
+        raise
+    except Exception as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        said = f"{type(cause).__name__}: {cause}".splitlines()[0][:MOST_OF_AN_ERROR]
+        network = network_name(model.experiment.model)
+        raise UserError(
+            f"--format {form}: PyTorch cannot export {network} ({said});"
+            f" --format {'torch' if form == 'onnx' else 'onnx'} is another exporter"
+        ) from None
 
 
 Program = Callable[[Tensor], Tensor]
@@ -202,7 +225,8 @@ def _write_torch(classifier: Classifier, path: Path, *, model: LoadedModel) -> N
 
 def _load_torch(path: Path) -> Program:
     """Loads a file that this process has just written: nobody else's pickle is read."""
-    program: Program = torch.export.load(path).module()
+    with path.open("rb") as file:
+        program: Program = torch.export.load(file).module()
     return program
 
 

@@ -1,7 +1,9 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from inat_ray.config.errors import RunFailedError, UserError
 from inat_ray.config.load import load_experiment
@@ -72,6 +74,34 @@ def read_torch(path):
     program = torch.export.load(path, extra_files=files).module()
     assert program(torch.rand(5, 3, 32, 32)).sum(dim=1) == pytest.approx(torch.ones(5))
     return json.loads(files[f"{KEY}.json"])
+
+
+class Branching(nn.Module):
+    """Asks for a number, and takes another way for each: no exporter can follow that."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        means = images.mean(dim=(2, 3))
+        return means if float(means.sum()) > 0 else 2 * means
+
+
+class Crooked(nn.Module):
+    """Takes batches of an even number of images."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.unflatten(0, (-1, 2)).flatten(0, 1).mean(dim=(2, 3))
+
+
+@pytest.mark.parametrize("form", [pytest.param("onnx", marks=pytest.mark.slow), "torch"])
+@pytest.mark.parametrize("network", [Branching, Crooked])
+def test_what_an_exporter_cannot_do_is_one_sentence(model, tmp_path, form, network):
+    unable = replace(model(), model=network())
+    with pytest.raises(UserError) as raised:
+        export(unable, tmp_path / f"out{module.SUFFIXES[form]}", form=form)
+    said = str(raised.value)
+    assert said.startswith(f"--format {form}: PyTorch cannot export cnn (")
+    assert said.endswith("is another exporter")
+    assert "\n" not in said
+    assert [p.name for p in tmp_path.iterdir()] == ["m.safetensors"]
 
 
 def test_a_file_whose_numbers_differ_is_not_kept(model, tmp_path, monkeypatch):
