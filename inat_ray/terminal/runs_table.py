@@ -36,7 +36,7 @@ STYLES = {
 def runs_table(runs: Sequence[Run], *, folder: Path) -> Table:
     """Returns a row for each run below `folder`: its kind, state, numbers, size, and start."""
     counts = map(numbers, ("trials", "best", "test", "size"))
-    table = plain_table(folded("run"), "kind", "state", *counts, "begun")
+    table = plain_table(folded("run"), "kind", "state", *counts, "started")
     for run in runs:
         style = STYLES.get(run.state, "")
         within = run.path.relative_to(folder) if run.path != folder else folder
