@@ -22,10 +22,12 @@ from typing import TYPE_CHECKING, Any
 
 from inat_ray import options, sweep, train
 from inat_ray.config import experiment as settings_of
+from inat_ray.config.code import checked_code, name_code
 from inat_ray.config.errors import RunFailedError, UserError
 from inat_ray.config.load import load_experiment
 from inat_ray.config.shipped import find_experiment
 from inat_ray.log.run_log import read_history
+from inat_ray.run.code import admitted
 from inat_ray.run.contents import read_whole
 from inat_ray.run.folder import RunFolder, existing_run, model_file
 from inat_ray.run.result import read_result
@@ -117,8 +119,9 @@ class Experiment:
         RunFailedError.
         """
         given = _given(data=data, seed=seed, workers=workers)
-        config = self._config(given | options.storage_option(storage_path))
+        given |= options.storage_option(storage_path)
         with _interruptible():
+            config = admitted(self._config(given), self.path)
             folder, _ = train.run_training(
                 _path(out),
                 config,
@@ -193,11 +196,21 @@ class Run:
         """The best model's file, for `load`. Raises UserError if there is none yet."""
         return model_file(self.path)
 
-    def resume(self, *, address: str | None = None, verbose: bool = False) -> "Run":
-        """Resumes a run that was cut off, to its end. Raises UserError if it is finished."""
-        with _interruptible():
+    def resume(
+        self,
+        *,
+        address: str | None = None,
+        code: PathLike | None = None,
+        changed_code: bool = False,
+        verbose: bool = False,
+    ) -> "Run":
+        """Resumes a run that was cut off, to its end. Raises UserError if it is finished.
+
+        `code` is as in `load`.
+        """
+        with _interruptible(), _named_code(code, changed=changed_code):
             if self._is_training:
-                config = load_experiment(self._folder.experiment)
+                config = checked_code(load_experiment(self._folder.experiment))
                 train.run_training(
                     self.path, config, resumed=True, address=address, verbose=verbose
                 )
@@ -208,13 +221,23 @@ class Run:
                 sweep.run_sweep(plan, address=address, verbose=verbose)
         return self
 
-    def report(self, out: PathLike | None = None) -> Path:
-        """Writes the run as one HTML page: `out`, or report.html in its folder."""
+    def report(
+        self,
+        out: PathLike | None = None,
+        *,
+        code: PathLike | None = None,
+        changed_code: bool = False,
+    ) -> Path:
+        """Writes the run as one HTML page: `out`, or report.html in its folder.
+
+        `code` is as in `load`; without it, the page lacks what a network of your own is needed for.
+        """
         from inat_ray.page.report import write_report
         from inat_ray.page.reported_run import open_run
 
         path = _path(out) or self._folder.report
-        write_report(open_run(self.path), path)
+        with _named_code(code, changed=changed_code):
+            write_report(open_run(self.path), path)
         return path
 
     @property
@@ -299,14 +322,23 @@ class Model:
         return found
 
 
-def load(model: PathLike, *, device: str = "auto") -> Model:
+def load(
+    model: PathLike,
+    *,
+    device: str = "auto",
+    code: PathLike | None = None,
+    changed_code: bool = False,
+) -> Model:
     """Loads the model in a file (best.safetensors) or a run's folder.
 
-    `device` is auto (a GPU if there is one), cuda or cpu. Raises UserError if there is no model.
+    `device` is auto (a GPU if there is one), cuda or cpu. A network of your own needs its `code`,
+    the file (or installed module) that it was trained with, since a model runs no code by itself;
+    `changed_code` takes another one. Raises UserError if there is no model, or it needs code.
     """
     from inat_ray.training.checkpoint import load_model
 
-    return Model(load_model(model_file(Path(model))), device)
+    with _named_code(code, changed=changed_code):
+        return Model(load_model(model_file(Path(model))), device)
 
 
 def _written(image: "Image | NDArray[np.uint8]", path: Path) -> Path:
@@ -333,6 +365,16 @@ def _need_pandas() -> None:
         import pandas  # noqa: F401
     except ImportError:
         raise UserError("data frames need pandas: pip install pandas") from None
+
+
+@contextmanager
+def _named_code(code: PathLike | None, *, changed: bool) -> Iterator[None]:
+    """Lets this process run the code within the context."""
+    name_code(None if code is None else str(code), changed=changed)
+    try:
+        yield
+    finally:
+        name_code(None)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import typer
 from rich.markup import escape
 
 from inat_ray import options
+from inat_ray.config.code import name_code
 from inat_ray.config.errors import UserError
 from inat_ray.config.load import override
 from inat_ray.data.split import SubsetName
@@ -39,6 +40,8 @@ def main(
     out: options.Out = None,
     overwrite: options.Overwrite = False,
     as_json: options.AsJson = False,
+    code: options.Code = None,
+    changed_code: options.ChangedCode = False,
     verbose: options.Verbose = False,
 ) -> None:
     """Evaluate a saved model: every image once, not augmented, the loss without smoothing.
@@ -50,6 +53,7 @@ def main(
     Example: inat-ray evaluate runs/quickstart --split train
     """
     options.set_verbosity(verbose=verbose)
+    name_code(code, changed=changed_code)
     if test and split not in (None, "test"):
         raise UserError(f"--test: looks at the test images, and --split {split} at others")
     subset: SubsetName = "test" if test else split or "validation"

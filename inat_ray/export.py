@@ -7,6 +7,7 @@ import typer
 from rich.markup import escape
 
 from inat_ray import options
+from inat_ray.config.code import name_code
 from inat_ray.config.errors import UserError
 from inat_ray.run.folder import model_file
 
@@ -25,6 +26,8 @@ def main(
         bool, typer.Option("--overwrite", help="Replace the file if it is there already.")
     ] = False,
     as_json: options.AsJson = False,
+    code: options.Code = None,
+    changed_code: options.ChangedCode = False,
     verbose: options.Verbose = False,
 ) -> None:
     """Write a saved model as one file that needs no inat_ray.
@@ -38,6 +41,7 @@ def main(
     Example: inat-ray export runs/mine --format onnx
     """
     options.set_verbosity(verbose=verbose)
+    name_code(code, changed=changed_code)
     path = model_file(model)
     suffix = ".onnx" if form == "onnx" else ".pt2"
     file = out or path.with_suffix(suffix)

@@ -95,6 +95,20 @@ Address = Annotated[
         " its own.",
     ),
 ]
+Code = Annotated[
+    str | None,
+    typer.Option(
+        "--code",
+        metavar="FILE",
+        help="The code of a network of your own: a run or a model's file runs none by itself.",
+    ),
+]
+ChangedCode = Annotated[
+    bool,
+    typer.Option(
+        "--changed-code", help="With --code: use it though the run was made with other code."
+    ),
+]
 Device = Annotated[
     DeviceName, typer.Option(help="What to compute on; auto: a GPU if there is one.")
 ]

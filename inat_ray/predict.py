@@ -8,6 +8,7 @@ import typer
 from rich.markup import escape
 
 from inat_ray import options
+from inat_ray.config.code import name_code
 from inat_ray.config.errors import RunFailedError, UserError
 from inat_ray.run.folder import model_file
 
@@ -35,6 +36,8 @@ def main(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON lines, one a photograph, as they are done.")
     ] = False,
+    code: options.Code = None,
+    changed_code: options.ChangedCode = False,
     verbose: options.Verbose = False,
 ) -> None:
     """Predict the classes of photographs, each prepared exactly as in training and evaluation.
@@ -47,6 +50,7 @@ def main(
     Example: inat-ray predict runs/mine ~/photos/unknown.jpg
     """
     options.set_verbosity(verbose=verbose)
+    name_code(code, changed=changed_code)
     path = model_file(model)
     if out is not None and out.exists():
         raise UserError(f"--out {out}: is there already")

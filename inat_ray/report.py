@@ -7,6 +7,7 @@ import typer
 from rich.markup import escape
 
 from inat_ray import options
+from inat_ray.config.code import name_code
 from inat_ray.run.folder import RunFolder, existing_run
 
 RUN = "A run folder; several are compared."
@@ -23,6 +24,8 @@ def main(
             help="The page; RUN/report.html if not given, comparison.html for several runs.",
         ),
     ] = None,
+    code: options.Code = None,
+    changed_code: options.ChangedCode = False,
     verbose: options.Verbose = False,
 ) -> None:
     """Write what a run did and found as one HTML page, which needs no network.
@@ -33,6 +36,7 @@ def main(
     Example: inat-ray report runs/quickstart
     """
     options.set_verbosity(verbose=verbose)
+    name_code(code, changed=changed_code)
     for run in runs:
         existing_run(run)
     # Imported only now: they take seconds, and a mistake above is answered at once.

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from inat_ray import options
+from inat_ray.config.code import name_code
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.shipped import QUICKSTART, find_experiment
 from inat_ray.log.lock import alive_in
 from inat_ray.run.claim import begin_run, claimed_or_reclaimed
+from inat_ray.run.code import keep_code
 from inat_ray.run.fetch import is_storage, run_here
 from inat_ray.run.folder import RunFolder
 from inat_ray.run.warm_start import WarmStart, warm_start
@@ -70,6 +72,8 @@ def main(
         bool, typer.Option("--watch", help="With --status: go on showing it until it is finished.")
     ] = False,
     as_json: options.AsJson = False,
+    code: options.Code = None,
+    changed_code: options.ChangedCode = False,
     verbose: options.Verbose = False,
 ) -> None:
     """Search hyperparameters on Ray Tune; train the winner; look at the test set once.
@@ -79,6 +83,7 @@ def main(
     Example: inat-ray sweep cnn_bayes --data ~/inaturalist_12K
     """
     options.set_verbosity(verbose=verbose)
+    name_code(code, changed=changed_code)
     if status is not None:
         allowed = {"status", "watch", "as_json", "verbose"}
         options.refuse(context, context.params.keys() - allowed, beside="--status")
@@ -181,6 +186,7 @@ def run_sweep(
             data = open_dataset(config.data, progress=True)
             if plan.is_new:
                 begin_run(run, config)
+            keep_code(run, config)
             keep_split(run, data)
             # Until the run is finished, which it is after Ray has ended.
             at_work.enter_context(alive_in(run.storage))
@@ -198,13 +204,13 @@ def run_sweep(
 def _check(plan: "Plan") -> None:
     """Tells the plan's notes. Raises UserError if photographs or weights are not there."""
     from inat_ray.data.sources import check_source
-    from inat_ray.models.build import check_model
+    from inat_ray.models.build import check_models
     from inat_ray.terminal.announcements import note
 
     for text in plan.notes:
         note(options.console(), text)
     check_source(plan.experiment.data)
-    check_model(plan.experiment)
+    check_models(plan.experiment, plan.space)
 
 
 def run_rehearsal(plan: "Plan", *, address: str | None = None, verbose: bool = False) -> "DryRun":

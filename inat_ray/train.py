@@ -9,12 +9,14 @@ import typer
 
 from inat_ray import options
 from inat_ray.config.batch_scaling import ScalingRule, scaled_batch
+from inat_ray.config.code import checked_code, name_code
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
 from inat_ray.config.resources import Resources
 from inat_ray.log.lock import alive_in
 from inat_ray.run.claim import begin_run, claimed_or_reclaimed
+from inat_ray.run.code import admitted, keep_code
 from inat_ray.run.fetch import run_here
 from inat_ray.run.folder import RunFolder
 
@@ -65,6 +67,8 @@ def main(
     tensorboard_port: options.TensorBoardPort = None,
     track: options.Track = None,
     as_json: options.AsJson = False,
+    code: options.Code = None,
+    changed_code: options.ChangedCode = False,
     verbose: options.Verbose = False,
 ) -> None:
     """Train one configuration and keep its best epoch by validation accuracy.
@@ -72,6 +76,7 @@ def main(
     Example: inat-ray train cnn_best --data ~/inaturalist_12K --test
     """
     options.set_verbosity(verbose=verbose)
+    name_code(code, changed=changed_code)
     port = options.tensorboard_port(wanted=tensorboard, port=tensorboard_port)
     given = options.given(data=data, seed=seed, track=track)
     given |= options.given(workers=workers, gpus_per_worker=gpus_per_worker)
@@ -81,6 +86,7 @@ def main(
         out = _resumed(resume, out, context)
         experiment = RunFolder(out).experiment
     config = load_experiment(experiment, settings=settings or (), options=given)
+    config = checked_code(config) if resume else admitted(config, experiment)
     if scale_batch is not None:
         config = scaled_batch(config, scale_batch)
     _, result = run_training(
@@ -103,7 +109,7 @@ def _resumed(resume: str, out: Path | None, context: typer.Context) -> Path:
     if own & options.written(context).keys():
         raise UserError(
             f"--resume {resume}: goes on with the run's own experiment and storage;"
-            " only --workers, --gpus-per-worker, --test and --json may stand beside it"
+            " only --workers, --gpus-per-worker, --code, --test and --json may stand beside it"
         )
     folder = run_here(resume, out)
     if not RunFolder(folder).experiment.exists():
@@ -142,6 +148,7 @@ def run_training(
             data = open_dataset(config.data, progress=True)
             if not resumed:
                 begin_run(run, config)
+            keep_code(run, config)
             keep_split(run, data)
             # Until the run is finished, which it is after Ray has ended.
             at_work.enter_context(alive_in(run.storage))

@@ -41,9 +41,9 @@ def mistakes_picture(snapshot: Snapshot) -> Pixels | None:
     return _sheet(mistakes.pictures, captions=_captions(mistakes, snapshot.classes))
 
 
-def first_filters_picture(snapshot: Snapshot) -> Pixels:
-    """Draws the filters of the first convolution, each in its own range."""
-    return filters_picture(torch.from_numpy(snapshot.filters))
+def first_filters_picture(snapshot: Snapshot) -> Pixels | None:
+    """Draws the first convolution's filters, each in its own range; None if it has no colors."""
+    return filters_picture(torch.from_numpy(snapshot.filters)) if len(snapshot.filters) else None
 
 
 def confusion_picture(snapshot: Snapshot) -> Pixels:

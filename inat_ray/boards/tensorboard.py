@@ -209,8 +209,9 @@ def _images(record: AnyRecord, snapshot: Snapshot) -> Event:
     pictures = {
         "snapshot/training images": _image(augmented_picture(snapshot), _photographs),
         "snapshot/confusion matrix": _image(confusion_picture(snapshot), png),
-        "snapshot/first filters": _image(first_filters_picture(snapshot), png),
     }
+    if (filters := first_filters_picture(snapshot)) is not None:
+        pictures["snapshot/first filters"] = _image(filters, png)
     if (mistakes := mistakes_picture(snapshot)) is not None:
         pictures["snapshot/worst mistakes"] = _image(mistakes, _photographs)
     values = [Summary.Value(tag=tag, image=image) for tag, image in pictures.items()]

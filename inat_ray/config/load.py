@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from inat_ray.config.code import locate_targets
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import NAMED_SOURCES, Experiment
 from inat_ray.config.faults import explain, shown
@@ -95,6 +96,7 @@ def _read_with_ancestors(path: Path, origins: dict[str, str], below: tuple[Path,
         raise UserError(f"{path}: extends itself, by way of {' -> '.join(map(str, below))}")
     if len(below) == MOST_FILES:
         raise UserError(f"{below[0]}: extends: more than {MOST_FILES} files in a row")
+    locate_targets(tree, path.parent)
     parent = tree.pop("extends", None)
     inherited: Tree = {}
     if parent is not None:

@@ -1,5 +1,6 @@
 """The `model` section: a kind of network, and what of it is frozen."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
@@ -217,18 +218,36 @@ class ResnetConfig(PretrainedConfig):
         return self
 
 
+TARGET = r"^.+:[A-Za-z_][A-Za-z0-9_]*$"
+"""A file or a module, and a name in it."""
+
+
 class ModuleConfig(FreezableConfig):
     """A network of one's own: a class, or a function, that returns an nn.Module."""
 
     kind: Literal["module"]
     """The kind of model."""
-    target: str = Field(pattern=r"^.+:[A-Za-z_][A-Za-z0-9_]*$", max_length=4096)
+    target: str = Field(max_length=4096, json_schema_extra={"pattern": TARGET})
     """`my_net.py:TinyNet`, a file beside the experiment, or `package.module:TinyNet`. It is called
     with `classes` and `args`; the network returns logits (n, classes) for images (n, 3, s, s)."""
     args: dict[str, JsonValue] = Field(default_factory=dict)
     """Further arguments, by name. Each can be searched: `model.args.width`."""
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
-    """Of the code. It is set when a run begins, so that its model is built by no other code."""
+    """The SHA-256 of the code, set when a run begins: other code does not build its model."""
+
+    @field_validator("target")
+    @classmethod
+    def _names_code(cls, target: str) -> str:
+        if not re.search(TARGET, target):
+            raise ValueError("my_net.py:TinyNet or package.module:TinyNet is allowed")
+        return target
+
+    @field_validator("args")
+    @classmethod
+    def _leaves_classes_to_the_data(cls, args: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        if "classes" in args:
+            raise ValueError("classes is the number of classes of the data; leave it out")
+        return args
 
 
 MODEL_KINDS: dict[str, type[Section]] = {

@@ -24,6 +24,9 @@ IMPLIED = {"constant", "categorical", "int_uniform", "uniform"}
 
 NULL = {"type": "null"}
 
+ARGUMENT = r"^model\.args\.."
+"""An argument of a network of one's own: nobody else knows which it takes."""
+
 
 def experiment_schema() -> Schema:
     """Returns the schema. It knows each setting alone, not which settings go together."""
@@ -72,22 +75,26 @@ def _add_search_space(schema: Schema) -> None:
         for name, place in _settings(schema, top, f"#/properties/{top}"):
             settings[name].append(place)
     schema["$defs"] |= _distributions()
-    schema["$defs"]["When"]["propertyNames"] = {"enum": list(settings)}
+    schema["$defs"]["When"]["propertyNames"] = {
+        "anyOf": [{"enum": list(settings)}, {"pattern": ARGUMENT}]
+    }
     search = schema["$defs"]["SearchConfig"]["properties"]
     search["parameters"] |= {
         "properties": {name: _parameter(schema, places) for name, places in settings.items()},
+        "patternProperties": {ARGUMENT: {"anyOf": [{"$ref": "#/$defs/Distribution"}, NULL]}},
         "additionalProperties": False,
     }
     search["first"]["items"] = {
         "type": "object",
         "properties": {name: _one_of(places) for name, places in settings.items()},
+        "patternProperties": {ARGUMENT: {}},
         "additionalProperties": False,
     }
 
 
 def _settings(schema: Schema, name: str, place: str) -> Iterator[tuple[str, str]]:
     """Yields (dotted name, its place in the schema) of a setting and of all below it."""
-    if name != "model.kind":  # each kind has other settings
+    if name not in ("model.kind", "model.sha256"):  # each kind has other settings
         yield name, place
     part = _at(schema, place)
     for each in (part, *part.get("anyOf", ())):

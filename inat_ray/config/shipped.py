@@ -58,15 +58,16 @@ def find_experiment(given: Path) -> Path:
 def copy_experiment(name: str, folder: Path) -> list[Path]:
     """Copies a shipped experiment into `folder`, with those that it extends and their schema.
 
-    Copies of those that are there already stay. Raises UserError where there is no such experiment,
-    or a file would be overwritten; nothing is copied then.
+    The code of a network of one's own comes along, and copies of those that are there already stay.
+    Raises UserError where there is no such experiment, or a file would be overwritten; nothing is
+    copied then.
     """
     source = _files().get(Path(name).name.removesuffix(".yaml"))
     if source is None:
         raise UserError(
             f"{name}: no experiment of that name comes with inat_ray: {', '.join(_files())}"
         )
-    first, *others = [*_with_parents(source), SCHEMA]
+    first, *others = [*_with_parents(source), *_code(source), SCHEMA]
     files = [first, *(file for file in others if not _is_copied(file, folder))]
     copies = [folder / file.name for file in files]
     for copy in copies:
@@ -89,6 +90,12 @@ def _is_copied(file: Path, folder: Path) -> bool:
 def _with_parents(path: Path) -> list[Path]:
     parent = read_yaml(path).get("extends")
     return [path] if parent is None else [path, *_with_parents(path.parent / parent)]
+
+
+def _code(path: Path) -> list[Path]:
+    model = read_yaml(path).get("model", {})
+    place = model.get("target", "").rpartition(":")[0]
+    return [path.parent / place] if place else []
 
 
 def _first_sentence(path: Path) -> str:

@@ -165,6 +165,8 @@ def _check_name(name: str, *, above: Iterable[str], place: str) -> None:
             f"{place}: a sweep varies seed, and settings below model and recipe;"
             " data and split are the same for every trial"
         )
+    if name == "model.sha256":
+        raise UserError(f"{place}: is set when a run begins, and not searched")
     if name == "model.kind":
         raise UserError(
             f"{place}: each kind has settings of its own; list whole models, as in"
@@ -198,6 +200,8 @@ def _parameter(
         return replace(parameter, values=tuple(map(_as_written, held, parameter.values)))
     # As the experiment holds them: its own value, written another way, is no change.
     changes, own = replace(parameter, values=tuple(held)), _own_values(experiment)[name]
+    if own is None and name.startswith("model.args."):
+        raise UserError(f"{place}: an ablation changes a value, and the experiment has none of it")
     return changes if changes.contains(own) else changes.with_value(own)
 
 

@@ -1,8 +1,11 @@
 """From a model's settings to the network."""
 
+from collections.abc import Iterator, Sequence
+
 import torch
 from torch import nn
 
+from inat_ray.config.distributions import JSON
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.model import (
@@ -12,16 +15,14 @@ from inat_ray.config.model import (
     ModuleConfig,
     PretrainedConfig,
 )
+from inat_ray.config.space import SearchSpace, trial_experiment
 from inat_ray.models.cnn import build_cnn
 from inat_ray.models.freeze import freezing_of
 from inat_ray.models.head import head_name
 from inat_ray.models.layers import Structure, trace
-from inat_ray.models.module import build_module
+from inat_ray.models.module import build_module, explained
 from inat_ray.models.pretrained import build_pretrained
 from inat_ray.models.weights import Weights, load_backbone, read_weights
-
-MOST_OF_AN_ERROR = 300
-"""Characters of a network's own error that are shown."""
 
 
 def build_model(experiment: Experiment, *, classes: int, weights: Weights | None) -> nn.Module:
@@ -41,8 +42,13 @@ def build_model(experiment: Experiment, *, classes: int, weights: Weights | None
 
 
 def hollow_model(experiment: Experiment, *, classes: int) -> nn.Module:
-    """Returns the same network on the meta device: shapes, and no numbers."""
+    """Returns the same network on the meta device: shapes, and no numbers.
+
+    One of one's own has numbers: it may compute with them, and hold some that it does not save.
+    """
     settings, image_size = experiment.model, experiment.data.image_size
+    if isinstance(settings, ModuleConfig):
+        return build_model(experiment, classes=classes, weights=None)
     try:
         with torch.device("meta"):
             return _build(settings, classes=classes, image_size=image_size)
@@ -60,19 +66,18 @@ def structure_of(
     size = experiment.data.image_size
     images = torch.zeros(1, 3, size, size, device=next(model.parameters()).device)
     name = f"model: {network_name(experiment.model)}"
-    try:
+    with explained(f"{name}: does not run on images of {size} x {size} pixels"):
         structure = trace(model, images, count_macs=count_macs)
-    except Exception as error:
-        said = f"{type(error).__name__}: {error}"[:MOST_OF_AN_ERROR]
-        raise UserError(
-            f"{name}: does not run on images of {size} x {size} pixels ({said})"
-        ) from None
-    if structure.output_shape != (1, classes):
-        returned = structure.output_shape or "no tensor"
-        raise UserError(
-            f"{name}: returns {returned} for one image; logits (1, {classes}) are needed"
-        )
+    _check_logits(structure.output_shape, images=1, classes=classes, name=name)
     return structure
+
+
+def _check_logits(shape: Sequence[int], *, images: int, classes: int, name: str) -> None:
+    if tuple(shape) != (images, classes):
+        raise UserError(
+            f"{name}: returns {tuple(shape) or 'no tensor'} for images ({images}, 3, s, s) and"
+            f" {classes} classes; logits ({images}, {classes}) are needed"
+        )
 
 
 def network_name(model: ModelConfig) -> str:
@@ -103,11 +108,56 @@ def check_model(experiment: Experiment) -> None:
     model = build_model(experiment, classes=2, weights=weights)
     structure = structure_of(model, experiment, classes=2)
     freezing_of(model, experiment.model, structure)
+    if isinstance(experiment.model, ModuleConfig):
+        _check_training(model, experiment)
+
+
+def check_models(experiment: Experiment, space: SearchSpace) -> None:
+    """Does what `check_model` does, for a search.
+
+    Networks of one's own are checked at the ends of each parameter, since nothing else says which
+    arguments they take.
+    """
+    if not isinstance(experiment.model, ModuleConfig):
+        check_model(experiment)
+    for point in _ends(space):
+        tried = trial_experiment(experiment, parameters=point, seed=experiment.seed)
+        try:
+            if isinstance(tried.model, ModuleConfig):
+                check_model(tried)
+        except UserError as error:
+            settings = (f"{n} {value}" for n, value in point.items() if n.startswith("model"))
+            at = ", ".join(settings)
+            raise UserError(f"{error} (at {at})" if at else str(error)) from None
+
+
+def _ends(space: SearchSpace) -> Iterator[dict[str, JSON]]:
+    """Yields points that have each end of each parameter of the model, and else middle values."""
+    middle = {name: parameter.from_unit(0.5) for name, parameter in space.parameters.items()}
+    yield space.existing(middle)
+    for name, parameter in space.parameters.items():
+        met = {other: values[0] for other, values in space.conditions.get(name, {}).items()}
+        for value in parameter.extremes if name.startswith("model") else ():
+            yield space.existing({**middle, **met, name: value})
+
+
+def _check_training(model: nn.Module, experiment: Experiment) -> None:
+    """Raises UserError if a network of one's own cannot take a step as training does."""
+    size, recipe = experiment.data.image_size, experiment.recipe
+    layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
+    name = f"model: {network_name(experiment.model)}"
+    with explained(f"{name}: does not train"):
+        logits = model.train().to(memory_format=layout)(
+            torch.zeros(3, 3, size, size).to(memory_format=layout)
+        )
+        shape = logits.shape if isinstance(logits, torch.Tensor) else ()
+        _check_logits(shape, images=3, classes=2, name=f"{name}: in training mode")
+        logits.sum().backward()
 
 
 def _build(model: ModelConfig, *, classes: int, image_size: int) -> nn.Module:
     if isinstance(model, CnnConfig):
         return build_cnn(model, classes=classes, image_size=image_size)
     if isinstance(model, ModuleConfig):
-        return build_module(model, classes=classes)
+        return build_module(model, classes=classes, image_size=image_size)
     return build_pretrained(model, classes=classes, image_size=image_size)

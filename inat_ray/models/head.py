@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from inat_ray.config.model import CnnConfig, ModelConfig, PretrainedConfig
+from inat_ray.models.module import explained
 from inat_ray.models.pretrained import Output, output_name
 
 
@@ -18,7 +19,8 @@ def head_name(model: nn.Module, config: ModelConfig) -> str | None:
     if isinstance(config, PretrainedConfig):
         found = [name for name, module in model.named_modules() if isinstance(module, Output)]
         return found[0] if found else output_name(model, config)
-    own: Any = getattr(model, "get_classifier", lambda: getattr(model, "head", None))()
+    with explained("model: get_classifier()"):
+        own: Any = getattr(model, "get_classifier", lambda: getattr(model, "head", None))()
     return next((name for name, module in model.named_modules() if name and module is own), None)
 
 

@@ -1,105 +1,125 @@
-"""A network of one's own, built by code that the person at the command line named.
+"""A network of one's own, built by code that `config.code` lets this process run."""
 
-Code is run only if this process was told so by `allow`. The name of a target in a run folder or in
-a model's file tells nobody to run anything.
-"""
-
-import importlib
+import inspect
+import linecache
 import sys
-from dataclasses import dataclass
-from hashlib import sha256
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
+from inat_ray.config.code import Code, code_for, read_code
 from inat_ray.config.errors import UserError
 from inat_ray.config.model import ModuleConfig
 
 MOST_OF_AN_ERROR = 300
 """Characters of a network's own error that are shown."""
 
-
-@dataclass(frozen=True)
-class Code:
-    """The code that builds a network."""
-
-    target: str
-    """As in `model.target`."""
-    source: bytes | None
-    """The file; None for a package that is installed on every node."""
-    sha256: str
+_files: set[str | None] = set()
+"""The files of the code that has run here, as tracebacks name them."""
 
 
-_allowed: dict[str, Code] = {}
-"""SHA-256 -> code that this process may run."""
-
-
-def read_code(target: str, *, folder: Path) -> Code:
-    """Reads, and does not run, the code of a target whose file is relative to `folder`.
-
-    Raises UserError if there is none.
-    """
-    place, _, _ = target.rpartition(":")
-    if not place.endswith(".py"):
-        try:
-            found = importlib.util.find_spec(place)
-        except (ImportError, ValueError):
-            found = None
-        if found is None or found.origin is None:
-            raise UserError(f"model.target: {target}: no module {place} is installed here")
-        return Code(target, None, sha256(Path(found.origin).read_bytes()).hexdigest())
-    path = folder / Path(place).expanduser()
-    if not path.is_file():
-        raise UserError(f"model.target: {target}: there is no file {path}")
-    source = path.read_bytes()
-    return Code(target, source, sha256(source).hexdigest())
-
-
-def allow(code: Code) -> None:
-    """Lets this process run it."""
-    _allowed[code.sha256] = code
-
-
-def allowed() -> list[Code]:
-    """Returns what this process may run, for other processes that work for the same person."""
-    return list(_allowed.values())
-
-
-def build_module(config: ModuleConfig, *, classes: int) -> nn.Module:
-    """Images (n, 3, s, s) to logits (n, classes), if the code keeps its promise.
+def build_module(config: ModuleConfig, *, classes: int, image_size: int) -> nn.Module:
+    """Images (n, 3, image_size, image_size) to logits (n, classes), if the code keeps its promise.
 
     Raises UserError if the code may not run here, or if it fails.
     """
-    code = _allowed.get(config.sha256 or "")
-    if code is None:
+    where = f"model.target: {config.target}"
+    code, name = code_for(config.target, config.sha256), config.target.rpartition(":")[2]
+    with explained(where):
+        module = _module(code)
+    made: Any = getattr(module, name, None)
+    if not callable(made):
+        networks = [key for key, value in vars(module).items() if _is_network(value, module)]
+        found = "has no" if made is None else "has no class or function"
         raise UserError(
-            f"model.target: {config.target}: the code of a run is run only if you name it:"
-            f" --code {config.target.rpartition(':')[0]}"
+            f"{where}: {code.place} {found} {name}; it has {', '.join(networks) or 'no nn.Module'}"
         )
-    name = config.target.rpartition(":")[2]
-    try:
-        made: Any = getattr(_module(code), name, None)
-        model = made(classes=classes, **config.args) if callable(made) else None
-    except Exception as error:
-        said = f"{type(error).__name__}: {error}"[:MOST_OF_AN_ERROR]
-        raise UserError(f"model.target: {config.target}: {said}") from None
+    _check_arguments(made, config, where=where)
+    with explained(where):
+        model = made(classes=classes, **config.args)
     if not isinstance(model, nn.Module):
-        found = "is missing" if made is None else f"made a {type(model).__name__}, no nn.Module"
-        raise UserError(f"model.target: {config.target}: {name} {found}")
+        raise UserError(f"{where}: made a {type(model).__name__}, and an nn.Module is needed")
+    if not any(True for _ in model.parameters()):
+        raise UserError(f"{where}: made a network without parameters; there is nothing to train")
+    if any(map(is_lazy, model.parameters())):  # which find their size once they run
+        with explained(where), torch.no_grad():
+            model.eval()(torch.zeros(2, 3, image_size, image_size))
+        model.train()
     return model
+
+
+@contextmanager
+def explained(where: str) -> Iterator[None]:
+    """Turns what a network raises into a UserError, which names the line of its file."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:MOST_OF_AN_ERROR]
+        raise UserError(f"{where}: {said}{_place_of(error)}") from None
+
+
+def _place_of(error: BaseException) -> str:
+    """Returns the innermost line of a network's own code that an error went through."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if frame.filename in _files:
+            return f" ({Path(frame.filename).name}, line {frame.lineno})"
+    return ""
+
+
+def _check_arguments(made: Any, config: ModuleConfig, *, where: str) -> None:
+    """Raises UserError if the arguments are not what is taken."""
+    try:
+        takes = inspect.signature(made)
+    except (TypeError, ValueError):  # it says nothing of them
+        return
+    try:
+        takes.bind(classes=2, **config.args)
+    except TypeError as error:
+        given = ", ".join(("classes", *config.args))
+        raise UserError(
+            f"{where}: model.args: {error}; it takes {', '.join(takes.parameters) or 'nothing'},"
+            f" and is given {given}"
+        ) from None
+
+
+def _is_network(value: Any, module: ModuleType) -> bool:
+    own = getattr(value, "__module__", None) == module.__name__
+    return own and isinstance(value, type) and issubclass(value, nn.Module)
 
 
 def _module(code: Code) -> ModuleType:
     """Runs the code, once a process."""
-    place = code.target.rpartition(":")[0]
     if code.source is None:
-        return importlib.import_module(place)
+        if (here := read_code(code.place).sha256) != code.sha256:
+            raise UserError(
+                f"model.target: {code.place}: the module on this node has the SHA-256 {here}, and"
+                f" that of the run {code.sha256}"
+            )
+        module = import_module(code.place)
+        _files.add(module.__file__)
+        return module
     name = f"inat_ray_code_{code.sha256[:16]}"
     if name not in sys.modules:
+        _files.add(code.place)
+        lines = code.source.decode(errors="replace").splitlines(keepends=True)
+        linecache.cache[code.place] = (len(code.source), None, lines, code.place)
         module = ModuleType(name)
-        module.__file__ = place
-        exec(compile(code.source, place, "exec"), module.__dict__)
-        sys.modules[name] = module
+        sys.modules[name] = module  # before it runs: dataclasses look themselves up there
+        try:
+            # Numbers that it draws are not missing from the seed of what is built next.
+            with torch.random.fork_rng(devices=[]):
+                exec(compile(code.source, code.place, "exec"), module.__dict__)
+        except BaseException:
+            del sys.modules[name]
+            raise
     return sys.modules[name]

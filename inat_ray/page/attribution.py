@@ -1,22 +1,51 @@
-"""What a network looks at: its first filters, its feature maps, and gradients back to the image.
+"""What a network looks at: the maps that its layers make of an image, and gradients back to it.
 
-Nothing here changes the network: hooks and replaced activations are removed when a function returns
-or raises, training modes are restored, and no parameter gets a gradient.
+Which layers make maps is seen, not known by name: one pass tells, so any network will do. Nothing
+here changes the network: hooks are removed when a function returns or raises, training modes are
+restored, and no parameter gets a gradient.
 """
 
-import copy
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from math import isqrt
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-from inat_ray.models.cnn import ACTIVATIONS, Residual
+Rectifier = Callable[[Tensor], Tensor]
 
-ACTIVATION_TYPES = tuple(ACTIVATIONS.values())
+Layout = Literal["channels first", "channels last", "tokens"]
+
+MOST_EXTRA_TOKENS = 8
+"""Tokens before those of the patches: a class, and registers."""
+
+
+def _functions(*names: str) -> set[Callable[..., Any]]:
+    """Returns PyTorch's functions of these names, as functions and as methods of tensors."""
+    places = (F, torch, Tensor)
+    return {getattr(place, name) for place in places for name in names if hasattr(place, name)}
+
+
+RECTIFIERS = _functions(
+    *("relu", "relu_", "relu6", "hardtanh", "leaky_relu", "elu"),
+    *("gelu", "silu", "mish", "hardswish"),
+)
+"""Modules call these too: nn.ReLU6 is hardtanh."""
+
+CAPPED = _functions("relu6", "hardtanh")
+
+ATTENTION = _functions("scaled_dot_product_attention", "multi_head_attention_forward")
+
+SOFTMAX = _functions("softmax")
+"""Of more than two dimensions, the weights of attention: logits have two."""
+
+
+class UnexplainedError(Exception):
+    """Says why a network cannot be explained in some way, after "Not for this network: "."""
 
 
 @dataclass(frozen=True)
@@ -28,37 +57,68 @@ class Neuron:
     column: int
 
 
-def first_layer_filters(model: nn.Module) -> Tensor:
-    """Returns the kernels of the first convolution, (m, 3, k, k)."""
-    first = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
-    return first.weight.detach().cpu()
+@dataclass(frozen=True)
+class Maps:
+    """A layer's output that is a map of the image, `side` x `side` for each channel."""
+
+    name: str
+    """Of the layer's module."""
+    output: Tensor
+    """As the layer gave it, with its graph."""
+    side: int
+    layout: Layout
+
+    def of(self, tensor: Tensor) -> Tensor:
+        """Returns the maps (m, side, side) in a tensor of the output's shape."""
+        if self.layout == "channels first":
+            return tensor[0]
+        if self.layout == "channels last":
+            return tensor[0].permute(2, 0, 1)
+        patches = tensor[0, -(self.side**2) :]  # the class token and registers stand before them
+        maps: Tensor = patches.T.unflatten(1, (self.side, self.side))
+        return maps
 
 
-def stages(model: nn.Module) -> dict[str, nn.Module]:
-    """Returns name -> the module whose output is that stage's maps, in forward order.
+@dataclass(frozen=True)
+class Pass:
+    """A network's way from an image (1, 3, s, s) to its logits."""
 
-    In a CNN that is the activation of each block, in a ResNet the stem and the four groups of
-    blocks.
-    """
-    if isinstance(model, nn.Sequential):
-        blocks = [b for b in model if any(isinstance(m, nn.Conv2d) for m in b.modules())]
-        return {f"block {i}": _activation(block) for i, block in enumerate(blocks, start=1)}
-    groups = {f"stage {i}": model.get_submodule(f"layer{i}") for i in range(1, 5)}
-    return {"stem": model.get_submodule("relu"), **groups}
+    pixels: Tensor
+    logits: Tensor
+    """(1, classes)."""
+    maps: Sequence[Maps]
+    """In forward order; a layer that runs twice is there twice."""
+
+    @property
+    def probabilities(self) -> Tensor:
+        """Returns the prediction, (classes,)."""
+        return self.logits.detach().softmax(dim=1)[0]
+
+    @property
+    def stages(self) -> list[Maps]:
+        """Returns the last maps of each size, in forward order: what each stage has made.
+
+        Raises UnexplainedError if there are none.
+        """
+        if not self.maps:
+            raise UnexplainedError("none of its layers makes a map of the image")
+        last: dict[int, Maps] = {}
+        for maps in self.maps:
+            last.pop(maps.side, None)
+            last[maps.side] = maps
+        return list(last.values())
 
 
-def feature_maps(model: nn.Module, image: Tensor) -> dict[str, Tensor]:
-    """Returns stage -> maps (m, h, w) that the network makes of a normalized image (1, 3, s, s)."""
-    with _evaluating(model), torch.no_grad(), _outputs(stages(model)) as outputs:
-        model(image)
-    return {name: output[0] for name, output in outputs.items()}
-
-
-def probabilities(model: nn.Module, image: Tensor) -> Tensor:
-    """Returns the network's prediction, (classes,), for a normalized image (1, 3, s, s)."""
-    with _evaluating(model), torch.no_grad():
-        logits: Tensor = model(image)
-    return logits.softmax(dim=1)[0]
+def watch(
+    model: nn.Module, image: Tensor, *, within: AbstractContextManager[object] | None = None
+) -> Pass:
+    """Runs a normalized image (1, 3, s, s) through a network in evaluation mode."""
+    # Of a frozen network only the image can ask for gradients.
+    pixels = image.detach().clone().requires_grad_()
+    watching = _maps_found(model, pixels)
+    with _evaluating(model), torch.enable_grad(), watching as found, within or nullcontext():
+        logits = model(pixels)
+    return Pass(pixels, logits, found)
 
 
 def busiest_neurons(maps: Tensor, count: int) -> list[Neuron]:
@@ -72,51 +132,63 @@ def busiest_neurons(maps: Tensor, count: int) -> list[Neuron]:
     return [Neuron(c, int(places[c]) // width, int(places[c]) % width) for c in chosen]
 
 
-def guided_backpropagation(
-    model: nn.Module, image: Tensor, *, stage: nn.Module, neuron: Neuron
-) -> Tensor:
-    """Returns what in the image excites a neuron (Springenberg et al., 2015, arXiv 1412.6806).
+def guided_backpropagation(model: nn.Module, seen: Pass, neurons: Sequence[Neuron]) -> list[Tensor]:
+    """Returns what in the image excites each neuron of the last maps.
 
-    That is (3, s, s), the gradient of the neuron with respect to the image (1, 3, s, s), except
-    that at every activation a negative gradient ends, and so does one where the output is not
-    positive. ReLU's derivative is 1 where it lets pass, which is the paper's rule; GELU, SiLU and
-    Mish multiply by their own derivative there, as in the plain gradient.
+    Springenberg et al., 2015, arXiv 1412.6806: (3, s, s), the gradient of the neuron with respect
+    to the image, except that at every rectifier a negative gradient ends, and so does one where the
+    output is not positive. ReLU's derivative is 1 where it lets pass, which is the paper's rule;
+    GELU, SiLU and Mish multiply by their own derivative there, as in the plain gradient. ReLU6 lets
+    pass also above 6, where the busiest neurons are.
+
+    Raises UnexplainedError if the network has no rectifiers, or attention, which has no such rule.
     """
-    pixels = image.detach().clone().requires_grad_()
-    with _evaluating(model), _guided(model), _outputs({"stage": stage}) as outputs:
-        with torch.enable_grad():
-            model(pixels)
-            excitation = outputs["stage"][0, neuron.channel, neuron.row, neuron.column]
-        (gradient,) = torch.autograd.grad(excitation, pixels)
-    return gradient[0]
+    rule = _GuidedRule()
+    guided = watch(model, seen.pixels, within=rule)
+    if rule.attended:
+        raise UnexplainedError("it has attention, for which guided backpropagation has no rule")
+    if not rule.rectified:
+        raise UnexplainedError(
+            "no ReLU or its like runs in it, and guided backpropagation is about those"
+        )
+    if not guided.logits.allclose(seen.logits, rtol=1e-3, atol=1e-5):
+        raise UnexplainedError("it does not give the same logits twice")
+    maps = guided.maps[-1].of(guided.maps[-1].output)
+    return [
+        torch.autograd.grad(maps[n.channel, n.row, n.column], guided.pixels, retain_graph=True)[0][
+            0
+        ]
+        for n in neurons
+    ]
 
 
-def grad_cam(model: nn.Module, image: Tensor, *, stage: nn.Module, label: int) -> Tensor:
-    """Returns where the evidence for a class lies, (s, s) in 0..1 (Selvaraju et al., 2017).
+def grad_cam(seen: Pass, *, label: int) -> tuple[Maps, Tensor]:
+    """Returns where the evidence for a class lies, (s, s) in 0..1, and the maps that show it.
 
-    arXiv 1610.02391: the stage's maps, weighted by the mean over space of the gradient of the
-    class's logit, summed, and cut off below 0; scaled to the image (1, 3, s, s) bilinearly. All 0
-    where nothing speaks for the class.
+    Selvaraju et al., 2017, arXiv 1610.02391: the maps, weighted by the mean over space of the
+    gradient of the class's logit, summed, and cut off below 0; scaled to the image bilinearly. All
+    0 where nothing speaks for the class. The maps are the last ones that the logit depends on: in
+    a network with a class token these are what the last attention sees.
     """
-    # Of a frozen network only the image can ask for gradients.
-    pixels = image.detach().clone().requires_grad_()
-    with _evaluating(model), torch.enable_grad(), _outputs({"stage": stage}) as outputs:
-        logits = model(pixels)
-        maps = outputs["stage"]
-        (gradients,) = torch.autograd.grad(logits[0, label], maps)
-    weights = gradients.mean(dim=(2, 3), keepdim=True)
-    heat = F.relu((weights * maps.detach()).sum(dim=1, keepdim=True))
-    heat = F.interpolate(heat, size=image.shape[2:], mode="bilinear", align_corners=False)[0, 0]
+    maps, gradient = _last_that_matters(seen, label)
+    weights = gradient.mean(dim=(1, 2), keepdim=True)
+    heat = F.relu((weights * maps.of(maps.output.detach())).sum(dim=0))[None, None]
+    size = seen.pixels.shape[2:]
+    heat = F.interpolate(heat, size=size, mode="bilinear", align_corners=False)[0, 0]
     highest = float(heat.max())
-    return heat / highest if highest > 0 else heat
+    return maps, heat / highest if highest > 0 else heat
 
 
-def _activation(block: nn.Module) -> nn.Module:
-    """Returns the activation at the end of a block: its last residual block's, if it has any."""
-    residuals = [module for module in block.modules() if isinstance(module, Residual)]
-    if residuals:
-        return residuals[-1].activation
-    return next(module for module in block.modules() if isinstance(module, ACTIVATION_TYPES))
+def _last_that_matters(seen: Pass, label: int) -> tuple[Maps, Tensor]:
+    """Returns maps and the logit's gradient with respect to them, (m, side, side)."""
+    for maps in reversed(seen.maps):
+        (gradient,) = torch.autograd.grad(
+            seen.logits[0, label], maps.output, retain_graph=True, allow_unused=True
+        )
+        if gradient is not None and maps.of(gradient).any():
+            return maps, maps.of(gradient)
+    last = seen.stages[-1]
+    return last, torch.zeros_like(last.of(last.output))
 
 
 @contextmanager
@@ -133,54 +205,113 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _outputs(modules: dict[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
-    """Collects, by name, what the modules give when the network runs within the context."""
-    found: dict[str, Tensor] = {}
+def _maps_found(model: nn.Module, image: Tensor) -> Iterator[list[Maps]]:
+    """Collects the maps that a network's modules give when it runs within the context."""
+    found: list[Maps] = []
+    finder = _Finder(most=image.shape[-1])
     with ExitStack() as hooks:
-        for name, module in modules.items():
+        for name, module in model.named_modules():
 
-            def keep(_module: nn.Module, _inputs: Any, output: Tensor, name: str = name) -> None:
-                found[name] = output
+            def keep(module: nn.Module, given: Any, output: Any, name: str = name) -> None:
+                if (shown := finder.maps(name, module, given, output)) is not None:
+                    found.append(shown)
 
             hooks.enter_context(module.register_forward_hook(keep))
         yield found
 
 
+class _Finder:
+    """Tells which outputs are maps.
+
+    State: `_side`, that of the last map, if any; `_pooled`, what the last pooling gave.
+    """
+
+    def __init__(self, *, most: int) -> None:
+        self._most, self._side, self._pooled = most, 0, torch.empty(0)
+
+    def maps(self, name: str, module: nn.Module, given: Any, output: Any) -> Maps | None:
+        if not (isinstance(output, Tensor) and output.requires_grad and len(output) == 1):
+            return None
+        found = self._layout(output, same=bool(given) and _shape(given[0]) == output.shape)
+        if found is None:
+            return None
+        layout, self._side = found
+        # What a pool leaves is a coarser copy of the maps before it, also as its block's output.
+        if type(module).__module__ == nn.MaxPool2d.__module__:
+            self._pooled = output
+        return None if output is self._pooled else Maps(name, output, self._side, layout)
+
+    def _layout(self, output: Tensor, *, same: bool) -> tuple[Layout, int] | None:
+        """`same`: whether the module got a tensor of the output's shape."""
+        if output.dim() == 4:
+            first, second, third = output.shape[1:]
+            if second == third and self._fits(second):
+                return "channels first", second
+            if first == second and self._fits(first):
+                return "channels last", first
+        # Within attention there are tokens of other widths, which are no maps.
+        if output.dim() == 3 and same:
+            tokens = output.shape[1]
+            side = self._side or isqrt(tokens)
+            extra = MOST_EXTRA_TOKENS if self._side else 1
+            if self._fits(side) and 0 <= tokens - side**2 <= extra:
+                return "tokens", side
+        return None
+
+    def _fits(self, side: int) -> bool:
+        """Maps get smaller from layer to layer, but for a border: weights of attention do not."""
+        return 2 <= side < 2 * (self._side or self._most)
+
+
+def _shape(given: Any) -> torch.Size | None:
+    return given.shape if isinstance(given, Tensor) else None
+
+
 class _Guided(torch.autograd.Function):
-    """An activation whose backward pass is that of guided backpropagation."""
+    """A rectifier whose backward pass is that of guided backpropagation."""
 
     @staticmethod
-    def forward(ctx: Any, inputs: Tensor, activation: nn.Module) -> Tensor:
+    def forward(ctx: Any, inputs: Tensor, rectifier: Rectifier, slope: Rectifier) -> Tensor:
+        """`slope` has the derivative that counts."""
         ctx.save_for_backward(inputs)
-        ctx.activation = activation
-        output: Tensor = activation(inputs)
-        return output
+        ctx.slope = slope
+        return rectifier(inputs)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         (inputs,) = ctx.saved_tensors
         with torch.enable_grad():
             inputs = inputs.detach().requires_grad_()
-            output = ctx.activation(inputs)
+            output = ctx.slope(inputs)
             (passed,) = torch.autograd.grad(output, inputs, gradient.clamp(min=0))
-        return passed * (output > 0), None
+        return passed * (output > 0), None, None
 
 
-@contextmanager
-def _guided(model: nn.Module) -> Iterator[None]:
-    """Replaces what the activations do within the context."""
+class _GuidedRule(TorchFunctionMode):
+    """Replaces what rectifiers do within the context, whether modules or functions.
+
+    State: whether a rectifier, and whether attention, ran.
+    """
+
     # A backward hook would not do: it fails where an activation works in place, and it cannot tell
     # the calls apart where one is used twice, both as in a ResNet.
-    with ExitStack() as replaced:
-        for module in model.modules():
-            if isinstance(module, ACTIVATION_TYPES):
-                module.forward = _guided_forward(module)
-                replaced.callback(module.__dict__.pop, "forward")
-        yield
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.rectified = self.attended = False
 
-def _guided_forward(module: nn.Module) -> Any:
-    twin = copy.copy(module)
-    if hasattr(twin, "inplace"):
-        twin.inplace = False  # type: ignore[assignment]
-    return lambda inputs: _Guided.apply(inputs, twin)
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        options = kwargs or {}
+        if func in ATTENTION or (func in SOFTMAX and args[0].dim() > 2):
+            self.attended = True
+        if not (func in RECTIFIERS and args):
+            return func(*args, **options)
+        self.rectified = True
+
+        def rectifier(inputs: Tensor) -> Tensor:
+            result: Tensor = func(inputs.clone(), *args[1:], **options)  # it may work in place
+            return result
+
+        return _Guided.apply(args[0], rectifier, F.relu if func in CAPPED else rectifier)

@@ -1,6 +1,6 @@
 """The section that shows what the model looks at, on validation photographs."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from inat_ray.data.augment import Normalize, plain_view
 from inat_ray.data.dataset import DataSet
+from inat_ray.models.build import structure_of
+from inat_ray.models.module import MOST_OF_AN_ERROR
 from inat_ray.page.attribution import (
+    UnexplainedError,
     busiest_neurons,
-    feature_maps,
-    first_layer_filters,
     grad_cam,
     guided_backpropagation,
-    probabilities,
-    stages,
+    watch,
 )
 from inat_ray.page.html import Section, joined, missing, paragraph, picture, subheading
 from inat_ray.page.pictures import (
@@ -31,6 +31,7 @@ from inat_ray.page.pictures import (
 )
 from inat_ray.terminal.words import percent
 from inat_ray.training.checkpoint import LoadedModel
+from inat_ray.training.snapshot import first_filters
 
 NEURONS = 10
 SHOWN_PHOTOGRAPHS = 8
@@ -59,10 +60,11 @@ class _Photograph:
 def explanation_section(model: LoadedModel, data: DataSet | None) -> Section:
     """Shows filters, feature maps, guided backpropagation and Grad-CAM; without `data`, filters.
 
-    The photographs are validation images, which may be looked at as often as one likes.
+    What a network does not allow is said in its place. The photographs are validation images, which
+    may be looked at as often as one likes.
     """
     network = model.model.to(CPU)  # an evaluation may have left it on a GPU
-    parts = [subheading("First-layer filters"), _filters(network)]
+    parts = [subheading("First-layer filters"), _tried(lambda: _filters(model))]
     if data is None:
         text = "The photographs are not available, so what the model sees in them is left out."
         parts.append(missing(text))
@@ -72,13 +74,24 @@ def explanation_section(model: LoadedModel, data: DataSet | None) -> Section:
         photographs = _choose(model, data)
         parts += [
             subheading("Feature maps"),
-            _maps(network, photographs[0]),
+            _tried(lambda: _maps(network, photographs[0])),
             subheading("Guided backpropagation"),
-            _neurons(network, photographs[0]),
+            _tried(lambda: _neurons(network, photographs[0])),
             subheading("Grad-CAM"),
-            _evidence(network, photographs, classes=model.classes),
+            _tried(lambda: _evidence(network, photographs, classes=model.classes)),
         ]
     return Section("What it looks at", "explanation", *parts)
+
+
+def _tried(draw: Callable[[], Markup]) -> Markup:
+    """Returns what `draw` draws, or why this network does not allow it."""
+    try:
+        return draw()
+    except UnexplainedError as reason:
+        return missing(f"Not for this network: {reason}.")
+    except Exception as error:  # a network of one's own may do anything, and a report goes on
+        said = f"{type(error).__name__}: {error}"[:MOST_OF_AN_ERROR]
+        return missing(f"Not for this network ({said}).")
 
 
 def _choose(model: LoadedModel, data: DataSet) -> list[_Photograph]:
@@ -101,40 +114,44 @@ def _photograph(model: LoadedModel, data: DataSet, index: int) -> _Photograph:
     return _Photograph(pixels, view=view, truth=data.classes[int(data.pack.labels[index])])
 
 
-def _filters(network: nn.Module) -> Markup:
-    filters = first_layer_filters(network)
-    count, _, size, _ = filters.shape
-    caption = f"The {count} filters of {size} x {size} pixels, each in its own range of colors."
+def _filters(model: LoadedModel) -> Markup:
+    structure = structure_of(model.model, model.experiment, classes=len(model.classes))
+    filters = first_filters(model.model, [names[0] for names in structure.layers])
+    if filters is None:
+        raise UnexplainedError("its first layer is no convolution on the three colors")
+    count, _, height, width = filters.shape
+    caption = f"The {count} filters of {height} x {width} pixels, each in its own range of colors."
     content = png(filters_picture(filters))
     return picture(content, alt=f"{count} filters of the first layer", caption=caption)
 
 
 def _maps(network: nn.Module, photograph: _Photograph) -> Markup:
-    cells = [
-        picture(
-            png(maps_picture(maps, side=240)),
-            alt=f"Feature maps after {name}",
-            caption=f"{name}: {min(16, maps.shape[0])} of {maps.shape[0]} maps,"
-            f" {maps.shape[1]} x {maps.shape[2]}",
-        )
-        for name, maps in feature_maps(network, photograph.view).items()
-    ]
-    note = f"What each stage makes of one photograph ({photograph.truth}), after its activation."
+    cells = []
+    for maps in watch(network, photograph.view).stages:
+        values = maps.of(maps.output)
+        caption = f"{min(16, len(values))} of {len(values)} maps, {maps.side} x {maps.side}"
+        content = png(maps_picture(values, side=240))
+        alt = f"Feature maps after {maps.name}"
+        cells.append(picture(content, alt=alt, caption=f"{maps.name}: {caption}"))
+    note = (
+        f"What the layers make of one photograph ({photograph.truth}): the last maps of each size."
+    )
     return joined(paragraph(note), _sheet([photograph.shown(), *cells]))
 
 
 def _neurons(network: nn.Module, photograph: _Photograph) -> Markup:
-    name, stage = list(stages(network).items())[-1]
-    neurons = busiest_neurons(feature_maps(network, photograph.view)[name], NEURONS)
+    seen = watch(network, photograph.view)
+    last = seen.stages[-1]
+    neurons = busiest_neurons(last.of(last.output), NEURONS)
+    gradients = guided_backpropagation(network, seen, neurons)
     cells = []
-    for neuron in neurons:
-        gradient = guided_backpropagation(network, photograph.view, stage=stage, neuron=neuron)
+    for neuron, gradient in zip(neurons, gradients, strict=True):
         caption = f"channel {neuron.channel}, row {neuron.row}, column {neuron.column}"
         content = png(gradient_picture(gradient))
         cells.append(picture(content, alt=f"Guided gradient of {caption}", caption=caption))
     note = (
-        f"What in the same photograph excites {len(neurons)} neurons of the last convolutional"
-        f" stage ({name}): the strongest place of each of its busiest channels. Gray means none."
+        f"What in the same photograph excites {len(neurons)} neurons of the last maps"
+        f" ({last.name}): the strongest place of each of its busiest channels. Gray means none."
     )
     return joined(paragraph(note), _sheet([photograph.shown(), *cells]))
 
@@ -142,20 +159,21 @@ def _neurons(network: nn.Module, photograph: _Photograph) -> Markup:
 def _evidence(
     network: nn.Module, photographs: Sequence[_Photograph], *, classes: Sequence[str]
 ) -> Markup:
-    name, stage = list(stages(network).items())[-1]
-    note = (
-        "Where the evidence for the predicted class lies (brighter is more), on photographs that"
-        f" were drawn at random from the validation images; after {name}."
-    )
-    cells = []
+    cells, name = [], ""
     for photograph in photographs:
-        said = probabilities(network, photograph.view)
+        seen = watch(network, photograph.view)
+        said = seen.probabilities
         label = int(said.argmax())
-        heat = grad_cam(network, photograph.view, stage=stage, label=label)
+        maps, heat = grad_cam(seen, label=label)
+        name = f"{maps.name}, {maps.side} x {maps.side}"
         verdict = "right" if classes[label] == photograph.truth else f"is {photograph.truth}"
         caption = f"{classes[label]} {percent(float(said[label]))}: {verdict}"
         content = jpeg(overlay(photograph.pixels, heat), most=224)
         cells.append(picture(content, alt=f"Grad-CAM, {caption}", caption=caption, kind="jpeg"))
+    note = (
+        "Where the evidence for the predicted class lies (brighter is more), on photographs that"
+        f" were drawn at random from the validation images; after {name}."
+    )
     return joined(paragraph(note), _sheet(cells))
 
 

@@ -97,7 +97,10 @@ def _study_sections(run: ReportedRun) -> Iterator[Section]:
     if is_confirmed(history):
         yield study_section(history, purpose="confirm", title="Confirmation")
     if is_freeze_study(history) and run.experiment is not None and run.data is not None:
-        yield freeze_section(history, run.experiment, classes=len(run.data.classes))
+        try:
+            yield freeze_section(history, run.experiment, classes=len(run.data.classes))
+        except UserError as error:  # the code of a network of one's own is not named
+            yield Section("What to freeze", "freeze", missing(str(error)))
 
 
 def _winner_sections(run: ReportedRun) -> Iterator[Section]:

@@ -21,6 +21,8 @@ STORAGE = "storage"
 
 MODEL, EXPERIMENT = "best.safetensors", "experiment.yaml"
 CHECKPOINTS, WEIGHTS, SNAPSHOTS = "checkpoints", "weights", "snapshots"
+CODE = "code"
+"""The folder of the code of networks of one's own: kept for people, and never run from there."""
 
 
 @dataclass(frozen=True)

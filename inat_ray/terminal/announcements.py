@@ -15,6 +15,7 @@ from inat_ray.data.names import listed, shown_name
 from inat_ray.data.pack import Pack
 from inat_ray.data.walk import told
 from inat_ray.log.run_log import read_history
+from inat_ray.run.code import kept_code
 from inat_ray.run.folder import RunFolder
 from inat_ray.run.result import Result
 from inat_ray.run.warm_start import WarmStart
@@ -114,7 +115,8 @@ def conclude(console: Console, *, run: RunFolder, result: Result) -> None:
     console.print(result_table(result))
     console.print(
         f"TensorBoard: [bold]tensorboard --logdir {escape(str(run.tensorboard))}[/]\n"
-        f"Evaluate:    [bold]{command_text('evaluate')} {escape(str(run.model))} --data D[/]",
+        f"Evaluate:    [bold]{command_text('evaluate')} {escape(str(run.model))} --data D"
+        f"{escape(_code_option(run))}[/]",
         soft_wrap=True,
     )
 
@@ -136,9 +138,16 @@ def _say_what_is_kept(console: Console, run: RunFolder) -> None:
     console.print(
         f"interrupted: {epochs} of {counted(trials, 'trial')}"
         f" ({history.trials_over} ended) are kept in {escape(str(run.path))}\n"
-        f"resume with: [bold]{escape(resume_command(history, run.path))}[/]",
+        f"resume with: [bold]{escape(resume_command(history, run.path))}"
+        f"{escape(_code_option(run))}[/]",
         soft_wrap=True,
     )
+
+
+def _code_option(run: RunFolder) -> str:
+    """Returns the option that names the code of the run's own network, if it has one."""
+    file = kept_code(run)
+    return "" if file is None else f" --code {file}"
 
 
 def note(console: Console, text: str) -> None:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from inat_ray.config.experiment import AugmentConfig, Experiment
-from inat_ray.config.model import FreezableConfig
+from inat_ray.config.model import FreezableConfig, ModuleConfig
 from inat_ray.data.augment import Normalize, augment, draw_augmentation, generator, plain_view
 from inat_ray.data.batches import (
     Batch,
@@ -296,6 +296,8 @@ class FeatureStore:
             "views": {k: [repr(v) for v in views] for k, views in self._views().items()},
             "numbers": [str(self._device.type), recipe.precision, recipe.channels_last],
         }
+        if isinstance(experiment.model, ModuleConfig):  # whose weights do not say what it computes
+            about["code"] = experiment.model.model_dump(include={"sha256", "target", "args"})
         digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
         digest.update(self._data.split.train.tobytes())
         digest.update(self._data.split.validation.tobytes())

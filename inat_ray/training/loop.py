@@ -1,11 +1,12 @@
 """Carries out a training run: a checkpoint after every epoch, and the best model."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
 
+from inat_ray.config.code import Code, allow, allowed
 from inat_ray.config.epoch import EpochMetrics
 from inat_ray.config.experiment import Experiment
 from inat_ray.data.dataset import DataSet
@@ -39,6 +40,9 @@ class Job:
     """Whether the model of an epoch that is the best so far is kept."""
     snapshot: Place | None = None
     """The file of the best epoch's snapshot, for TensorBoard and the report; None: no snapshot."""
+    code: tuple[Code, ...] = field(default_factory=allowed)
+    """The code of networks of one's own that the process which gives the job may run: whichever
+    takes it may, too."""
 
     def model(self, epoch: int) -> Place:
         """Returns the file of an epoch's model. Each epoch has its own, so that an epoch that is
@@ -77,6 +81,7 @@ class Training:
         progress: bool = False,
     ) -> None:
         self.job, self.ranks = job, ranks
+        allow(*job.code)
         self.fit = Fit(job.experiment, job.data, device=device, ranks=ranks, progress=progress)
         self.best = float("-inf")
         self._augmented: Pictures | None = None

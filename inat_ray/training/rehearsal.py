@@ -13,6 +13,7 @@ from itertools import islice
 
 import torch
 
+from inat_ray.config.code import Code, allow, allowed
 from inat_ray.config.errors import RunFailedError
 from inat_ray.config.experiment import Experiment
 from inat_ray.data.dataset import DataSet
@@ -46,7 +47,7 @@ def rehearse(
     with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
         try:
             with _main_kept_from_children():
-                steps = pool.submit(_rehearse, experiment, data, device, threads)
+                steps = pool.submit(_rehearse, experiment, data, device, threads, allowed())
             return steps.result()
         except BrokenProcessPool:
             raise RunFailedError(
@@ -76,8 +77,13 @@ def _main_kept_from_children() -> Iterator[None]:
 
 
 def _rehearse(
-    experiment: Experiment, data: DataSet, device: torch.device, threads: int
+    experiment: Experiment,
+    data: DataSet,
+    device: torch.device,
+    threads: int,
+    code: tuple[Code, ...],
 ) -> Rehearsal:
+    allow(*code)
     torch.set_num_threads(threads)
     fit = Fit(experiment, data, device=device)
     sums = Sums(len(data.classes), fit.device)

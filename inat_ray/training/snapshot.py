@@ -6,6 +6,7 @@ pictures itself, so that whoever draws needs neither the data nor the model.
 
 import io
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -66,7 +67,7 @@ class Snapshot:
     Its size is bounded by the number of images, however many classes there are."""
     mistakes: Mistakes
     filters: NDArray[np.float32]
-    """(n, 3, k, k), of the first convolution."""
+    """(n, 3, k, k), of the first convolution; none if it is not one on the three colors."""
     augmented: Pictures
     """The first batch of the first epoch, as the network saw it. If it sees features of a frozen
     backbone: the images as the recipe augments them."""
@@ -91,7 +92,7 @@ def take_snapshot(fit: Fit, *, augmented: Pictures) -> Snapshot:
             probabilities=worst[:, 3].numpy(),
             pictures=shrunk(fit.data.pack.images[indices]),
         ),
-        filters=first_filters(fit.evaluated_model)[:FILTERS].numpy(),
+        filters=_shown_filters(fit),
         augmented=augmented,
     )
 
@@ -131,10 +132,23 @@ def filled_cells(confusion: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.stack([truths, predictions, confusion[truths, predictions]], axis=1)
 
 
-def first_filters(model: nn.Module) -> Tensor:
-    """Returns the weights (n, 3, k, k) of the first convolution, on the CPU."""
-    first = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
-    return first.weight.detach().float().cpu().contiguous()
+def first_filters(model: nn.Module, layers: Iterable[str]) -> Tensor | None:
+    """Returns the weights (n, 3, k, k) of the first convolution on three colors, on the CPU.
+
+    `layers` are named in forward order. None if there is no such convolution. One of single pixels,
+    as a RepVGG has beside the other, is passed over.
+    """
+    convolutions = (m for m in map(model.get_submodule, layers) if isinstance(m, nn.Conv2d))
+    weights = (module.weight for module in convolutions)
+    for weight in weights:
+        if weight.shape[1] == 3 and weight[0, 0].numel() > 1:
+            return weight.detach().float().cpu().contiguous()
+    return None
+
+
+def _shown_filters(fit: Fit) -> NDArray[np.float32]:
+    filters = first_filters(fit.evaluated_model, [layer.name for layer in fit.layers])
+    return np.empty((0, 3, 1, 1), np.float32) if filters is None else filters[:FILTERS].numpy()
 
 
 def augmented_pictures(fit: Fit) -> Pictures:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from inat_ray.config.code import checked_code
 from inat_ray.config.difference import differences
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
@@ -14,6 +15,7 @@ from inat_ray.config.space_check import check_inside
 from inat_ray.log.history import History
 from inat_ray.log.run_log import read_history
 from inat_ray.run.claim import check_free
+from inat_ray.run.code import admitted
 from inat_ray.run.folder import RunFolder
 from inat_ray.search.searchers import SEARCHERS
 
@@ -50,6 +52,7 @@ def new_plan(
     """Plans a new run of the experiment in `path`. Raises UserError if something does not fit."""
     notes: list[str] = []
     experiment = load_experiment(path, settings=settings, options=options, tell=notes.append)
+    experiment = admitted(experiment, path)
     space = search_space(experiment, where=str(path))
     if not space.parameters:
         raise UserError(f"{path}: search.parameters: is empty; name at least one to vary")
@@ -126,7 +129,8 @@ def _own_experiment(
     if path is None:
         now = override(stored, settings=settings, options=options)
     else:
-        now = load_experiment(path, settings=settings, options=options)
+        now = admitted(load_experiment(path, settings=settings, options=options), path)
+    stored, now = checked_code(stored), checked_code(now)
     if found := differences(stored, now):
         raise UserError(
             f"{option} {run.path}: goes on with the run's own experiment, and this one differs:"

@@ -22,6 +22,7 @@ from ray.tune.execution import class_cache
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from inat_ray.config.code import Code, allow, allowed
 from inat_ray.config.errors import RunFailedError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.resources import Resources
@@ -64,6 +65,7 @@ def run_agenda(
         data=data,
         shared=run.shared,
         resources=resources,
+        code=allowed(),
     )
     trainable = tune.with_resources(trainable, _resources_of_trial_process(resources))
     with (
@@ -133,13 +135,15 @@ class Trial(tune.Trainable):
         data: DataSet,
         shared: Place,
         resources: Resources,
+        code: tuple[Code, ...],
     ) -> None:
-        """Takes what all trials of a search share.
+        """Takes what all trials of a search share; `code` is what they may run.
 
         `data` pickles as the pack's path and the split; the pixels are mapped from the node's disk.
         `shared` is `RunFolder.shared`.
         """
         self.experiment, self.data, self.shared = experiment, data, shared
+        allow(*code)
         self.until_cleanup = ExitStack()
         self.engine = self.until_cleanup.enter_context(
             engine(resources, storage=shared, threads=resources.cpus_per_worker)

@@ -1,5 +1,7 @@
 """Pictures of a snapshot: what they show can be counted."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -90,3 +92,8 @@ def test_filters_are_as_many_as_there_are(snapshot_of):
     picture = first_filters_picture(snapshot_of())
     white = (picture == 255).all(axis=(1, 2)).sum(), (picture == 255).all(axis=(0, 2)).sum()
     assert white == (2 * GAP, 2 * GAP)  # three rows and three columns
+
+
+def test_a_network_whose_first_layer_sees_no_colors_has_no_picture_of_filters(snapshot_of):
+    none = np.empty((0, 3, 1, 1), dtype=np.float32)
+    assert first_filters_picture(replace(snapshot_of(), filters=none)) is None

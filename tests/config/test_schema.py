@@ -69,6 +69,8 @@ def test_an_experiment_as_a_run_keeps_it_is_accepted(kind):
         {"search": {"parameters": {"recipe.optimizer": {"min": 1, "max": 2}}}},
         {"search": {"parameters": {"seed": {"values": [1], "when": {"recipe.rate": 1}}}}},
         {"search": {"first": [{"recipe.rate": 0.1}]}},
+        {"model": {"kind": "module", "target": "net.py"}},
+        {"search": {"parameters": {"model.sha256": {"value": None}}}},
         {"tracking": {"to": ["comet"]}},
     ],
     ids=str,
@@ -105,6 +107,25 @@ def test_what_a_search_space_may_hold_is_accepted_by_both(parameters, tmp_path):
     path = tmp_path / "a.yaml"
     path.write_text(yaml.safe_dump(tree, sort_keys=False))
     assert list(search_space(load_experiment(path)).parameters) == list(parameters)
+
+
+def test_every_argument_of_a_network_of_ones_own_may_be_searched_and_have_conditions(tmp_path):
+    parameters = {
+        "model.args.depth": {"distribution": "int_uniform", "min": 1, "max": 4},
+        "model.args.widths": {"values": [[8, 16], [16, 32]], "when": {"model.args.depth": [1, 2]}},
+        "model.args.drop": {"min": 0.0, "max": 0.5, "when": {"model.args.depth": 3}},
+    }
+    tree = {
+        "model": {"kind": "module", "target": "net.py:Net"},
+        "search": {"parameters": parameters, "first": [{"model.args.depth": 3}]},
+    }
+    VALIDATOR.validate(tree)
+    tree["search"].pop("first")
+    path = tmp_path / "a.yaml"
+    path.write_text(yaml.safe_dump(tree, sort_keys=False))
+    space = search_space(load_experiment(path))
+    assert list(space.parameters) == list(parameters)
+    assert space.conditions["model.args.drop"] == {"model.args.depth": (3,)}
 
 
 def test_a_file_may_remove_what_it_inherits_and_leave_out_the_kind_of_its_model():

@@ -74,3 +74,10 @@ def test_a_copy_overwrites_nothing(tmp_path, there):
 def test_what_does_not_come_along_cannot_be_copied(tmp_path, name):
     with pytest.raises(UserError, match="no experiment of that name"):
         copy_experiment(name, tmp_path)
+
+
+def test_the_code_of_an_experiments_own_network_comes_along(tmp_path):
+    names = [path.name for path in copy_experiment("own_network", tmp_path)]
+    assert names == ["own_network.yaml", "own_network.py", "experiment.schema.json"]
+    code = (tmp_path / "own_network.py").read_bytes()
+    assert code == (REPOSITORY / "own_network.py").read_bytes()

@@ -100,7 +100,7 @@ def _table(schema: Schema, name: str, section: Schema) -> str:
 
 
 def _is_searched(dotted: str) -> bool:
-    return dotted.partition(".")[0] in SEARCHABLE and dotted != "model.kind"
+    return dotted.partition(".")[0] in SEARCHABLE and dotted not in ("model.kind", "model.sha256")
 
 
 def _description(schema: Schema, setting: Schema) -> str:

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.model import CnnConfig
@@ -10,46 +11,58 @@ from inat_ray.models.build import build_model
 from inat_ray.models.cnn import ACTIVATIONS, build_cnn
 from inat_ray.page.attribution import (
     Neuron,
+    UnexplainedError,
     busiest_neurons,
-    feature_maps,
-    first_layer_filters,
     grad_cam,
     guided_backpropagation,
-    stages,
+    watch,
 )
 
 HERE = Neuron(0, 0, 0)
 
 
 def two_layers(activation: type[nn.Module]) -> nn.Sequential:
-    """One pixel: x -> h = a(2 x0 - x1), a(-3 x0 + x1), a(x0 + x1) -> a(h0 - h1 + 4 h2)."""
+    """Each pixel: x -> h = a(2 x0 - x1), a(-3 x0 + x1), a(x0 + x1) -> a(h0 - h1 + 4 h2)."""
     first, second = nn.Conv2d(2, 3, 1, bias=False), nn.Conv2d(3, 1, 1, bias=False)
     first.weight.data = torch.tensor([[2.0, -1.0], [-3.0, 1.0], [1.0, 1.0]]).view(3, 2, 1, 1)
     second.weight.data = torch.tensor([[1.0, -1.0, 4.0]]).view(1, 3, 1, 1)
     return nn.Sequential(nn.Sequential(first, activation()), nn.Sequential(second, activation()))
 
 
-def pixel(*channels: float) -> torch.Tensor:
-    return torch.tensor(channels, dtype=torch.float32).view(1, -1, 1, 1)
+class Classified(nn.Module):
+    """A network that classifies by the mean of its last maps."""
+
+    def __init__(self, maps: nn.Module) -> None:
+        super().__init__()
+        self.maps = maps
+
+    def forward(self, images: Tensor) -> Tensor:
+        result: Tensor = self.maps(images).mean(dim=(2, 3))
+        return result
 
 
-def plain_gradient(
-    model: nn.Module, image: torch.Tensor, *, stage: nn.Module, neuron: Neuron
-) -> torch.Tensor:
-    found = []
-    pixels = image.clone().requires_grad_()
-    with stage.register_forward_hook(lambda _module, _inputs, output: found.append(output)):
-        model.eval()(pixels)
-    excitation = found[0][0, neuron.channel, neuron.row, neuron.column]
-    return torch.autograd.grad(excitation, pixels)[0][0]
+def pixel(*channels: float) -> Tensor:
+    """Four of them, two by two: a map has two rows at least."""
+    return torch.tensor(channels).float().view(1, -1, 1, 1).repeat(1, 1, 2, 2)
 
 
-def explained(model: nn.Sequential, image: torch.Tensor) -> tuple[list[float], list[float]]:
-    """The plain and the guided gradient of the last neuron."""
-    place = {"stage": model[1][1], "neuron": HERE}
-    plain = plain_gradient(model, image, **place)
-    guided = guided_backpropagation(model, image, **place)
-    return plain.flatten().tolist(), guided.flatten().tolist()
+def plain_gradient(model: nn.Module, image: Tensor, neuron: Neuron) -> Tensor:
+    seen = watch(model, image)
+    maps = seen.maps[-1].of(seen.maps[-1].output)
+    excitation = maps[neuron.channel, neuron.row, neuron.column]
+    return torch.autograd.grad(excitation, seen.pixels)[0][0]
+
+
+def guided_gradient(model: nn.Module, image: Tensor, neuron: Neuron) -> Tensor:
+    return guided_backpropagation(model, watch(model, image), [neuron])[0]
+
+
+def explained(model: nn.Sequential, image: Tensor) -> tuple[list[float], list[float]]:
+    """The plain and the guided gradient of the last layer's first neuron at its own pixel."""
+    network = Classified(model)
+    both = plain_gradient(network, image, HERE), guided_gradient(network, image, HERE)
+    assert not any(gradient.flatten(1)[:, 1:].any() for gradient in both)
+    return both[0][:, 0, 0].tolist(), both[1][:, 0, 0].tolist()
 
 
 def test_a_negative_gradient_ends_at_an_activation():
@@ -79,7 +92,7 @@ def test_other_activations_multiply_by_their_own_derivative_where_their_output_i
 
     model, image = two_layers(ACTIVATIONS[name]), pixel(1, 3.5)
     first, second = (block[0].weight[:, :, 0, 0].detach() for block in model)
-    inner = first @ image.flatten()
+    inner = first @ image[0, :, 0, 0]
     outer = second @ activation(inner)
     at_hidden = second.T @ derivative(outer)  # what arrives at the first activations
     passed = at_hidden.clamp(min=0) * derivative(inner) * (activation(inner) > 0)
@@ -87,6 +100,13 @@ def test_other_activations_multiply_by_their_own_derivative_where_their_output_i
     assert guided == pytest.approx((first.T @ passed).tolist(), rel=1e-5)
     # h0 has a negative input, where these have a gradient and ReLU has none.
     assert float(derivative(inner)[0]) != 0
+
+
+def test_a_neuron_at_the_cap_of_relu6_has_the_gradient_of_relu():
+    # As above, but twice as much: y is 35, and is cut off at 6.
+    plain, guided = explained(two_layers(nn.ReLU6), pixel(2, 7))
+    assert plain == [0, 0]
+    assert guided == [4, 4]
 
 
 def test_grad_cam_weighs_maps_by_the_mean_gradient_and_cuts_off_what_speaks_against():
@@ -101,7 +121,7 @@ def test_grad_cam_weighs_maps_by_the_mean_gradient_and_cuts_off_what_speaks_agai
     model = nn.Sequential(nn.Sequential(conv, nn.ReLU()), pool, head)
     image = torch.tensor([[2.0, 1.0], [0.5, -1.0]]).view(1, 1, 2, 2)
     # Maps: (2, 1, .5, 0) and (0, 0, .5, 2); weighted: (1.5, .75, .375 - .25, -1).
-    heat = grad_cam(model, image, stage=model[0][1], label=0)
+    _, heat = grad_cam(watch(model, image), label=0)
     assert heat.flatten().tolist() == pytest.approx([1.0, 0.5, 0.125 / 1.5, 0.0])
 
 
@@ -110,77 +130,188 @@ def test_grad_cam_is_zero_where_nothing_speaks_for_the_class():
         nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU()), nn.Flatten(), nn.Linear(4, 1, bias=False)
     )
     model[2].weight.data = -torch.ones(1, 4)
-    heat = grad_cam(model, torch.ones(1, 1, 2, 2), stage=model[0][1], label=0)
+    _, heat = grad_cam(watch(model, torch.ones(1, 1, 2, 2)), label=0)
     assert heat.tolist() == [[0, 0], [0, 0]]
 
 
-@pytest.fixture(params=["cnn", "resnet"])
-def model(request) -> nn.Module:
-    settings = {
-        "cnn": {"kind": "cnn", "filters": [4, 4, 8, 8, 8], "dense": 8, "activation": "mish"},
-        "resnet": {"kind": "resnet", "backbone": "resnet18", "weights": "none"},
-    }
-    torch.manual_seed(0)
+SMALL_CNN = {"kind": "cnn", "filters": [4, 4, 8, 8, 8], "dense": 8, "activation": "mish"}
+FROM_SCRATCH = {"kind": "pretrained", "weights": "none"}
+FAMILIES = {
+    "cnn": SMALL_CNN,
+    "resnet18": {**FROM_SCRATCH, "backbone": "resnet18"},
+    "vit": {**FROM_SCRATCH, "source": "timm", "backbone": "vit_tiny_patch16_224"},
+    "convnext": {**FROM_SCRATCH, "source": "timm", "backbone": "convnext_atto"},
+    "swin": {**FROM_SCRATCH, "backbone": "swin_t"},
+}
+
+
+EVERY_FAMILY = [
+    pytest.param(family, marks=[pytest.mark.slow] if family == "swin" else [])
+    for family in FAMILIES
+]
+
+
+def built(family: str) -> nn.Module:
     experiment = Experiment.model_validate(
-        {"model": settings[request.param], "data": {"image_size": 64}}
+        {"model": FAMILIES[family], "data": {"image_size": 64}, "seed": 1}
     )
     return build_model(experiment, classes=3, weights=None)
 
 
-def test_every_stage_of_both_families_has_maps(model):
-    maps = feature_maps(model, torch.randn(1, 3, 64, 64))
-    assert len(maps) == 5
-    assert list(maps) == list(stages(model))
-    sides = [stage.shape[1] for stage in maps.values()]
-    assert sides == sorted(sides, reverse=True)
-    assert first_layer_filters(model).shape[1] == 3
+@pytest.fixture(params=["cnn", "resnet18"])
+def model(request) -> nn.Module:
+    return built(request.param)
 
 
-def test_a_block_with_residual_blocks_ends_with_the_last_of_them():
+def image() -> Tensor:
+    return torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    ("family", "sides", "last"),
+    [
+        ("cnn", [64, 32, 16, 8, 4], "4.2"),
+        ("resnet18", [32, 16, 8, 4, 2], "layer4"),
+        ("vit", [4], "norm"),
+        ("convnext", [16, 8, 4, 2], "norm_pre"),
+        pytest.param("swin", [16, 8, 4, 2], "permute", marks=pytest.mark.slow),
+    ],
+)
+def test_the_last_maps_of_each_size_are_found_in_every_family(family, sides, last):
+    seen = watch(built(family), image())
+    assert [maps.side for maps in seen.stages] == sides
+    assert seen.stages[-1].name == last
+    assert all(maps.of(maps.output).shape[1:] == (maps.side, maps.side) for maps in seen.stages)
+
+
+def test_tokens_and_maps_with_channels_last_become_maps_row_by_row():
+    """Each place of the map is that of the image: one bright patch is the same in all layouts."""
+
+    class Marked(nn.Module):
+        """Maps, channels last, and tokens behind a class token, of the same means of patches."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.maps, self.last, self.tokens = nn.Conv2d(3, 1, 8, 8), *(nn.Identity(),) * 2
+            nn.init.ones_(self.maps.weight)
+
+        def forward(self, images: Tensor) -> Tensor:
+            found = self.last(self.maps(images).permute(0, 2, 3, 1)).flatten(1, 2)
+            tokens = self.tokens(torch.cat([torch.full((1, 1, 1), 1e6), found], dim=1))
+            result: Tensor = tokens.mean(dim=1)
+            return result
+
+    pixels = torch.zeros(1, 3, 64, 64)
+    pixels[:, :, 16:24, 40:48] = 1
+    maps = watch(Marked(), pixels).maps
+    # The two identities are one module, which runs twice.
+    assert [each.layout for each in maps] == ["channels first", "channels last", "tokens"]
+    for each in maps:
+        (channel,) = each.of(each.output)
+        assert divmod(int(channel.argmax()), 8) == (2, 5)
+
+
+def test_what_a_pool_leaves_is_no_map_of_its_own():
+    network = Classified(nn.Sequential(nn.Sequential(nn.Conv2d(3, 2, 1), nn.MaxPool2d(2))))
+    assert [maps.name for maps in watch(network, image()).maps] == ["maps.0.0"]
+
+
+def test_the_last_maps_of_residual_blocks_are_those_behind_the_last_of_them():
     given = CnnConfig(filters=[8] * 5, residual_blocks=2, squeeze_excite=4)
     cnn = build_cnn(given, classes=3, image_size=64)
-    image = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
-        behind_the_first_block = cnn.eval()[0](image)[0]
-    torch.testing.assert_close(feature_maps(cnn, image)["block 1"], behind_the_first_block)
+        behind_the_last_block = cnn.eval()[:5](image())[0]
+    last = watch(cnn, image()).stages[-1]
+    torch.testing.assert_close(last.of(last.output), behind_the_last_block)
 
 
-def test_both_families_have_gradients_and_heat_for_their_last_stage(model):
-    image = torch.randn(1, 3, 64, 64)
-    name, stage = list(stages(model).items())[-1]
-    neurons = busiest_neurons(feature_maps(model, image)[name], 5)
+@pytest.mark.parametrize("family", EVERY_FAMILY)
+def test_every_family_has_heat_where_the_logit_depends_on_the_maps(family):
+    found = [grad_cam(watch(built(family), image()), label=label) for label in range(3)]
+    assert all(heat.shape == (64, 64) and float(heat.min()) >= 0 for _, heat in found)
+    assert max(float(heat.max()) for _, heat in found) == 1
+    maps, _ = found[0]
+    # The class token alone is classified: behind the last attention, patches do not matter.
+    assert (family == "vit") == (maps.name == "blocks.11.norm1")
+
+
+@pytest.mark.parametrize("family", ["cnn", "resnet18", "convnext"])
+def test_networks_with_rectifiers_have_guided_gradients(family):
+    network = built(family)
+    seen = watch(network, image())
+    last = seen.stages[-1]
+    neurons = busiest_neurons(last.of(last.output), 5)
     assert len({neuron.channel for neuron in neurons}) == 5
-    for neuron in neurons[:2]:
-        gradient = guided_backpropagation(model, image, stage=stage, neuron=neuron)
+    for neuron, gradient in zip(
+        neurons, guided_backpropagation(network, seen, neurons), strict=True
+    ):
         assert gradient.shape == (3, 64, 64)
         assert gradient.abs().sum() > 0
-        assert not gradient.equal(plain_gradient(model, image, stage=stage, neuron=neuron))
-    heat = grad_cam(model, image, stage=stage, label=1)
-    assert heat.shape == (64, 64)
-    assert 0 <= float(heat.min()) <= float(heat.max()) <= 1
+        assert not gradient.equal(plain_gradient(network, image(), neuron))
+
+
+@pytest.mark.parametrize("family", ["vit", pytest.param("swin", marks=pytest.mark.slow)])
+def test_guided_gradients_of_attention_are_refused(family):
+    network = built(family)
+    with pytest.raises(UnexplainedError, match="has attention"):
+        guided_backpropagation(network, watch(network, image()), [HERE])
+
+
+def test_guided_gradients_without_a_rectifier_are_refused():
+    network = Classified(nn.Sequential(nn.Conv2d(3, 2, 3), nn.Sigmoid()))
+    with pytest.raises(UnexplainedError, match="no ReLU"):
+        guided_gradient(network, image(), HERE)
+
+
+@pytest.mark.parametrize(
+    "rectify",
+    [F.relu, torch.relu, lambda x: F.relu(x, inplace=True), lambda x: x.relu(), nn.ReLU6()],
+    ids=["F.relu", "torch.relu", "in place", "method", "ReLU6"],
+)
+def test_a_rectifier_is_guided_however_it_is_called(rectify):
+    class Functional(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Conv2d(2, 3, 1, bias=False), nn.Conv2d(3, 1, 1, bias=False)
+
+        def forward(self, images: Tensor) -> Tensor:
+            result: Tensor = rectify(self.second(rectify(self.first(images))))
+            return result
+
+    layers, network = two_layers(nn.ReLU), Functional()
+    network.load_state_dict(
+        {"first.weight": layers[0][0].weight, "second.weight": layers[1][0].weight}
+    )
+    gradient = guided_gradient(Classified(network), pixel(0.2, 0.7), HERE)
+    assert gradient[:, 0, 0].tolist() == [4, 4]
+
+
+def test_a_network_without_maps_is_refused():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 64, 3))
+    with pytest.raises(UnexplainedError, match="none of its layers makes a map"):
+        grad_cam(watch(network, image()), label=0)
 
 
 def test_frozen_layers_let_gradients_pass_and_keep_none(model):
     for parameter in model.parameters():
         parameter.requires_grad_(False)
-    image = torch.randn(1, 3, 64, 64)
-    name, stage = list(stages(model).items())[-1]
-    (neuron,) = busiest_neurons(feature_maps(model, image)[name], 1)
-    assert guided_backpropagation(model, image, stage=stage, neuron=neuron).abs().sum() > 0
+    last = watch(model, image()).stages[-1]
+    (neuron,) = busiest_neurons(last.of(last.output), 1)
+    assert guided_gradient(model, image(), neuron).abs().sum() > 0
     assert all(p.grad is None and not p.requires_grad for p in model.parameters())
 
 
 def test_a_network_is_as_before_also_after_an_error(model):
     model.train()
-    image = torch.randn(2, 3, 64, 64)
-    before = model(image).detach()
-    stage = list(stages(model).values())[-1]
+    two = torch.cat([image(), image()])
+    before = model(two).detach()
     with pytest.raises(IndexError):
-        guided_backpropagation(model, image[:1], stage=stage, neuron=Neuron(10**6, 0, 0))
+        guided_gradient(model, image(), Neuron(10**6, 0, 0))
+    with pytest.raises(RuntimeError):
+        watch(model, torch.zeros(1, 5, 64, 64))
     assert model.training
-    assert all("forward" not in vars(module) for module in model.modules())
     assert all(not module._forward_hooks for module in model.modules())
-    assert model(image).equal(before)
+    assert model(two).equal(before)
 
 
 def test_the_busiest_neurons_are_the_strongest_places_of_the_strongest_channels():

@@ -1,7 +1,7 @@
 """The pictures of what a model looks at."""
 
 import pytest
-import torch
+from torch import Tensor, nn
 
 from inat_ray.config.load import load_experiment
 from inat_ray.data.dataset import open_dataset
@@ -17,36 +17,90 @@ def data(data_folder, small_settings):
     )
 
 
-@pytest.fixture(params=["cnn", "resnet"])
-def model(request, data, data_folder, small_settings, tmp_path) -> LoadedModel:
-    kind = {
-        "cnn": [],
-        "resnet": ["model={kind: resnet, backbone: resnet18, weights: none}"],
-    }[request.param]
-    kept = [line for line in small_settings if kind == [] or not line.startswith("model.")]
-    experiment = load_experiment(None, settings=[*kept, *kind, f"data.source={data_folder}"])
-    torch.manual_seed(0)
-    return LoadedModel(
-        path=tmp_path / "m",
-        experiment=experiment,
-        classes=data.classes,
-        epoch=1,
-        mean=data.mean,
-        std=data.std,
-        model=build_model(experiment, classes=len(data.classes), weights=None),
-    )
+KINDS = {
+    "cnn": "{kind: cnn, filters: [4, 4, 8, 8, 8], dense: 8}",
+    "resnet": "{kind: resnet, backbone: resnet18, weights: none}",
+    "vit": "{kind: pretrained, source: timm, backbone: vit_tiny_patch16_224, weights: none}",
+}
 
 
-def test_filters_maps_neurons_and_evidence_are_all_there(model, data):
-    section = explanation_section(model, data)
-    body = section.body
-    assert body.count("Guided gradient of channel") == min(
-        NEURONS, 8 if "cnn" in str(model.experiment.model.kind) else 10
-    )
-    assert body.count("Feature maps after") == 5
+@pytest.fixture
+def explained(data, data_folder, small_settings, tmp_path):
+    """An untrained model, or a network in the place of one."""
+
+    def build(kind: str = "cnn", network: nn.Module | None = None) -> LoadedModel:
+        kept = [line for line in small_settings if not line.startswith("model.")]
+        settings = [*kept, f"model={KINDS[kind]}", f"data.source={data_folder}"]
+        experiment = load_experiment(None, settings=settings)
+        built = network or build_model(experiment, classes=len(data.classes), weights=None)
+        return LoadedModel(
+            path=tmp_path / "m",
+            experiment=experiment,
+            classes=data.classes,
+            epoch=1,
+            mean=data.mean,
+            std=data.std,
+            model=built,
+        )
+
+    return build
+
+
+@pytest.fixture
+def model(explained) -> LoadedModel:
+    return explained()
+
+
+@pytest.mark.parametrize(("kind", "sizes", "neurons"), [("cnn", 5, 8), ("resnet", 4, NEURONS)])
+def test_filters_maps_neurons_and_evidence_are_all_there(explained, data, kind, sizes, neurons):
+    body = explanation_section(explained(kind), data).body
+    assert body.count("Guided gradient of channel") == neurons
+    assert body.count("Feature maps after") == sizes
     assert body.count('alt="Grad-CAM, ') == 8
     assert "of the first layer" in body
     assert "missing" not in body
+
+
+def test_what_attention_does_not_allow_is_said_and_the_rest_is_there(explained, data):
+    body = explanation_section(explained("vit"), data).body
+    assert "Not for this network: it has attention" in body
+    assert body.count("missing") == 1
+    assert body.count('alt="Grad-CAM, ') == 8
+    assert "192 filters of the first layer" in body
+
+
+class Raises(nn.Module):
+    """Works on the first image, and never again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.calls = nn.Linear(3 * 32 * 32, 3), 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.calls += 1
+        if self.calls > 1:
+            raise RuntimeError("<out of order>")
+        result: Tensor = self.layer(images.flatten(1))
+        return result
+
+
+DENSE = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 3))
+
+
+@pytest.mark.parametrize(
+    ("network", "said"),
+    [
+        (DENSE, "none of its layers makes a map of the image"),
+        (Raises(), "(RuntimeError: &lt;out of order&gt;)"),
+    ],
+    ids=["dense", "raises"],
+)
+def test_a_network_of_ones_own_that_cannot_be_explained_does_not_end_the_page(
+    explained, data, network, said
+):
+    body = explanation_section(explained(network=network), data).body
+    assert "its first layer is no convolution on the three colors" in body
+    assert body.count(said) == 3
 
 
 def test_the_photographs_are_no_test_images(model, data, monkeypatch):

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from inat_ray.config.load import load_experiment
 from inat_ray.config.metrics import Tally
@@ -17,6 +18,7 @@ from inat_ray.training.snapshot import (
     SIDE,
     augmented_pictures,
     filled_cells,
+    first_filters,
     read_snapshot,
     shrunk,
     take_snapshot,
@@ -90,6 +92,30 @@ def test_a_snapshot_is_of_the_epoch_that_has_just_ended(fit):
         assert np.array_equal(picture, fit.data.pack.images[index])
     filters = torch.from_numpy(snapshot.filters)
     assert torch.equal(filters, next(fit.evaluated_model.parameters()).detach())
+
+
+@pytest.mark.parametrize(
+    ("first", "count"),
+    [
+        (nn.Conv2d(3, 5, 3), 5),
+        (nn.Conv2d(3, 5, 1), 0),  # single pixels, as beside the other in a RepVGG
+        (nn.Conv2d(3, 6, 3, groups=3), 0),  # each filter sees one color
+        (nn.Linear(3, 5), 0),
+    ],
+    ids=["3 x 3", "1 x 1", "grouped", "dense"],
+)
+def test_filters_are_those_of_a_convolution_on_three_colors(first, count):
+    filters = first_filters(nn.Sequential(first), ["0"])
+    assert (0 if filters is None else len(filters)) == count
+
+
+def test_a_snapshot_without_filters_comes_back_without(fit, tmp_path):
+    place = Place.at(tmp_path / "s.safetensors")
+    none = np.empty((0, 3, 1, 1), np.float32)
+    write_snapshot(
+        place, replace(take_snapshot(fit, augmented=augmented_pictures(fit)), filters=none)
+    )
+    assert read_snapshot(place).filters.shape == none.shape
 
 
 def test_augmented_pictures_are_what_the_first_step_is_trained_on(fit):
