@@ -53,6 +53,10 @@ class _FixedNumbers(BaseModel):
     """Training images a second, without the evaluation."""
     peak_memory: NonNegativeInt | None = None
     """Most bytes of GPU memory in use at once; None on a CPU."""
+    model_parameters: NonNegativeInt | None = None
+    """Of the network, frozen ones included; None in logs of earlier versions, as `macs` is."""
+    macs: NonNegativeInt | None = None
+    """Multiply-accumulates of a forward pass of one image through the whole network."""
 
     @property
     def diverged(self) -> bool:
