@@ -306,7 +306,9 @@ def _check_owners(model: nn.Module, layers: Sequence[Layer], taken: set[nn.Param
 
 @contextmanager
 def _flop_counter() -> Iterator[Any]:
-    from torch.utils.flop_counter import FlopCounterMode  # some seconds, for some tables alone
+    # The first use of it loads torch._dynamo, which takes seconds. To a training that makes no
+    # difference: its optimizer loads that too.
+    from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter:
         yield counter

@@ -11,15 +11,24 @@ from inat_ray.config.metrics import METRICS
 from inat_ray.page.html import Section, facts, folded, missing, subheading
 from inat_ray.page.metrics import accuracy_interval
 from inat_ray.page.reported_run import ReportedRun
+from inat_ray.search.limits import MOST_IN_A_ROW
 from inat_ray.search.schedulers import SCHEDULERS
 from inat_ray.search.searchers import SEARCHERS
 from inat_ray.search.winner import final_training, winning_trial
 from inat_ray.terminal.run_texts import epochs_text, states_text
-from inat_ray.terminal.words import counted, duration, metric_text, parameters_text, percent
+from inat_ray.terminal.words import (
+    amount_text,
+    counted,
+    duration,
+    metric_text,
+    parameters_text,
+    percent,
+)
 
 ENDINGS = {
     "trials": "when all trials were done",
     "points": "when every point of the space was tried",
+    "limits": f"when {MOST_IN_A_ROW} points in a row were beyond its limits",
     "epochs": "when its budget of epochs was spent",
     "time": "when its time had run out",
     "target": "when its target was reached",
@@ -92,6 +101,9 @@ def _search_facts(run: ReportedRun) -> Facts:
     if run.is_search:
         yield "Metric", f"{history.run.metric}, to {history.run.goal}"
         yield "Trials", states_text(history)
+        if run.experiment is not None and run.experiment.search.limits is not None:
+            limits = run.experiment.search.limits.model_dump(exclude_none=True)
+            yield "Limits", ", ".join(f"{amount_text(v)} {name}" for name, v in limits.items())
         yield "Early stopping", _early_stopping(run.experiment)
         yield "Epochs", epochs_text(history)
         yield "The search ended", ENDINGS[history.ended]

@@ -63,10 +63,12 @@ class Fit:
         weights = pretrained_weights(experiment.model, progress=progress)
         self.mean, self.std = (weights.mean, weights.std) if weights else (data.mean, data.std)
         model = build_model(experiment, classes=classes, weights=weights)
-        structure = structure_of(model, experiment, classes=classes)
+        structure = structure_of(model, experiment, classes=classes, count_macs=True)
         self._freezing = freezing_of(model, experiment.model, structure)
         self.model = self._on_device(model)
         self.layers = layers_of(self.model, structure)
+        self._parameters = sum(parameter.numel() for parameter in model.parameters())
+        self._macs = sum(structure.macs)
         self.inputs = open_inputs(
             experiment,
             data,
@@ -113,6 +115,8 @@ class Fit:
             seconds=time.perf_counter() - begin,
             images_per_second=trained.images / seconds,
             peak_memory=peak_memory(self.device),
+            model_parameters=self._parameters,
+            macs=self._macs,
         )
 
     def validate(self) -> Evaluation:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,17 +15,35 @@ from inat_ray.config.space import SearchSpace, trial_experiment
 from inat_ray.data.dataset import DataSet
 from inat_ray.log.history import History
 from inat_ray.models.complexity import Complexity, complexity
-from inat_ray.search.agenda import Work, planned_trials, run_started, search_agenda
+from inat_ray.search.agenda import (
+    Work,
+    next_work,
+    planned_trials,
+    points_of,
+    run_started,
+    search_agenda,
+)
 from inat_ray.search.curves import CURVE_METRICS, Curve, CurveOf
+from inat_ray.search.limits import Limit, limit_of, no_limit
 from inat_ray.search.simulate import Cluster, Simulation
 from inat_ray.training.rehearsal import Rehearsal, rehearse
 from inat_ray.tuning.engine import worker_device
+from inat_ray.tuning.search import check_limits
 
 SHOWN_SUGGESTIONS = 8
 SIMULATED_TRIALS = 100
 """The time of further trials is extrapolated."""
 TRIED_VALUES = 5
 """How many values of a numeric parameter are tried in search of the largest model."""
+
+
+class Estimate(NamedTuple):
+    """What a search is likely to take."""
+
+    trials: int
+    seconds: float
+    beyond: float
+    """Share of the points that are beyond the limits."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +57,8 @@ class DryRun:
     rehearsal: Rehearsal
     trials: int
     seconds: float
-    """An estimate of the search's time."""
+    beyond: float
+    """These three as in `Estimate`."""
 
 
 def dry_run(
@@ -52,13 +72,15 @@ def dry_run(
     """Trains the largest model for a few steps and estimates the search; `slots`: trials at once.
 
     Raises RunFailedError if that model does not train, UserError if one of the first trials is not
-    a valid experiment.
+    a valid experiment, or as `check_limits`.
     """
     classes = len(data.classes)
-    first = first_suggestions(experiment, space)
+    check_limits(experiment, space, classes=classes)
+    limit = limit_of(experiment, classes=classes)
+    first = first_suggestions(experiment, space, limit=limit)
     for work in first:
         trial_experiment(experiment, parameters=work.parameters, seed=work.seed)
-    largest = largest_point(experiment, space, classes=classes)
+    largest = largest_point(experiment, space, classes=classes, limit=limit)
     tried = _experiment_at(experiment, largest)
     assert tried is not None
     device, threads = worker_device(resources), resources.cpus_per_worker
@@ -69,36 +91,45 @@ def dry_run(
     curve_of = made_up_curves(
         experiment, classes=classes, unit=epoch / _work(tried, classes=classes)
     )
-    trials, seconds = estimated(experiment, space, curve_of, slots=slots)
     return DryRun(
         suggestions=first,
         largest=largest,
         complexity=complexity(tried, classes=classes),
         rehearsal=rehearsal,
-        trials=trials,
-        seconds=seconds,
+        **estimated(experiment, space, curve_of, slots=slots, limit=limit)._asdict(),
     )
 
 
-def first_suggestions(experiment: Experiment, space: SearchSpace) -> list[Work]:
+def first_suggestions(
+    experiment: Experiment, space: SearchSpace, *, limit: Limit = no_limit
+) -> list[Work]:
     """Returns the trials that would begin first, while none has a result yet."""
-    agenda, history = search_agenda(experiment, space), History()
-    history.add(run_started(experiment, space))
+    agenda = search_agenda(experiment, space, limit)
+    history = History.of([run_started(experiment, space)])
     works: list[Work] = []
-    while len(works) < SHOWN_SUGGESTIONS and isinstance(work := agenda(history), Work):
+    while len(works) < SHOWN_SUGGESTIONS:
+        work = next_work(agenda, history, history.add)
+        if not isinstance(work, Work):
+            break
         works.append(work)
         history.add(work.record())
     return works
 
 
-def largest_point(experiment: Experiment, space: SearchSpace, *, classes: int) -> dict[str, JSON]:
-    """Finds the point with the most multiply-accumulates in a step, parameter by parameter.
+def largest_point(
+    experiment: Experiment,
+    space: SearchSpace,
+    *,
+    classes: int,
+    limit: Limit = no_limit,
+) -> dict[str, JSON]:
+    """Finds the point with the most multiply-accumulates in a step, of those within the limits.
 
-    It begins at the costliest of the first trials, so that none of them takes more. Work grows with
-    each of the parameters that matter, whatever the others are, so one pass finds it; if two
-    values do not go together, the pass keeps to what does.
+    It begins at the costliest of the first trials, so that none of them takes more, and goes on
+    parameter by parameter. Work grows with each of the parameters that matter, whatever the others
+    are, so one pass finds it; if two values do not go together, the pass keeps to what does.
     """
-    first = [work.parameters for work in first_suggestions(experiment, space)]
+    first = [work.parameters for work in first_suggestions(experiment, space, limit=limit)]
     point = max(first, key=lambda point: _work_at(experiment, point, classes=classes))
     most = _work_at(experiment, point, classes=classes)
     # A value of every parameter, so that none is missing once its condition is met.
@@ -107,7 +138,7 @@ def largest_point(experiment: Experiment, space: SearchSpace, *, classes: int) -
         for value in _tried_values(parameter):
             there = space.existing({**middle, **point, name: value})
             work = _work_at(experiment, there, classes=classes)
-            if work > most:
+            if work > most and limit(there) is None:
                 point, most = there, work
     return point
 
@@ -119,22 +150,30 @@ def _tried_values(parameter: Parameter) -> list[JSON]:
 
 
 def estimated(
-    experiment: Experiment, space: SearchSpace, curve_of: CurveOf, *, slots: int
-) -> tuple[int, float]:
-    """Returns (trials, seconds) of the search, simulated on made-up curves."""
+    experiment: Experiment,
+    space: SearchSpace,
+    curve_of: CurveOf,
+    *,
+    slots: int,
+    limit: Limit = no_limit,
+) -> Estimate:
+    """Returns what the search is likely to take, from a simulation on made-up curves."""
     planned = planned_trials(experiment.search, space)
     simulated = min(planned, SIMULATED_TRIALS)
     search = experiment.search.model_copy(
         update={"method": "random", "trials": simulated, "target": None}
     )
     drawn = experiment.model_copy(update={"search": search})
-    simulation = Simulation(drawn, space, curve_of, Cluster(workers=slots))
+    simulation = Simulation(drawn, space, curve_of, Cluster(workers=slots), limit=limit)
     done = simulation.run()
-    if done.ended in ("epochs", "time"):
-        return len(done.searched), simulation.clock
+    trials, beyond = len(done.searched), len(done.beyond) / done.suggested
+    if done.ended in ("epochs", "time") or trials < simulated:  # few are within the limits
+        return Estimate(trials, simulation.clock, beyond)
+    if (points := points_of(experiment.search, space)) is not None:
+        planned = min(planned, round(points * (1 - beyond)))
     seconds = simulation.clock * planned / simulated
-    limit = experiment.search.time
-    return planned, seconds if limit is None else min(seconds, limit)
+    budget = experiment.search.time
+    return Estimate(planned, seconds if budget is None else min(seconds, budget), beyond)
 
 
 def made_up_curves(experiment: Experiment, *, classes: int, unit: float) -> CurveOf:
