@@ -19,9 +19,9 @@ from inat_ray.config.space import SearchSpace, trial_experiment
 from inat_ray.models.cnn import build_cnn
 from inat_ray.models.freeze import freezing_of
 from inat_ray.models.head import head_name
-from inat_ray.models.layers import Structure, trace
 from inat_ray.models.module import build_module, explained
 from inat_ray.models.pretrained import build_pretrained
+from inat_ray.models.trace import Structure, trace
 from inat_ray.models.weights import Weights, load_backbone, read_weights
 
 

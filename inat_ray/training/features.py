@@ -38,7 +38,7 @@ from inat_ray.data.batches import (
 from inat_ray.data.dataset import DataSet
 from inat_ray.data.progress import advancing
 from inat_ray.models.head import head_inputs, head_name
-from inat_ray.models.layers import Structure
+from inat_ray.models.trace import Structure
 from inat_ray.storage.disk import remove
 from inat_ray.training.device import autocast
 from inat_ray.training.evaluation import lay_out
