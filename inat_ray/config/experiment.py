@@ -163,7 +163,7 @@ class RecipeConfig(Section):
     """Number format of the computation. auto: bf16 on GPUs that support it, otherwise fp32."""
     cuda_graph: bool = True
     """Captures a training step once and launches it as a whole, on one GPU that holds the
-    images."""
+    images. Not with a network of one's own, whose Python may decide anew in each step."""
     channels_last: bool = True
     """Keeps tensors in the channels-last memory format, which is faster on most devices."""
     sync_batch_norm: bool | None = None
