@@ -250,6 +250,7 @@ search:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "settings",
     [
