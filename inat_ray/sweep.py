@@ -198,13 +198,13 @@ def run_sweep(
 def _check(plan: "Plan") -> None:
     """Tells the plan's notes. Raises UserError if photographs or weights are not there."""
     from inat_ray.data.sources import check_source
-    from inat_ray.models.build import check_model
+    from inat_ray.models.build import check_models
     from inat_ray.terminal.announcements import note
 
     for text in plan.notes:
         note(options.console(), text)
     check_source(plan.experiment.data)
-    check_model(plan.experiment)
+    check_models(plan.experiment, plan.space)
 
 
 def run_rehearsal(plan: "Plan", *, address: str | None = None, verbose: bool = False) -> "DryRun":

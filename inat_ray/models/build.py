@@ -1,5 +1,7 @@
 """From a model's settings to the network."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import nn
 
@@ -12,6 +14,8 @@ from inat_ray.config.model import (
     ModuleConfig,
     PretrainedConfig,
 )
+from inat_ray.config.space import SearchSpace, is_within
+from inat_ray.config.variants import OF_THE_SIZE, experiment_at, variants
 from inat_ray.models.cnn import build_cnn
 from inat_ray.models.freeze import freezing_of
 from inat_ray.models.head import head_name
@@ -19,6 +23,9 @@ from inat_ray.models.layers import Structure, trace
 from inat_ray.models.module import build_module
 from inat_ray.models.pretrained import build_pretrained
 from inat_ray.models.weights import Weights, load_backbone, read_weights
+
+OF_THE_NETWORK = ("model.target", "model.args", "model.freeze")
+"""What can fail for a model, beside what decides the size of its images."""
 
 MOST_OF_AN_ERROR = 300
 """Characters of a network's own error that are shown."""
@@ -32,7 +39,7 @@ def build_model(experiment: Experiment, *, classes: int, weights: Weights | None
     settings = experiment.model
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(experiment.seed)
-        model = _build(settings, classes=classes, image_size=experiment.data.image_size)
+        model = _build(settings, classes=classes, image_size=experiment.image_size)
     if weights is not None:
         assert isinstance(settings, FreezableConfig)
         where = f"model.weights: {settings.weights}"
@@ -42,7 +49,7 @@ def build_model(experiment: Experiment, *, classes: int, weights: Weights | None
 
 def hollow_model(experiment: Experiment, *, classes: int) -> nn.Module:
     """Returns the same network on the meta device: shapes, and no numbers."""
-    settings, image_size = experiment.model, experiment.data.image_size
+    settings, image_size = experiment.model, experiment.image_size
     try:
         with torch.device("meta"):
             return _build(settings, classes=classes, image_size=image_size)
@@ -57,7 +64,7 @@ def structure_of(
 
     Raises UserError if it does not run on the experiment's images, or returns no logits.
     """
-    size = experiment.data.image_size
+    size = experiment.image_size
     images = torch.zeros(1, 3, size, size, device=next(model.parameters()).device)
     name = f"model: {network_name(experiment.model)}"
     try:
@@ -92,17 +99,38 @@ def pretrained_weights(model: ModelConfig, *, progress: bool = False) -> Weights
     return None
 
 
-def check_model(experiment: Experiment) -> None:
+def check_model(experiment: Experiment, *, frozen: Iterable[ModelConfig] = ()) -> None:
     """Fetches the model's weights, builds it, and runs it on an image.
 
-    Raises UserError for all that would fail in a trial: to be called before anything long starts.
+    `frozen`: the same model, frozen in other ways. Raises UserError for all that would fail in a
+    trial: to be called before anything long starts.
     """
     if isinstance(experiment.model, CnnConfig):
         return
     weights = pretrained_weights(experiment.model, progress=True)
     model = build_model(experiment, classes=2, weights=weights)
     structure = structure_of(model, experiment, classes=2)
-    freezing_of(model, experiment.model, structure)
+    for config in (experiment.model, *frozen):
+        freezing_of(model, config, structure)
+
+
+def check_models(experiment: Experiment, space: SearchSpace) -> None:
+    """Checks every model that a search can train, on images of every size, like `check_model`."""
+    networks: dict[str, list[Experiment]] = {}
+    decisive = {name for name in space.parameters if is_within(name, OF_THE_NETWORK)}
+    for point in variants(space, decisive | {*OF_THE_SIZE}):
+        if tried := experiment_at(experiment, point):
+            what = tried.model.model_dump_json(exclude={"freeze"})
+            networks.setdefault(f"{what} {tried.image_size}", []).append(tried)
+    # Sorted, so that weights are read once for all sizes of images.
+    for _, alike in sorted(networks.items()):
+        try:
+            check_model(alike[0], frozen=[each.model for each in alike[1:]])
+        except UserError as error:
+            if len(networks) == 1:
+                raise
+            name, size = network_name(alike[0].model), alike[0].image_size
+            raise UserError(f"{name}, images of {size} pixels: {error}") from None
 
 
 def _build(model: ModelConfig, *, classes: int, image_size: int) -> nn.Module:
