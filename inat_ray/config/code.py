@@ -121,7 +121,13 @@ def own_code(experiment: Experiment) -> Experiment:
     if _named and code.sha256 not in _named:
         raise UserError(f"--code: is for the code of a run, and the experiment names {places[0]}")
     allow(code)
-    return _with_code(experiment, code)
+    known = _with_code(experiment, code)
+    if _named_by(known.model_dump(mode="json"))[1] is None:
+        raise UserError(
+            "search.parameters.model.target: beside other kinds, a network of your own is listed as"
+            " a whole model: model: {values: [{kind: cnn}, {kind: module, target: ...}]}"
+        )
+    return known
 
 
 def checked_code(experiment: Experiment) -> Experiment:
