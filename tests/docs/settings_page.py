@@ -51,7 +51,12 @@ search:
 `null` removes a parameter that the file inherits by `extends`.
 """
 
-ANCHORS = {"CnnConfig": "model-kind-cnn", "ResnetConfig": "model-kind-resnet"}
+ANCHORS = {
+    "CnnConfig": "model-kind-cnn",
+    "PretrainedConfig": "model-kind-pretrained",
+    "ResnetConfig": "model-kind-resnet",
+    "ModuleConfig": "model-kind-module",
+}
 
 
 PLAIN = {
