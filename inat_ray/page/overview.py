@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.metrics import METRICS
+from inat_ray.config.space import IMAGE_SIZE
 from inat_ray.page.html import Section, facts, folded, missing, subheading
 from inat_ray.page.metrics import accuracy_interval
 from inat_ray.page.reported_run import ReportedRun
@@ -134,8 +135,15 @@ def _data_facts(run: ReportedRun) -> Facts:
     yield "Left out", f"{unreadable} that cannot be read, {duplicates} duplicates"
     if run.experiment is not None:
         settings = run.experiment.data
-        yield "Image size", f"{settings.image_size} x {settings.image_size} pixels"
+        yield "Image size", _image_size(run.experiment)
         yield "Split", f"by class, seed {settings.split_seed}; the same for every trial"
+
+
+def _image_size(experiment: Experiment) -> str:
+    size, stored = experiment.data.image_size, experiment.data.pack_side
+    if size is None or IMAGE_SIZE in experiment.search.parameters:
+        return f"each trial's own, from squares of {stored} x {stored} pixels"
+    return f"{size} x {size} pixels"
 
 
 def _made_with(run: ReportedRun) -> Facts:

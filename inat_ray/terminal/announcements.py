@@ -89,6 +89,8 @@ def announce_dry_run(console: Console, found: DryRun, *, slots: int) -> None:
         console.print(f"  {work.trial_id}  {parameters_text(work.parameters)}", soft_wrap=True)
     size, step = found.complexity, found.rehearsal
     memory = "" if step.peak_bytes is None else f", {step.peak_bytes / 2**30:.1f} GiB of GPU memory"
+    sizes = " and ".join(map(str, found.image_sizes))
+    console.print(f"[bold]images[/]  {sizes} pixels a side, from squares of {found.pack_size}")
     console.print(
         f"[bold]largest[/]  {parameters_text(found.largest)}\n"
         f"  {size.parameters:,} parameters, {size.macs:,} MACs an image;"

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from inat_ray.config.epoch import EpochMetrics
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.metrics import METRICS, Tally
+from inat_ray.config.model import ModuleConfig
 from inat_ray.data.augment import Normalize, generator
 from inat_ray.data.batches import Batch, Plan, TrainingBatches
 from inat_ray.data.dataset import DataSet
@@ -220,6 +221,8 @@ class Fit:
         batches = self.inputs.batches
         return (
             self.experiment.recipe.cuda_graph
+            # The Python of a network of one's own may decide anew in each step.
+            and not isinstance(self.experiment.model, ModuleConfig)
             and self.device.type == "cuda"
             and self.ranks.world_size == 1
             and isinstance(batches, TrainingBatches)

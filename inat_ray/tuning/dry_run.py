@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from inat_ray.config.distributions import JSON, Categorical, Parameter, canonical
-from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.resources import Resources
 from inat_ray.config.space import SearchSpace, trial_experiment
+from inat_ray.config.variants import experiment_at, image_sizes
 from inat_ray.data.dataset import DataSet
 from inat_ray.log.history import History
 from inat_ray.models.complexity import Complexity, complexity
@@ -51,6 +51,10 @@ class DryRun:
     """The findings of a dry run."""
 
     suggestions: list[Work]
+    image_sizes: list[int]
+    """Of all trials, in pixels, ascending; of a range, its ends."""
+    pack_size: int
+    """Side of the stored squares, in pixels."""
     largest: dict[str, JSON]
     """The point with the most work in a step."""
     complexity: Complexity
@@ -81,7 +85,7 @@ def dry_run(
     for work in first:
         trial_experiment(experiment, parameters=work.parameters, seed=work.seed)
     largest = largest_point(experiment, space, classes=classes, limit=limit)
-    tried = _experiment_at(experiment, largest)
+    tried = experiment_at(experiment, largest)
     assert tried is not None
     device, threads = worker_device(resources), resources.cpus_per_worker
     rehearsal = rehearse(tried, data, device=device, threads=threads)
@@ -93,6 +97,8 @@ def dry_run(
     )
     return DryRun(
         suggestions=first,
+        image_sizes=image_sizes(experiment, space),
+        pack_size=experiment.data.pack_side,
         largest=largest,
         complexity=complexity(tried, classes=classes),
         rehearsal=rehearsal,
@@ -186,7 +192,7 @@ def made_up_curves(experiment: Experiment, *, classes: int, unit: float) -> Curv
     def curve_of(parameters: Mapping[str, JSON]) -> Curve:
         name = canonical(dict(parameters))
         if name not in known:
-            tried = _experiment_at(experiment, parameters)
+            tried = experiment_at(experiment, parameters)
             seconds = unit * _work(tried, classes=classes) if tried else 0.0
             epochs = tried.recipe.epochs if tried else 1
             lot = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") / 2**32
@@ -197,17 +203,9 @@ def made_up_curves(experiment: Experiment, *, classes: int, unit: float) -> Curv
     return curve_of
 
 
-def _experiment_at(base: Experiment, parameters: Mapping[str, JSON]) -> Experiment | None:
-    """Returns None if the values are an invalid combination."""
-    try:
-        return trial_experiment(base, parameters=dict(parameters), seed=base.seed)
-    except UserError:
-        return None
-
-
 def _work_at(base: Experiment, parameters: Mapping[str, JSON], *, classes: int) -> float:
     """Returns a step's multiply-accumulates: a larger batch takes more memory, if not time."""
-    tried = _experiment_at(base, parameters)
+    tried = experiment_at(base, parameters)
     return _work(tried, classes=classes) * tried.recipe.batch_size if tried else 0.0
 
 
