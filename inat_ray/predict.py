@@ -42,7 +42,7 @@ def main(
 ) -> None:
     """Predict the classes of photographs, each prepared exactly as in training and evaluation.
 
-    Folders are read at any depth; what is no photograph is passed over and counted.
+    Folders are read at any depth; other files are ignored and counted.
     What cannot be read is named and left out. A line of JSON is
     {"image": ..., "prediction": ..., "top": [{"class": ..., "probability": ...}, ...]}
     or {"image": ..., "error": ...}.
@@ -87,7 +87,7 @@ def _photographs(images: list[Path], console: "Console") -> list[Path]:
     passed_over = PassedOver()
     paths = photographs_in(images, passed_over)
     if passed_over:
-        console.print(f"[bold]passed over[/]  {escape(told(passed_over))}", soft_wrap=True)
+        console.print(f"[bold]ignored[/]  {escape(told(passed_over))}", soft_wrap=True)
     return paths
 
 

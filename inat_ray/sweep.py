@@ -171,6 +171,7 @@ def run_sweep(
     from inat_ray.run.split import keep_split
     from inat_ray.terminal.announcements import announce, announce_warm_start, conclude
     from inat_ray.tuning.cluster import final_resources, trial_resources
+    from inat_ray.tuning.search import check_limits
     from inat_ray.tuning.session import ray_session
 
     config, console = plan.experiment, options.console()
@@ -185,6 +186,7 @@ def run_sweep(
             final_resources(config)
             data = open_dataset(config.data, progress=True)
             if plan.is_new:
+                check_limits(config, plan.space, classes=len(data.classes))
                 begin_run(run, config)
             keep_code(run, config)
             keep_split(run, data)

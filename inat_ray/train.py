@@ -129,6 +129,9 @@ def run_training(
     verbose: bool = False,
 ) -> tuple[Path, dict[str, Any]]:
     """Trains in the folder (None: the default one), and returns the run's folder and its result."""
+    from inat_ray.config.space import with_parameters
+
+    config = with_parameters(config, {})  # an image size that a search would leave to its trials
     claim = claimed_or_reclaimed(folder, config, is_new=not resumed, overwrite=overwrite)
     with claim as run, ExitStack() as at_work:
         options.say_loading("torch")

@@ -70,6 +70,16 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
+@pytest.fixture(scope="session")
+def lite0_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """ImageNet weights of the smallest EfficientNet, by timm's names."""
+    from tests import lite_weights  # timm takes seconds
+
+    path = tmp_path_factory.mktemp("weights") / "lite0.safetensors"
+    lite_weights.main("lite0", path)
+    return path
+
+
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 

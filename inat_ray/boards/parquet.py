@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from inat_ray.config.metrics import METRICS
 from inat_ray.config.space import SEED
+from inat_ray.log.costs import COSTS, costs_of
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import ParameterKind
 from inat_ray.storage.disk import replacing
@@ -45,6 +46,10 @@ SCORES = [
     _column("epochs", pa.int64(), "epochs that were trained"),
     _column("planned_epochs", pa.int64(), "epochs of a training that is not stopped early"),
     _column("seconds", pa.float64(), "time of all its epochs"),
+    *(
+        _column(cost.name, pa.float64() if cost.unit == "ms" else pa.int64(), cost.meaning)
+        for cost in COSTS.values()
+    ),
 ]
 """The columns after them."""
 
@@ -111,6 +116,7 @@ def _trial_row(trial: TrialHistory, history: History) -> dict[str, Any]:
         "epochs": len(trial.epochs),
         "planned_epochs": trial.planned_epochs,
         "seconds": sum(epoch.seconds for epoch in trial.epochs),
+        **costs_of(trial),
     }
 
 

@@ -19,6 +19,7 @@ from inat_ray.boards.scalars import epoch_scalars, search_scalars
 from inat_ray.boards.trackers import Scalar, TrackedRun, Tracker
 from inat_ray.config.difference import flat
 from inat_ray.config.experiment import Experiment
+from inat_ray.log.costs import costs_of
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import (
     AnyRecord,
@@ -230,7 +231,7 @@ def _scalars(parameters: dict[str, Any]) -> dict[str, Scalar]:
 def _summary(history: History, trial: TrialHistory) -> dict[str, float | str]:
     """Returns a trial's outcome, named as in trials.parquet."""
     metric, best = history.run.metric, trial.best(history.run.metric)
-    summary: dict[str, float | str] = {"state": trial.state}
+    summary: dict[str, float | str] = {"state": trial.state, **costs_of(trial)}
     if best is not None:
         summary |= {"score": getattr(best, metric), "best_epoch": best.epoch}
     if trial.error is not None:

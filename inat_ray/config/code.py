@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from inat_ray.config.errors import UserError
+from inat_ray.config.errors import UserError, readable
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.model import TARGET
 
@@ -39,25 +39,24 @@ _named: dict[str, Code] = {}
 """The same, of code that --code names; under "" if it takes the place of any other."""
 
 
-def read_code(place: str) -> Code:
+def read_code(place: str, *, where: str = "model.target") -> Code:
     """Reads a file (`.py`) or an installed module, and does not run it.
 
-    Raises UserError if there is none.
+    Raises UserError that begins with `where`, what names it, if there is none.
     """
     if place.endswith(".py"):
         path = Path(place).expanduser()
         if not path.is_file():
-            raise UserError(f"model.target: there is no file {path}")
-        source = path.read_bytes()
+            raise UserError(f"{where}: there is no file {path}")
+        with readable(path, remedy="the code of a network of your own is needed"):
+            source = path.read_bytes()
         return Code(path.name, source, sha256(source).hexdigest())
     try:
         found = importlib.util.find_spec(place)
     except Exception:  # of a package around it, which is imported for this
         found = None
     if found is None or found.origin is None or not Path(found.origin).is_file():
-        raise UserError(
-            f"model.target: no module {place} is installed here; a file's name ends in .py"
-        )
+        raise UserError(f"{where}: no module {place} is installed here; a file's name ends in .py")
     return Code(place, None, sha256(Path(found.origin).read_bytes()).hexdigest())
 
 
@@ -79,7 +78,7 @@ def name_code(place: str | None, *, changed: bool = False) -> None:
     """
     _named.clear()
     if place is not None:
-        code = read_code(place)
+        code = read_code(place, where="--code")
         _named.update({code.sha256: code} | ({"": code} if changed else {}))
     elif changed:
         raise UserError("--changed-code: needs --code FILE")
@@ -119,8 +118,16 @@ def own_code(experiment: Experiment) -> Experiment:
             " put them into one"
         )
     code = read_code(places[0])
+    if _named and code.sha256 not in _named:
+        raise UserError(f"--code: is for the code of a run, and the experiment names {places[0]}")
     allow(code)
-    return _with_code(experiment, code)
+    known = _with_code(experiment, code)
+    if _named_by(known.model_dump(mode="json"))[1] is None:
+        raise UserError(
+            "search.parameters.model.target: beside other kinds, a network of your own is listed as"
+            " a whole model: model: {values: [{kind: cnn}, {kind: module, target: ...}]}"
+        )
+    return known
 
 
 def checked_code(experiment: Experiment) -> Experiment:

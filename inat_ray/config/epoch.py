@@ -30,6 +30,10 @@ def _share_or_nan(value: float) -> float:
 ShareOrNan = Annotated[float, AfterValidator(_share_or_nan)]
 
 
+Later = Annotated[NonNegativeInt | None, Field(exclude_if=lambda count: count is None)]
+"""A count that the first logs did not have: None is not written."""
+
+
 class _FixedNumbers(BaseModel):
     """The numbers that every log has, and that the program itself asks for."""
 
@@ -53,6 +57,10 @@ class _FixedNumbers(BaseModel):
     """Training images a second, without the evaluation."""
     peak_memory: NonNegativeInt | None = None
     """Most bytes of GPU memory in use at once; None on a CPU."""
+    model_parameters: Later = None
+    """Of the network, frozen ones included; None in logs of earlier versions, as `macs` is."""
+    macs: Later = None
+    """Multiply-accumulates of a forward pass of one image through the whole network."""
 
     @property
     def diverged(self) -> bool:

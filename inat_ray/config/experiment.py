@@ -25,6 +25,12 @@ NAMED_SOURCES = ("demo", "inaturalist-12k")
 
 DeviceName = Literal["auto", "cuda", "cpu"]
 
+DEFAULT_IMAGE_SIZE = 64
+"""In pixels, of images for a model that begins without weights."""
+
+SIZE_FOLLOWS = ("model", "model.kind", "model.source", "model.backbone", "model.weights")
+"""The settings that decide which size of images a model wants."""
+
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -45,12 +51,12 @@ class DataConfig(Section):
     """The folder of the validation images, given like `train`. It replaces validation_fraction."""
     test: PathText | None = None
     """The folder of the test images, given like `train`."""
-    image_size: int = Field(64, ge=MIN_IMAGE_SIZE, le=1024)
-    """Side of the square that the model sees, in pixels. If it is not set, a pre-trained model
-    has the size of its weights, mostly 224."""
+    image_size: int | None = Field(None, ge=MIN_IMAGE_SIZE, le=1024)
+    """Side of the square that the model sees, in pixels. null: a pre-trained model has the size of
+    its weights, mostly 224, and any other 64."""
     pack_size: int | None = Field(None, ge=MIN_IMAGE_SIZE, le=2048)
-    """Side of the stored squares, in pixels. null: 1.25 x image_size, so that random crops have
-    room."""
+    """Side of the stored squares, in pixels. null: 1.25 x image_size (the largest of a search), so
+    that random crops have room."""
     fit: Literal["crop", "squash", "pad"] = "crop"
     """How a photograph becomes a square. crop: the longer side is cut. squash: the image is
     distorted. pad: it is padded with gray."""
@@ -77,7 +83,7 @@ class DataConfig(Section):
 
     @model_validator(mode="after")
     def _pack_holds_the_image(self) -> "DataConfig":
-        if self.pack_size is not None and self.pack_size < self.image_size:
+        if self.pack_size is not None and self.pack_size < (self.image_size or 0):
             raise ValueError(f"pack_size {self.pack_size} is below image_size {self.image_size}")
         return self
 
@@ -91,7 +97,7 @@ class DataConfig(Section):
     @property
     def pack_side(self) -> int:
         """Side of the stored squares, in pixels."""
-        return self.pack_size or round(1.25 * self.image_size)
+        return self.pack_size or round(1.25 * (self.image_size or DEFAULT_IMAGE_SIZE))
 
 
 class AugmentConfig(Section):
@@ -163,7 +169,7 @@ class RecipeConfig(Section):
     """Number format of the computation. auto: bf16 on GPUs that support it, otherwise fp32."""
     cuda_graph: bool = True
     """Captures a training step once and launches it as a whole, on one GPU that holds the
-    images."""
+    images. Not with a network of one's own, whose Python may decide anew in each step."""
     channels_last: bool = True
     """Keeps tensors in the channels-last memory format, which is faster on most devices."""
     sync_batch_norm: bool | None = None
@@ -187,6 +193,11 @@ class RecipeConfig(Section):
         return self
 
 
+def _as_written(part: Any) -> Any:
+    """Returns a part of an experiment as a file has it."""
+    return part.model_dump() if isinstance(part, Section) else part
+
+
 class Experiment(Section):
     """One study: data, model, recipe, and optionally a search over them."""
 
@@ -206,15 +217,25 @@ class Experiment(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _size_of_the_weights(cls, tree: Any) -> Any:
-        """Gives pre-trained weights the image size that they were made for."""
+    def _size_that_the_model_wants(cls, tree: Any) -> Any:
+        """Sets the image size if it is not set, unless each trial of the search has its own."""
         if not isinstance(tree, Mapping):
             return tree
-        model, data = tree.get("model"), tree.get("data", {})
-        if not (isinstance(data, Mapping) and "image_size" not in data):
+        data, model = (_as_written(tree.get(key, {})) for key in ("data", "model"))
+        if not isinstance(data, Mapping) or data.get("image_size") is not None:
             return tree
-        size = wanted_size(model)
-        return tree if size is None else {**tree, "data": {**data, "image_size": size}}
+        search = _as_written(tree.get("search"))
+        searched = search.get("parameters") if isinstance(search, Mapping) else None
+        if isinstance(searched, Mapping) and not searched.keys().isdisjoint(SIZE_FOLLOWS):
+            return tree
+        size = wanted_size(model) or DEFAULT_IMAGE_SIZE
+        return {**tree, "data": {**data, "image_size": size}}
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square that the model sees, in pixels; of a trial, if each has its own."""
+        assert self.data.image_size is not None
+        return self.data.image_size
 
     @model_validator(mode="after")
     def _device_suits_the_resources(self) -> "Experiment":

@@ -12,7 +12,14 @@ from inat_ray.config.code import locate_targets
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import NAMED_SOURCES, Experiment
 from inat_ray.config.faults import explain, shown
-from inat_ray.config.overrides import PARAMETERS, fix_parameters, parse_setting, put, settings_in
+from inat_ray.config.overrides import (
+    PARAMETERS,
+    fix_parameters,
+    leave_other_kind,
+    parse_setting,
+    put,
+    settings_in,
+)
 from inat_ray.config.shipped import find_experiment
 from inat_ray.config.yaml_reader import read_yaml
 
@@ -60,8 +67,10 @@ def _settle(
     options: Mapping[str, Any],
     tell: Tell,
 ) -> Experiment:
-    given = [(*parse_setting(line), "--set") for line in settings]
-    for key, value, option in [*given, *((k, v, o) for k, (o, v) in options.items())]:
+    lines = [(*parse_setting(line), "--set") for line in settings]
+    given = [*lines, *((k, v, o) for k, (o, v) in options.items())]
+    for key, value, option in given:
+        leave_other_kind(tree, key, value, given=[each for each, _, _ in given])
         put(tree, key, value)
         origins |= dict.fromkeys(settings_in({key: value}), option)
         for note in fix_parameters(tree, key, value, option=option):

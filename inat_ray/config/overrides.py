@@ -3,7 +3,7 @@
 A parameter whose setting is given on the command line is fixed, and no longer searched.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -14,6 +14,11 @@ Tree = dict[str, Any]
 
 PARAMETERS = "search.parameters."
 """Below this key, names are dotted themselves, and a parameter is replaced as a whole."""
+
+KIND, STRATEGY = "model.kind", "model.freeze.strategy"
+
+DECIDING = {KIND: "cnn", STRATEGY: "none"}
+"""The settings that decide which others stand beside them, with their defaults."""
 
 NEVER = object()
 """Equals no value: the value of a parameter that no longer exists."""
@@ -38,6 +43,22 @@ def put(tree: Tree, key: str, value: Any) -> None:
     tree[leaf] = value
     if is_parameter and value is None:
         del tree[leaf]  # null removes a parameter, as in a file that extends another
+
+
+def leave_other_kind(tree: Tree, key: str, value: Any, *, given: Collection[str]) -> None:
+    """Removes what stands beside a model's kind that `key` changes, as a file that extends does.
+
+    What is `given` on the command line too stays.
+    """
+    path, _, leaf = key.rpartition(".")
+    section = settings_in(tree).get(path)
+    is_whole = any(f"{path}.".startswith(f"{each}.") for each in given)
+    if key not in DECIDING or is_whole or not isinstance(section, dict):
+        return
+    if section.get(leaf, DECIDING[key]) != value:
+        for name in list(section):
+            if not any(f"{each}.".startswith(f"{path}.{name}.") for each in given):
+                del section[name]
 
 
 def fix_parameters(tree: Tree, key: str, value: Any, *, option: str) -> list[str]:

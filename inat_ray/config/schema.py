@@ -12,7 +12,7 @@ from typing import Any
 
 from inat_ray.config.distributions import TAKES, ParameterSpec
 from inat_ray.config.experiment import Experiment
-from inat_ray.config.space import SEARCHABLE
+from inat_ray.config.space import SEARCHABLE, is_within
 
 Schema = dict[str, Any]
 
@@ -71,9 +71,10 @@ def _tidied(part: Any) -> Any:
 def _add_search_space(schema: Schema) -> None:
     """Describes `search.parameters` and `search.first`, whose keys are names of settings."""
     settings: defaultdict[str, list[str]] = defaultdict(list)
-    for top in SEARCHABLE:
+    for top in dict.fromkeys(name.partition(".")[0] for name in SEARCHABLE):
         for name, place in _settings(schema, top, f"#/properties/{top}"):
-            settings[name].append(place)
+            if is_within(name, SEARCHABLE):
+                settings[name].append(place)
     schema["$defs"] |= _distributions()
     schema["$defs"]["When"]["propertyNames"] = {
         "anyOf": [{"enum": list(settings)}, {"pattern": ARGUMENT}]
@@ -94,7 +95,7 @@ def _add_search_space(schema: Schema) -> None:
 
 def _settings(schema: Schema, name: str, place: str) -> Iterator[tuple[str, str]]:
     """Yields (dotted name, its place in the schema) of a setting and of all below it."""
-    if name not in ("model.kind", "model.sha256"):  # each kind has other settings
+    if name != "model.sha256":  # it is set when a run begins
         yield name, place
     part = _at(schema, place)
     for each in (part, *part.get("anyOf", ())):

@@ -1,7 +1,9 @@
 """The `search` section: what is varied, how, for how long, and what counts as best."""
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
@@ -85,6 +87,56 @@ def _seconds(value: Any) -> Any:
     return value
 
 
+COUNTS = {"K": 10**3, "M": 10**6, "G": 10**9}
+
+COUNT_SCHEMA = {
+    "anyOf": [
+        {"type": "integer", "minimum": 1},
+        {"type": "string", "pattern": "^[0-9]+([.][0-9]+)?[KMG]$"},
+        {"type": "null"},
+    ]
+}
+
+
+def _count(value: Any) -> Any:
+    """Returns '2.5M' as a number, and any other value as it is."""
+    found = (
+        re.fullmatch(r"([0-9]+(?:[.][0-9]+)?)([KMG])", value) if isinstance(value, str) else None
+    )
+    return int(Decimal(found[1]) * COUNTS[found[2]]) if found else value
+
+
+Count = Annotated[
+    Annotated[int, Field(ge=1)] | None, BeforeValidator(_count), WithJsonSchema(COUNT_SCHEMA)
+]
+
+
+class Limits(Section):
+    """The most that a trial's network may cost. A point of the space beyond a limit is not trained.
+
+    The searcher knows such points as bad ones, and no budget is spent on them.
+    """
+
+    parameters: Count = None
+    """The most parameters, such as 10M (K, M, G: thousand, million, billion). null: any number."""
+    macs: Count = None
+    """The most multiply-accumulates of a forward pass of one image, attention counted, such as
+    500M. null: any number."""
+
+    @model_validator(mode="after")
+    def _limit_something(self) -> "Limits":
+        if self.parameters is None and self.macs is None:
+            raise ValueError(
+                "limits nothing; parameters or macs is needed, such as parameters: 10M"
+            )
+        return self
+
+    def allow(self, *, parameters: int, macs: int) -> bool:
+        """Returns whether a network of this size is within the limits."""
+        limits = ((self.parameters, parameters), (self.macs, macs))
+        return all(limit is None or size <= limit for limit, size in limits)
+
+
 class SearchConfig(Section):
     """A search for the best values of some settings. The first budget that is spent ends it."""
 
@@ -108,6 +160,8 @@ class SearchConfig(Section):
     first: list[dict[str, Any]] = Field(default_factory=list)
     """Points to try first, each a mapping of dotted names to values. What a point does not name is
     as in the experiment."""
+    limits: Limits | None = None
+    """The most that a trial's network may cost. null: no limits."""
     early_stopping: EarlyStopping = EarlyStopping()
     """The rule by which trials end before their last epoch."""
     confirm: Confirm | None = None

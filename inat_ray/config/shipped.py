@@ -110,5 +110,7 @@ def _needs(path: Path) -> str:
     trees = [read_yaml(file) for file in _with_parents(path)]
     if any(tree.get("data", {}).get("source") == "demo" for tree in trees):
         return "nothing"
-    resnet = any(tree.get("model", {}).get("kind") == "resnet" for tree in trees)
-    return "photographs, ImageNet weights" if resnet else "photographs"
+    models = [tree.get("model", {}) for tree in trees]
+    pretrained = any(model.get("kind") in ("pretrained", "resnet") for model in models)
+    timm = any(model.get("source") == "timm" for model in models)
+    return "photographs" + ", ImageNet weights" * pretrained + ", timm" * timm

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import get_args
 
 import numpy as np
 from pydantic import ValidationError
@@ -19,14 +20,21 @@ from inat_ray.config.distributions import (
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.faults import explain, explain_fault, key_of, shown
+from inat_ray.config.model import MODEL_KINDS, FreezeStrategy
+from inat_ray.config.overrides import DECIDING, KIND, STRATEGY, settings_in
 from inat_ray.config.search import MAX_TRIALS
 from inat_ray.config.section import kind_of
 
 SEED = "seed"
 """The parameter in which trials of one configuration differ."""
 
-SEARCHABLE = (SEED, "model", "recipe")
-"""What a sweep may vary. All else (data, split) is the same for every trial."""
+IMAGE_SIZE = "data.image_size"
+
+SEARCHABLE = (SEED, "model", "recipe", IMAGE_SIZE)
+"""What a sweep may vary, with all below. All else (data, split) is the same for every trial."""
+
+DECISIONS = {KIND: tuple(MODEL_KINDS), STRATEGY: get_args(FreezeStrategy)}
+"""The values of the settings that decide which others stand beside them."""
 
 Conditions = Mapping[str, Mapping[str, tuple[JSON, ...]]]
 """Parameter -> {another above it: the values of that one for which it exists}."""
@@ -144,7 +152,10 @@ def search_space(experiment: Experiment, *, where: str = "experiment") -> Search
             conditions[name] = _condition(
                 spec["when"], experiment, above=parameters, place=f"{place}.{name}.when"
             )
-        met = {other: values[0] for other, values in conditions.get(name, {}).items()}
+        above = SearchSpace(parameters, conditions)
+        wanted = _wanted_above(name, above, place=f"{place}.{name}.when")
+        _check_kinds(name, above, wanted, place=f"{place}.{name}")
+        met = _met(wanted, above)
         parameters[name] = _parameter(experiment, name, spec, met=met, place=f"{place}.{name}")
     is_ablation = experiment.search.method == "ablation"
     space = SearchSpace(
@@ -159,21 +170,66 @@ def search_space(experiment: Experiment, *, where: str = "experiment") -> Search
     return replace(space, first=tuple(first))
 
 
+def is_within(name: str, sections: Iterable[str]) -> bool:
+    """Returns whether a dotted name is one of these settings, or below one of them."""
+    return any(name == each or name.startswith(f"{each}.") for each in sections)
+
+
 def _check_name(name: str, *, above: Iterable[str], place: str) -> None:
-    if name.split(".", maxsplit=1)[0] not in SEARCHABLE:
+    if not is_within(name, SEARCHABLE):
         raise UserError(
-            f"{place}: a sweep varies seed, and settings below model and recipe;"
-            " data and split are the same for every trial"
+            f"{place}: a sweep varies seed, data.image_size, and settings below model and recipe;"
+            " all else is the same for every trial"
         )
     if name == "model.sha256":
         raise UserError(f"{place}: is set when a run begins, and not searched")
-    if name == "model.kind":
-        raise UserError(
-            f"{place}: each kind has settings of its own; list whole models, as in"
-            " model: {values: [{kind: cnn}, {kind: resnet}]}"
-        )
     if part := next((each for each in above if each.startswith(f"{name}.")), None):
         raise UserError(f"{place}: would replace {part}, which stands above it; list it first")
+    of_models = [each for each in above if is_within(each, ["model"])]
+    if name == KIND and of_models:
+        raise UserError(f"{place}: decides which settings there are; list it above {of_models[0]}")
+
+
+def _wanted_above(name: str, above: SearchSpace, *, place: str) -> dict[str, list[JSON]]:
+    """Returns the parameters above on which this one depends, however far, with their values."""
+    wanted: dict[str, list[JSON]] = {}
+    dependent = [name]
+    while dependent:
+        for other, values in above.conditions.get(dependent.pop(), {}).items():
+            taken = [*map(canonical, values)]
+            wanted[other] = [v for v in wanted.get(other, values) if canonical(v) in taken]
+            if not wanted[other]:
+                raise UserError(f"{place}: never holds: another condition excludes this {other}")
+            dependent.append(other)
+    return wanted
+
+
+def _check_kinds(
+    name: str, above: SearchSpace, wanted: Mapping[str, list[JSON]], *, place: str
+) -> None:
+    """Raises UserError where a kind of model that is searched does not have the setting."""
+    kinds = above.parameters.get(KIND)
+    if not isinstance(kinds, Categorical) or not name.startswith("model."):
+        return
+    setting, given = name.split(".")[1], wanted.get(KIND, kinds.values)
+    having = [kind for kind in given if setting in MODEL_KINDS[kind].model_fields]
+    lacking = [kind for kind in given if kind not in having]
+    if having and lacking:
+        which = having[0] if len(having) == 1 else f"[{', '.join(having)}]"
+        raise UserError(
+            f"{place}: {KIND} {lacking[0]} has no setting {setting};"
+            f" give it when: {{{KIND}: {which}}}"
+        )
+
+
+def _met(wanted: Mapping[str, list[JSON]], above: SearchSpace) -> dict[str, JSON]:
+    """Returns values of parameters above with which one exists: what it wants, and constants."""
+    point = {name: values[0] for name, values in wanted.items()}
+    for name, parameter in above.parameters.items():
+        is_constant = isinstance(parameter, Categorical) and len(parameter.values) == 1
+        if name not in point and is_constant and above.exists(name, point):
+            point[name] = parameter.extremes[0]
+    return point
 
 
 def _parameter(
@@ -183,7 +239,8 @@ def _parameter(
 
     `met`: values of other parameters under which this one exists.
     """
-    parameter = parse_parameter(spec, place, kind=kind_of(experiment, name))
+    setting = kind_of(_with_met(experiment, met), name)
+    parameter = parse_parameter(spec, place, kind=setting)
     held = [_tried(experiment, name, each, met=met, place=place) for each in parameter.extremes]
     is_changed = experiment.search.method == "ablation" and name != SEED
     if not isinstance(parameter, Categorical):
@@ -199,16 +256,26 @@ def _parameter(
     if not is_changed:
         return replace(parameter, values=tuple(map(_as_written, held, parameter.values)))
     # As the experiment holds them: its own value, written another way, is no change.
-    changes, own = replace(parameter, values=tuple(held)), _own_values(experiment)[name]
-    if own is None and name.startswith("model.args."):
-        raise UserError(f"{place}: an ablation changes a value, and the experiment has none of it")
-    return changes if changes.contains(own) else changes.with_value(own)
+    changes, own = replace(parameter, values=tuple(held)), _own_values(experiment)
+    if name not in own or changes.contains(own[name]):
+        return changes
+    return changes.with_value(own[name])
+
+
+def _with_met(experiment: Experiment, met: Mapping[str, JSON]) -> Experiment:
+    try:
+        return with_parameters(experiment, met)
+    except ValidationError:
+        return experiment
 
 
 def _tried(
     experiment: Experiment, name: str, value: JSON, *, met: Mapping[str, JSON], place: str
 ) -> JSON:
     """Returns the value as the experiment holds it. Raises UserError where it does not take it."""
+    # What a kind, or a strategy of freezing, needs beside it stands below it, and is tried there.
+    if value in DECISIONS.get(name, ()) and kind_of(_with_met(experiment, met), name):
+        return value
     try:
         return _held(experiment, name, value, met=met)
     except KeyError:
@@ -301,7 +368,11 @@ def _first_point(
         name: _of_parameter(experiment, name, value, space.parameters[name])
         for name, value in given.items()
     }
-    point = space.existing({**_own_values(experiment), **fitting})
+    of_kind = _with_met(experiment, {KIND: fitting[KIND]} if KIND in fitting else {})
+    point = space.existing({**_own_values(of_kind), **fitting})
+    for name in space.parameters:
+        if name not in point and space.exists(name, point):
+            raise UserError(f"{place}: {name}: is missing; the experiment has no value of its own")
     for name, value in point.items():
         if not space.parameters[name].contains(value):
             origin = "" if name in given else ", which is the experiment's own,"
@@ -310,9 +381,9 @@ def _first_point(
 
 
 def _own_values(experiment: Experiment) -> dict[str, JSON]:
-    """Returns the experiment's own value of every parameter that is searched."""
-    tree = experiment.model_dump(mode="json")
-    return {name: value_at(tree, name) for name in experiment.search.parameters}
+    """Returns the experiment's own value of every parameter that its kind of model has."""
+    settings = settings_in(experiment.model_dump(mode="json", exclude={"search"}))
+    return {name: settings[name] for name in experiment.search.parameters if name in settings}
 
 
 def value_at(tree: JSON, name: str) -> JSON:
@@ -325,20 +396,30 @@ def value_at(tree: JSON, name: str) -> JSON:
 def with_parameters(experiment: Experiment, parameters: Mapping[str, JSON]) -> Experiment:
     """Returns the experiment with the dotted settings replaced.
 
+    A model of another kind takes over nothing. An image size that is not set is the model's.
+
     Raises pydantic's ValidationError where they do not go together, and KeyError where a name leads
     through a setting that is no section.
     """
     # Without the search, which may be large and stays as it is.
     tree = experiment.model_dump(exclude={"search"})
-    for name, value in parameters.items():
+    for name, value in sorted(parameters.items(), key=_outer_first):
         branch = tree
         *path, leaf = name.split(".")
         for part in path:
             branch = branch.setdefault(part, {})
             if not isinstance(branch, dict):
                 raise KeyError(name)
+        if name in DECIDING and branch.get(leaf) != value:
+            branch.clear()
         branch[leaf] = value
     return Experiment.model_validate(tree).model_copy(update={"search": experiment.search})
+
+
+def _outer_first(setting: tuple[str, JSON]) -> tuple[int, bool]:
+    """Sorts sections before their parts, and first what decides which parts there are."""
+    name = setting[0]
+    return name.count("."), name not in DECIDING
 
 
 def trial_experiment(base: Experiment, *, parameters: dict[str, JSON], seed: int) -> Experiment:

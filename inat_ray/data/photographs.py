@@ -37,7 +37,7 @@ def photographs_in(places: Sequence[Path], passed_over: PassedOver | None = None
         paths = _in_folder(place, passed_over) if place.is_dir() else [_file(place)]
         found |= dict.fromkeys(paths)
     if not found:
-        others = f"; passed over: {told(passed_over)}" if passed_over else ""
+        others = f"; ignored: {told(passed_over)}" if passed_over else ""
         raise UserError(f"{listed([*map(str, places)])}: no photographs found{others}")
     return list(found)
 

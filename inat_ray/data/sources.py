@@ -142,7 +142,7 @@ class FolderSource:
             others = sum(empty.values(), Counter())
             raise UserError(
                 f"data.source: {part}: no images in {listed(list(empty))};"
-                f"{f' passed over there: {told(others)};' if others else ''}"
+                f"{f' ignored there: {told(others)};' if others else ''}"
                 " each class folder needs images, and only class folders may be beside it"
             )
         return found

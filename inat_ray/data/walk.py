@@ -1,4 +1,4 @@
-"""Finds the photographs in a folder, and counts by reason what is passed over."""
+"""Finds the photographs in a folder, and counts by reason what is ignored."""
 
 import os
 from collections import Counter
@@ -15,7 +15,7 @@ _JPEG = {".jfif", ".jpe", ".jpeg", ".jpg"}
 _HEIC = {".heic", ".heif", ".hif"}
 _READ = _JPEG | {".bmp", ".gif", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 EXTENSIONS = _READ | (_HEIC if HEIC else set()) | ({".avif"} if AVIF else set())
-"""Photographs of these can be read here; other files are passed over."""
+"""Photographs of these can be read here; other files are ignored."""
 
 LITTER = {
     "#recycle",
@@ -62,7 +62,7 @@ def folders_in(folder: Path) -> list[Path]:
 
 
 def strays_in(folder: Path) -> PassedOver:
-    """Counts what lies beside the class folders, by the reason why it is passed over."""
+    """Counts what lies beside the class folders, by the reason why it is ignored."""
     beside = (entry for entry in _entries(folder) if _is_litter(entry) or not entry.is_dir())
     return Counter(_why_not(entry) or "photographs beside the class folders" for entry in beside)
 
@@ -83,7 +83,7 @@ def _is_litter(entry: "os.DirEntry[str]") -> bool:
 
 
 def _why_not(entry: "os.DirEntry[str]") -> str | None:
-    """Returns why an entry is passed over; None for a photograph or a folder that may hold some."""
+    """Returns why an entry is ignored; None for a photograph or a folder that may hold some."""
     if _is_litter(entry):
         return "hidden" if entry.name.startswith(".") else "thumbnail or system folder"
     if entry.is_dir():

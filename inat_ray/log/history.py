@@ -12,6 +12,7 @@ from inat_ray.log.records import (
     AnyRecord,
     EpochEnded,
     LookAtTest,
+    PointBeyond,
     Purpose,
     Reason,
     RunResumed,
@@ -89,6 +90,10 @@ class History:
     """The training for the kept model that was begun or resumed last."""
     known: list[TrialKnown] = field(default_factory=list)
     """Trials of other runs that the searcher was told of."""
+    beyond: list[tuple[int, PointBeyond]] = field(default_factory=list)
+    """Points beyond the limits, each after the number of trials that had started before it."""
+    beyond_in_a_row: int = 0
+    """Since the newest trial of the search."""
     looks: list[LookAtTest] = field(default_factory=list)
     look: LookAtTest | None = None
     """The first since the newest epoch of `final`, by the order of the log: clocks may be reset."""
@@ -113,7 +118,7 @@ class History:
     interrupted: dict[str, TrialHistory] = field(default_factory=dict)
     """Trials of the search and its confirmation that were cut off and are to go on."""
     points: Counter[str] = field(default_factory=Counter)
-    """Trials of the search by their parameters, as `canonical` writes them."""
+    """Points that were suggested, as `canonical` writes them."""
     _session: tuple[float, float] = (0.0, 0.0)
     """When the process that now writes began, and the seconds that earlier ones took."""
     _last: float = 0.0
@@ -139,6 +144,8 @@ class History:
                 self._forget_epochs(trial, after=record.epochs)
             case TrialKnown():
                 self.known.append(record)
+            case PointBeyond():
+                self._pass_over(record)
             case LookAtTest():
                 self.looks.append(record)
                 self.look = self.look or record
@@ -183,8 +190,13 @@ class History:
         """Trials of the search that do not go on."""
         return len(self.searched) - len(self.open)
 
+    @property
+    def suggested(self) -> int:
+        """Points that were suggested: the search's trials, and points beyond the limits."""
+        return len(self.searched) + len(self.beyond)
+
     def has_tried(self, parameters: dict[str, JSON]) -> bool:
-        """Returns whether a trial of the search has this point."""
+        """Returns whether this point was suggested before."""
         return canonical(parameters) in self.points
 
     @property
@@ -253,11 +265,19 @@ class History:
         self.numbered.append(trial)
         if trial.purpose == "search":
             self.searched.append(trial)
+            self.beyond_in_a_row = 0
             self.points[canonical(trial.parameters)] += 1
             self.states["running"] += 1
         if trial.purpose == "confirm":
             self.confirming.append(trial)
         self._enter(trial, "running")
+
+    def _pass_over(self, record: PointBeyond) -> None:
+        self.beyond.append((len(self.numbered), record))
+        self.beyond_in_a_row += 1
+        self.points[canonical(record.parameters)] += 1
+        if self.run.points is not None:
+            self.planned_trials = min(self.planned_trials, self.run.points - len(self.beyond))
 
     def _add_epoch(self, record: EpochEnded) -> None:
         trial = self.trials[record.trial_id]

@@ -36,8 +36,9 @@ Purpose = Literal["search", "confirm", "final"]
 """`confirm`: one of the best configurations, trained again with another seed; `final`: the
 winner's configuration, trained once more for the model that is kept."""
 
-Reason = Literal["trials", "points", "epochs", "time", "target"]
-"""What ended a search: the budget that was spent, or a space without an untried point."""
+Reason = Literal["trials", "points", "limits", "epochs", "time", "target"]
+"""What ended a search: the budget that was spent, a space without an untried point, or one in which
+point after point is beyond the limits."""
 
 
 Method = SearcherName | Literal["train"]
@@ -81,6 +82,9 @@ class RunStarted(Record):
     """Epochs of a trial that is not stopped early (where epochs are searched: the most)."""
     parameters: dict[str, ParameterKind]
     """Dotted names that the search varies, and what their values are."""
+    points: NonNegativeInt | None = Field(None, exclude_if=lambda points: points is None)
+    """Points of a finite space, if the search has limits: so many trials and points beyond them
+    there are at most."""
 
 
 class RunResumed(Record):
@@ -115,6 +119,16 @@ class TrialStarted(TrialRecord):
     """Dotted name -> value."""
     epochs: NonNegativeInt
     """Epochs that this trial runs unless it is stopped."""
+
+
+class PointBeyond(Record):
+    """A point was suggested that is beyond the search's limits, so there is no trial of it."""
+
+    kind: Literal["point_beyond"] = "point_beyond"
+    parameters: dict[str, JSON]
+    """Dotted name -> value."""
+    model_parameters: NonNegativeInt
+    macs: NonNegativeInt
 
 
 class EpochEnded(EpochMetrics, TrialRecord):
@@ -171,6 +185,7 @@ AnyRecord = Annotated[
     | RunResumed
     | TrialKnown
     | TrialStarted
+    | PointBeyond
     | EpochEnded
     | TrialPaused
     | TrialResumed

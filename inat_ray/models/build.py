@@ -1,11 +1,10 @@
 """From a model's settings to the network."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import nn
 
-from inat_ray.config.distributions import JSON
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.model import (
@@ -15,14 +14,18 @@ from inat_ray.config.model import (
     ModuleConfig,
     PretrainedConfig,
 )
-from inat_ray.config.space import SearchSpace, trial_experiment
+from inat_ray.config.space import SearchSpace, is_within
+from inat_ray.config.variants import OF_THE_SIZE, experiment_at, variants
 from inat_ray.models.cnn import build_cnn
 from inat_ray.models.freeze import freezing_of
 from inat_ray.models.head import head_name
-from inat_ray.models.layers import Structure, trace
 from inat_ray.models.module import build_module, explained
 from inat_ray.models.pretrained import build_pretrained
+from inat_ray.models.trace import Structure, trace
 from inat_ray.models.weights import Weights, load_backbone, read_weights
+
+OF_THE_NETWORK = ("model.target", "model.args", "model.freeze")
+"""What can fail for a model, beside what decides the size of its images."""
 
 
 def build_model(experiment: Experiment, *, classes: int, weights: Weights | None) -> nn.Module:
@@ -33,7 +36,7 @@ def build_model(experiment: Experiment, *, classes: int, weights: Weights | None
     settings = experiment.model
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(experiment.seed)
-        model = _build(settings, classes=classes, image_size=experiment.data.image_size)
+        model = _build(settings, classes=classes, image_size=experiment.image_size)
     if weights is not None:
         assert isinstance(settings, FreezableConfig)
         where = f"model.weights: {settings.weights}"
@@ -46,7 +49,7 @@ def hollow_model(experiment: Experiment, *, classes: int) -> nn.Module:
 
     One of one's own has numbers: it may compute with them, and hold some that it does not save.
     """
-    settings, image_size = experiment.model, experiment.data.image_size
+    settings, image_size = experiment.model, experiment.image_size
     if isinstance(settings, ModuleConfig):
         return build_model(experiment, classes=classes, weights=None)
     try:
@@ -63,7 +66,7 @@ def structure_of(
 
     Raises UserError if it does not run on the experiment's images, or returns no logits.
     """
-    size = experiment.data.image_size
+    size = experiment.image_size
     images = torch.zeros(1, 3, size, size, device=next(model.parameters()).device)
     name = f"model: {network_name(experiment.model)}"
     with explained(f"{name}: does not run on images of {size} x {size} pixels"):
@@ -97,53 +100,47 @@ def pretrained_weights(model: ModelConfig, *, progress: bool = False) -> Weights
     return None
 
 
-def check_model(experiment: Experiment) -> None:
+def check_model(experiment: Experiment, *, frozen: Iterable[ModelConfig] = ()) -> None:
     """Fetches the model's weights, builds it, and runs it on an image.
 
-    Raises UserError for all that would fail in a trial: to be called before anything long starts.
+    `frozen`: the same model, frozen in other ways. Raises UserError for all that would fail in a
+    trial: to be called before anything long starts.
     """
     if isinstance(experiment.model, CnnConfig):
         return
     weights = pretrained_weights(experiment.model, progress=True)
     model = build_model(experiment, classes=2, weights=weights)
     structure = structure_of(model, experiment, classes=2)
-    freezing_of(model, experiment.model, structure)
+    for config in (experiment.model, *frozen):
+        freezing_of(model, config, structure)
     if isinstance(experiment.model, ModuleConfig):
         _check_training(model, experiment)
 
 
 def check_models(experiment: Experiment, space: SearchSpace) -> None:
-    """Does what `check_model` does, for a search.
-
-    Networks of one's own are checked at the ends of each parameter, since nothing else says which
-    arguments they take.
-    """
-    if not isinstance(experiment.model, ModuleConfig):
-        check_model(experiment)
-    for point in _ends(space):
-        tried = trial_experiment(experiment, parameters=point, seed=experiment.seed)
+    """Checks every model that a search can train, on images of every size, like `check_model`."""
+    networks: dict[str, list[Experiment]] = {}
+    decisive = {name for name in space.parameters if is_within(name, OF_THE_NETWORK)}
+    for point in variants(space, decisive | {*OF_THE_SIZE}):
+        if tried := experiment_at(experiment, point):
+            what = tried.model.model_dump_json(exclude={"freeze"})
+            networks.setdefault(f"{what} {tried.image_size}", []).append(tried)
+    # Sorted, so that weights are read once for all sizes of images.
+    for _, alike in sorted(networks.items()):
         try:
-            if isinstance(tried.model, ModuleConfig):
-                check_model(tried)
+            check_model(alike[0], frozen=[each.model for each in alike[1:]])
         except UserError as error:
-            settings = (f"{n} {value}" for n, value in point.items() if n.startswith("model"))
-            at = ", ".join(settings)
-            raise UserError(f"{error} (at {at})" if at else str(error)) from None
-
-
-def _ends(space: SearchSpace) -> Iterator[dict[str, JSON]]:
-    """Yields points that have each end of each parameter of the model, and else middle values."""
-    middle = {name: parameter.from_unit(0.5) for name, parameter in space.parameters.items()}
-    yield space.existing(middle)
-    for name, parameter in space.parameters.items():
-        met = {other: values[0] for other, values in space.conditions.get(name, {}).items()}
-        for value in parameter.extremes if name.startswith("model") else ():
-            yield space.existing({**middle, **met, name: value})
+            if len(networks) == 1:
+                raise
+            model, size = alike[0].model, alike[0].image_size
+            args = getattr(model, "args", {}).items()
+            name = ", ".join([network_name(model), *(f"{key} {value}" for key, value in args)])
+            raise UserError(f"{name}, images of {size} pixels: {error}") from None
 
 
 def _check_training(model: nn.Module, experiment: Experiment) -> None:
     """Raises UserError if a network of one's own cannot take a step as training does."""
-    size, recipe = experiment.data.image_size, experiment.recipe
+    size, recipe = experiment.image_size, experiment.recipe
     layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
     name = f"model: {network_name(experiment.model)}"
     with explained(f"{name}: does not train"):

@@ -8,7 +8,8 @@ from torch import nn
 from inat_ray.config.errors import UserError
 from inat_ray.config.model import FreezableConfig, FreezeConfig, ModelConfig
 from inat_ray.models.head import head_name
-from inat_ray.models.layers import BatchNorm, Layer, Structure, stages_of
+from inat_ray.models.layers import BatchNorm, Layer, stages_of
+from inat_ray.models.trace import Structure
 
 OF_THE_HEAD = ("head_only", "freeze_fc", "gradual")
 """The strategies that need to know which layers are the head."""

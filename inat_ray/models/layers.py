@@ -1,52 +1,19 @@
-"""A network as a list of layers in forward order: what freezing and learning rates go by.
+"""A network as a list of layers in forward order: what freezing and learning rates go by."""
 
-The order is seen, not guessed: one forward pass tells which module runs when. So it holds for any
-network, whatever it is made of and in whatever order its author wrote that down.
-"""
-
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
-from torch.nn.modules.conv import _ConvNd as Convolution
 
-__all__ = ["BatchNorm", "Layer", "Structure", "layers_of", "stages_of", "trace"]
+from inat_ray.models.trace import Structure, is_weighted
 
-WEIGHTED = (Convolution, nn.Linear, nn.Bilinear, nn.MultiheadAttention, nn.Embedding, nn.RNNBase)
-"""Modules that are layers wherever they stand. Another one is a layer if it has a weight matrix and
-no modules of its own."""
+__all__ = ["BatchNorm", "Layer", "layers_of", "stages_of"]
 
 NEARLY_ALL = 0.8
 """A module that holds this share of all layers is no stage but a container of stages: `features` in
 torchvision, `blocks` in timm. No stage of the ResNets, RegNets or Swins comes near it."""
-
-
-@dataclass(frozen=True)
-class Structure:
-    """The layers of a network by name, in forward order."""
-
-    layers: tuple[tuple[str, ...], ...]
-    """The modules of each layer as in the state dict: `layer1.0.conv1`, `layer1.0.bn1`."""
-    stateless: tuple[tuple[str, ...], ...]
-    """Modules without parameters (dropout, pooling) that run before each layer and after the one
-    before it."""
-    macs: tuple[int, ...]
-    """Multiply-accumulates of one image in each layer and in what runs until the next, such as
-    attention; zeros unless they were counted."""
-    output_shape: tuple[int, ...]
-    """Shape of what the network returned; empty if that is no tensor."""
-    ends_in_last_layer: bool
-    """Whether the last layer's output is the network's own."""
-
-    @property
-    def last(self) -> str:
-        """The name of the layer that runs last."""
-        return self.layers[-1][0]
 
 
 @dataclass(frozen=True)
@@ -73,31 +40,9 @@ class Layer:
 
         Weight decay acts on weights alone.
         """
-        weighted = (module for module in self.modules if _is_weighted(module))
+        weighted = (module for module in self.modules if is_weighted(module))
         own = (p for module in weighted for p in module.parameters(recurse=False))
         return parameter.ndim > 1 and any(parameter is each for each in own)
-
-
-def trace(model: nn.Module, images: Tensor, *, count_macs: bool = False) -> Structure:
-    """Runs `images` (n, 3, s, s) through a network in evaluation mode, and returns what ran.
-
-    Raises what the network raises, and ValueError if no layer ran.
-    """
-    was_training, watch = model.training, _Watch(model)
-    with ExitStack() as stack:
-        stack.callback(model.train, was_training)
-        model.eval()
-        stack.enter_context(watch.hooked())
-        stack.enter_context(torch.no_grad())
-        # Attention in one fused step hides its parts, and PyTorch's counter knows none of its work.
-        stack.callback(
-            torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled()
-        )
-        torch.backends.mha.set_fastpath_enabled(False)
-        if count_macs:
-            watch.flops = stack.enter_context(_flop_counter()).get_total_flops
-        output = model(images)
-        return watch.structure(output)
 
 
 def layers_of(model: nn.Module, structure: Structure) -> list[Layer]:
@@ -140,160 +85,6 @@ def _part(name: str, within: str) -> str:
     return start + name.removeprefix(start).partition(".")[0]
 
 
-@dataclass(frozen=True)
-class _Event:
-    """A module that begins with this input, or ends with this output."""
-
-    begins: bool
-    module: nn.Module
-    tensor: Any
-    flops: int
-    """Of the whole network so far."""
-
-
-class _Watch:
-    """Looks on while a network runs once. State: `_events`, all that it has seen."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self._model = model
-        self.flops: Callable[[], int] = lambda: 0
-        self._events: list[_Event] = []
-
-    @contextmanager
-    def hooked(self) -> Iterator[None]:
-        with ExitStack() as stack:
-            for module in self._model.modules():
-                stack.callback(module.register_forward_pre_hook(self._begins).remove)
-                stack.callback(module.register_forward_hook(self._ends).remove)
-            yield
-
-    def structure(self, output: Any) -> Structure:
-        """What ran, once it has; `output` is the network's."""
-        owners = _owners(self._model, [event.module for event in self._events if event.begins])
-        order = _Order(owners)
-        for event in self._events:
-            order.take(event)
-        return order.structure(self._model, output, flops=self.flops())
-
-    def _begins(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        first = inputs[0] if inputs else None
-        self._events.append(_Event(True, module, first, self.flops()))
-
-    def _ends(self, module: nn.Module, _inputs: tuple[Any, ...], output: Any) -> None:
-        self._events.append(_Event(False, module, output, self.flops()))
-
-
-def _owners(model: nn.Module, ran: Sequence[nn.Module]) -> dict[nn.Module, list[nn.Module]]:
-    """Returns module that ran -> the modules whose parameters and buffers go with it.
-
-    A module that is used without being called (attention reads the weights of its projections)
-    goes with the one that it is a part of.
-    """
-    names = dict(model.named_modules())
-    called = set(ran)
-    owners: dict[nn.Module, list[nn.Module]] = {}
-    for name, module in names.items():
-        if any(True for _ in _own_tensors(module)):
-            owner = name
-            while names[owner] not in called:
-                owner = owner.rpartition(".")[0]
-            owners.setdefault(names[owner], []).append(module)
-    return owners
-
-
-class _Order:
-    """Puts modules into layers, event by event.
-
-    State: `_layers`, each as [what waited for it, its own modules]; `_waiting` and `_idle`, modules
-    with and without parameters that go with the next layer; `_running`, the layer that has begun
-    and not ended; `_output`, what the last layer gave; `_flops`, the count as each layer began.
-    """
-
-    def __init__(self, owners: dict[nn.Module, list[nn.Module]]) -> None:
-        self._owners, self._seen = owners, set[nn.Module]()
-        self._layers: list[tuple[list[nn.Module], list[nn.Module]]] = []
-        self._stateless: list[list[nn.Module]] = []
-        self._waiting: list[nn.Module] = []
-        self._idle: list[nn.Module] = []
-        self._running: nn.Module | None = None
-        self._output: Any = None
-        self._flops: list[int] = []
-
-    def take(self, event: _Event) -> None:
-        if not event.begins:
-            if event.module is self._running:
-                self._running, self._output = None, event.tensor
-        elif event.module not in self._seen:
-            self._seen.add(event.module)
-            self._begin(event)
-
-    def _begin(self, event: _Event) -> None:
-        module, group = event.module, self._owners.get(event.module, [])
-        if self._running is not None:
-            self._layers[-1][1].extend(group)
-        elif self._is_layer(module, group):
-            self._layers.append((self._waiting, group))
-            self._stateless.append(self._idle)
-            self._flops.append(event.flops)
-            self._waiting, self._idle, self._running = [], [], module
-        elif group:
-            follows = self._layers and event.tensor is self._output
-            (self._layers[-1][1] if follows else self._waiting).extend(group)
-        elif not list(module.children()):
-            self._idle.append(module)
-
-    def _is_layer(self, module: nn.Module, group: list[nn.Module]) -> bool:
-        parts = list(module.children())
-        if _is_weighted(module) or (not parts and _has_matrix(module)):
-            return True
-        below = set(module.modules()) - {module}
-        return any(map(_is_weighted, group)) and not any(part in self._owners for part in below)
-
-    def structure(self, model: nn.Module, output: Any, *, flops: int) -> Structure:
-        if not self._layers:
-            raise ValueError("no convolution or dense layer ran")
-        # The output layer is new while the norm before it has its weights: those part here.
-        if len(self._layers) > 1:
-            self._layers[-2][1].extend(self._layers[-1][0])
-            self._layers[-1][0].clear()
-        self._layers[-1][1].extend(self._waiting)
-        names = _names(model)
-        ends = [*self._flops[1:], flops]
-        return Structure(
-            layers=tuple(
-                tuple(name for module in (*own, *before) for name in names[module])
-                for before, own in self._layers
-            ),
-            stateless=tuple(tuple(names[module][0] for module in idle) for idle in self._stateless),
-            # A multiply-accumulate is two floating-point operations.
-            macs=tuple((end - begin) // 2 for begin, end in zip(self._flops, ends, strict=True)),
-            output_shape=tuple(output.shape) if isinstance(output, Tensor) else (),
-            ends_in_last_layer=output is self._output,
-        )
-
-
-def _names(model: nn.Module) -> dict[nn.Module, list[str]]:
-    """Every name of each module: one that stands in two places has two in the state dict."""
-    names: dict[nn.Module, list[str]] = {}
-    for name, module in model.named_modules(remove_duplicate=False):
-        names.setdefault(module, []).append(name)
-    return names
-
-
-def _own_tensors(module: nn.Module) -> Iterator[Tensor]:
-    yield from module.parameters(recurse=False)
-    yield from module.buffers(recurse=False)
-
-
-def _is_weighted(module: nn.Module) -> bool:
-    return isinstance(module, WEIGHTED)
-
-
-def _has_matrix(module: nn.Module) -> bool:
-    own = module.parameters(recurse=False)
-    return any(sum(size > 1 for size in parameter.shape) > 1 for parameter in own)
-
-
 def _check_owners(model: nn.Module, layers: Sequence[Layer], taken: set[nn.Parameter]) -> None:
     """Asserts that every parameter and every entry of the state dict has a layer.
 
@@ -302,11 +93,3 @@ def _check_owners(model: nn.Module, layers: Sequence[Layer], taken: set[nn.Param
     lost = [name for name, parameter in model.named_parameters() if parameter not in taken]
     lost += [key for key in model.state_dict() if not any(layer.owns(key) for layer in layers)]
     assert not lost, f"no layer owns {', '.join(lost)}"
-
-
-@contextmanager
-def _flop_counter() -> Iterator[Any]:
-    from torch.utils.flop_counter import FlopCounterMode  # some seconds, for some tables alone
-
-    with FlopCounterMode(display=False) as counter:
-        yield counter

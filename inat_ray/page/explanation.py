@@ -108,7 +108,7 @@ def _photograph(model: LoadedModel, data: DataSet, index: int) -> _Photograph:
     pixels = data.pack.images[index]
     view = plain_view(
         torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None],
-        size=model.experiment.data.image_size,
+        size=model.experiment.image_size,
         normalize=Normalize(model.mean, model.std, CPU),
     )
     return _Photograph(pixels, view=view, truth=data.classes[int(data.pack.labels[index])])

@@ -8,18 +8,28 @@ from markupsafe import Markup
 
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.metrics import METRICS
+from inat_ray.config.space import IMAGE_SIZE
 from inat_ray.page.html import Section, facts, folded, missing, subheading
 from inat_ray.page.metrics import accuracy_interval
 from inat_ray.page.reported_run import ReportedRun
+from inat_ray.search.limits import MOST_IN_A_ROW
 from inat_ray.search.schedulers import SCHEDULERS
 from inat_ray.search.searchers import SEARCHERS
 from inat_ray.search.winner import final_training, winning_trial
 from inat_ray.terminal.run_texts import epochs_text, states_text
-from inat_ray.terminal.words import counted, duration, metric_text, parameters_text, percent
+from inat_ray.terminal.words import (
+    amount_text,
+    counted,
+    duration,
+    metric_text,
+    parameters_text,
+    percent,
+)
 
 ENDINGS = {
     "trials": "when all trials were done",
     "points": "when every point of the space was tried",
+    "limits": f"when {MOST_IN_A_ROW} points in a row were beyond its limits",
     "epochs": "when its budget of epochs was spent",
     "time": "when its time had run out",
     "target": "when its target was reached",
@@ -92,6 +102,9 @@ def _search_facts(run: ReportedRun) -> Facts:
     if run.is_search:
         yield "Metric", f"{history.run.metric}, to {history.run.goal}"
         yield "Trials", states_text(history)
+        if run.experiment is not None and run.experiment.search.limits is not None:
+            limits = run.experiment.search.limits.model_dump(exclude_none=True)
+            yield "Limits", ", ".join(f"{amount_text(v)} {name}" for name, v in limits.items())
         yield "Early stopping", _early_stopping(run.experiment)
         yield "Epochs", epochs_text(history)
         yield "The search ended", ENDINGS[history.ended]
@@ -122,8 +135,15 @@ def _data_facts(run: ReportedRun) -> Facts:
     yield "Left out", f"{unreadable} that cannot be read, {duplicates} duplicates"
     if run.experiment is not None:
         settings = run.experiment.data
-        yield "Image size", f"{settings.image_size} x {settings.image_size} pixels"
+        yield "Image size", _image_size(run.experiment)
         yield "Split", f"by class, seed {settings.split_seed}; the same for every trial"
+
+
+def _image_size(experiment: Experiment) -> str:
+    size, stored = experiment.data.image_size, experiment.data.pack_side
+    if size is None or IMAGE_SIZE in experiment.search.parameters:
+        return f"each trial's own, from squares of {stored} x {stored} pixels"
+    return f"{size} x {size} pixels"
 
 
 def _made_with(run: ReportedRun) -> Facts:

@@ -7,6 +7,7 @@ from markupsafe import Markup
 
 from inat_ray.config.metrics import METRICS
 from inat_ray.config.search import EarlyStopping
+from inat_ray.log.costs import COSTS, Cost, costs_of
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import EpochEnded
 from inat_ray.page.colors import ORANGE, STATES
@@ -15,7 +16,7 @@ from inat_ray.page.metrics import best_so_far, metric_cell, metric_plot, results
 from inat_ray.search.schedulers import at_rung
 from inat_ray.terminal.run_texts import share_text
 from inat_ray.terminal.search_tables import shown_metrics
-from inat_ray.terminal.words import short_names, value_text
+from inat_ray.terminal.words import cost_text, short_names, value_text
 
 MOST_ROWS = 500
 """The most rows of the leaderboard; all trials are in trials.parquet."""
@@ -35,15 +36,18 @@ def leaderboard_section(history: History) -> Section:
     shown = [*history.leaderboard(), *without][:MOST_ROWS]
     labels = [METRICS[metric].label for metric in shown_metrics(history.run.metric)]
     names = short_names(list(history.run.parameters))
-    columns = ["#", "trial", *labels, "epochs", "state", "seconds", *names.values()]
-    rows = [_row(history, trial, rank=rank) for rank, trial in enumerate(shown, start=1)]
+    known = {name for trial in shown for name in costs_of(trial)}
+    costs = [cost for name, cost in COSTS.items() if name in known]
+    columns = ["#", "trial", *labels, "epochs", "state", "seconds"]
+    columns += [*(cost.label for cost in costs), *names.values()]
+    rows = [_row(history, t, rank=rank, costs=costs) for rank, t in enumerate(shown, start=1)]
     caption = "All trials, best first. Click a name to see the trial's curve, a column to sort."
     if left_out := len(history.searched) - len(shown):
         caption += f" {left_out} more are in trials.parquet."
     return Section("Leaderboard", "leaderboard", table(columns, rows, caption=caption))
 
 
-def _row(history: History, trial: TrialHistory, *, rank: int) -> list[Cell]:
+def _row(history: History, trial: TrialHistory, *, rank: int, costs: Sequence[Cost]) -> list[Cell]:
     best = trial.best(history.run.metric)
     seconds = sum(epoch.seconds for epoch in trial.epochs)
     return [
@@ -53,8 +57,14 @@ def _row(history: History, trial: TrialHistory, *, rank: int) -> list[Cell]:
         Number(len(trial.epochs), share_text(trial)),
         f"{trial.state}: {trial.error}" if trial.error else trial.state,
         Number(seconds, f"{seconds:.1f}"),
+        *(_cost(trial, cost) for cost in costs),
         *(_parameter(trial, name) for name in history.run.parameters),
     ]
+
+
+def _cost(trial: TrialHistory, cost: Cost) -> Cell:
+    value = cost.of(trial)
+    return None if value is None else Number(value, cost_text(cost, value))
 
 
 def _parameter(trial: TrialHistory, name: str) -> Cell:

@@ -5,12 +5,13 @@ Folders below a run are not searched, nor are hidden ones, and links are not fol
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
+from inat_ray.log.costs import costs_of
 from inat_ray.log.history import History
 from inat_ray.run.contents import read_contents
 from inat_ray.run.folder import RunFolder
@@ -44,6 +45,8 @@ class Run:
     """The metric that the run optimizes."""
     best: float | None = None
     """The metric of the winner, or of the leader so far, at its best epoch."""
+    costs: dict[str, float] = field(default_factory=dict)
+    """What is known of that trial's costs, by name."""
     test_accuracy: float | None = None
     """The accuracy in the last look at the test set."""
     test_looks: int = 0
@@ -75,6 +78,7 @@ def read_run(folder: Path) -> Run:
     files = list(files_below(folder))
     changed = [status.st_mtime for _, status in files]
     begun = history.started
+    winner = winning_trial(history) if begun else None
     return Run(
         path=folder,
         name=found.experiment.name if found.experiment else folder.name,
@@ -88,7 +92,8 @@ def read_run(folder: Path) -> Run:
         epochs=history.epochs_trained,
         seconds=history.seconds if begun else None,
         metric=begun.metric if begun else None,
-        best=_best(history),
+        best=None if winner is None else history.best_value(winner),
+        costs={} if winner is None else costs_of(winner),
         test_accuracy=history.looks[-1].accuracy if history.looks else result.get("test_accuracy"),
         test_looks=len(history.looks),
         pack=_pack(result),
@@ -120,11 +125,6 @@ def _kind(history: History, result: dict[str, Any]) -> str:
         return history.run.method
     evaluated = any(key.endswith("_accuracy") for key in result)
     return "evaluate" if evaluated else "prepare" if result else "-"
-
-
-def _best(history: History) -> float | None:
-    winner = winning_trial(history) if history.started else None
-    return None if winner is None else history.best_value(winner)
 
 
 def _pack(result: dict[str, Any]) -> Path | None:

@@ -1,7 +1,6 @@
 """The numbers of result.json: computed from the log, the data and the model."""
 
 import platform
-import statistics
 from importlib.metadata import version
 
 from inat_ray import __version__
@@ -11,6 +10,7 @@ from inat_ray.config.metrics import METRICS, Tally
 from inat_ray.config.space import trial_experiment
 from inat_ray.data.dataset import DataSet
 from inat_ray.data.split import SubsetName
+from inat_ray.log.costs import images_per_second
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import LookAtTest
 from inat_ray.models.complexity import complexity
@@ -39,7 +39,6 @@ def training_result(trial: TrialHistory, *, experiment: Experiment, data: DataSe
             f"{trial.trial_id}: the loss was NaN or infinite in the first epoch; lower recipe.lr,"
             " or set recipe.gradient_clip"
         )
-    steady = trial.epochs[1:] or trial.epochs
     size = complexity(experiment, classes=len(data.classes))
     return {
         "name": experiment.name,
@@ -49,7 +48,7 @@ def training_result(trial: TrialHistory, *, experiment: Experiment, data: DataSe
         "best_epoch": best.epoch,
         "epochs": len(trial.epochs),
         "seconds": sum(epoch.seconds for epoch in trial.epochs),
-        "images_per_second": statistics.median(e.images_per_second for e in steady),
+        "images_per_second": images_per_second(trial),
         "parameters": size.parameters,
         "trainable_parameters": size.trainable_parameters,
         "macs": size.macs,
@@ -126,7 +125,8 @@ def _interval(accuracy: float, images: int) -> list[float]:
 def search_result(history: History, *, experiment: Experiment, data: DataSet) -> Result:
     """Returns what the search did: its winner, trials by state, epochs spent and saved.
 
-    If seeds are searched or configurations confirmed, also the configurations, best first.
+    If it has limits, also how many points were beyond them; if seeds are searched or configurations
+    confirmed, also the configurations, best first.
     """
     winner = winning_trial(history)
     assert winner is not None
@@ -139,6 +139,8 @@ def search_result(history: History, *, experiment: Experiment, data: DataSet) ->
         "epochs": history.epochs_spent,
         "epochs_saved": history.epochs_saved,
     }
+    if experiment.search.limits is not None:
+        result["beyond_limits"] = len(history.beyond)
     if seed_is_searched(history):
         result["study"] = _study(configurations(history), experiment, data)
     if is_confirmed(history):

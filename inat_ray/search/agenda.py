@@ -21,12 +21,14 @@ from inat_ray.log.records import (
     LOG_VERSION,
     AnyRecord,
     ParameterKind,
+    PointBeyond,
     Purpose,
     Reason,
     RunStarted,
     TrialResumed,
     TrialStarted,
 )
+from inat_ray.search.limits import MOST_IN_A_ROW, Beyond, Limit, no_limit
 from inat_ray.search.schedulers import SCHEDULERS, next_best
 from inat_ray.search.searchers import SEARCHERS, Point
 from inat_ray.search.stopping import spent_budget
@@ -68,22 +70,30 @@ WAIT: Literal["wait"] = "wait"
 Next = Work | Literal["wait"] | Reason
 """What to do next; a reason if all is done."""
 
-Agenda = Callable[[History], Next]
+Agenda = Callable[[History], Next | Beyond]
+"""Decides from a history; `next_work` follows it past the points that are beyond the limits."""
 
 
-def search_agenda(experiment: Experiment, space: SearchSpace) -> Agenda:
+def next_work(agenda: Agenda, history: History, record: Callable[[PointBeyond], object]) -> Next:
+    """Returns what to do next. Points beyond the limits go to `record`, which adds to `history`."""
+    while isinstance(found := agenda(history), Beyond):
+        record(found.record())
+    return found
+
+
+def search_agenda(experiment: Experiment, space: SearchSpace, limit: Limit = no_limit) -> Agenda:
     """Returns the agenda of the search: what was cut off, then promotions, then new trials."""
     search, stopping = experiment.search, experiment.search.early_stopping
 
-    def agenda(history: History) -> Next:
+    def agenda(history: History) -> Next | Beyond:
         if reason := history.ended or spent_budget(search, history):
             return reason
         if history.interrupted:
             return carried_on(next(iter(history.interrupted.values())))
         if promoted := SCHEDULERS[stopping.kind].promote(stopping, history):
             return carried_on(history.trials[promoted])
-        new = _new_trial(experiment, space, history)
-        if isinstance(new, Work):
+        new = _new_trial(experiment, space, history, limit=limit)
+        if isinstance(new, Work | Beyond):
             return new
         if promoted := _last_resort(search, history):
             return carried_on(history.trials[promoted])
@@ -118,14 +128,20 @@ def carried_on(trial: TrialHistory) -> Work:
     )
 
 
-def _new_trial(experiment: Experiment, space: SearchSpace, history: History) -> Work | Reason:
-    """Returns a trial of the next point; or why there is none."""
+def _new_trial(
+    experiment: Experiment, space: SearchSpace, history: History, *, limit: Limit
+) -> Work | Beyond | Reason:
+    """Returns a trial of the next point, or that it is beyond the limits, or why there is none."""
     number = len(history.searched)
     if number >= history.planned_trials:
         return "trials"
+    if history.beyond_in_a_row >= MOST_IN_A_ROW:
+        return "limits"
     parameters = suggested(experiment.search, space, history, seed=experiment.seed)
     if parameters is None:
         return "points"
+    if beyond := limit(parameters):
+        return beyond
     # The changes of an ablation are compared with the same seed, or luck would be compared too.
     seed = experiment.seed if experiment.search.method == "ablation" else experiment.seed + number
     return Work(
@@ -140,8 +156,8 @@ def _new_trial(experiment: Experiment, space: SearchSpace, history: History) -> 
 def suggested(
     search: SearchConfig, space: SearchSpace, history: History, *, seed: int
 ) -> Point | None:
-    """Returns the parameters of the next trial; None if every point has been tried."""
-    searcher, number = SEARCHERS[search.method], len(history.searched)
+    """Returns the next point; None if every one has been suggested."""
+    searcher, number = SEARCHERS[search.method], history.suggested
     if number < len(space.first) and not searcher.is_exhaustive:
         return space.first[number]
     return searcher.suggest(search, space, history, np.random.default_rng([seed, number]))
@@ -192,6 +208,7 @@ def run_started(experiment: Experiment, space: SearchSpace | None = None) -> Run
         trials=planned_trials(search, space) if space else 1,
         epochs=experiment.recipe.epochs,
         parameters={name: parameter_kind(p) for name, p in parameters.items()},
+        points=points_of(search, space) if space and search.limits else None,
     )
 
 
@@ -200,16 +217,21 @@ def planned_trials(search: SearchConfig, space: SearchSpace) -> int:
 
     If another budget ends the search, there is no number of trials to plan with.
     """
-    if search.is_exhaustive:
-        assert space.grid is not None
-        return min(search.trials or len(space.grid), len(space.grid))
-    wanted = search.trials
+    points, wanted = points_of(search, space), search.trials
+    if wanted is None and search.is_exhaustive:
+        assert points is not None
+        return points
     if wanted is None:
         wanted = MAX_TRIALS if search.has_budget_beside_trials else DEFAULT_TRIALS
-    if space.grid is not None:
-        # A first point may have a value that is never drawn.
-        return min(wanted, len({*space.grid_names, *map(canonical, space.first)}))
-    return wanted
+    return wanted if points is None else min(wanted, points)
+
+
+def points_of(search: SearchConfig, space: SearchSpace) -> int | None:
+    """Returns how many points a search can suggest; None if there is no end of them."""
+    if space.grid is None or search.is_exhaustive:
+        return None if space.grid is None else len(space.grid)
+    # A first point may have a value that is never drawn.
+    return len({*space.grid_names, *map(canonical, space.first)})
 
 
 def parameter_kind(parameter: Parameter) -> ParameterKind:

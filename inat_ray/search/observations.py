@@ -4,7 +4,9 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
+from heapq import merge
 from itertools import islice
+from operator import itemgetter
 
 from inat_ray.config.search import EarlyStopping
 from inat_ray.log.history import BAD, History, TrialHistory
@@ -30,9 +32,11 @@ def observations(history: History, stopping: EarlyStopping) -> list[Observation]
     there: told of survivors alone, TPE would take the worse half of the best region for the bad
     one, and keep away from it. Next come trials without a score, which have just begun, so that
     trials that run at the same time spread out. Last come those that failed, diverged, or ran out
-    of memory.
+    of memory. Points beyond the limits, which were no trials, are never good: their loss is
+    infinite.
 
-    A long search tells of its best and its newest trials, MAX_OBSERVATIONS at most.
+    A long search tells of its best and its newest trials, MAX_OBSERVATIONS at most, and of as many
+    of its newest points beyond the limits.
     """
     enough = good_ones(len(history.known) + len(history.searched))
     level = level_of_comparison(history, stopping, enough=enough)
@@ -44,7 +48,13 @@ def observations(history: History, stopping: EarlyStopping) -> list[Observation]
     order = sorted(range(len(ranks)), key=ranks.__getitem__)
     losses = {index: float(place) for place, index in enumerate(order)}
     points = [t.parameters for t in known] + [t.parameters for t in own]
-    return [Observation(point, losses[index]) for index, point in enumerate(points)]
+    told = [Observation(point, losses[index]) for index, point in enumerate(points)]
+    tried = ((t.number + 1, o) for t, o in zip(own, told[len(known) :], strict=True))
+    newest = history.beyond[-MAX_OBSERVATIONS:]
+    passed = ((started, Observation(each.parameters, math.inf)) for started, each in newest)
+    # Both ascend by how many trials had started, so they merge in the order of suggestion.
+    in_order = merge(tried, passed, key=itemgetter(0))
+    return [*told[: len(known)], *(observation for _, observation in in_order)]
 
 
 def level_of_comparison(history: History, stopping: EarlyStopping, *, enough: int) -> int:

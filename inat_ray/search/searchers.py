@@ -26,7 +26,7 @@ Suggest = Callable[["SearchConfig", "SearchSpace", "History", "np.random.Generat
 """Returns the next point, or None if every point of the space has been tried.
 
 It is a pure function of its arguments, so that a search can be replayed, resumed, and simulated
-from its log. The generator is seeded by the search's seed and the number of the trial.
+from its log. The generator is seeded by the search's seed and the number of the suggestion.
 """
 
 DRAWS = 8
@@ -71,8 +71,8 @@ def suggest_grid(
     """Returns the grid's first point that was not tried; the last parameter varies fastest."""
     assert space.grid is not None
     names = space.grid_names
-    # The search is seldom more than the first points ahead of its number of trials.
-    places = (*range(len(history.searched), len(names)), *range(len(history.searched)))
+    # The search is seldom more than the first points ahead of the number of those suggested.
+    places = (*range(history.suggested, len(names)), *range(history.suggested))
     place = next((i for i in places if names[i] not in history.points), None)
     return None if place is None else space.grid[place]
 

@@ -17,6 +17,7 @@ from inat_ray.config.metrics import METRICS
 from inat_ray.config.space import SearchSpace
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import (
+    AnyRecord,
     EpochEnded,
     Reason,
     SearchEnded,
@@ -24,8 +25,9 @@ from inat_ray.log.records import (
     TrialPaused,
     TrialState,
 )
-from inat_ray.search.agenda import Work, run_started, search_agenda
+from inat_ray.search.agenda import Work, next_work, run_started, search_agenda
 from inat_ray.search.curves import Curve, CurveOf, CurveTable
+from inat_ray.search.limits import Limit, no_limit
 from inat_ray.search.stopping import state_after_epoch
 
 
@@ -44,18 +46,24 @@ class Simulation:
     """A simulated search. Its state: the clock, the history so far, and the epochs under way."""
 
     def __init__(
-        self, experiment: Experiment, space: SearchSpace, curve_of: CurveOf, cluster: Cluster
+        self,
+        experiment: Experiment,
+        space: SearchSpace,
+        curve_of: CurveOf,
+        cluster: Cluster,
+        *,
+        limit: Limit = no_limit,
     ) -> None:
         self.experiment, self.space, self.cluster = experiment, space, cluster
         self.clock, self.history = 0.0, History()
-        self._curve_of, self._agenda = curve_of, search_agenda(experiment, space)
+        self._curve_of, self._agenda = curve_of, search_agenda(experiment, space, limit)
         self._rng = np.random.default_rng([experiment.seed, 1])
         self._idle = cluster.workers
         # (time, order of planning, trial whose epoch ends then)
         self._events: list[tuple[float, int, str]] = []
         self._planned = 0
         started = run_started(experiment, space)
-        self.history.add(started.model_copy(update={"time": self.clock}))
+        self._record(started)
 
     def run(self) -> History:
         """Runs the search to its end."""
@@ -79,13 +87,16 @@ class Simulation:
     def _hand_out(self) -> Reason | None:
         """Gives work to idle workers. Returns the reason if there will be no more."""
         while self._idle:
-            work = self._agenda(self.history)
+            work = next_work(self._agenda, self.history, self._record)
             if not isinstance(work, Work):
                 return None if work == "wait" else work
-            self.history.add(work.record().model_copy(update={"time": self.clock}))
+            self._record(work.record())
             self._idle -= 1
             self._plan(work.trial_id, after=self.cluster.startup_seconds)
         return None
+
+    def _record(self, record: AnyRecord) -> None:
+        self.history.add(record.model_copy(update={"time": self.clock}))
 
     def _plan(self, trial_id: str, *, after: float = 0.0) -> None:
         """Plans the end of the trial's next epoch."""

@@ -5,6 +5,7 @@ The densities, their settings but for GAMMA, and the choice by parameter are Hyp
 cannot be asked for the best point that was not tried.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -31,7 +32,10 @@ LINEAR_FORGETTING: int = tpe._default_linear_forgetting
 
 @dataclass(frozen=True)
 class Observation:
-    """A point of the space and its loss: lower is better, and only the order counts."""
+    """A point of the space and its loss: lower is better, and only the order counts.
+
+    An infinite loss is that of a point which is never good, however few others there are.
+    """
 
     parameters: Mapping[str, JSON]
     loss: float
@@ -115,11 +119,11 @@ def good_ones(observations: int) -> int:
 def fitted(space: SearchSpace, told: Sequence[Observation]) -> Model:
     """Returns the model of these observations, which need not have every parameter.
 
-    The best `good_ones(n)` of n observations make the good density.
+    The best `good_ones(n)` of n observations with a finite loss make the good density.
     """
     codes = np.array([space.codes(o.parameters) for o in told]).reshape(-1, len(space.parameters))
     order = np.argsort([o.loss for o in told], kind="stable")
-    most = good_ones(len(told))
+    most = good_ones(sum(math.isfinite(o.loss) for o in told))
     # In order of observation again: the oldest weigh least.
     good, others = codes[np.sort(order[:most])], codes[np.sort(order[most:])]
     return Model(space, good=_densities(space, good), others=_densities(space, others))

@@ -24,7 +24,7 @@ from inat_ray.search.winner import is_confirmed
 from inat_ray.terminal.model_tables import freeze_table, result_table
 from inat_ray.terminal.run_texts import resume_command
 from inat_ray.terminal.search_tables import ablation_table, leaderboard_table, study_table
-from inat_ray.terminal.words import command_text, counted, duration, parameters_text
+from inat_ray.terminal.words import command_text, counted, duration, parameters_text, percent
 from inat_ray.tuning.dry_run import DryRun
 
 SHOWN_NAMES = 5
@@ -89,6 +89,8 @@ def announce_dry_run(console: Console, found: DryRun, *, slots: int) -> None:
         console.print(f"  {work.trial_id}  {parameters_text(work.parameters)}", soft_wrap=True)
     size, step = found.complexity, found.rehearsal
     memory = "" if step.peak_bytes is None else f", {step.peak_bytes / 2**30:.1f} GiB of GPU memory"
+    sizes = " and ".join(map(str, found.image_sizes))
+    console.print(f"[bold]images[/]  {sizes} pixels a side, from squares of {found.pack_size}")
     console.print(
         f"[bold]largest[/]  {parameters_text(found.largest)}\n"
         f"  {size.parameters:,} parameters, {size.macs:,} MACs an image;"
@@ -97,6 +99,12 @@ def announce_dry_run(console: Console, found: DryRun, *, slots: int) -> None:
         f" {slots} at a time, without the start and the winner",
         soft_wrap=True,
     )
+    if found.beyond:
+        console.print(
+            f"[bold]limits[/]  about {percent(found.beyond)} of the points are beyond them, and are"
+            " not trained",
+            soft_wrap=True,
+        )
 
 
 def conclude(console: Console, *, run: RunFolder, result: Result) -> None:

@@ -20,6 +20,8 @@ def states_text(history: History) -> str:
     counts = counts_text(history.states)
     text = f"{len(history.searched)} of {history.planned_trials} trials"
     text += f": {counts}" if counts else ""
+    if beyond := len(history.beyond):
+        text += f"; {counted(beyond, 'point')} beyond the limits, not trained"
     if confirming := history.confirming:
         counts = counts_text(Counter(trial.state for trial in confirming))
         text += f"; {len(confirming)} confirming: {counts}"

@@ -10,11 +10,12 @@ from rich.table import Column, Table
 
 from inat_ray.config.difference import differing
 from inat_ray.config.metrics import METRICS
+from inat_ray.log.costs import COSTS
 from inat_ray.log.records import JSON
 from inat_ray.run.cleanup import Plan, megabytes
 from inat_ray.run.listing import Run
 from inat_ray.terminal.tables import folded, numbers, plain_table
-from inat_ray.terminal.words import duration, metric_text, percent, value_text
+from inat_ray.terminal.words import cost_text, duration, metric_text, percent, value_text
 
 NOTHING = "-"
 
@@ -36,7 +37,7 @@ STYLES = {
 def runs_table(runs: Sequence[Run], *, folder: Path) -> Table:
     """Returns a row for each run below `folder`: its kind, state, numbers, size, and start."""
     counts = map(numbers, ("trials", "best", "test", "size"))
-    table = plain_table(folded("run"), "kind", "state", *counts, "begun")
+    table = plain_table(folded("run"), "kind", "state", *counts, "started")
     for run in runs:
         style = STYLES.get(run.state, "")
         within = run.path.relative_to(folder) if run.path != folder else folder
@@ -56,7 +57,8 @@ def runs_table(runs: Sequence[Run], *, folder: Path) -> Table:
 def run_row(run: Run) -> dict[str, Any]:
     """Returns a run as JSON; sizes are in bytes, times in seconds since 1970."""
     fields = {name: getattr(run, name) for name in JSON_FIELDS}
-    return {"path": str(run.path), "bytes": run.size} | fields
+    costs = {name: run.costs.get(name) for name in COSTS}
+    return {"path": str(run.path), "bytes": run.size} | fields | costs
 
 
 def compared_settings(runs: Sequence[Run]) -> dict[str, list[Any]]:
@@ -99,6 +101,10 @@ def _outcomes(runs: Sequence[Run]) -> dict[str, list[str]]:
         "trials": [_trials(run) for run in runs],
         "metric": [METRICS[run.metric].label if run.metric in METRICS else NOTHING for run in runs],
         "best": [_best(run) for run in runs],
+        **{
+            cost.label: [cost_text(cost, run.costs.get(name)) for run in runs]
+            for name, cost in COSTS.items()
+        },
         "test acc": [_share(run.test_accuracy) for run in runs],
         "looks at the test set": [str(run.test_looks) for run in runs],
         "epochs": [f"{run.epochs:,}" for run in runs],

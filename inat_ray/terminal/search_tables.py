@@ -7,6 +7,7 @@ from rich.table import Column, Table
 
 from inat_ray.config.metrics import METRICS
 from inat_ray.config.space import SEED
+from inat_ray.log.costs import telling_costs
 from inat_ray.log.history import History
 from inat_ray.log.records import Purpose
 from inat_ray.search.study import (
@@ -20,7 +21,13 @@ from inat_ray.search.study import (
 )
 from inat_ray.terminal.run_texts import share_text, states_text
 from inat_ray.terminal.tables import parameters_table, plain_table
-from inat_ray.terminal.words import gap_text, metric_text, parameters_text, spread_text
+from inat_ray.terminal.words import (
+    cost_text,
+    gap_text,
+    metric_text,
+    parameters_text,
+    spread_text,
+)
 
 SHOWN_TRIALS = 10
 
@@ -39,16 +46,21 @@ def shown_metrics(metric: str) -> list[str]:
 
 
 def leaderboard_table(history: History, *, most: int = SHOWN_TRIALS, width: int = 80) -> Table:
-    """Returns the best trials of a search, best first, with their metrics at their best epochs."""
-    metrics = shown_metrics(history.run.metric)
-    rows = []
-    for rank, trial in enumerate(history.leaderboard()[:most], start=1):
+    """Returns the best trials of a search, best first, with their metrics at their best epochs.
+
+    Costs in which they differ are columns too.
+    """
+    metrics, shown = shown_metrics(history.run.metric), history.leaderboard()[:most]
+    costs, rows = telling_costs(shown), []
+    for rank, trial in enumerate(shown, start=1):
         best = trial.best(history.run.metric)
         values = [metric_text(metric, getattr(best, metric)) for metric in metrics]
-        cells = [str(rank), trial.trial_id, *values, share_text(trial), trial.state]
+        taken = [cost_text(cost, cost.of(trial)) for cost in costs]
+        cells = [str(rank), trial.trial_id, *values, share_text(trial), trial.state, *taken]
         rows.append((cells, trial.parameters))
     table = parameters_table(
         *("#", "trial", *(METRICS[metric].label for metric in metrics), "epochs", "state"),
+        *(cost.label for cost in costs),
         rows=rows,
         names=list(history.run.parameters),
         width=width,

@@ -170,6 +170,7 @@ def _history_json(history: History, *, now: float) -> dict[str, Any]:
         "phase": phase_of(history),
         "trials": dict(+history.states),
         "planned_trials": history.planned_trials,
+        "beyond_limits": len(history.beyond),
         "epochs": history.epochs_spent,
         "planned_epochs": epochs_planned(history),
         "saved_epochs": history.epochs_saved,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import get_args
 
 from inat_ray.config.metrics import METRICS
+from inat_ray.log.costs import Cost
 from inat_ray.log.records import JSON, TrialState
 
 PACKAGE = Path(__file__).parents[1]
@@ -61,6 +62,23 @@ def duration(seconds: float) -> str:
 def counted(count: int, noun: str) -> str:
     """'1 epoch', '3 epochs'."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def amount_text(count: float) -> str:
+    """'4.65 M', '390 M', '1.2 G', '850': three digits of a count."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("K", 1e3)):
+        if count >= 0.9995 * size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count:.0f}"
+
+
+def cost_text(cost: Cost, value: float | None) -> str:
+    """'4.65 M', '1.20 GiB' or '0.213', by the cost's unit; - where it is not known."""
+    if value is None:
+        return "-"
+    if cost.unit == "bytes":
+        return f"{value / 2**30:.2f} GiB"
+    return f"{value:.3g}" if cost.unit == "ms" else amount_text(value)
 
 
 def counts_text(counts: Mapping[TrialState, int]) -> str:

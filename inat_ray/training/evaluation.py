@@ -74,7 +74,7 @@ class PixelViews:
         return cls(
             images=subset_images(data, subset, device),
             normalize=normalize,
-            size=experiment.data.image_size,
+            size=experiment.image_size,
             mirrored=experiment.recipe.flip_average,
         )
 

@@ -89,7 +89,7 @@ def check_packages(form: Format) -> None:
 def about(model: LoadedModel) -> dict[str, Any]:
     """Returns what a program that uses the exported file needs to know, as JSON can hold it."""
     data, recipe = model.experiment.data, model.experiment.recipe
-    size = data.image_size
+    size = model.experiment.image_size
     return {
         "name": model.experiment.name,
         "epoch": model.epoch,
@@ -173,7 +173,7 @@ Program = Callable[[Tensor], Tensor]
 def largest_difference(program: Program, model: LoadedModel) -> float:
     """Returns the largest difference from the probabilities of evaluation; NaN if either is NaN."""
     rng = torch.Generator().manual_seed(0)
-    size, recipe = model.experiment.data.image_size, model.experiment.recipe
+    size, recipe = model.experiment.image_size, model.experiment.recipe
     exact = recipe.model_copy(update={"precision": "fp32"})
     normalize, network = Normalize(model.mean, model.std, CPU), model.model_on(CPU).eval()
     found = []
@@ -232,7 +232,7 @@ def _load_torch(path: Path) -> Program:
 
 def _example(model: LoadedModel) -> Tensor:
     """Returns two images: from a batch of one, torch would conclude that all batches are of one."""
-    size = model.experiment.data.image_size
+    size = model.experiment.image_size
     return torch.zeros(2, 3, size, size)
 
 

@@ -38,7 +38,7 @@ from inat_ray.data.batches import (
 from inat_ray.data.dataset import DataSet
 from inat_ray.data.progress import advancing
 from inat_ray.models.head import head_inputs, head_name
-from inat_ray.models.layers import Structure
+from inat_ray.models.trace import Structure
 from inat_ray.storage.disk import remove
 from inat_ray.training.device import autocast
 from inat_ray.training.evaluation import lay_out
@@ -262,7 +262,7 @@ class FeatureStore:
         plan: AugmentConfig | bool,
         key: tuple[int, int],
     ) -> Tensor:
-        size = self._experiment.data.image_size
+        size = self._experiment.image_size
         pixels, _ = images.take(rows)
         if isinstance(plan, bool):
             view = plain_view(pixels, size=size, normalize=self._normalize)
@@ -280,7 +280,7 @@ class FeatureStore:
     @cached_property
     def _feature_shape(self) -> tuple[int, ...]:
         """Of one image's features: what the head sees of it."""
-        size = self._experiment.data.image_size
+        size = self._experiment.image_size
         with evaluating(self._model):
             return self._features(torch.zeros(1, 3, size, size, device=self._device)).shape[1:]
 
@@ -290,7 +290,7 @@ class FeatureStore:
         about = {
             "format": FORMAT,
             "pack": self._data.pack.path.name,
-            "image_size": experiment.data.image_size,
+            "image_size": experiment.image_size,
             "scale": self._normalize.scale.flatten().tolist(),
             "shift": self._normalize.shift.flatten().tolist(),
             "views": {k: [repr(v) for v in views] for k, views in self._views().items()},

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from inat_ray.config.epoch import EpochMetrics
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.metrics import METRICS, Tally
+from inat_ray.config.model import ModuleConfig
 from inat_ray.data.augment import Normalize, generator
 from inat_ray.data.batches import Batch, Plan, TrainingBatches
 from inat_ray.data.dataset import DataSet
@@ -63,10 +64,12 @@ class Fit:
         weights = pretrained_weights(experiment.model, progress=progress)
         self.mean, self.std = (weights.mean, weights.std) if weights else (data.mean, data.std)
         model = build_model(experiment, classes=classes, weights=weights)
-        structure = structure_of(model, experiment, classes=classes)
+        structure = structure_of(model, experiment, classes=classes, count_macs=True)
         self._freezing = freezing_of(model, experiment.model, structure)
         self.model = self._on_device(model)
         self.layers = layers_of(self.model, structure)
+        self._parameters = sum(parameter.numel() for parameter in model.parameters())
+        self._macs = sum(structure.macs)
         self.inputs = open_inputs(
             experiment,
             data,
@@ -113,6 +116,8 @@ class Fit:
             seconds=time.perf_counter() - begin,
             images_per_second=trained.images / seconds,
             peak_memory=peak_memory(self.device),
+            model_parameters=self._parameters,
+            macs=self._macs,
         )
 
     def validate(self) -> Evaluation:
@@ -216,6 +221,8 @@ class Fit:
         batches = self.inputs.batches
         return (
             self.experiment.recipe.cuda_graph
+            # The Python of a network of one's own may decide anew in each step.
+            and not isinstance(self.experiment.model, ModuleConfig)
             and self.device.type == "cuda"
             and self.ranks.world_size == 1
             and isinstance(batches, TrainingBatches)

@@ -84,7 +84,7 @@ def training_batches(
     return TrainingBatches(
         images=subset_images(data, "train", device),
         normalize=normalize,
-        size=experiment.data.image_size,
+        size=experiment.image_size,
         batch_size=recipe.batch_size,
         seed=experiment.seed,
         augmentation=recipe.augmentation if recipe.augment else None,

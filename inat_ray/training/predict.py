@@ -93,7 +93,7 @@ def _probabilities(
     device = next(network.parameters()).device
     views = pixel_views(
         torch.from_numpy(np.stack(squares)).to(device).permute(0, 3, 1, 2),
-        size=model.experiment.data.image_size,
+        size=model.experiment.image_size,
         normalize=Normalize(model.mean, model.std, device),
         mirrored=model.experiment.recipe.flip_average,
     )

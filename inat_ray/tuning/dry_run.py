@@ -3,22 +3,32 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from inat_ray.config.distributions import JSON, Categorical, Parameter, canonical
-from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.resources import Resources
 from inat_ray.config.space import SearchSpace, trial_experiment
+from inat_ray.config.variants import experiment_at, image_sizes
 from inat_ray.data.dataset import DataSet
 from inat_ray.log.history import History
 from inat_ray.models.complexity import Complexity, complexity
-from inat_ray.search.agenda import Work, planned_trials, run_started, search_agenda
+from inat_ray.search.agenda import (
+    Work,
+    next_work,
+    planned_trials,
+    points_of,
+    run_started,
+    search_agenda,
+)
 from inat_ray.search.curves import CURVE_METRICS, Curve, CurveOf
+from inat_ray.search.limits import Limit, limit_of, no_limit
 from inat_ray.search.simulate import Cluster, Simulation
 from inat_ray.training.rehearsal import Rehearsal, rehearse
 from inat_ray.tuning.engine import worker_device
+from inat_ray.tuning.search import check_limits
 
 SHOWN_SUGGESTIONS = 8
 SIMULATED_TRIALS = 100
@@ -27,18 +37,32 @@ TRIED_VALUES = 5
 """How many values of a numeric parameter are tried in search of the largest model."""
 
 
+class Estimate(NamedTuple):
+    """What a search is likely to take."""
+
+    trials: int
+    seconds: float
+    beyond: float
+    """Share of the points that are beyond the limits."""
+
+
 @dataclass(frozen=True)
 class DryRun:
     """The findings of a dry run."""
 
     suggestions: list[Work]
+    image_sizes: list[int]
+    """Of all trials, in pixels, ascending; of a range, its ends."""
+    pack_size: int
+    """Side of the stored squares, in pixels."""
     largest: dict[str, JSON]
     """The point with the most work in a step."""
     complexity: Complexity
     rehearsal: Rehearsal
     trials: int
     seconds: float
-    """An estimate of the search's time."""
+    beyond: float
+    """These three as in `Estimate`."""
 
 
 def dry_run(
@@ -52,14 +76,16 @@ def dry_run(
     """Trains the largest model for a few steps and estimates the search; `slots`: trials at once.
 
     Raises RunFailedError if that model does not train, UserError if one of the first trials is not
-    a valid experiment.
+    a valid experiment, or as `check_limits`.
     """
     classes = len(data.classes)
-    first = first_suggestions(experiment, space)
+    check_limits(experiment, space, classes=classes)
+    limit = limit_of(experiment, classes=classes)
+    first = first_suggestions(experiment, space, limit=limit)
     for work in first:
         trial_experiment(experiment, parameters=work.parameters, seed=work.seed)
-    largest = largest_point(experiment, space, classes=classes)
-    tried = _experiment_at(experiment, largest)
+    largest = largest_point(experiment, space, classes=classes, limit=limit)
+    tried = experiment_at(experiment, largest)
     assert tried is not None
     device, threads = worker_device(resources), resources.cpus_per_worker
     rehearsal = rehearse(tried, data, device=device, threads=threads)
@@ -69,36 +95,47 @@ def dry_run(
     curve_of = made_up_curves(
         experiment, classes=classes, unit=epoch / _work(tried, classes=classes)
     )
-    trials, seconds = estimated(experiment, space, curve_of, slots=slots)
     return DryRun(
         suggestions=first,
+        image_sizes=image_sizes(experiment, space),
+        pack_size=experiment.data.pack_side,
         largest=largest,
         complexity=complexity(tried, classes=classes),
         rehearsal=rehearsal,
-        trials=trials,
-        seconds=seconds,
+        **estimated(experiment, space, curve_of, slots=slots, limit=limit)._asdict(),
     )
 
 
-def first_suggestions(experiment: Experiment, space: SearchSpace) -> list[Work]:
+def first_suggestions(
+    experiment: Experiment, space: SearchSpace, *, limit: Limit = no_limit
+) -> list[Work]:
     """Returns the trials that would begin first, while none has a result yet."""
-    agenda, history = search_agenda(experiment, space), History()
-    history.add(run_started(experiment, space))
+    agenda = search_agenda(experiment, space, limit)
+    history = History.of([run_started(experiment, space)])
     works: list[Work] = []
-    while len(works) < SHOWN_SUGGESTIONS and isinstance(work := agenda(history), Work):
+    while len(works) < SHOWN_SUGGESTIONS:
+        work = next_work(agenda, history, history.add)
+        if not isinstance(work, Work):
+            break
         works.append(work)
         history.add(work.record())
     return works
 
 
-def largest_point(experiment: Experiment, space: SearchSpace, *, classes: int) -> dict[str, JSON]:
-    """Finds the point with the most multiply-accumulates in a step, parameter by parameter.
+def largest_point(
+    experiment: Experiment,
+    space: SearchSpace,
+    *,
+    classes: int,
+    limit: Limit = no_limit,
+) -> dict[str, JSON]:
+    """Finds the point with the most multiply-accumulates in a step, of those within the limits.
 
-    It begins at the costliest of the first trials, so that none of them takes more. Work grows with
-    each of the parameters that matter, whatever the others are, so one pass finds it; if two
-    values do not go together, the pass keeps to what does.
+    It begins at the costliest of the first trials, so that none of them takes more, and goes on
+    parameter by parameter. Work grows with each of the parameters that matter, whatever the others
+    are, so one pass finds it; if two values do not go together, the pass keeps to what does.
     """
-    first = [work.parameters for work in first_suggestions(experiment, space)]
+    first = [work.parameters for work in first_suggestions(experiment, space, limit=limit)]
     point = max(first, key=lambda point: _work_at(experiment, point, classes=classes))
     most = _work_at(experiment, point, classes=classes)
     # A value of every parameter, so that none is missing once its condition is met.
@@ -107,7 +144,7 @@ def largest_point(experiment: Experiment, space: SearchSpace, *, classes: int) -
         for value in _tried_values(parameter):
             there = space.existing({**middle, **point, name: value})
             work = _work_at(experiment, there, classes=classes)
-            if work > most:
+            if work > most and limit(there) is None:
                 point, most = there, work
     return point
 
@@ -119,22 +156,30 @@ def _tried_values(parameter: Parameter) -> list[JSON]:
 
 
 def estimated(
-    experiment: Experiment, space: SearchSpace, curve_of: CurveOf, *, slots: int
-) -> tuple[int, float]:
-    """Returns (trials, seconds) of the search, simulated on made-up curves."""
+    experiment: Experiment,
+    space: SearchSpace,
+    curve_of: CurveOf,
+    *,
+    slots: int,
+    limit: Limit = no_limit,
+) -> Estimate:
+    """Returns what the search is likely to take, from a simulation on made-up curves."""
     planned = planned_trials(experiment.search, space)
     simulated = min(planned, SIMULATED_TRIALS)
     search = experiment.search.model_copy(
         update={"method": "random", "trials": simulated, "target": None}
     )
     drawn = experiment.model_copy(update={"search": search})
-    simulation = Simulation(drawn, space, curve_of, Cluster(workers=slots))
+    simulation = Simulation(drawn, space, curve_of, Cluster(workers=slots), limit=limit)
     done = simulation.run()
-    if done.ended in ("epochs", "time"):
-        return len(done.searched), simulation.clock
+    trials, beyond = len(done.searched), len(done.beyond) / done.suggested
+    if done.ended in ("epochs", "time") or trials < simulated:  # few are within the limits
+        return Estimate(trials, simulation.clock, beyond)
+    if (points := points_of(experiment.search, space)) is not None:
+        planned = min(planned, round(points * (1 - beyond)))
     seconds = simulation.clock * planned / simulated
-    limit = experiment.search.time
-    return planned, seconds if limit is None else min(seconds, limit)
+    budget = experiment.search.time
+    return Estimate(planned, seconds if budget is None else min(seconds, budget), beyond)
 
 
 def made_up_curves(experiment: Experiment, *, classes: int, unit: float) -> CurveOf:
@@ -147,7 +192,7 @@ def made_up_curves(experiment: Experiment, *, classes: int, unit: float) -> Curv
     def curve_of(parameters: Mapping[str, JSON]) -> Curve:
         name = canonical(dict(parameters))
         if name not in known:
-            tried = _experiment_at(experiment, parameters)
+            tried = experiment_at(experiment, parameters)
             seconds = unit * _work(tried, classes=classes) if tried else 0.0
             epochs = tried.recipe.epochs if tried else 1
             lot = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") / 2**32
@@ -158,17 +203,9 @@ def made_up_curves(experiment: Experiment, *, classes: int, unit: float) -> Curv
     return curve_of
 
 
-def _experiment_at(base: Experiment, parameters: Mapping[str, JSON]) -> Experiment | None:
-    """Returns None if the values are an invalid combination."""
-    try:
-        return trial_experiment(base, parameters=dict(parameters), seed=base.seed)
-    except UserError:
-        return None
-
-
 def _work_at(base: Experiment, parameters: Mapping[str, JSON], *, classes: int) -> float:
     """Returns a step's multiply-accumulates: a larger batch takes more memory, if not time."""
-    tried = _experiment_at(base, parameters)
+    tried = experiment_at(base, parameters)
     return _work(tried, classes=classes) * tried.recipe.batch_size if tried else 0.0
 
 

@@ -51,7 +51,8 @@ def finish_search(
     best = winning_trial(log.history)
     if best is None:
         errors = sorted({trial.error or trial.state for trial in log.history.searched})
-        raise RunFailedError("no trial gave a result: " + "; ".join(errors))
+        because = "; ".join(errors) or "every point was beyond search.limits"
+        raise RunFailedError(f"no trial gave a result: {because}")
     winner = trial_experiment(experiment, parameters=best.parameters, seed=best.seed)
     trial = final_training(log.history)
     if trial is None or trial.state not in ("finished", "diverged"):

@@ -12,6 +12,7 @@ from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment, override
 from inat_ray.config.space import SearchSpace, search_space
 from inat_ray.config.space_check import check_inside
+from inat_ray.config.variants import with_room_for_all
 from inat_ray.log.history import History
 from inat_ray.log.run_log import read_history
 from inat_ray.run.claim import check_free
@@ -52,7 +53,7 @@ def new_plan(
     """Plans a new run of the experiment in `path`. Raises UserError if something does not fit."""
     notes: list[str] = []
     experiment = load_experiment(path, settings=settings, options=options, tell=notes.append)
-    experiment = admitted(experiment, path)
+    experiment = with_room_for_all(admitted(experiment, path), where=str(path))
     space = search_space(experiment, where=str(path))
     if not space.parameters:
         raise UserError(f"{path}: search.parameters: is empty; name at least one to vary")
@@ -130,6 +131,7 @@ def _own_experiment(
         now = override(stored, settings=settings, options=options)
     else:
         now = admitted(load_experiment(path, settings=settings, options=options), path)
+        now = with_room_for_all(now, where=str(path))
     stored, now = checked_code(stored), checked_code(now)
     if found := differences(stored, now):
         raise UserError(

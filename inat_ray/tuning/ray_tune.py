@@ -32,7 +32,7 @@ from inat_ray.log.records import Reason, TrialEnded, TrialPaused, TrialState
 from inat_ray.log.run_log import RunLog
 from inat_ray.run.checkpoints import StartingPoint, drop_checkpoints, record_epoch
 from inat_ray.run.folder import CHECKPOINTS, RunFolder, snapshot_in
-from inat_ray.search.agenda import WAIT, Agenda, Work
+from inat_ray.search.agenda import WAIT, Agenda, Work, next_work
 from inat_ray.search.stopping import state_after_epoch
 from inat_ray.storage.place import Place
 from inat_ray.training.loop import Job, TrainedEpoch
@@ -269,7 +269,7 @@ class Desk:
         # nodes only for what waits.
         if 0 < len(self.log.history.active) >= self.slots():
             return None
-        work = self.agenda(self.log.history)
+        work = next_work(self.agenda, self.log.history, self.log.append)
         if work == WAIT:
             return None
         if not isinstance(work, Work):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.space import SearchSpace
 from inat_ray.data.dataset import DataSet
@@ -10,10 +11,31 @@ from inat_ray.log.records import RunResumed, SearchEnded, TrialEnded, TrialKnown
 from inat_ray.log.run_log import RunLog
 from inat_ray.run.checkpoints import drop_checkpoints
 from inat_ray.run.folder import RunFolder
-from inat_ray.search.agenda import confirm_agenda, run_started, search_agenda
+from inat_ray.search.agenda import Work, confirm_agenda, next_work, run_started, search_agenda
+from inat_ray.search.limits import limit_of
 from inat_ray.search.stopping import state_if_over
 from inat_ray.search.study import distinct_configurations
 from inat_ray.tuning.ray_tune import run_agenda
+
+
+def check_limits(experiment: Experiment, space: SearchSpace, *, classes: int) -> None:
+    """Raises UserError if the search's limits leave it nothing to begin with."""
+    agenda = search_agenda(experiment, space, limit_of(experiment, classes=classes))
+    history = History.of([run_started(experiment, space)])
+    work = next_work(agenda, history, history.add)
+    beyond = [record for _, record in history.beyond]
+    if not isinstance(work, Work):
+        least = min(beyond, key=lambda record: (record.macs, record.model_parameters))
+        raise UserError(
+            f"search.limits: all {len(beyond)} points that were tried are beyond them; the least"
+            f" of these networks has {least.model_parameters:,} parameters and {least.macs:,} MACs"
+        )
+    if beyond and experiment.search.method == "ablation":
+        raise UserError(
+            "search.limits: the experiment as it is has"
+            f" {beyond[0].model_parameters:,} parameters and {beyond[0].macs:,} MACs, which is"
+            " beyond them, and an ablation compares every change with it"
+        )
 
 
 def begin(
@@ -40,7 +62,8 @@ def run_search(
     """
     _end_what_is_over(run=run, log=log)
     if log.history.ended is None:
-        agenda = search_agenda(experiment, space)
+        limit = limit_of(experiment, classes=len(data.classes))
+        agenda = search_agenda(experiment, space, limit)
         reason = run_agenda(experiment, agenda, data=data, run=run, log=log)
         _end_what_waits(run=run, log=log)
         log.append(SearchEnded(reason=reason))

@@ -16,7 +16,8 @@ from torchvision import datasets, transforms
 
 from inat_ray.config.experiment import Experiment
 from inat_ray.models.build import build_model
-from inat_ray.models.layers import layers_of, trace
+from inat_ray.models.layers import layers_of
+from inat_ray.models.trace import trace
 from inat_ray.training.device import autocast, resolve_device, tune_process
 from inat_ray.training.parameter_groups import build_optimizer
 from tests.benchmarks.apart import Way

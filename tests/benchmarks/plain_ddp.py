@@ -20,7 +20,8 @@ from inat_ray.config.load import load_experiment
 from inat_ray.data.augment import Normalize
 from inat_ray.data.dataset import open_dataset
 from inat_ray.models.build import build_model
-from inat_ray.models.layers import layers_of, trace
+from inat_ray.models.layers import layers_of
+from inat_ray.models.trace import trace
 from inat_ray.training.device import tune_process
 from inat_ray.training.inputs import training_batches
 from inat_ray.training.loss import build_loss

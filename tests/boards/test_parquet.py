@@ -46,6 +46,10 @@ def test_a_trial_is_a_row_with_its_state_its_parameters_and_its_scores(sweep, ta
             "epochs": 3,
             "planned_epochs": 3,
             "seconds": 6.0,
+            "model_parameters": None,
+            "macs": None,
+            "peak_memory": None,
+            "ms_per_image": 1.0,
         }
     ]
 

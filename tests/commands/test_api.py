@@ -87,7 +87,7 @@ def test_a_run_that_was_cut_off_before_its_first_record_is_known_by_its_experime
 
 
 def test_a_run_that_is_over_is_not_resumed(trained):
-    with pytest.raises(inat_ray.UserError, match="is over"):
+    with pytest.raises(inat_ray.UserError, match="has ended"):
         trained.resume()
 
 

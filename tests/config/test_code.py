@@ -170,6 +170,34 @@ def test_the_word_for_changed_code_needs_code():
         name_code(None, changed=True)
 
 
+def test_a_network_that_is_searched_beside_other_kinds_is_listed_as_a_whole_model(tmp_path):
+    write_network(tmp_path)
+    path = tmp_path / "kinds.yaml"
+    path.write_text("""
+search:
+  parameters:
+    model.kind: {values: [cnn, module]}
+    model.target: {value: 'my_net.py:Net', when: {model.kind: module}}
+""")
+    with pytest.raises(UserError, match="is listed as a whole model"):
+        own_code(load_experiment(path))
+
+
+def test_code_that_is_named_beside_an_experiment_that_names_other_code_is_refused(tmp_path):
+    other = write_network(tmp_path, "x = 1", name="other.py")
+    experiment = written(tmp_path)
+    name_code(str(other))
+    with pytest.raises(UserError, match=r"--code: .* the experiment names .*my_net\.py"):
+        own_code(experiment)
+    name_code(str(tmp_path / "my_net.py"))
+    assert own_code(experiment).model.sha256 == DIGEST
+
+
+def test_named_code_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(UserError, match=r"--code: there is no file .*none\.py"):
+        name_code(str(tmp_path / "none.py"))
+
+
 def test_an_installed_module_is_known_by_its_own_file():
     found = read_code("json.decoder")
     assert (found.place, found.source) == ("json.decoder", None)

@@ -63,6 +63,11 @@ def test_a_model_is_a_cnn_unless_it_says_otherwise():
         ([RESNET, "data.fit=pad"], 224),
         (["model={kind: resnet, weights: none}"], 64),
         (["model.dense=7"], 64),
+        (["data.image_size=null"], 64),
+        ([RESNET, "data.image_size=96", "data.image_size=null"], 224),
+        ([RESNET, "search.parameters.recipe.lr={value: 1}"], 224),
+        ([RESNET, "search.parameters.model.backbone={values: [resnet50]}"], None),
+        ([RESNET, "search.parameters.model={value: {}}", "data.image_size=96"], 96),
     ],
 )
 def test_pretrained_weights_bring_their_image_size(settings, size):

@@ -100,3 +100,32 @@ def test_a_condition_compares_what_a_setting_would_read(written, given, is_met):
     tree = {"search": {"parameters": {"model.dropout": {}, "recipe.lr": {"when": when}}}}
     fix_parameters(tree, "model.dropout", parse_yaml(given, where="test"), option="--set")
     assert ("recipe.lr" in tree["search"]["parameters"]) == is_met
+
+
+KINDS = """
+model: {dense: 8, dropout: 0.3}
+search:
+  parameters:
+    model.kind: {values: [cnn, pretrained]}
+    model.dense: {values: [8, 16], when: {model.kind: cnn}}
+    model.backbone: {values: [resnet18, resnet50], when: {model.kind: pretrained}}
+"""
+
+
+def test_a_kind_of_model_that_is_given_takes_over_nothing_from_the_files(tmp_path):
+    path, told = tmp_path / "a.yaml", []
+    path.write_text(KINDS)
+    given = ["model.weights=none", "model.kind=pretrained"]
+    experiment = load_experiment(path, settings=given, tell=told.append)
+    assert (experiment.model.weights, experiment.model.dropout) == ("none", 0.0)
+    assert experiment.search.parameters == {"model.backbone": {"values": ["resnet18", "resnet50"]}}
+    assert [line.partition(":")[0] for line in told] == ["model.kind", "model.dense"]
+
+
+@pytest.mark.parametrize(
+    "given", [["model.kind=cnn"], ["model={dense: 8, dropout: 0.3}", "model.kind=cnn"]]
+)
+def test_the_same_kind_keeps_what_the_file_has(tmp_path, given):
+    (tmp_path / "a.yaml").write_text(KINDS)
+    model = load_experiment(tmp_path / "a.yaml", settings=given).model
+    assert (model.dense, model.dropout) == (8, 0.3)

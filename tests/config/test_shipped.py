@@ -21,7 +21,10 @@ def test_every_experiment_of_the_repository_comes_along_and_says_what_it_is_in_a
         assert 15 < len(each.about) < 75
         assert not each.about.startswith("python")
     assert found["quickstart"].needs == "nothing"
-    assert "weights" in found["resnet50_bayes"].needs
+    assert found["cnn_best"].needs == "photographs"
+    for name in ("resnet50_bayes", "backbones"):
+        assert found[name].needs == "photographs, ImageNet weights"
+    assert found["finetune_bayes"].needs == "photographs, ImageNet weights, timm"
 
 
 @pytest.mark.parametrize("given", ["cnn_bayes", "cnn_bayes.yaml", "experiments/cnn_bayes.yaml"])

@@ -4,11 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from inat_ray.config.distributions import Categorical
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
+from inat_ray.config.overrides import settings_in
 from inat_ray.config.space import SearchSpace, search_space, with_parameters
 
 EXPERIMENTS = sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
@@ -61,7 +64,13 @@ def test_a_faulty_parameter_is_told_with_place_and_reason(spec, reason):
 
 
 def test_data_cannot_be_searched_because_every_trial_shares_it():
-    assert "same for every trial" in error_of(data__image_size={"values": [32, 64]})
+    assert "same for every trial" in error_of(data__pack_size={"values": [32, 64]})
+    assert "same for every trial" in error_of(data__image_sizes={"values": [32, 64]})
+
+
+def test_the_size_of_images_can_be_searched():
+    space = space_of("grid", {"data.image_size": {"values": [32, 64]}})
+    assert [with_parameters(Experiment(), point).image_size for point in space.grid] == [32, 64]
 
 
 def test_a_fractional_range_for_a_whole_setting_is_refused():
@@ -378,11 +387,176 @@ def test_whole_numbers_without_end_are_refused():
     assert "steps from 1 to" in error_of(recipe__epochs={"min": 1, "max": 10**30})
 
 
-def test_the_family_of_models_is_no_parameter():
-    assert "model.kind: each kind has settings of its own" in error_of(
-        model__kind={"values": ["cnn", "resnet"]}
-    )
+def test_whole_models_can_be_listed():
     assert of("model", {"values": [{"kind": "cnn"}, {"kind": "resnet"}]}).size == 2
+
+
+KINDS = {"values": ["cnn", "pretrained"]}
+OF_A_CNN, OF_A_PRETRAINED = {"model.kind": "cnn"}, {"model.kind": "pretrained"}
+
+
+def test_each_kind_of_model_has_its_own_parameters_and_nothing_of_the_other():
+    parameters = {
+        "model.kind": KINDS,
+        "model.dense": {"values": [8], "when": OF_A_CNN},
+        "model.backbone": {"values": ["resnet18", "resnet34"], "when": OF_A_PRETRAINED},
+    }
+    model = {"filters": [4] * 5, "dropout": 0.5}
+    search = {"method": "grid", "parameters": parameters}
+    experiment = Experiment.model_validate({"model": model, "search": search})
+    grid = search_space(experiment).grid
+    tried = [with_parameters(experiment, point) for point in grid]
+    assert [(each.model.kind, each.model.dropout) for each in tried] == [
+        ("cnn", 0.5),
+        ("pretrained", 0.0),
+        ("pretrained", 0.0),
+    ]
+    assert (tried[0].model.filters, tried[0].model.dense) == ([4] * 5, 8)
+    assert [each.model.backbone for each in tried[1:]] == ["resnet18", "resnet34"]
+    assert [each.image_size for each in tried] == [64, 224, 224]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("dense", [8], "model.dense: model.kind pretrained has no setting dense;"),
+        ("dense", [8], "give it when: {model.kind: cnn}"),
+        ("backbone", ["resnet18"], "give it when: {model.kind: [pretrained, resnet]}"),
+        ("bakcbone", ["resnet18"], "there is no such setting"),
+    ],
+)
+def test_a_setting_that_only_some_kinds_have_needs_a_condition(name, values, message):
+    parameters = {
+        "model__kind": {"values": ["cnn", "pretrained", "resnet"]},
+        f"model__{name}": {"values": values},
+    }
+    assert message in error_of(**parameters)
+
+
+def test_a_kind_is_listed_above_the_settings_that_it_decides_on():
+    message = error_of(model__dropout={"value": 0.1}, model__kind=KINDS)
+    assert "model.kind: decides which settings there are; list it above model.dropout" in message
+
+
+def test_what_a_kind_needs_can_be_given_with_it():
+    module = {"model.kind": "module"}
+    space = space_of(
+        "grid",
+        {
+            "model.kind": {"values": ["cnn", "module"]},
+            "model.target": {"value": "net.py:Net", "when": module},
+            "model.args.width": {"values": [4, 8], "when": module},
+        },
+    )
+    assert [with_parameters(Experiment(), each).model.kind for each in space.grid] == [
+        "cnn",
+        "module",
+        "module",
+    ]
+
+
+def test_a_strategy_takes_over_nothing_from_the_experiments_own():
+    freeze = {"strategy": "fraction", "fraction": 0.5}
+    parameters = {
+        "model.freeze.strategy": {"values": ["none", "fraction", "first_k"]},
+        "model.freeze.k": {"min": 3, "max": 4, "when": {"model.freeze.strategy": "first_k"}},
+    }
+    search = {"method": "grid", "parameters": parameters}
+    experiment = Experiment.model_validate(
+        {"model": {"kind": "resnet", "freeze": freeze}, "search": search}
+    )
+    found = [
+        with_parameters(experiment, point).model.freeze for point in search_space(experiment).grid
+    ]
+    assert [(each.k, each.fraction) for each in found] == [
+        (None, None),
+        (None, 0.5),
+        (3, None),
+        (4, None),
+    ]
+
+
+def test_a_condition_that_another_one_excludes_is_refused():
+    freeze = {"values": ["none", "head_only"], "when": OF_A_PRETRAINED}
+    both = {"model.freeze.strategy": "head_only", **OF_A_CNN}
+    message = error_of(
+        model__kind=KINDS,
+        model__freeze__strategy=freeze,
+        recipe__lr={"values": [0.1], "when": both},
+    )
+    assert "recipe.lr.when: never holds: another condition excludes this model.kind" in message
+
+
+def test_a_first_point_has_its_kinds_defaults_where_it_names_nothing():
+    parameters = {
+        "model.kind": KINDS,
+        "model.backbone": {"values": ["resnet18", "resnet50"], "when": OF_A_PRETRAINED},
+        "model.dense": {"values": [8, 16], "when": OF_A_CNN},
+    }
+    search = {"parameters": parameters, "first": [OF_A_PRETRAINED, {"model.dense": 8}]}
+    tree = {"model": {"dense": 16}, "search": search}
+    assert search_space(Experiment.model_validate(tree)).first == (
+        {"model.kind": "pretrained", "model.backbone": "resnet50"},
+        {"model.kind": "cnn", "model.dense": 8},
+    )
+    search["first"] = [{"model.kind": "pretrained", "model.backbone": "resnet34"}]
+    with pytest.raises(UserError, match="resnet34 is no value that the space has"):
+        search_space(Experiment.model_validate(tree))
+
+
+def test_an_ablation_tries_another_kind_with_its_defaults():
+    space = space_of(
+        "ablation",
+        {
+            "model.kind": {"values": ["pretrained"]},
+            "model.backbone": {"values": ["resnet18"], "when": OF_A_PRETRAINED},
+            "model.dense": {"values": [8], "when": OF_A_CNN},
+        },
+    )
+    assert space.grid == [
+        {"model.kind": "cnn", "model.dense": 256},
+        {"model.kind": "pretrained"},
+        {"model.kind": "cnn", "model.dense": 8},
+    ]
+
+
+DECLARED = {
+    "model.kind": {"values": ["cnn", "resnet"], "probabilities": [0.3, 0.7]},
+    "model.dense": {"min": 4, "max": 9, "when": OF_A_CNN},
+    "model.backbone": {"values": ["resnet18", "resnet34"], "when": {"model.kind": "resnet"}},
+    "model.weights": {"value": "none", "when": {"model.kind": "resnet"}},
+    "model.freeze.strategy": {
+        "values": ["none", "first_k", "head_only"],
+        "when": {"model.backbone": "resnet34"},
+    },
+    "model.freeze.k": {"min": 1, "max": 9, "when": {"model.freeze.strategy": "first_k"}},
+    "model.dropout": {"min": 0.0, "max": 0.5},
+    "data.image_size": {"min": 32, "max": 40, "when": OF_A_CNN},
+}
+
+
+@given(
+    st.permutations([*DECLARED][1:]),
+    st.lists(st.floats(0, 1, exclude_max=True), min_size=8, max_size=8),
+    st.sampled_from([{"dense": 5, "dropout": 0.1}, {"kind": "resnet", "weights": "none"}]),
+)
+@settings(max_examples=60, deadline=None)
+def test_every_draw_is_a_model_of_its_kind_whatever_the_order_and_the_base(order, units, model):
+    above = {"model.freeze.strategy": "model.backbone", "model.freeze.k": "model.freeze.strategy"}
+    names = sorted(order, key=lambda name: name in above)
+    names.sort(key=lambda name: name == "model.freeze.k")
+    names.sort(key=lambda name: name != "model.weights")  # the default has no resnet18
+    declared = {name: DECLARED[name] for name in ["model.kind", *names]}
+    experiment = Experiment.model_validate({"model": model, "search": {"parameters": declared}})
+    point = search_space(experiment).from_units(dict(zip(declared, units, strict=True)))
+    tried = with_parameters(experiment, point)
+    assert tried.model.kind == point["model.kind"]
+    held = settings_in(tried.model_dump(mode="json", exclude={"search"}))
+    assert {name: held[name] for name in point} == point
+    is_cnn = tried.model.kind == "cnn"
+    assert is_cnn == ("model.dense" in point) == ("data.image_size" in point)
+    assert is_cnn != ("model.backbone" in point)
+    assert tried == with_parameters(experiment, dict(reversed(point.items())))
 
 
 def test_a_fault_elsewhere_names_the_value_that_was_tried():

@@ -32,7 +32,7 @@ def test_what_is_passed_over_is_counted_and_said_where_there_is_nothing_else(tmp
     assert len(photographs_in([tmp_path], counts)) == 1
     assert counts == {".psd": 1}
     (tmp_path / "a.png").unlink()
-    with pytest.raises(UserError, match=r"no photographs found; passed over: 1 \.psd"):
+    with pytest.raises(UserError, match=r"no photographs found; ignored: 1 \.psd"):
         photographs_in([tmp_path])
 
 

@@ -1,4 +1,4 @@
-"""What is no photograph is counted by why it is passed over."""
+"""What is no photograph is counted by why it is ignored."""
 
 from collections import Counter
 from pathlib import Path
@@ -61,7 +61,7 @@ def test_a_class_without_an_image_says_what_it_holds(
     (folder / "elm").mkdir()
     for number in range(20):
         (folder / "elm" / f"{number}.psd").write_text("")
-    with pytest.raises(UserError, match=r"no images in elm; passed over there: 20 \.psd;"):
+    with pytest.raises(UserError, match=r"no images in elm; ignored there: 20 \.psd;"):
         open_source(config)
 
 

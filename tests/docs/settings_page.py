@@ -7,7 +7,7 @@ from typing import Any
 
 from inat_ray.config.distributions import TAKES, ParameterSpec
 from inat_ray.config.schema import FILE_NAME, Schema, experiment_schema, text
-from inat_ray.config.space import SEARCHABLE
+from inat_ray.config.space import SEARCHABLE, is_within
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,7 +51,12 @@ search:
 `null` removes a parameter that the file inherits by `extends`.
 """
 
-ANCHORS = {"CnnConfig": "model-kind-cnn", "ResnetConfig": "model-kind-resnet"}
+ANCHORS = {
+    "CnnConfig": "model-kind-cnn",
+    "PretrainedConfig": "model-kind-pretrained",
+    "ResnetConfig": "model-kind-resnet",
+    "ModuleConfig": "model-kind-module",
+}
 
 
 PLAIN = {
@@ -92,15 +97,11 @@ def _table(schema: Schema, name: str, section: Schema) -> str:
             f"`{key}`",
             _type(setting, dotted),
             _value(setting["default"]) if "default" in setting else "",
-            "yes" if _is_searched(dotted) else "",
+            "yes" if is_within(dotted, SEARCHABLE) and dotted != "model.sha256" else "",
             setting.get("description") or _description(schema, setting),
         )
         rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows) + "\n"
-
-
-def _is_searched(dotted: str) -> bool:
-    return dotted.partition(".")[0] in SEARCHABLE and dotted not in ("model.kind", "model.sha256")
 
 
 def _description(schema: Schema, setting: Schema) -> str:

@@ -4,8 +4,9 @@ from torch import nn
 
 from inat_ray.config.model import FreezeConfig, ResnetConfig
 from inat_ray.models.freeze import Freezing, set_trained, training_mode
-from inat_ray.models.layers import BatchNorm, layers_of, stages_of, trace
+from inat_ray.models.layers import BatchNorm, layers_of, stages_of
 from inat_ray.models.pretrained import build_pretrained
+from inat_ray.models.trace import trace
 
 STAGES = [0, 1, 1, 2, 2, 2, 3, 4, 4, 5]
 

@@ -176,16 +176,19 @@ SEARCH = "search: {method: random, parameters: {%s}}\n"
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ("model.args.widht: {min: 2, max: 4}", r"'widht'; .*\(at model\.args\.widht 3\)"),
-        ("model.args.dropout: {min: 0.0, max: 2.0}", r"dropout .*\(at model\.args\.dropout 2\.0\)"),
+        ("model.args.widht: {min: 2, max: 4}", "widht 2, images of 32 pixels: .*'widht'; it takes"),
+        (
+            "model.args.dropout: {min: 0.0, max: 2.0}",
+            "dropout 2.0, images of 32 pixels: .*ValueError: dropout",
+        ),
         (
             "model.args.width: {values: [4, 8]},"
             " model.args.dropout: {values: [0.1, 3], when: {model.args.width: 8}}",
-            r"\(at model\.args\.width 8, model\.args\.dropout 3\)",
+            "width 8, dropout 3, images of 32 pixels: ",
         ),
         (
             "model.target: {values: ['my_net.py:Net', 'my_net.py:No']}",
-            r"has no No; it has Net \(at",
+            "has no No; it has Net",
         ),
     ],
 )

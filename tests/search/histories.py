@@ -3,6 +3,7 @@
 from inat_ray.config.experiment import Experiment
 from inat_ray.log.history import History
 from inat_ray.log.records import EpochEnded, RunStarted, TrialStarted
+from inat_ray.search.limits import Beyond, Limit
 
 SPACE = {
     "recipe.lr": {"values": [0.1, 0.01, 0.001]},
@@ -20,6 +21,16 @@ def experiment_of(*, parameters=None, **search) -> Experiment:
         "search": {"parameters": parameters or SPACE, **search},
     }
     return Experiment.model_validate(tree)
+
+
+def narrower_than(dense: int) -> Limit:
+    """A limit on `model.dense`, without a network that is counted."""
+
+    def limit(point):
+        wide = point["model.dense"] >= dense
+        return Beyond(point, model_parameters=point["model.dense"], macs=1) if wide else None
+
+    return limit
 
 
 def begun(experiment: Experiment, *, time: float = 0.0) -> History:

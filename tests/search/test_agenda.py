@@ -8,16 +8,17 @@ from inat_ray.config.space import search_space
 from inat_ray.log.history import History
 from inat_ray.log.records import RunResumed, SearchEnded, TrialEnded, TrialPaused
 from inat_ray.search.agenda import WAIT, Work, confirm_agenda, planned_trials, search_agenda
+from inat_ray.search.limits import Beyond, no_limit
 from inat_ray.search.schedulers import SCHEDULERS
 from inat_ray.search.searchers import SEARCHERS
 from inat_ray.search.stopping import state_after_epoch
-from tests.search.histories import begun, epoch_of, experiment_of
+from tests.search.histories import begun, epoch_of, experiment_of, narrower_than
 
 
-def agenda_of(**search):
+def agenda_of(*, limit=no_limit, **search):
     """(agenda, history at the start, settings of the search)."""
     experiment = experiment_of(**search)
-    agenda = search_agenda(experiment, search_space(experiment))
+    agenda = search_agenda(experiment, search_space(experiment), limit)
     return agenda, begun(experiment), experiment.search
 
 
@@ -152,6 +153,7 @@ def accuracy_of(parameters, epoch: int) -> float:
 
 SEARCHES = st.fixed_dictionaries(
     {
+        "limit": st.sampled_from([no_limit, narrower_than(32), narrower_than(8)]),
         "method": st.sampled_from([name for name in SEARCHERS if name != "ablation"]),
         "trials": st.integers(1, 9),
         "epochs": st.none() | st.integers(1, 40),
@@ -167,7 +169,7 @@ SEARCHES = st.fixed_dictionaries(
 def test_replaying_any_prefix_gives_the_decisions_of_living_through_it(search, slots, data):
     """Records by several slots in any order; at each one the replayed history decides the same."""
     agenda, lived, search_config = agenda_of(**search)
-    records = [lived.run]
+    records, limit = [lived.run], search["limit"]
     running: list[str] = []
 
     def add(record) -> None:
@@ -178,6 +180,9 @@ def test_replaying_any_prefix_gives_the_decisions_of_living_through_it(search, s
         replayed = History.of(records)
         work = agenda(lived)
         assert agenda(replayed) == work
+        if isinstance(work, Beyond):
+            add(work.record())
+            continue
         if isinstance(work, Work) and len(running) < slots:
             running.append(work.trial_id)
             add(work.record())
@@ -195,3 +200,4 @@ def test_replaying_any_prefix_gives_the_decisions_of_living_through_it(search, s
             add(paused if state == "paused" else TrialEnded(trial_id=trial.trial_id, state=state))
     assert not running
     assert not isinstance(agenda(lived), Work)
+    assert not any(limit(trial.parameters) for trial in lived.searched)

@@ -5,7 +5,8 @@ from torch import nn
 from inat_ray.config.experiment import RecipeConfig
 from inat_ray.config.model import CnnConfig
 from inat_ray.models.cnn import build_cnn
-from inat_ray.models.layers import Layer, layers_of, trace
+from inat_ray.models.layers import Layer, layers_of
+from inat_ray.models.trace import trace
 from inat_ray.training.parameter_groups import build_optimizer
 
 
