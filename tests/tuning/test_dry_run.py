@@ -60,7 +60,7 @@ def test_the_first_suggestions_are_those_of_the_search(experiment):
 def test_the_time_of_a_search_grows_with_its_trials_and_shrinks_with_its_slots(experiment):
     space = search_space(experiment)
     curve_of = made_up_curves(experiment, classes=3, unit=1e-6)
-    trials, alone = estimated(experiment, space, curve_of, slots=1)
+    trials, alone, _ = estimated(experiment, space, curve_of, slots=1)
     assert trials == 12
     assert estimated(experiment, space, curve_of, slots=4)[1] < 0.5 * alone
     search = experiment.search.model_copy(update={"trials": 1200})
