@@ -101,6 +101,12 @@ def test_a_copied_experiment_is_read_where_it_was_copied_to(inat_ray_command, tm
     assert done.returncode == 2
 
 
+def test_the_code_of_an_experiments_own_network_is_in_it(inat_ray_command, tmp_path):
+    done = used(inat_ray_command, "experiments", "--copy", "own_network", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "class TinyNet" in (tmp_path / "own_network.py").read_text()
+
+
 def test_a_sweep_by_name_comes_to_its_end(inat_ray_command, tmp_path):
     settings = [arg for item in TINY.items() for arg in ("--set", "=".join(item))]
     line = ["sweep", "quickstart", "--trials", "2", "--set", f"data.cache={tmp_path}/packs"]
