@@ -99,7 +99,12 @@ def test_each_trial_is_a_run_with_its_epochs_and_its_ending(notebook, observe, s
         "trial_0005": "interrupted",
         "sweep": "interrupted",
     }
-    assert notebook.summaries["trial_0000"] == {"state": "finished", "score": 0.9, "best_epoch": 2}
+    assert notebook.summaries["trial_0000"] == {
+        "state": "finished",
+        "score": 0.9,
+        "best_epoch": 2,
+        "ms_per_image": 1.0,
+    }
     assert notebook.summaries["trial_0003"] == {"state": "failed", "error": "out of memory [GPU 0]"}
     assert said == ["Notebook: on the desk"]
 

@@ -43,3 +43,31 @@ def test_a_budget_beside_trials_is_epochs_time_or_a_target():
     assert not SearchConfig(trials=5).has_budget_beside_trials
     for budget in ({"epochs": 9}, {"time": "1h"}, {"target": 0.9}):
         assert SearchConfig(**budget).has_budget_beside_trials
+
+
+@pytest.mark.parametrize(
+    ("written", "count"),
+    [("10M", 10_000_000), ("2.3M", 2_300_000), ("1.5G", 1_500_000_000), ("7K", 7000), (850, 850)],
+)
+def test_a_limit_is_a_number_or_one_with_a_unit(written, count):
+    assert SearchConfig(limits={"macs": written}).limits.macs == count
+
+
+@pytest.mark.parametrize("written", ["10 million", "M", "-3M", "infM", "0.0001K", 0, 1.5, True])
+def test_a_limit_that_is_no_count_is_refused(written):
+    with pytest.raises(ValidationError):
+        SearchConfig(limits={"parameters": written})
+
+
+def test_limits_that_limit_nothing_are_refused():
+    with pytest.raises(ValidationError, match="limits nothing; parameters or macs is needed"):
+        SearchConfig(limits={})
+    assert SearchConfig().limits is None
+
+
+@pytest.mark.parametrize(
+    ("limits", "allowed"),
+    [({"parameters": 10}, True), ({"macs": 19}, False), ({"parameters": 9, "macs": 20}, False)],
+)
+def test_a_limit_allows_what_does_not_exceed_it(limits, allowed):
+    assert SearchConfig(limits=limits).limits.allow(parameters=10, macs=20) is allowed

@@ -1,7 +1,14 @@
 import math
 
 from inat_ray.log.history import History
-from inat_ray.log.records import RunResumed, TrialEnded, TrialPaused, TrialResumed, TrialStarted
+from inat_ray.log.records import (
+    PointBeyond,
+    RunResumed,
+    TrialEnded,
+    TrialPaused,
+    TrialResumed,
+    TrialStarted,
+)
 from tests.log.made_up_logs import RUN, ended, epoch, history_of, started
 from tests.run.made_up_runs import search_records
 from tests.search.histories import begun, epoch_of, experiment_of
@@ -206,3 +213,28 @@ def test_a_leaderboard_by_loss_has_the_least_first():
         *(started("c"), epoch("c", 1, loss=math.nan)),
     )
     assert [trial.trial_id for trial in history.leaderboard()] == ["b", "a"]
+
+
+def test_points_beyond_the_limits_leave_fewer_trials_of_a_finite_space():
+    experiment = experiment_of()
+    run = begun(experiment).run
+    for points, planned in ((9, [9, 8, 7]), (11, [9, 9, 9]), (None, [9, 9, 9])):
+        history = History.of([run.model_copy(update={"points": points})])
+        found = [history.planned_trials]
+        for dense in (8, 16):
+            point = {"model.dense": dense}
+            history.add(PointBeyond(parameters=point, model_parameters=1, macs=1))
+            found.append(history.planned_trials)
+            assert history.has_tried(point)
+        assert found == planned
+        assert (history.suggested, history.searched, history.unfinished) == (2, [], True)
+
+
+def test_a_new_trial_ends_a_row_of_points_beyond_the_limits():
+    history = begun(experiment_of())
+    rows = []
+    beyond = PointBeyond(parameters={}, model_parameters=1, macs=1)
+    for record in (beyond, beyond, TrialStarted(trial_id="a", seed=0, parameters={}, epochs=9)):
+        history.add(record)
+        rows.append(history.beyond_in_a_row)
+    assert rows == [1, 2, 0]

@@ -3,6 +3,7 @@ import pytest
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
 from inat_ray.config.model import CnnConfig
+from inat_ray.models.build import build_model, structure_of
 from inat_ray.models.complexity import Complexity, complexity
 
 
@@ -68,3 +69,19 @@ def test_four_fifths_frozen_leaves_a_fifth_of_the_work_back():
 def test_a_gradual_freeze_counts_as_it_ends():
     assert resnet50("strategy: gradual, every: 100").trained_layers == 1
     assert resnet50("strategy: gradual, every: 1").trained_layers == 54
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "{kind: cnn}",
+        "{kind: pretrained, weights: none, backbone: swin_t}",
+        "{kind: pretrained, weights: none, source: timm, backbone: vit_tiny_patch16_224}",
+    ],
+)
+def test_a_network_with_its_weights_counts_as_one_without(model):
+    """Attention on a CPU is another operation than on the meta device, and the same work."""
+    experiment = load_experiment(None, settings=[f"model={model}"])
+    whole = build_model(experiment, classes=10, weights=None)
+    structure = structure_of(whole, experiment, classes=10, count_macs=True)
+    assert sum(structure.macs) == complexity(experiment, classes=10).macs

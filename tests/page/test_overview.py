@@ -2,8 +2,9 @@
 
 import pytest
 
+from inat_ray.config.experiment import Experiment
 from inat_ray.log.history import History
-from inat_ray.log.records import LookAtTest
+from inat_ray.log.records import LookAtTest, PointBeyond
 from inat_ray.page.overview import lead_text, setting_section, summary_section
 from inat_ray.page.reported_run import ReportedRun
 from inat_ray.run.folder import RunFolder
@@ -35,6 +36,16 @@ def test_the_setting_tells_method_metric_and_epochs(run):
         "6 of 8 trials",
     ):
         assert text in body
+
+
+def test_the_limits_are_told_and_how_many_points_were_beyond(run):
+    limits = {"parameters": "10M", "macs": "500M"}
+    run.experiment = Experiment.model_validate({"search": {"limits": limits}})
+    run.folder.experiment.write_text("")
+    run.history.add(PointBeyond(parameters={}, model_parameters=1, macs=1))
+    body = setting_section(run).body
+    assert "10 M parameters, 500 M macs" in body
+    assert "1 point beyond the limits, not trained" in body
 
 
 def test_data_and_versions_are_those_of_the_result(run):

@@ -68,3 +68,10 @@ def test_rungs_tell_who_came_and_who_went_on(history, rows_of, plots_of):
     assert rows_of(section) == [["1", "5", "2", "30.0 %"], ["2", "2", "1", "90.0 %"]]
     (drawn,) = plots_of(section)
     assert [len(trace["x"]) for trace in drawn["data"]] == [3, 4]
+
+
+def test_the_leaderboard_has_a_column_for_each_cost_that_is_known(sweep, history_of):
+    sized = [r.model_copy(update={"macs": 5_000_000}) if r is sweep[4] else r for r in sweep]
+    for records, heads in ((sweep, ["ms/image"]), (sized, ["MACs", "ms/image"])):
+        body = leaderboard_section(history_of(records)).body
+        assert [h for h in ("params", "MACs", "memory", "ms/image") if f">{h}<" in body] == heads

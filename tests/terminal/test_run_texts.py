@@ -1,8 +1,8 @@
 import time
 
-from inat_ray.log.records import RunResumed
+from inat_ray.log.records import PointBeyond, RunResumed
 from inat_ray.terminal.estimate import seconds_left
-from inat_ray.terminal.run_texts import end_text, epochs_text, times_text
+from inat_ray.terminal.run_texts import end_text, epochs_text, states_text, times_text
 
 
 def test_time_in_which_nothing_ran_is_neither_elapsed_nor_part_of_the_pace(sweep, history_of):
@@ -27,3 +27,11 @@ def test_the_clock_time_of_the_end_has_its_day_where_that_is_far(sweep, history_
 def test_epochs_are_counted_against_the_plan_with_what_early_stopping_saved(sweep, history_of):
     assert epochs_text(history_of(sweep)) == "8 epochs of 24 planned, 2 saved by stopping early"
     assert epochs_text(history_of(sweep[:3])) == "1 epoch of 24 planned"
+
+
+def test_points_beyond_the_limits_are_counted_beside_the_trials(sweep, history_of):
+    history = history_of(sweep[:5])
+    assert states_text(history) == "1 of 8 trials: 1 running"
+    history.add(PointBeyond(parameters={}, model_parameters=9, macs=9))
+    expected = "1 of 8 trials: 1 running; 1 point beyond the limits, not trained"
+    assert states_text(history) == expected

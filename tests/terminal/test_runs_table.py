@@ -34,6 +34,8 @@ def test_a_row_can_be_written_as_json_whatever_is_missing(tmp_path):
     (tmp_path / "experiment.yaml").write_text("{}")
     row = json.loads(json.dumps(run_row(read_run(tmp_path))))
     assert (row["state"], row["best"], row["begun"] > 0) == ("cut off", None, True)
+    assert row["macs"] is None
+    assert run_row(read_run(finished_run(tmp_path / "b")))["ms_per_image"] == 10.0
 
 
 def test_a_comparison_has_the_settings_that_differ_and_no_others(tmp_path):
@@ -50,6 +52,7 @@ def test_a_comparison_has_the_settings_that_differ_and_no_others(tmp_path):
     text = text_of(comparison_table(runs))
     assert "0.1, 0.2" in text
     assert text.count("70.0 %") == 2
+    assert [line.split()[1:] for line in text.splitlines() if "ms/image" in line] == [["10", "10"]]
 
 
 def test_a_damaged_run_stands_in_a_comparison_with_what_is_known(tmp_path):

@@ -3,6 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
+from inat_ray.log.records import EpochEnded
 from inat_ray.terminal.search_tables import ablation_table, leaderboard_table, study_table
 
 STUDY = {"head_only": [0.80, 0.82], "none": [0.90, 0.94], "freeze_fc": [0.99]}
@@ -156,3 +157,17 @@ def test_a_loss_differs_in_its_own_unit(study, history_of):
     records = study(ABLATION, method="ablation", metric="val_loss", goal="minimize")
     rows = {row[-1]: row for row in rows_of(ablation_table(history_of(records)))}
     assert rows["freeze=head_only"][4:7] == ["+0.1100", "±", "0.0058"]
+
+
+def test_the_leaderboard_has_the_costs_in_which_trials_differ(sweep, history_of):
+    sized = [
+        record.model_copy(update={"model_parameters": 2000 * (record.trial_id == "trial_0000")})
+        if isinstance(record, EpochEnded)
+        else record
+        for record in sweep
+    ]
+    (header,) = (line for line in lines_of(leaderboard_table(history_of(sized))) if "#" in line)
+    assert "params" in header
+    assert "MACs" not in header
+    assert "ms/image" not in header  # it is the same in all
+    assert rows_of(leaderboard_table(history_of(sized)))[0][6:8] == ["2", "K"]

@@ -1,8 +1,11 @@
 import pytest
 
+from inat_ray.log.costs import COSTS
 from inat_ray.terminal.words import (
     PACKAGE,
+    amount_text,
     command_text,
+    cost_text,
     counted,
     counts_text,
     duration,
@@ -87,3 +90,24 @@ def test_only_a_metric_that_is_a_share_is_a_percentage(metric, texts):
 )
 def test_durations_read_like_a_clock(seconds, text):
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(850, "850"), (1234, "1.23 K"), (999_600, "1 M"), (390_000_000, "390 M"), (2e9, "2 G")],
+)
+def test_an_amount_has_three_digits(count, text):
+    assert amount_text(count) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("macs", 390_000_000, "390 M"),
+        ("peak_memory", 3 * 2**29, "1.50 GiB"),
+        ("ms_per_image", 0.2134, "0.213"),
+        ("ms_per_image", None, "-"),
+    ],
+)
+def test_a_cost_is_written_in_its_unit(name, value, text):
+    assert cost_text(COSTS[name], value) == text

@@ -8,6 +8,7 @@ from inat_ray.config.load import load_experiment, override
 from inat_ray.config.resources import Resources
 from inat_ray.config.space import SearchSpace, search_space
 from inat_ray.data.dataset import open_dataset
+from inat_ray.search.limits import Beyond
 from inat_ray.tuning.dry_run import (
     dry_run,
     estimated,
@@ -60,15 +61,40 @@ def test_the_first_suggestions_are_those_of_the_search(experiment):
 def test_the_time_of_a_search_grows_with_its_trials_and_shrinks_with_its_slots(experiment):
     space = search_space(experiment)
     curve_of = made_up_curves(experiment, classes=3, unit=1e-6)
-    trials, alone, _ = estimated(experiment, space, curve_of, slots=1)
-    assert trials == 12
-    assert estimated(experiment, space, curve_of, slots=4)[1] < 0.5 * alone
+    trials, alone, beyond = estimated(experiment, space, curve_of, slots=1)
+    assert (trials, beyond) == (12, 0)
+    assert estimated(experiment, space, curve_of, slots=4).seconds < 0.5 * alone
     search = experiment.search.model_copy(update={"trials": 1200})
     more = experiment.model_copy(update={"search": search})
-    assert 50 * alone < estimated(more, space, curve_of, slots=1)[1] < 150 * alone
+    assert 50 * alone < estimated(more, space, curve_of, slots=1).seconds < 150 * alone
     search = experiment.search.model_copy(update={"time": 0.5 * alone})
     bounded = experiment.model_copy(update={"search": search})
-    assert estimated(bounded, space, curve_of, slots=1)[1] < 0.8 * alone
+    assert estimated(bounded, space, curve_of, slots=1).seconds < 0.8 * alone
+
+
+def narrow_only(point):
+    return None if point["model.filters"] == [4] * 5 else Beyond(point, 1, 1)
+
+
+def test_the_share_of_points_beyond_the_limits_is_estimated_and_none_is_the_largest(experiment):
+    space, curve_of = search_space(experiment), made_up_curves(experiment, classes=3, unit=1e-6)
+    wider = override(experiment, settings=["search.trials=100"], options={})
+    found = estimated(wider, space, curve_of, slots=1, limit=narrow_only)
+    assert found.trials == 100
+    assert found.beyond == pytest.approx(0.5, abs=0.15)
+    largest = largest_point(experiment, space, classes=3, limit=narrow_only)
+    assert (largest["model.filters"], largest["recipe.batch_size"]) == ([4] * 5, 16)
+    works = first_suggestions(experiment, space, limit=narrow_only)
+    assert [work.parameters["model.filters"] for work in works] == [[4] * 5] * 8
+
+
+def test_a_finite_space_has_as_many_trials_as_points_within_the_limits(experiment):
+    settings = [FILTERS, BATCHES, "search.method=grid", "search.trials=null"]
+    grid = override(experiment, settings=settings, options={})
+    grid = override(grid, settings=["search.parameters.recipe.lr={value: 0.1}"], options={})
+    curve_of = made_up_curves(grid, classes=3, unit=1e-6)
+    found = estimated(grid, search_space(grid), curve_of, slots=1, limit=narrow_only)
+    assert (found.trials, found.beyond) == (3, 0.5)
 
 
 CPU = Resources(gpus_per_worker=0)

@@ -1,7 +1,9 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.space import search_space
 from inat_ray.log.history import History
@@ -10,9 +12,11 @@ from inat_ray.log.run_log import RunLog
 from inat_ray.run.folder import RunFolder
 from inat_ray.search.agenda import Work
 from inat_ray.tuning import search
-from inat_ray.tuning.search import begin, run_search
+from inat_ray.tuning.search import begin, check_limits, run_search
 from tests.run.made_up_runs import create_run
 from tests.search.histories import epoch_of, experiment_of
+
+DATA = SimpleNamespace(classes=["ash", "beech"])
 
 
 def cut_off_search(folder: Path, experiment: Experiment, *records) -> RunFolder:
@@ -48,7 +52,7 @@ def resumed(monkeypatch):
         monkeypatch.setattr(search, "run_agenda", run_agenda)
         with RunLog(run.log) as log:
             log.append(RunResumed(trials=9))
-            run_search(experiment, space=search_space(experiment), data=None, run=run, log=log)
+            run_search(experiment, space=search_space(experiment), data=DATA, run=run, log=log)
             return log.history, went_on
 
     return resumed
@@ -80,3 +84,31 @@ def test_so_is_one_that_a_log_of_an_earlier_version_left_behind_at_the_search_s_
     assert [trial.state for trial in history.searched] == ["stopped", "stopped", "failed"]
     assert [name.partition("_")[0] for name in went_on] == ["b", "b"]
     assert not history.unfinished
+
+
+def checked(limits, *, dense, method="random") -> None:
+    parameters = {"model.dense": dense}
+    search = {"method": method, "limits": limits, "parameters": parameters}
+    model = {"filters": [4] * 5, "dense": 300}
+    tree = {"data": {"image_size": 32}, "model": model, "search": search}
+    experiment = Experiment.model_validate(tree)
+    check_limits(experiment, search_space(experiment), classes=2)
+
+
+def test_limits_that_leave_nothing_to_train_are_told_before_the_search():
+    with pytest.raises(UserError) as raised:
+        checked({"macs": "1K"}, dense={"values": [16, 8]})
+    assert str(raised.value) == (
+        "search.limits: all 2 points that were tried are beyond them; the least of these networks"
+        " has 798 parameters and 159,600 MACs"
+    )
+
+
+def test_limits_that_leave_something_are_no_error():
+    checked({"parameters": "1K"}, dense={"values": [8, 300]})
+    checked(None, dense={"values": [8]})
+
+
+def test_an_ablation_of_an_experiment_beyond_the_limits_has_nothing_to_compare_with():
+    with pytest.raises(UserError, match="the experiment as it is has 3,426 parameters"):
+        checked({"parameters": "1K"}, dense={"values": [8, 16]}, method="ablation")
