@@ -8,6 +8,7 @@ from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
 from inat_ray.data.augment import generator
 from inat_ray.data.dataset import DataSet, open_dataset
+from inat_ray.models.complexity import complexity
 from inat_ray.storage.place import Place
 from inat_ray.training.checkpoint import load_checkpoint, load_model, save_checkpoint, save_model
 from inat_ray.training.fit import Fit
@@ -211,3 +212,9 @@ def test_a_pretrained_model_sees_images_as_its_weights_were_trained_on_them(buil
     assert (second.mean, second.std) == (data.mean, data.std)
     for layer, same in zip(first.layers[:-1], second.layers[:-1], strict=True):
         assert layer.modules[0].weight.equal(same.modules[0].weight)
+
+
+def test_an_epoch_tells_the_size_of_its_network(build, data):
+    experiment = build()
+    metrics, size = Fit(experiment, data).epoch(), complexity(experiment, classes=len(data.classes))
+    assert (metrics.model_parameters, metrics.macs) == (size.parameters, size.macs)
