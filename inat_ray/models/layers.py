@@ -15,7 +15,15 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 from torch.nn.modules.conv import _ConvNd as Convolution
 
-__all__ = ["BatchNorm", "Layer", "Structure", "layers_of", "stages_of", "trace"]
+__all__ = [
+    "BatchNorm",
+    "Layer",
+    "Structure",
+    "counting_flops",
+    "layers_of",
+    "stages_of",
+    "trace",
+]
 
 WEIGHTED = (Convolution, nn.Linear, nn.Bilinear, nn.MultiheadAttention, nn.Embedding, nn.RNNBase)
 """Modules that are layers wherever they stand. Another one is a layer if it has a weight matrix and
@@ -89,13 +97,9 @@ def trace(model: nn.Module, images: Tensor, *, count_macs: bool = False) -> Stru
         model.eval()
         stack.enter_context(watch.hooked())
         stack.enter_context(torch.no_grad())
-        # Attention in one fused step hides its parts, and PyTorch's counter knows none of its work.
-        stack.callback(
-            torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled()
-        )
-        torch.backends.mha.set_fastpath_enabled(False)
+        stack.enter_context(_attention_in_parts())
         if count_macs:
-            watch.flops = stack.enter_context(_flop_counter()).get_total_flops
+            watch.flops = stack.enter_context(counting_flops())
         output = model(images)
         return watch.structure(output)
 
@@ -305,8 +309,20 @@ def _check_owners(model: nn.Module, layers: Sequence[Layer], taken: set[nn.Param
 
 
 @contextmanager
-def _flop_counter() -> Iterator[Any]:
+def counting_flops() -> Iterator[Callable[[], int]]:
+    """Counts floating-point operations; yields a function that returns how many there were."""
     from torch.utils.flop_counter import FlopCounterMode  # some seconds, for some tables alone
 
-    with FlopCounterMode(display=False) as counter:
-        yield counter
+    with _attention_in_parts(), FlopCounterMode(display=False) as counter:
+        yield counter.get_total_flops
+
+
+@contextmanager
+def _attention_in_parts() -> Iterator[None]:
+    """Keeps attention from being one fused step, of whose work PyTorch's counter knows nothing."""
+    was_enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(was_enabled)
