@@ -91,7 +91,9 @@ class GraphCut:
         return _Rest(*(fx.GraphModule(model, graph) for graph in self.graphs[1:]))
 
     def owns(self, key: str) -> bool:
-        places = (str(n.target) for n in self.graphs[0].nodes if n.op in ("call_module", "get_attr"))
+        places = (
+            str(n.target) for n in self.graphs[0].nodes if n.op in ("call_module", "get_attr")
+        )
         return any(f"{key}.".startswith(f"{place}.") for place in places)
 
 
@@ -138,9 +140,10 @@ def _graph_cut(
     nodes, twins = list(graph.nodes), list(training.nodes)
     measured = _Measured(model, graph)
     measured.run(images)
+    end = _end(model, nodes, twins, layers, first)
     waists = [
         (node, twin)
-        for node, twin in zip(nodes, twins[: _end(model, nodes, twins, layers, first)], strict=False)
+        for node, twin in zip(nodes[:end], twins[:end], strict=True)
         if measured.gain(node) > 0 and _is_waist(node) and _is_waist(twin)
     ]
     if not waists:
@@ -165,12 +168,14 @@ class _Tracer(fx.Tracer):
 
 def _traced(model: nn.Module, *, training: bool) -> fx.Graph:
     """Raises ValueError if a tensor is in the graph that does not move with the network."""
-    kind = type(model)
+    kind: Any = type(model)
+
+    def forward(self: nn.Module, images: Tensor) -> Any:
+        return kind.forward(self, images)  # with the defaults of all other arguments
+
     with in_mode(model, training=training):
         traced = copy.copy(model)  # the tracer keeps tensors that it finds as attributes
-        # Of the arguments that `forward` takes, images are the only input of the graph.
-        images_alone = {"forward": lambda self, images: kind.forward(self, images)}
-        traced.__class__ = type(kind.__name__, (kind,), images_alone)
+        traced.__class__ = type(kind.__name__, (kind,), {"forward": forward})
         graph = _Tracer().trace(traced)
     own = {*dict(model.named_parameters(remove_duplicate=False))}
     own |= {*dict(model.named_buffers(remove_duplicate=False))}
@@ -197,11 +202,11 @@ class _Measured(fx.Interpreter):
 
     def run_node(self, n: fx.Node) -> Any:
         value = super().run_node(n)
-        if isinstance(value, Tensor) and value.is_floating_point() and value.ndim:
-            if len(value) == self._images:
-                self.sizes[n] = _size(value)
-                # A multiply-accumulate is two floating-point operations.
-                self.macs[n] = self._count() // 2 // self._images
+        is_numbers = isinstance(value, Tensor) and value.is_floating_point()
+        if is_numbers and value.ndim and len(value) == self._images:
+            self.sizes[n] = _size(value)
+            # A multiply-accumulate is two floating-point operations.
+            self.macs[n] = self._count() // 2 // self._images
         return value
 
     def gain(self, node: fx.Node) -> int:
@@ -238,7 +243,7 @@ def _end(
 
 def _looks_at_mode(module: nn.Module) -> bool:
     """Whether a module does something else in training, as dropout and stochastic depth do."""
-    return "training" in type(module).forward.__code__.co_names
+    return "training" in type(module).forward.__code__.co_names and getattr(module, "p", 1) != 0
 
 
 def _uses(node: fx.Node, model: nn.Module, modules: set[nn.Module]) -> bool:
