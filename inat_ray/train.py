@@ -156,7 +156,7 @@ def run_training(
             # Until the run is finished, which it is after Ray has ended.
             at_work.enter_context(alive_in(run.storage))
             announce(console, run=run, data=data)
-            announce_training(console, config, classes=len(data.classes))
+            announce_training(console, config, data)
             result = _train(
                 config,
                 data=data,

@@ -126,9 +126,11 @@ class FreezableConfig(Section):
     (s3://...). On a cluster, a file on the head node is enough."""
     freeze: FreezeConfig = FreezeConfig()
     """Which layers stay frozen."""
-    cache_features: bool = True
-    """head_only: the frozen backbone's features of each image are computed once and kept on disk
-    (not with mixup or CutMix, which mix pixels)."""
+    cache_features: bool | Literal["any_cut"] = True
+    """The output of the frozen part is computed once for each image and kept on disk. true: with
+    head_only, and with first_k and fraction if nothing is augmented. any_cut: with first_k and
+    fraction also if images are augmented, on `feature_views` fixed views of each. Not with mixup or
+    CutMix, which mix pixels, and with first_k and fraction only where it pays."""
     feature_views: int = Field(8, ge=1, le=1000)
     """cache_features: the number of augmented views of each training image that are kept. More
     views give more variety and take longer to compute, once. Without the cache, every epoch has

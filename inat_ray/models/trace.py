@@ -52,13 +52,9 @@ def trace(model: nn.Module, images: Tensor, *, count_macs: bool = False) -> Stru
         model.eval()
         stack.enter_context(watch.hooked())
         stack.enter_context(torch.no_grad())
-        # Attention in one fused step hides its parts, and PyTorch's counter knows none of its work.
-        stack.callback(
-            torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled()
-        )
-        torch.backends.mha.set_fastpath_enabled(False)
+        stack.enter_context(_attention_in_parts())
         if count_macs:
-            watch.flops = stack.enter_context(_flop_counter()).get_total_flops
+            watch.flops = stack.enter_context(counting_flops())
         output = model(images)
         return watch.structure(output)
 
@@ -218,10 +214,20 @@ def _has_matrix(module: nn.Module) -> bool:
 
 
 @contextmanager
-def _flop_counter() -> Iterator[Any]:
-    # The first use of it loads torch._dynamo, which takes seconds. To a training that makes no
-    # difference: its optimizer loads that too.
-    from torch.utils.flop_counter import FlopCounterMode
+def counting_flops() -> Iterator[Callable[[], int]]:
+    """Counts floating-point operations; yields a function that returns how many there were."""
+    from torch.utils.flop_counter import FlopCounterMode  # some seconds, for some tables alone
 
-    with FlopCounterMode(display=False) as counter:
-        yield counter
+    with _attention_in_parts(), FlopCounterMode(display=False) as counter:
+        yield counter.get_total_flops
+
+
+@contextmanager
+def _attention_in_parts() -> Iterator[None]:
+    """Keeps attention from being one fused step, of whose work PyTorch's counter knows nothing."""
+    was_enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(was_enabled)

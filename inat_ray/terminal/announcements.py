@@ -65,10 +65,10 @@ def understood(pack: Pack) -> Iterator[str]:
         yield f"ignored: {told(pack.passed_over)}"
 
 
-def announce_training(console: Console, experiment: Experiment, *, classes: int) -> None:
+def announce_training(console: Console, experiment: Experiment, data: DataSet) -> None:
     """Says what part of a frozen model trains, and how many workers share the work."""
     if isinstance(experiment.model, FreezableConfig):
-        console.print(freeze_table(experiment, classes=classes))
+        console.print(freeze_table(experiment, data.split, classes=len(data.classes)))
     workers, recipe = experiment.resources.workers_per_trial, experiment.recipe
     if workers > 1:
         share = f"{workers} workers share each batch of {recipe.batch_size} images"

@@ -9,8 +9,9 @@ from rich.table import Column, Table
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.model import FreezableConfig
 from inat_ray.data.names import shown_name
+from inat_ray.data.split import Split
 from inat_ray.log.records import JSON
-from inat_ray.models.build import network_name
+from inat_ray.models.build import hollow_model, network_name, structure_of
 from inat_ray.models.complexity import complexity
 from inat_ray.run.result import Result
 from inat_ray.terminal.tables import folded, numbers, plain_table
@@ -22,7 +23,7 @@ from inat_ray.terminal.words import (
     percent,
     value_text,
 )
-from inat_ray.training.features import caches_features
+from inat_ray.training.features import caches_features, cut_of, kept_views, pays, views_in_all
 from inat_ray.training.predictions import Predictions
 from inat_ray.training.scores import Assessment, confusions, hardest_first
 
@@ -42,7 +43,7 @@ def result_table(result: Result) -> Table:
     return table
 
 
-def freeze_table(experiment: Experiment, *, classes: int) -> Table:
+def freeze_table(experiment: Experiment, split: Split, *, classes: int) -> Table:
     """Returns the layers, parameters, and multiply-accumulates that are trained and frozen."""
     model = experiment.model
     assert isinstance(model, FreezableConfig)
@@ -57,10 +58,25 @@ def freeze_table(experiment: Experiment, *, classes: int) -> Table:
         ("MACs with a backward pass", size.backward_macs, size.macs),
     ):
         table.add_row(name, f"{trained:,}", f"{total - trained:,}", percent(trained / total))
-    if caches_features(experiment):
-        views = counted(model.feature_views if experiment.recipe.augment else 1, "view")
-        table.caption = f"the frozen part runs once, for {views} of each training image"
+    table.caption = _features_text(experiment, split, classes=classes)
     return table
+
+
+def _features_text(experiment: Experiment, split: Split, *, classes: int) -> str | None:
+    """Says whether features are kept, and how large they are; None if they cannot be."""
+    if not caches_features(experiment):
+        return None
+    views = views_in_all(experiment, split)
+    model = hollow_model(experiment, classes=classes)
+    structure = structure_of(model, experiment, classes=classes)
+    cut = cut_of(model, experiment, structure, views=views)
+    if cut is None:
+        return None
+    size = f"{cut.size * views / 1e6:,.0f} MB"
+    if not pays(cut, views=views):
+        return f"features would take {size}: not cached"
+    each = counted(len(kept_views(experiment)["train"]), "view")
+    return f"the frozen part runs once, for {each} of each training image: {size}"
 
 
 def class_table(assessment: Assessment, *, most: int = SHOWN_CLASSES) -> Table:

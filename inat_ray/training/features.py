@@ -1,8 +1,8 @@
-"""Features: what a frozen backbone makes of the images, computed once and kept on disk.
+"""Features: what the frozen part of a network makes of the images, computed once, kept on disk.
 
-Where the output layer alone trains, the backbone would do the same work every epoch and in every
-trial. Its features are a folder of two arrays in `data.cache`, named by all that they depend on,
-so the trials of a sweep over heads share them.
+Where the last layers alone train, those before would do the same work every epoch and in every
+trial. Their features are a folder of two arrays in `data.cache`, named by all that they depend on,
+so the trials of a sweep over the rest share them.
 
 With augmentation, each training image has `feature_views` augmented views; an epoch takes one of
 them for each image, drawn from the epoch's seed.
@@ -11,7 +11,6 @@ them for each image, drawn from the epoch's seed.
 import hashlib
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -37,7 +36,11 @@ from inat_ray.data.batches import (
 )
 from inat_ray.data.dataset import DataSet
 from inat_ray.data.progress import advancing
-from inat_ray.models.head import head_inputs, head_name
+from inat_ray.data.split import Split, SubsetName
+from inat_ray.models.cut import Cut, HeadCut, graph_cut, head_cut, in_mode
+from inat_ray.models.freeze import freezing_of
+from inat_ray.models.head import head_name
+from inat_ray.models.layers import layers_of
 from inat_ray.models.trace import Structure
 from inat_ray.storage.disk import remove
 from inat_ray.training.device import autocast
@@ -50,6 +53,10 @@ FORMAT = 1
 """Part of the fingerprint: features of another format, or of a view drawn otherwise, are computed
 again."""
 
+MOST_BYTES = 4_000_000_000
+"""All features of a run. More would not stay in the memory of a small machine beside the pack, and
+each step would then wait for the disk."""
+
 VIEWS_SEED = 20_231
 """Of the augmented views: not the run's, so that runs of all seeds share them."""
 
@@ -58,20 +65,65 @@ EPOCH_VIEWS = 1
 
 
 def caches_features(experiment: Experiment) -> bool:
-    """Whether a training may work on features: all but the output layer frozen, no mixed pixels."""
+    """Whether a training may work on features: the first layers stay frozen, no mixed pixels.
+
+    Fixed views are fewer than an epoch's own, and more than an output layer can learn from them. So
+    other strategies have them only if they are asked for, or if there is one view anyway.
+    """
     model, recipe = experiment.model, experiment.recipe
     if not (isinstance(model, FreezableConfig) and model.cache_features):
         return False
-    mixes = recipe.augment and recipe.augmentation.mixes
-    return model.freeze.strategy == "head_only" and not mixes
+    if recipe.augment and recipe.augmentation.mixes:
+        return False
+    if model.freeze.strategy in ("first_k", "fraction"):
+        return not recipe.augment or model.cache_features == "any_cut"
+    return model.freeze.strategy == "head_only"
 
 
-def cached_head(model: nn.Module, experiment: Experiment, structure: Structure) -> str | None:
-    """Returns the name of the head, where a training works on the features before it; else None."""
-    # What runs after the head would be missing from a training that sees the head alone.
-    if not (caches_features(experiment) and structure.ends_in_last_layer):
+def cut_of(
+    model: nn.Module, experiment: Experiment, structure: Structure, *, views: int
+) -> Cut | None:
+    """Returns the place whose features a training could work on; None if there is none.
+
+    The network is on the CPU or the meta device. `views` is how many views of images there are in
+    all: features that take more than MOST_BYTES are not worth it.
+    """
+    if not caches_features(experiment):
         return None
-    return head_name(model, experiment.model)
+    side = experiment.image_size
+    images = torch.zeros(2, 3, side, side, device=next(model.parameters()).device)
+    if not images.is_meta:
+        images.uniform_(generator=generator(VIEWS_SEED))
+    head = head_name(model, experiment.model)
+    # What runs after the head would be missing from a training that sees the head alone.
+    freezing = freezing_of(model, experiment.model, structure)
+    head_alone = freezing.freeze.strategy == "head_only" and structure.ends_in_last_layer
+    if head_alone and head is not None:
+        return head_cut(model, head, images)
+    trained = freezing.trained(0)
+    layers = layers_of(model, structure)
+    return graph_cut(model, layers, trained, images, most=MOST_BYTES // views)
+
+
+def pays(cut: Cut, *, views: int) -> bool:
+    """Whether the features of all views are kept. Those of a head are small, and always are."""
+    return isinstance(cut, HeadCut) or cut.size * views <= MOST_BYTES
+
+
+def views_in_all(experiment: Experiment, split: Split) -> int:
+    """Returns how many views would be kept of all images together."""
+    views = kept_views(experiment)
+    return sum(len(getattr(split, subset)) * len(views[subset]) for subset in views)
+
+
+def kept_views(experiment: Experiment) -> dict[SubsetName, list[AugmentConfig | bool]]:
+    """Returns each subset's views: an augmentation, or whether the plain view is mirrored."""
+    model, recipe = experiment.model, experiment.recipe
+    count = model.feature_views if isinstance(model, FreezableConfig) else 1
+    return {
+        "train": [recipe.augmentation] * count if recipe.augment else [False],
+        "validation": [False, True] if recipe.flip_average else [False],
+    }
 
 
 @dataclass(frozen=True)
@@ -138,19 +190,8 @@ class FeatureBatches:
             yield Batch(images=values, labels=labels, total=len(rows))
 
 
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Puts a network into evaluation mode, and back as it was."""
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)
-
-
 class FeatureStore:
-    """The features of one backbone on one split of the data."""
+    """The features of one network at one cut, on one split of the data."""
 
     def __init__(
         self,
@@ -158,11 +199,12 @@ class FeatureStore:
         data: DataSet,
         *,
         model: nn.Module,
-        head: str,
+        cut: Cut,
         normalize: Normalize,
     ) -> None:
         self._experiment, self._data = experiment, data
-        self._model, self._head, self._normalize = model, head, normalize
+        self._model, self._cut, self._normalize = model, cut, normalize
+        self._frozen_part = cut.before(model)
         self._device = next(model.parameters()).device
         cache = Path(experiment.data.cache).expanduser() / "features"
         self.folder = cache / self._fingerprint()
@@ -184,7 +226,7 @@ class FeatureStore:
     def _find(self) -> dict[str, NDArray[np.float32]] | None:
         """The arrays of both subsets; None where they are not here, or are damaged."""
         found: dict[str, NDArray[np.float32]] = {}
-        for subset, views in self._views().items():
+        for subset, views in kept_views(self._experiment).items():
             try:
                 values = np.load(self.folder / f"{subset}.npy", mmap_mode="r")
             except (OSError, ValueError, EOFError):
@@ -194,17 +236,14 @@ class FeatureStore:
             found[subset] = values
         return found
 
-    def _shape(self, subset: str, views: int) -> tuple[int, ...]:
-        return views, len(self._indices(subset)), *self._feature_shape
+    def _shape(self, subset: SubsetName, views: int) -> tuple[int, ...]:
+        return views, len(self._data.subset(subset)), *self._feature_shape
 
-    def _indices(self, subset: str) -> NDArray[np.int64]:
-        return self._data.subset("train" if subset == "train" else "validation")
-
-    def _map(self, subset: str, values: NDArray[np.float32]) -> Features:
+    def _map(self, subset: SubsetName, values: NDArray[np.float32]) -> Features:
         on_device = fits_on(self._device, values.nbytes)
         return Features(
             values=torch.from_numpy(np.array(values)).to(self._device) if on_device else values,
-            labels=self._data.pack.labels[self._indices(subset)],
+            labels=self._data.pack.labels[self._data.subset(subset)],
             device=self._device,
         )
 
@@ -213,28 +252,16 @@ class FeatureStore:
         partial = self.folder.with_suffix(".partial")
         remove(partial)
         partial.mkdir()
-        with evaluating(self._model):
-            for subset, plans in self._views().items():
+        with in_mode(self._model, training=False):
+            for subset, plans in kept_views(self._experiment).items():
                 self._write(partial / f"{subset}.npy", subset, plans, progress=progress)
         remove(self.folder)  # one that is damaged
         partial.replace(self.folder)
 
-    def _views(self) -> dict[str, list[AugmentConfig | bool]]:
-        """The views of each subset: an augmentation, or whether the plain view is mirrored."""
-        recipe = self._experiment.recipe
-        assert isinstance(self._experiment.model, FreezableConfig)
-        count = self._experiment.model.feature_views
-        return {
-            "train": [recipe.augmentation] * count if recipe.augment else [False],
-            "validation": [False, True] if recipe.flip_average else [False],
-        }
-
     def _write(
-        self, path: Path, subset: str, views: list[AugmentConfig | bool], *, progress: bool
+        self, path: Path, subset: SubsetName, views: list[AugmentConfig | bool], *, progress: bool
     ) -> None:
-        images = subset_images(
-            self._data, "train" if subset == "train" else "validation", self._device
-        )
+        images = subset_images(self._data, subset, self._device)
         shape = self._shape(subset, len(views))
         values = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
         batches = [
@@ -274,34 +301,36 @@ class FeatureStore:
     def _features(self, pixels: Tensor) -> NDArray[np.float32]:
         recipe = self._experiment.recipe
         with autocast(recipe, self._device):
-            features = head_inputs(self._model, self._head, lay_out(pixels, recipe))
+            features = self._frozen_part(lay_out(pixels, recipe))
         return features.float().cpu().numpy()
 
     @cached_property
     def _feature_shape(self) -> tuple[int, ...]:
         """Of one image's features: what the head sees of it."""
         size = self._experiment.image_size
-        with evaluating(self._model):
+        with in_mode(self._model, training=False):
             return self._features(torch.zeros(1, 3, size, size, device=self._device)).shape[1:]
 
     def _fingerprint(self) -> str:
         """Equal exactly where the features are."""
         experiment, recipe = self._experiment, self._experiment.recipe
+        kept = kept_views(experiment)
         about = {
             "format": FORMAT,
             "pack": self._data.pack.path.name,
             "image_size": experiment.image_size,
             "scale": self._normalize.scale.flatten().tolist(),
             "shift": self._normalize.shift.flatten().tolist(),
-            "views": {k: [repr(v) for v in views] for k, views in self._views().items()},
+            "views": {subset: [repr(v) for v in views] for subset, views in kept.items()},
             "numbers": [str(self._device.type), recipe.precision, recipe.channels_last],
         }
         if isinstance(experiment.model, ModuleConfig):  # whose weights do not say what it computes
             about["code"] = experiment.model.model_dump(include={"sha256", "target", "args"})
         digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+        digest.update(self._cut.text.encode())
         digest.update(self._data.split.train.tobytes())
         digest.update(self._data.split.validation.tobytes())
         for name, tensor in self._model.state_dict().items():
-            if not name.startswith(f"{self._head}."):
+            if self._cut.owns(name):
                 digest.update(tensor.cpu().numpy().tobytes())
         return digest.hexdigest()[:24]

@@ -25,7 +25,7 @@ from inat_ray.training.device import (
     tune_process,
 )
 from inat_ray.training.evaluation import Evaluation, evaluate, lay_out
-from inat_ray.training.features import cached_head
+from inat_ray.training.features import cut_of, pays, views_in_all
 from inat_ray.training.graph import StepGraph
 from inat_ray.training.inputs import open_inputs
 from inat_ray.training.loss import build_loss
@@ -66,6 +66,8 @@ class Fit:
         model = build_model(experiment, classes=classes, weights=weights)
         structure = structure_of(model, experiment, classes=classes, count_macs=True)
         self._freezing = freezing_of(model, experiment.model, structure)
+        views = views_in_all(experiment, data.split)
+        cut = cut_of(model, experiment, structure, views=views)
         self.model = self._on_device(model)
         self.layers = layers_of(self.model, structure)
         self._parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -74,7 +76,7 @@ class Fit:
             experiment,
             data,
             model=self.model,
-            head=cached_head(model, experiment, structure),
+            cut=cut if cut and pays(cut, views=views) else None,
             normalize=Normalize(self.mean, self.std, self.device),
             ranks=ranks,
             progress=progress,

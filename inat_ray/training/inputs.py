@@ -1,8 +1,8 @@
-"""The data that a training run reads: images, or features that a frozen backbone made of them."""
+"""The data that a training run reads: images, or features that a frozen part made of them."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from operator import methodcaller
+from functools import cache
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +14,7 @@ from inat_ray.config.experiment import Experiment
 from inat_ray.data.augment import Normalize
 from inat_ray.data.batches import Batch, TrainingBatches, subset_images
 from inat_ray.data.dataset import DataSet
+from inat_ray.models.cut import Cut
 from inat_ray.training.evaluation import PixelViews, Views
 from inat_ray.training.features import FeatureBatches, FeatureStore
 from inat_ray.training.ranks import Ranks
@@ -49,20 +50,20 @@ def open_inputs(
     data: DataSet,
     *,
     model: nn.Module,
-    head: str | None,
+    cut: Cut | None,
     normalize: Normalize,
     ranks: Ranks,
     progress: bool,
 ) -> Inputs:
-    """Opens the features that the head sees if `head` names it, otherwise images."""
-    if head is not None:
-        store = FeatureStore(experiment, data, model=model, head=head, normalize=normalize)
+    """Opens the features at a cut of the network if there is one, otherwise images."""
+    if cut is not None:
+        store = FeatureStore(experiment, data, model=model, cut=cut, normalize=normalize)
         train, validation = store.open(progress=progress and ranks.is_first)
         recipe = experiment.recipe
         batches = FeatureBatches(
             train, batch_size=recipe.batch_size, seed=experiment.seed, ranks=ranks
         )
-        return Inputs(batches, validation, part=methodcaller("get_submodule", head))
+        return Inputs(batches, validation, part=cache(cut.after))
     device = next(model.parameters()).device
     return Inputs(
         training_batches(experiment, data, normalize=normalize, device=device, ranks=ranks),

@@ -30,6 +30,7 @@ from inat_ray.data.inaturalist import fetch_inaturalist
 from inat_ray.data.pack import open_pack
 from inat_ray.data.split import Split
 from inat_ray.log.run_log import EVENTS, RunLog, read_history, read_stored
+from inat_ray.models.cut import HeadCut
 from inat_ray.models.weights import read_weights
 from inat_ray.run.curve_files import read_curves, write_curves
 from inat_ray.run.folder import RunFolder
@@ -189,7 +190,8 @@ def features(folder: Path, experiment: Experiment, data: DataSet) -> Subject:
 
     def read() -> Any:
         normalize = Normalize(fit.mean, fit.std, CPU)
-        found = FeatureStore(fit.experiment, data, model=fit.model, normalize=normalize)  # type: ignore[arg-type]
+        cut = HeadCut("fc", size=2048)
+        found = FeatureStore(fit.experiment, data, model=fit.model, cut=cut, normalize=normalize)
         train, _ = found.open()
         return np.asarray(train.values).shape
 

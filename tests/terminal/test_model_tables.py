@@ -5,6 +5,7 @@ import pytest
 from rich.console import Console
 
 from inat_ray.config.load import load_experiment
+from inat_ray.data.split import Split
 from inat_ray.terminal.model_tables import class_table, confusions_table, freeze_table, result_table
 from inat_ray.training.predictions import Predictions
 from inat_ray.training.scores import assess
@@ -71,7 +72,8 @@ def test_a_result_is_shown_with_the_searchs_part_and_without_other_nested_ones()
 def shown(*settings: str) -> str:
     """The freeze table in 80 columns, blanks squeezed."""
     lines = ["model={kind: resnet, backbone: resnet18, weights: none}", *settings]
-    table = freeze_table(load_experiment(None, settings=lines), classes=10)
+    split = Split(train=np.arange(100), validation=np.arange(20), test=np.arange(20))
+    table = freeze_table(load_experiment(None, settings=lines), split, classes=10)
     return " ".join(" ".join(lines_of(table)).split())
 
 
@@ -88,6 +90,16 @@ def test_the_freeze_table_tells_that_features_are_cached_and_how_many_views():
     assert "runs once, for 8 views of each training image" in shown(head_only)
     assert "runs once, for 1 view of" in shown(head_only, "recipe.augment=false")
     assert "runs once" not in shown(head_only, "recipe.augmentation.mixup=0.2")
+
+
+def test_the_freeze_table_tells_how_large_features_of_another_cut_are():
+    half = "model.freeze={strategy: fraction, fraction: 0.5}"
+    assert "runs once" not in shown(half)
+    large = "data.image_size=224"
+    assert "1 view of each training image: 4 MB" in shown(half, "recipe.augment=false")
+    many = shown(half, large, "model.cache_features=any_cut", "model.feature_views=1000")
+    assert "features would take" in many
+    assert "not cached" in many
 
 
 def test_classes_stand_hardest_first_with_a_dash_for_what_is_undefined(predictions):

@@ -55,6 +55,23 @@ def test_on_features_the_head_learns_what_it_learns_on_images(build, data, flip_
     np.testing.assert_allclose(cached, plain, atol=1e-4)
 
 
+@pytest.mark.parametrize("average", ["null", "0.5"])
+def test_past_a_cut_is_learned_what_is_learned_on_images(build, data, average):
+    settings = (
+        "recipe.augment=false",
+        f"recipe.ema_decay={average}",
+        "model.freeze={strategy: fraction, fraction: 0.6}",
+    )
+    fit = Fit(build(*settings), data)
+    assert isinstance(fit.inputs.batches, FeatureBatches)
+    plain = Fit(build(*settings, "model.cache_features=false"), data)
+    assert not isinstance(plain.inputs.batches, FeatureBatches)
+    np.testing.assert_allclose(curve(fit), curve(plain), rtol=1e-2)
+    resumed = Fit(build(*settings), data)
+    resumed.load_state_dict(fit.state_dict())
+    assert torch.equal(resumed.validate().probabilities, fit.validate().probabilities)
+
+
 @pytest.mark.parametrize("damage", ["cut", "other", "junk", "absent"])
 def test_features_that_are_damaged_are_computed_again(build, data, damage):
     first = curve(Fit(build(), data))
@@ -136,6 +153,7 @@ def test_every_view_of_a_training_image_is_seen_and_test_images_are_not_read(bui
         ("recipe.augmentation.cutmix=1.0", False),
         ("model.cache_features=false", False),
         ("model.freeze={strategy: fraction, fraction: 0.8}", False),
+        ("model={kind: resnet, freeze: {strategy: first_k, k: 5}, cache_features: any_cut}", True),
         ("model.freeze={strategy: gradual, every: 2}", False),
     ],
 )
