@@ -66,7 +66,7 @@ EPOCH_VIEWS = 1
 def caches_features(experiment: Experiment) -> bool:
     """Whether a training may work on features: the first layers stay frozen, no mixed pixels.
 
-    On fixed views, layers that train see less variety than on an epoch's own. So first_k and fraction
+    On fixed views, layers see less variety than on an epoch's own. So first_k and fraction
     have them only if they are asked for; without augmentation there is one view anyway.
     """
     model, recipe = experiment.model, experiment.recipe
