@@ -15,10 +15,9 @@ from inat_ray.models.layers import BatchNorm, Layer
 from inat_ray.models.trace import counting_flops
 
 MACS_A_BYTE = 100
-"""Reading a byte of features counts as much as this many multiply-accumulates. A CPU core does some
-15 in the time that it needs for a byte of a mapped file, a GPU some 50 in that for one of its
-memory: with this number features are worth it on either. It is a constant and not measured, so that
-a seed gives the same numbers on every machine."""
+"""Reading a byte of features counts as much as this many multiply-accumulates. By estimate, not by
+measurement: a CPU core does some 15 in the time of a byte from a mapped file, a GPU some 50 in that
+of a byte of its memory. It is a constant, so that a seed gives the same numbers everywhere."""
 
 
 class Cut(Protocol):

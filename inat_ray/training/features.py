@@ -67,8 +67,8 @@ EPOCH_VIEWS = 1
 def caches_features(experiment: Experiment) -> bool:
     """Whether a training may work on features: the first layers stay frozen, no mixed pixels.
 
-    Fixed views are fewer than an epoch's own, and more than an output layer can learn from them. So
-    other strategies have them only if they are asked for, or if there is one view anyway.
+    On fixed views, layers see less variety than on an epoch's own. So first_k and fraction
+    have them only if they are asked for; without augmentation there is one view anyway.
     """
     model, recipe = experiment.model, experiment.recipe
     if not (isinstance(model, FreezableConfig) and model.cache_features):
