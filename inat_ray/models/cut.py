@@ -1,8 +1,7 @@
 """Where a network can be cut in two: the frozen part, which need run only once, and the rest."""
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -12,7 +11,7 @@ from torch import Tensor, fx, nn
 
 from inat_ray.models.head import head_inputs
 from inat_ray.models.layers import BatchNorm, Layer
-from inat_ray.models.trace import counting_flops
+from inat_ray.models.trace import counting_flops, in_mode
 
 MACS_A_BYTE = 100
 """Reading a byte of features counts as much as this many multiply-accumulates. By estimate, not by
@@ -120,17 +119,6 @@ def graph_cut(
             return _graph_cut(model, layers, trained.index(True), images, most=most)
     except Exception:  # a network of one's own can fail in any way where it is traced
         return None
-
-
-@contextmanager
-def in_mode(model: nn.Module, *, training: bool) -> Iterator[None]:
-    """Puts a network into training or evaluation mode, and back as it was."""
-    was_training = model.training
-    model.train(training)
-    try:
-        yield
-    finally:
-        model.train(was_training)
 
 
 def _graph_cut(

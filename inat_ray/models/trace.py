@@ -41,15 +41,27 @@ class Structure:
         return self.layers[-1][0]
 
 
+@contextmanager
+def in_mode(model: nn.Module, *, training: bool) -> Iterator[None]:
+    """Puts a network into training or evaluation mode, and back as it was."""
+    # Mode by mode: frozen parts of a network that trains are in evaluation mode already.
+    modes = [(module, module.training) for module in model.modules()]
+    model.train(training)
+    try:
+        yield
+    finally:
+        for module, was_training in modes:
+            module.training = was_training
+
+
 def trace(model: nn.Module, images: Tensor, *, count_macs: bool = False) -> Structure:
     """Runs `images` (n, 3, s, s) through a network in evaluation mode, and returns what ran.
 
     Raises what the network raises, and ValueError if no layer ran.
     """
-    was_training, watch = model.training, _Watch(model)
+    watch = _Watch(model)
     with ExitStack() as stack:
-        stack.callback(model.train, was_training)
-        model.eval()
+        stack.enter_context(in_mode(model, training=False))
         stack.enter_context(watch.hooked())
         stack.enter_context(torch.no_grad())
         stack.enter_context(_attention_in_parts())

@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from inat_ray.models.trace import in_mode
+
 Rectifier = Callable[[Tensor], Tensor]
 
 Layout = Literal["channels first", "channels last", "tokens"]
@@ -116,7 +118,8 @@ def watch(
     # Of a frozen network only the image can ask for gradients.
     pixels = image.detach().clone().requires_grad_()
     watching = _maps_found(model, pixels)
-    with _evaluating(model), torch.enable_grad(), watching as found, within or nullcontext():
+    evaluating = in_mode(model, training=False)
+    with evaluating, torch.enable_grad(), watching as found, within or nullcontext():
         logits = model(pixels)
     return Pass(pixels, logits, found)
 
@@ -189,19 +192,6 @@ def _last_that_matters(seen: Pass, label: int) -> tuple[Maps, Tensor]:
             return maps, maps.of(gradient)
     last = seen.stages[-1]
     return last, torch.zeros_like(last.of(last.output))
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Puts the model in evaluation mode within the context."""
-    # Mode by mode: frozen parts of a model that trains are in evaluation mode already.
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 @contextmanager

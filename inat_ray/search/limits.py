@@ -55,7 +55,7 @@ def limit_of(experiment: Experiment, *, classes: int) -> Limit:
         try:
             tried = trial_experiment(experiment, parameters=point, seed=experiment.seed)
             model = tried.model.model_dump(mode="json", exclude=NOT_OF_SIZE)
-            name = canonical([model, tried.data.image_size])
+            name = canonical([model, tried.image_size])
             if name not in known:
                 counted = complexity(tried, classes=classes)
                 known[name] = (counted.parameters, counted.macs)

@@ -37,11 +37,11 @@ from inat_ray.data.batches import (
 from inat_ray.data.dataset import DataSet
 from inat_ray.data.progress import advancing
 from inat_ray.data.split import Split, SubsetName
-from inat_ray.models.cut import Cut, HeadCut, graph_cut, head_cut, in_mode
+from inat_ray.models.cut import Cut, HeadCut, graph_cut, head_cut
 from inat_ray.models.freeze import freezing_of
 from inat_ray.models.head import head_name
 from inat_ray.models.layers import layers_of
-from inat_ray.models.trace import Structure
+from inat_ray.models.trace import Structure, in_mode
 from inat_ray.storage.disk import remove
 from inat_ray.training.device import autocast
 from inat_ray.training.evaluation import lay_out

@@ -4,10 +4,10 @@ from torch import nn
 
 from inat_ray.config.experiment import Experiment
 from inat_ray.models.build import build_model, structure_of
-from inat_ray.models.cut import GraphCut, graph_cut, in_mode
+from inat_ray.models.cut import GraphCut, graph_cut
 from inat_ray.models.freeze import freezing_of
 from inat_ray.models.layers import layers_of
-from inat_ray.models.trace import trace
+from inat_ray.models.trace import in_mode, trace
 
 BACKBONES = [
     ("torchvision", "resnet18"),
