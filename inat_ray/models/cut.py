@@ -1,6 +1,7 @@
 """Where a network can be cut in two: the frozen part, which need run only once, and the rest."""
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,8 +24,8 @@ class Cut(Protocol):
     """A place in a network. Its parts share the network's modules, or those of a copy of it."""
 
     @property
-    def size(self) -> int:
-        """Bytes of the features of one image."""
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the features of one image."""
         ...
 
     @property
@@ -50,7 +51,7 @@ class HeadCut:
     """The cut before the head, which is the last module that runs."""
 
     head: str
-    size: int
+    shape: tuple[int, ...]
     text: str = ""
 
     def before(self, model: nn.Module) -> Callable[[Tensor], Tensor]:
@@ -67,14 +68,14 @@ class HeadCut:
 def head_cut(model: nn.Module, head: str, images: Tensor) -> HeadCut:
     """Returns the cut before the head; `images` (n, 3, s, s) show how large the features are."""
     with in_mode(model, training=False):
-        return HeadCut(head, _size(head_inputs(model, head, images)))
+        return HeadCut(head, head_inputs(model, head, images).shape[1:])
 
 
 @dataclass(frozen=True)
 class GraphCut:
     """The cut through a graph that torch.fx has traced."""
 
-    size: int
+    shape: tuple[int, ...]
     graphs: tuple[fx.Graph, fx.Graph, fx.Graph]
     """Of the frozen part, and of the rest in evaluation and in training mode: a trace keeps the
     mode that the network was in."""
@@ -137,9 +138,10 @@ def _graph_cut(
     if not waists:
         return None
     node, twin = max(
-        waists, key=lambda pair: (measured.sizes[pair[0]] <= most, measured.gain(pair[0]))
+        waists,
+        key=lambda pair: (bytes_of(measured.shapes[pair[0]]) <= most, measured.gain(pair[0])),
     )
-    cut = GraphCut(measured.sizes[node], (_up_to(node), _from(node), _from(twin)))
+    cut = GraphCut(measured.shapes[node], (_up_to(node), _from(node), _from(twin)))
     if images.is_meta:
         return cut
     logits = cut.after(model).eval()(cut.before(model)(images))
@@ -174,11 +176,11 @@ def _traced(model: nn.Module, *, training: bool) -> fx.Graph:
 
 class _Measured(fx.Interpreter):
     """Runs a graph once. State, of each node that gives a tensor with a row for each image:
-    `sizes`, the bytes of a row, and `macs`, the multiply-accumulates of an image so far."""
+    `shapes`, that of a row, and `macs`, the multiply-accumulates of an image so far."""
 
     def __init__(self, model: nn.Module, graph: fx.Graph) -> None:
         super().__init__(model, graph=graph)
-        self.sizes: dict[fx.Node, int] = {}
+        self.shapes: dict[fx.Node, tuple[int, ...]] = {}
         self.macs: dict[fx.Node, int] = {}
         self._count: Callable[[], int] = lambda: 0
         self._images = 0
@@ -192,21 +194,21 @@ class _Measured(fx.Interpreter):
         value = super().run_node(n)
         is_numbers = isinstance(value, Tensor) and value.is_floating_point()
         if is_numbers and value.ndim and len(value) == self._images:
-            self.sizes[n] = _size(value)
+            self.shapes[n] = value.shape[1:]
             # A multiply-accumulate is two floating-point operations.
             self.macs[n] = self._count() // 2 // self._images
         return value
 
     def gain(self, node: fx.Node) -> int:
         """Multiply-accumulates that a cut after `node` saves for each image; 0 if it cannot be."""
-        if node not in self.sizes:
+        if node not in self.shapes:
             return 0
-        return self.macs[node] - MACS_A_BYTE * self.sizes[node]
+        return self.macs[node] - MACS_A_BYTE * bytes_of(self.shapes[node])
 
 
-def _size(features: Tensor) -> int:
-    """Bytes of one image's features, as they are kept: in float32."""
-    return features[0].numel() * torch.float32.itemsize
+def bytes_of(shape: tuple[int, ...]) -> int:
+    """Returns the bytes of one image's features, as they are kept: in float32."""
+    return math.prod(shape) * torch.float32.itemsize
 
 
 def _end(

@@ -13,6 +13,7 @@ from inat_ray.data.split import Split
 from inat_ray.log.records import JSON
 from inat_ray.models.build import hollow_model, network_name, structure_of
 from inat_ray.models.complexity import complexity
+from inat_ray.models.cut import bytes_of
 from inat_ray.run.result import Result
 from inat_ray.terminal.tables import folded, numbers, plain_table
 from inat_ray.terminal.words import (
@@ -72,7 +73,7 @@ def _features_text(experiment: Experiment, split: Split, *, classes: int) -> str
     cut = cut_of(model, experiment, structure, views=views)
     if cut is None:
         return None
-    size = f"{cut.size * views / 1e6:,.0f} MB"
+    size = f"{bytes_of(cut.shape) * views / 1e6:,.0f} MB"
     if not pays(cut, views=views):
         return f"features would take {size}: not cached"
     each = counted(len(kept_views(experiment)["train"]), "view")

@@ -12,7 +12,6 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import product
 from pathlib import Path
 
@@ -37,7 +36,7 @@ from inat_ray.data.batches import (
 from inat_ray.data.dataset import DataSet
 from inat_ray.data.progress import advancing
 from inat_ray.data.split import Split, SubsetName
-from inat_ray.models.cut import Cut, HeadCut, graph_cut, head_cut
+from inat_ray.models.cut import Cut, HeadCut, bytes_of, graph_cut, head_cut
 from inat_ray.models.freeze import freezing_of
 from inat_ray.models.head import head_name
 from inat_ray.models.layers import layers_of
@@ -107,7 +106,7 @@ def cut_of(
 
 def pays(cut: Cut, *, views: int) -> bool:
     """Whether the features of all views are kept. Those of a head are small, and always are."""
-    return isinstance(cut, HeadCut) or cut.size * views <= MOST_BYTES
+    return isinstance(cut, HeadCut) or bytes_of(cut.shape) * views <= MOST_BYTES
 
 
 def views_in_all(experiment: Experiment, split: Split) -> int:
@@ -237,7 +236,7 @@ class FeatureStore:
         return found
 
     def _shape(self, subset: SubsetName, views: int) -> tuple[int, ...]:
-        return views, len(self._data.subset(subset)), *self._feature_shape
+        return views, len(self._data.subset(subset)), *self._cut.shape
 
     def _map(self, subset: SubsetName, values: NDArray[np.float32]) -> Features:
         on_device = fits_on(self._device, values.nbytes)
@@ -303,13 +302,6 @@ class FeatureStore:
         with autocast(recipe, self._device):
             features = self._frozen_part(lay_out(pixels, recipe))
         return features.float().cpu().numpy()
-
-    @cached_property
-    def _feature_shape(self) -> tuple[int, ...]:
-        """Of one image's features: what the head sees of it."""
-        size = self._experiment.image_size
-        with in_mode(self._model, training=False):
-            return self._features(torch.zeros(1, 3, size, size, device=self._device)).shape[1:]
 
     def _fingerprint(self) -> str:
         """Equal exactly where the features are."""

@@ -4,7 +4,7 @@ from torch import nn
 
 from inat_ray.config.experiment import Experiment
 from inat_ray.models.build import build_model, structure_of
-from inat_ray.models.cut import GraphCut, graph_cut
+from inat_ray.models.cut import GraphCut, bytes_of, graph_cut
 from inat_ray.models.freeze import freezing_of
 from inat_ray.models.layers import layers_of
 from inat_ray.models.trace import in_mode, trace
@@ -22,10 +22,10 @@ IMAGES = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 @pytest.mark.parametrize(("source", "backbone"), BACKBONES)
 def test_both_parts_together_give_the_networks_own_logits(source, backbone):
     model, cut = cut_network(source, backbone)
-    assert cut.size <= 10**6
+    assert bytes_of(cut.shape) <= 10**6
     with in_mode(model, training=False), torch.no_grad():
         features = cut.before(model)(IMAGES)
-        assert features[0].numel() * 4 == cut.size
+        assert features[0].numel() * 4 == bytes_of(cut.shape)
         assert torch.equal(cut.after(model).eval()(features), model(IMAGES))
 
 
