@@ -218,7 +218,8 @@ class History:
         That is how earlier versions chose, and their runs stay as they were begun. In a single
         training nothing is chosen.
         """
-        return 1 if self.run.version < 3 or self.is_training else STRETCH
+        one = self.run.version < 3 or self.is_training
+        return 1 if one else max(1, min(STRETCH, self.run.epochs))
 
     @property
     def best_score(self) -> Score | None:
@@ -257,10 +258,14 @@ class History:
         """Returns what the trial is compared by; None without a result."""
         return self._score(trial, trial.epochs)
 
+    def score_at(self, trial: TrialHistory, epoch: int) -> Score | None:
+        """Returns the same of the epochs up to this one that a stretch may hold."""
+        return self._score(trial, trial.epochs[max(0, epoch - self.stretch) : epoch])
+
     def score_value(self, trial: TrialHistory) -> float | None:
-        """Returns the mean of the run's metric that the trial is compared by."""
+        """Returns the same as a value of the run's metric."""
         score = self.score_of(trial)
-        return None if score is None else self.turned(score.mean)
+        return None if score is None else self.turned(score.value)
 
     def turned(self, value: float) -> float:
         """Turns a value of the run's metric so that higher is better, or turns it back."""
@@ -316,10 +321,8 @@ class History:
         score = self.score(record)
         if math.isfinite(score):
             self.standings.add(trial.number, record.epoch, score)
-            # Stretches that ended before are in the ranking already.
-            newest = self._score(trial, trial.epochs[-self.stretch :])
+            newest, before = self.score_at(trial, record.epoch), self.ranking.score(trial.number)
             assert newest is not None
-            before = self.ranking.score(trial.number)
             self.ranking.put(trial.number, max(newest, before or newest))
 
     def _forget_epochs(self, trial: TrialHistory, *, after: int) -> None:

@@ -17,29 +17,30 @@ STRETCH = 5
 class Score(NamedTuple):
     """What a trial is worth; the greater of two is the better trial's."""
 
-    lacking: int
-    """0 for a whole stretch, else minus the number of epochs that it lacks: a trial that was judged
-    by less stands behind all that were judged by more."""
-    mean: float
-    """Of the metric, turned so that higher is better."""
+    whole: bool
+    """Whether the trial has a whole stretch: it is ahead of all that have none."""
+    value: float
+    """The best mean of a whole stretch, else the best epoch's; turned so that higher is better."""
 
 
 def score_of(values: Iterable[float], *, planned: int, stretch: int = STRETCH) -> Score | None:
-    """Returns the score of a trial: its best mean of min(stretch, planned) epochs in a row.
+    """Returns a trial's score: its best mean of min(stretch, planned) epochs in a row.
 
-    A trial that has not as many gets the best mean of as many in a row as it has. `values` are
-    those after each epoch, turned so that higher is better; one that is not finite breaks a
-    stretch. None without a finite value.
+    A trial without as many in a row stands behind all that have them, by its best epoch: a mean of
+    its first few would rank it behind those that have just begun. `values` are those after each
+    epoch, turned so that higher is better; one that is not finite breaks a stretch. None without a
+    finite value.
     """
-    return max(_stretches(values, wanted=max(1, min(stretch, planned))), default=None)
+    return max(_scores(values, wanted=max(1, min(stretch, planned))), default=None)
 
 
-def _stretches(values: Iterable[float], *, wanted: int) -> Iterator[Score]:
-    """Yields the score of the longest stretch that ends at each epoch."""
+def _scores(values: Iterable[float], *, wanted: int) -> Iterator[Score]:
+    """Yields what each epoch may make the score."""
     newest: deque[float] = deque(maxlen=wanted)
     for value in values:
         if not math.isfinite(value):
             newest.clear()
             continue
         newest.append(value)
-        yield Score(len(newest) - wanted, fmean(newest))
+        whole = len(newest) == wanted
+        yield Score(whole, fmean(newest) if whole else value)

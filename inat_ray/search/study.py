@@ -53,8 +53,8 @@ def configurations(history: History, *, purpose: Purpose = "search") -> list[Con
     best one was lucky. The others follow, by mean too.
     """
     groups: defaultdict[str, dict[int, TrialHistory]] = defaultdict(dict)
-    for trial in history.trials.values():
-        if trial.purpose == purpose and history.score_value(trial) is not None:
+    for trial in history.confirming if purpose == "confirm" else history.searched:
+        if history.score_value(trial) is not None:
             # Random search may draw a point twice; the same seed again is no new evidence.
             groups[canonical(_without_seed(trial.parameters))].setdefault(trial.seed, trial)
     found = [_configuration(history, list(trials.values())) for trials in groups.values()]

@@ -13,22 +13,22 @@ VALUES = st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0, math.nan]), max_size=12)
 
 
 def test_the_score_is_the_best_mean_of_five_epochs_in_a_row_and_not_the_best_epoch():
-    assert score_of([0, 1, 0, 0.5, 0.5, 0.5, 0.5, 0.5, 0], planned=9) == Score(0, 0.5)
+    assert score_of([0, 1, 0, 0.5, 0.5, 0.5, 0.5, 0.5, 0], planned=9) == Score(True, 0.5)
 
 
 def test_a_training_of_fewer_epochs_has_a_shorter_stretch():
-    assert score_of([0.25, 0.75, 0.5], planned=2) == Score(0, 0.625)
-    assert score_of([0.25, 0.75, 0.5], planned=1) == Score(0, 0.75)
+    assert score_of([0.25, 0.75, 0.5], planned=2) == Score(True, 0.625)
+    assert score_of([0.25, 0.75, 0.5], planned=1) == Score(True, 0.75)
 
 
 def test_a_trial_without_a_whole_stretch_stands_behind_those_that_have_one():
-    promising, whole = score_of([0.9, 0.9, 0.9], planned=9), score_of([0.1] * 5, planned=9)
-    assert promising == Score(-2, 0.9)
+    promising, whole = score_of([0.3, 0.9, 0.6], planned=9), score_of([0.1] * 5, planned=9)
+    assert promising == Score(False, 0.9)
     assert promising < whole
 
 
 def test_an_epoch_that_is_no_number_breaks_a_stretch():
-    assert score_of([0.5, 0.5, math.nan, 0.75], planned=9) == Score(-3, 0.5)
+    assert score_of([0.5, 0.5, math.nan, 0.75, 0.5], planned=3) == Score(False, 0.75)
     assert score_of([math.nan, math.inf], planned=9) is None
 
 
@@ -36,12 +36,13 @@ def test_an_epoch_that_is_no_number_breaks_a_stretch():
 def test_it_is_what_comparing_all_stretches_finds(values, planned, stretch):
     wanted, finite = min(stretch, planned), [*map(math.isfinite, values)]
     stretches = [
-        Score(length - wanted, statistics.fmean(values[start : start + length]))
-        for length in range(1, wanted + 1)
-        for start in range(len(values) - length + 1)
-        if all(finite[start : start + length])
+        statistics.fmean(values[start : start + wanted])
+        for start in range(len(values) - wanted + 1)
+        if all(finite[start : start + wanted])
     ]
-    assert score_of(values, planned=planned, stretch=stretch) == max(stretches, default=None)
+    epochs = [Score(False, value) for value in filter(math.isfinite, values)]
+    expected = Score(True, max(stretches)) if stretches else max(epochs, default=None)
+    assert score_of(values, planned=planned, stretch=stretch) == expected
 
 
 @given(
@@ -50,7 +51,7 @@ def test_it_is_what_comparing_all_stretches_finds(values, planned, stretch):
     st.integers(0, 6),
 )
 def test_the_ranking_is_by_the_score_whatever_was_trained_again(curves, metric, again):
-    run = {"metric": metric, "goal": METRICS[metric].goal, "version": LOG_VERSION}
+    run = {"metric": metric, "goal": METRICS[metric].goal, "version": LOG_VERSION, "epochs": 12}
     history = history_of(RUN.model_copy(update=run))
     for number, curve in enumerate(curves):
         start = started(f"trial_{number}").model_copy(update={"epochs": 12})
