@@ -142,8 +142,8 @@ def main(
 
 
 def _answered(path: Path, settings: list[str], given: options.Given) -> list[str]:
-    """Shows a W&B sweep as the experiment that it is, and returns the settings with the answers to
-    what it leaves open, for which it asks in a terminal."""
+    """Shows a W&B sweep as the experiment that it is. Returns the settings with the answers to what
+    it leaves open, for which it asks where there is a terminal."""
     console = options.console()
     while True:
         try:
@@ -153,10 +153,10 @@ def _answered(path: Path, settings: list[str], given: options.Given) -> list[str
             if not sys.stdin.isatty():
                 raise
             console.print(escape(error.questions[0]), soft_wrap=True)
-            line = console.input("--set ").strip().removeprefix("--set").strip(" '\"")
-            if not line:
+            line = typer.prompt("--set", default="", show_default=False, err=True)
+            if not line.strip():
                 raise
-            settings = [*settings, line]
+            settings = [*settings, line.strip()]
     if found is not None:
         from inat_ray.terminal.wandb_table import sweep_table
 
