@@ -1,5 +1,6 @@
 """python -m inat_ray.sweep: search, then the winner's model and one look at the test set."""
 
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -7,12 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from inat_ray import options
 from inat_ray.config.code import name_code
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
+from inat_ray.config.load import brief_experiment, load_experiment, read_sweep
 from inat_ray.config.shipped import QUICKSTART, find_experiment
+from inat_ray.config.wandb_translation import UnansweredError
 from inat_ray.log.lock import alive_in
 from inat_ray.run.claim import begin_run, claimed_or_reclaimed
 from inat_ray.run.code import keep_code
@@ -53,6 +57,12 @@ def main(
             metavar="RUN[,RUN...]", help="Let the searcher know what other sweeps have found."
         ),
     ] = None,
+    save_experiment: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write the experiment, with what was --set, to a new file too."
+        ),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Train the largest model for a step, estimate, and end."),
@@ -78,7 +88,8 @@ def main(
 ) -> None:
     """Search hyperparameters on Ray Tune; train the winner; look at the test set once.
 
-    Without EXPERIMENT: quickstart, on pictures drawn by code.
+    Without EXPERIMENT: quickstart, on pictures drawn by code. A W&B sweep file is an experiment,
+    too: what it is here is shown first.
 
     Example: inat-ray sweep cnn_bayes --data ~/inaturalist_12K
     """
@@ -94,21 +105,30 @@ def main(
     port = options.tensorboard_port(wanted=tensorboard, port=tensorboard_port)
     given = options.given(data=data, seed=seed, track=track)
     experiment = None if experiment is None else find_experiment(experiment)
+    new = given | options.given(trials=trials)
+    if resume is None and extend is None:
+        experiment = experiment or QUICKSTART
+        settings = _answered(experiment, settings or [], new)
+        if save_experiment is not None:
+            _save_experiment(save_experiment, experiment, settings, new)
     options.say_loading("torch", "ray")
     from inat_ray.tuning.plan import new_plan
 
     if resume is None and extend is None:
+        assert experiment is not None
         plan = new_plan(
-            experiment or QUICKSTART,
+            experiment,
             settings=settings or [],
-            options=given | options.given(trials=trials) | options.storage_option(storage_path),
+            options=new | options.storage_option(storage_path),
             out=out,
             overwrite=overwrite,
             warm_start=[Path(run) for run in warm_start.split(",")] if warm_start else [],
         )
     else:
         options.refuse(
-            context, {"overwrite", "warm_start", "storage_path"}, beside="--resume or --extend"
+            context,
+            {"overwrite", "warm_start", "storage_path", "save_experiment"},
+            beside="--resume or --extend",
         )
         plan = _continued(context, out=out, path=experiment, settings=settings or [], options=given)
     if dry_run:
@@ -119,6 +139,44 @@ def main(
     )
     if as_json:
         options.print_json(result)
+
+
+def _answered(path: Path, settings: list[str], given: options.Given) -> list[str]:
+    """Shows a W&B sweep as the experiment that it is. Returns the settings with the answers to what
+    it leaves open, for which it asks where there is a terminal."""
+    console = options.console()
+    while True:
+        try:
+            found = read_sweep(path, settings=settings, options=given)
+            break
+        except UnansweredError as error:
+            if not sys.stdin.isatty():
+                raise
+            console.print(escape(error.questions[0]), soft_wrap=True)
+            line = typer.prompt("--set", default="", show_default=False, err=True)
+            if not line.strip():
+                raise
+            settings = [*settings, line.strip()]
+    if found is not None:
+        from inat_ray.terminal.wandb_table import sweep_table
+
+        experiment = load_experiment(path, settings=settings, options=given)
+        console.print(sweep_table(found, experiment))
+    return settings
+
+
+def _save_experiment(file: Path, path: Path, settings: list[str], given: options.Given) -> None:
+    """Writes the experiment in `path`, with the settings, to a file that is not there yet."""
+    experiment = load_experiment(path, settings=settings, options=given)
+    text = f"# From {path.name}.\n{brief_experiment(experiment)}"
+    try:
+        with file.open("x", encoding="utf-8") as out:
+            out.write(text)
+    except FileExistsError:
+        raise UserError(f"--save-experiment {file}: is there already, and stays") from None
+    except OSError as error:
+        raise UserError(f"--save-experiment {file}: cannot be written: {error.strerror}") from None
+    options.console().print(f"[bold]saved[/] {escape(str(file))}", soft_wrap=True)
 
 
 def _continued(context: typer.Context, *, out: Path | None, **given: Any) -> "Plan":
