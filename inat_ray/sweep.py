@@ -18,11 +18,12 @@ from inat_ray.config.load import brief_experiment, load_experiment, read_sweep
 from inat_ray.config.shipped import QUICKSTART, find_experiment
 from inat_ray.config.wandb_translation import UnansweredError
 from inat_ray.log.lock import alive_in
+from inat_ray.log.records import TrialKnown
 from inat_ray.run.claim import begin_run, claimed_or_reclaimed
 from inat_ray.run.code import keep_code
 from inat_ray.run.fetch import is_storage, run_here
 from inat_ray.run.folder import RunFolder
-from inat_ray.run.warm_start import WarmStart, warm_start
+from inat_ray.run.warm_start import warm_starts
 
 if TYPE_CHECKING:
     from inat_ray.data.dataset import DataSet
@@ -54,7 +55,8 @@ def main(
     warm_start: Annotated[
         str | None,
         typer.Option(
-            metavar="RUN[,RUN...]", help="Let the searcher know what other sweeps have found."
+            metavar="RUN[,RUN...]",
+            help="Let the searcher know what other sweeps have found; auto: all beside this one.",
         ),
     ] = None,
     save_experiment: Annotated[
@@ -221,19 +223,18 @@ def run_sweep(
     verbose: bool = False,
 ) -> tuple[Path, dict[str, Any]]:
     """Carries the plan out, and returns the run's folder and its result."""
-    known = [warm_start(path, plan.experiment, plan.space) for path in plan.warm_start]
+    known = _known(plan)
     # Imported only now: they take seconds, and a mistake in the options is answered at once.
     from inat_ray.boards.trackers import check_trackers
     from inat_ray.data.dataset import open_dataset
     from inat_ray.run.result import finish_run
     from inat_ray.run.split import keep_split
-    from inat_ray.terminal.announcements import announce, announce_warm_start, conclude
+    from inat_ray.terminal.announcements import announce, conclude
     from inat_ray.tuning.cluster import final_resources, trial_resources
     from inat_ray.tuning.search import check_limits
     from inat_ray.tuning.session import ray_session
 
     config, console = plan.experiment, options.console()
-    announce_warm_start(console, known)
     _check(plan)
     check_trackers(config)
     claim = claimed_or_reclaimed(plan.folder, config, is_new=plan.is_new, overwrite=overwrite)
@@ -261,6 +262,16 @@ def run_sweep(
     return run.path, result
 
 
+def _known(plan: "Plan") -> list[TrialKnown]:
+    """Reads what other runs tell the plan's search, and says it."""
+    from inat_ray.terminal.announcements import announce_warm_start
+
+    known = warm_starts(plan.warm_start, plan.experiment, plan.space, out=plan.folder)
+    if plan.warm_start:
+        announce_warm_start(options.console(), known)
+    return [trial for source in known for trial in source.trials]
+
+
 def _check(plan: "Plan") -> None:
     """Tells the plan's notes. Raises UserError if photographs or weights are not there."""
     from inat_ray.data.sources import check_source
@@ -282,6 +293,7 @@ def run_rehearsal(plan: "Plan", *, address: str | None = None, verbose: bool = F
     from inat_ray.tuning.session import ray_session
 
     config, console = plan.experiment, options.console()
+    known = _known(plan)
     _check(plan)
     with ray_session(address=address, verbose=verbose):
         resources = trial_resources(config)
@@ -290,7 +302,7 @@ def run_rehearsal(plan: "Plan", *, address: str | None = None, verbose: bool = F
     data = open_dataset(config.data, progress=True)
     announce(console, data=data)
     console.print("[dim]training the largest model for a few steps[/]")
-    found = dry_run(config, plan.space, data=data, resources=resources, slots=slots)
+    found = dry_run(config, plan.space, data=data, resources=resources, slots=slots, known=known)
     announce_dry_run(console, found, slots=slots)
     return found
 
@@ -300,7 +312,7 @@ def _search(
     *,
     data: "DataSet",
     run: RunFolder,
-    known: Sequence[WarmStart],
+    known: Sequence[TrialKnown],
     port: int | None,
 ) -> tuple[Experiment, dict[str, Any]]:
     """Searches, with the run's log; returns the winner's experiment and the result."""
@@ -328,8 +340,7 @@ def _search(
         observed as log,
     ):
         if log.history.started is None:
-            trials = [trial for source in known for trial in source.trials]
-            begin(config, space=plan.space, log=log, known=trials)
+            begin(config, space=plan.space, log=log, known=known)
         else:
             carry_on(log=log, more_trials=plan.more_trials)
         run_search(config, space=plan.space, data=everywhere, run=run, log=log)
