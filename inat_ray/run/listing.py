@@ -44,7 +44,7 @@ class Run:
     metric: str | None = None
     """The metric that the run optimizes."""
     best: float | None = None
-    """The metric of the winner, or of the leader so far, at its best epoch."""
+    """The score of the winner, or of the leader so far."""
     costs: dict[str, float] = field(default_factory=dict)
     """What is known of that trial's costs, by name."""
     test_accuracy: float | None = None
@@ -92,7 +92,7 @@ def read_run(folder: Path) -> Run:
         epochs=history.epochs_trained,
         seconds=history.seconds if begun else None,
         metric=begun.metric if begun else None,
-        best=None if winner is None else history.best_value(winner),
+        best=None if winner is None else history.score_value(winner),
         costs={} if winner is None else costs_of(winner),
         test_accuracy=history.looks[-1].accuracy if history.looks else result.get("test_accuracy"),
         test_looks=len(history.looks),

@@ -20,7 +20,7 @@ from inat_ray.run.folder import RunFolder
 from inat_ray.run.result import Result
 from inat_ray.run.warm_start import WarmStart
 from inat_ray.search.study import seed_is_searched
-from inat_ray.search.winner import is_confirmed
+from inat_ray.search.winner import confirmed
 from inat_ray.terminal.model_tables import freeze_table, result_table
 from inat_ray.terminal.run_texts import resume_command
 from inat_ray.terminal.search_tables import ablation_table, leaderboard_table, study_table
@@ -118,7 +118,7 @@ def conclude(console: Console, *, run: RunFolder, result: Result) -> None:
         rows = result["search"]["study"]
         trained = {row["trials"][0]: row["trainable_parameters"] for row in rows}
         console.print(study_table(history, width=console.width, trainable=trained))
-    if is_confirmed(history):
+    if confirmed(history):
         console.print(study_table(history, purpose="confirm", width=console.width))
     console.print(result_table(result))
     console.print(
