@@ -11,10 +11,16 @@ from inat_ray.log.records import RunResumed, SearchEnded, TrialEnded, TrialKnown
 from inat_ray.log.run_log import RunLog
 from inat_ray.run.checkpoints import drop_checkpoints
 from inat_ray.run.folder import RunFolder
-from inat_ray.search.agenda import Work, confirm_agenda, next_work, run_started, search_agenda
+from inat_ray.search.agenda import (
+    Work,
+    confirm_agenda,
+    next_work,
+    run_started,
+    search_agenda,
+    to_confirm,
+)
 from inat_ray.search.limits import limit_of
 from inat_ray.search.stopping import state_if_over
-from inat_ray.search.study import distinct_configurations
 from inat_ray.tuning.ray_tune import run_agenda
 
 
@@ -90,10 +96,3 @@ def _end_what_waits(*, run: RunFolder, log: RunLog) -> None:
 def _end(trial: TrialHistory, state: TrialState, *, run: RunFolder, log: RunLog) -> None:
     log.append(TrialEnded(trial_id=trial.trial_id, state=state))
     drop_checkpoints(trial.trial_id, run=run, log=log)
-
-
-def to_confirm(experiment: Experiment, history: History) -> list[TrialHistory]:
-    """Returns the best trials of a finished search, each with a configuration of its own."""
-    if experiment.search.confirm is None:
-        return []
-    return distinct_configurations(history)[: experiment.search.confirm.top]
