@@ -18,7 +18,7 @@ from inat_ray.config.load import brief_experiment, load_experiment, read_sweep
 from inat_ray.config.shipped import QUICKSTART, find_experiment
 from inat_ray.config.wandb_translation import UnansweredError
 from inat_ray.log.lock import alive_in
-from inat_ray.log.records import TrialKnown
+from inat_ray.log.records import TrialKnown, TrialPicked
 from inat_ray.run.claim import begin_run, claimed_or_reclaimed
 from inat_ray.run.code import keep_code
 from inat_ray.run.fetch import is_storage, run_here
@@ -51,6 +51,14 @@ def main(
     extend: Annotated[
         str | None,
         typer.Option(metavar="RUN", help="Add --trials N to a sweep that has come to its end."),
+    ] = None,
+    pick: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TRIAL",
+            help="With --resume of a finished sweep: train this trial's configuration instead of"
+            " the winner's for the model that is kept; one more look at the test set.",
+        ),
     ] = None,
     warm_start: Annotated[
         str | None,
@@ -104,6 +112,8 @@ def main(
         return
     if watch:
         raise UserError("--watch: needs --status RUN")
+    if pick is not None and resume is None:
+        raise UserError(f"--pick {pick}: needs --resume RUN, a sweep that is finished")
     port = options.tensorboard_port(wanted=tensorboard, port=tensorboard_port)
     given = options.given(data=data, seed=seed, track=track)
     experiment = None if experiment is None else find_experiment(experiment)
@@ -183,9 +193,12 @@ def _save_experiment(file: Path, path: Path, settings: list[str], given: options
 
 def _continued(context: typer.Context, *, out: Path | None, **given: Any) -> "Plan":
     """Returns the plan of --resume or --extend."""
-    from inat_ray.tuning.plan import extended_plan, resumed_plan
+    from inat_ray.tuning.plan import extended_plan, picked_plan, resumed_plan
 
     resume, extend, trials = (context.params[name] for name in ("resume", "extend", "trials"))
+    pick = context.params["pick"]
+    if pick is not None:
+        options.refuse(context, {"dry_run"}, beside="--pick")
     if resume is not None:
         options.refuse(context, {"extend"}, beside="--resume")
         options.refuse(context, {"trials"}, beside="--resume; --extend adds trials")
@@ -196,6 +209,8 @@ def _continued(context: typer.Context, *, out: Path | None, **given: Any) -> "Pl
             " give the folder of a run on this machine"
         )
     folder = run_here(run, out)
+    if pick is not None:
+        return picked_plan(folder, trial=pick, **given)
     if resume is not None:
         return resumed_plan(folder, **given)
     return extended_plan(folder, trials=trials, **given)
@@ -343,6 +358,8 @@ def _search(
             begin(config, space=plan.space, log=log, known=known)
         else:
             carry_on(log=log, more_trials=plan.more_trials)
+        if plan.pick is not None:
+            log.append(TrialPicked(trial_id=plan.pick))
         run_search(config, space=plan.space, data=everywhere, run=run, log=log)
         return finish_search(config, data=everywhere, run=run, log=log, device=device)
 

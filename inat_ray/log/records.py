@@ -166,6 +166,12 @@ class SearchEnded(Record):
     reason: Reason
 
 
+class TrialPicked(TrialRecord):
+    """The model that is kept shall be one of this trial's configuration instead of the winner's."""
+
+    kind: Literal["trial_picked"] = "trial_picked"
+
+
 class LookAtTest(Record):
     """The test set was looked at."""
 
@@ -192,6 +198,7 @@ AnyRecord = Annotated[
     | TrialResumed
     | TrialEnded
     | SearchEnded
+    | TrialPicked
     | LookAtTest,
     Field(discriminator="kind"),
 ]

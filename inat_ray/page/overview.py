@@ -22,6 +22,7 @@ from inat_ray.terminal.words import (
     amount_text,
     counted,
     duration,
+    looks_text,
     metric_text,
     parameters_text,
     percent,
@@ -124,8 +125,11 @@ def _search_facts(run: ReportedRun) -> Facts:
             yield "Known from other runs", "; ".join(map(_source_text, found))
     if winner := winning_trial(history):
         yield "Best configuration", parameters_text(winner.parameters) or "as given"
+    if (picked := history.picked) is not None:
+        text = parameters_text(picked.parameters)
+        yield "Picked for the model instead", f"{picked.trial_id}: {text}"
     yield "Seed", str(run.experiment.seed) if run.experiment else "unknown"
-    yield "Looks at the test set", str(len(history.looks))
+    yield "Looks at the test set", looks_text(len(history.looks))
 
 
 def _source_text(source: Source) -> str:

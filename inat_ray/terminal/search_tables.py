@@ -8,8 +8,9 @@ from rich.table import Column, Table
 from inat_ray.config.metrics import METRICS
 from inat_ray.config.space import SEED
 from inat_ray.log.costs import telling_costs
-from inat_ray.log.history import History
+from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import Purpose
+from inat_ray.search.front import fronts
 from inat_ray.search.study import (
     Configuration,
     changes,
@@ -50,9 +51,42 @@ def leaderboard_table(history: History, *, most: int = SHOWN_TRIALS, width: int 
 
     Costs in which they differ are columns too.
     """
-    metrics, shown = shown_metrics(history.run.metric), history.leaderboard()[:most]
-    meaning, costs, rows = score_meaning(history), telling_costs(shown), []
-    for rank, trial in enumerate(shown, start=1):
+    shown = list(enumerate(history.leaderboard()[:most], start=1))
+    title = f"{history.run.name}: {states_text(history)}"
+    table = _trials_table(history, shown, width=width, title=title)
+    more = len(history.searched) - len(shown)
+    hidden = f"and {more} more in trials.parquet" if more else ""
+    table.caption = "\n".join(filter(None, [hidden, score_meaning(history)])) or None
+    return table
+
+
+def front_table(history: History, *, width: int = 80) -> Table:
+    """Returns the trials that are the best for what they cost, best first; see `search.front`.
+
+    The caption names those of each front, the cheapest first.
+    """
+    found = fronts(history)
+    shown = {trial.trial_id for _, trials in found for trial in trials}
+    ranked = enumerate(history.leaderboard(), start=1)
+    table = _trials_table(
+        history,
+        [(rank, trial) for rank, trial in ranked if trial.trial_id in shown],
+        width=width,
+        title=f"{history.run.name}: the best for what they cost",
+    )
+    lines = (f"{cost.label}: {' '.join(t.trial_id for t in trials)}" for cost, trials in found)
+    table.caption = "\n".join(filter(None, [*lines, score_meaning(history)]))
+    return table
+
+
+def _trials_table(
+    history: History, ranked: Sequence[tuple[int, TrialHistory]], *, width: int, title: str
+) -> Table:
+    """Returns a row for each trial that has a result, with its rank, metrics and costs."""
+    metrics = shown_metrics(history.run.metric)
+    meaning, costs = score_meaning(history), telling_costs(trial for _, trial in ranked)
+    rows = []
+    for rank, trial in ranked:
         best = trial.best(history.run.metric)
         values = [metric_text(metric, getattr(best, metric)) for metric in metrics]
         taken = [cost_text(cost, cost.of(trial)) for cost in costs]
@@ -60,7 +94,7 @@ def leaderboard_table(history: History, *, most: int = SHOWN_TRIALS, width: int 
             values = [judged_text(history, trial) or "", *values]
         cells = [str(rank), trial.trial_id, *values, share_text(trial), trial.state, *taken]
         rows.append((cells, trial.parameters))
-    table = parameters_table(
+    return parameters_table(
         *("#", "trial", *(["score"] if meaning else [])),
         *(METRICS[metric].label for metric in metrics),
         *("epochs", "state"),
@@ -68,12 +102,8 @@ def leaderboard_table(history: History, *, most: int = SHOWN_TRIALS, width: int 
         rows=rows,
         names=list(history.run.parameters),
         width=width,
-        title=f"{history.run.name}: {states_text(history)}",
+        title=title,
     )
-    more = len(history.searched) - len(rows)
-    hidden = f"and {more} more in trials.parquet" if more else ""
-    table.caption = "\n".join(filter(None, [hidden, meaning])) or None
-    return table
 
 
 def study_table(

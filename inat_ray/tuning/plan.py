@@ -1,7 +1,7 @@
 """Plans a sweep: a new run, one that is resumed, or one that is extended."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ from inat_ray.log.history import History
 from inat_ray.log.run_log import read_history
 from inat_ray.run.claim import check_free
 from inat_ray.run.code import admitted
+from inat_ray.run.contents import read_contents
 from inat_ray.run.folder import RunFolder
 from inat_ray.search.searchers import SEARCHERS
+from inat_ray.search.winner import is_training_of
 
 Options = Mapping[str, tuple[str, Any]]
 """Dotted key -> (name of the command-line option, value)."""
@@ -35,6 +37,8 @@ class Plan:
     is_new: bool = True
     more_trials: int = 0
     """How many trials an extension adds."""
+    pick: str | None = None
+    """The trial whose configuration the run's model shall have, instead of the winner's."""
     warm_start: tuple[Path, ...] = ()
     """Other runs that the searcher learns from."""
     notes: tuple[str, ...] = ()
@@ -110,6 +114,38 @@ def extended_plan(
             f"--extend {folder}: the search has not ended yet; --resume {folder} continues it"
         )
     return _continued(run, experiment, more_trials=trials)
+
+
+def picked_plan(
+    folder: Path, *, trial: str, path: Path | None, settings: Sequence[str], options: Options
+) -> Plan:
+    """Plans to train a trial's configuration for the model of the finished run in `folder`.
+
+    Raises UserError if the run is not finished, if no trial of its search with a result has that
+    name, or if the run's model is of that trial already.
+    """
+    run = RunFolder(folder)
+    experiment = _own_experiment(run, "--resume", path=path, settings=settings, options=options)
+    if run.events.exists():
+        history = _history_of_search(run, option="--resume")
+    if (state := read_contents(folder).state) != "finished":
+        raise UserError(
+            f"--pick {trial}: the run in {folder} is {state}; a trial is picked from one that is"
+            " finished"
+        )
+    if (found := history.trials.get(trial)) is None or found.purpose != "search":
+        raise UserError(
+            f"--pick {trial}: the search in {folder} has no trial of that name; its trials are"
+            f" {history.searched[0].trial_id} to {history.searched[-1].trial_id}"
+        )
+    if history.score_of(found) is None:
+        raise UserError(
+            f"--pick {trial}: has no result ({found.error or found.state}); pick a trial that has"
+            " one"
+        )
+    if (final := history.final) and is_training_of(final, found) and history.best_value(final):
+        raise UserError(f"--pick {trial}: the model in {folder} is of that trial already")
+    return replace(_continued(run, experiment), pick=trial)
 
 
 def _continued(run: RunFolder, experiment: Experiment, *, more_trials: int = 0) -> Plan:
