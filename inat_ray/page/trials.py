@@ -1,6 +1,7 @@
 """A search trial by trial: leaderboard, results over time, learning curves, rungs."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import plotly.graph_objects as go
 from markupsafe import Markup
@@ -137,32 +138,38 @@ def front_section(history: History) -> Section:
     ]
     columns = ["#", "trial", "score", *(cost.label for cost, _ in found), "best for its"]
     text = (
-        "A trial is on a front if no other one costs as little and is as good. Gaps smaller than"
-        f" those between seeds say little. {command_text('sweep')} --resume RUN --pick TRIAL trains"
-        " another one than the winner, and keeps that as the run's model."
+        "A trial is on a front if no other one costs as little and is as good. Hollow points are"
+        " trials that ended too early to be judged. Gaps smaller than those between seeds say"
+        f" little. {command_text('sweep')} --resume RUN --pick TRIAL trains another one than the"
+        " winner, and keeps that as the run's model."
     )
     plots = beside(_front_plot(history, cost, trials) for cost, trials in found)
     listed = table(columns, rows, caption="The trials on the fronts, best first")
     return Section("Cost beside accuracy", "front", paragraph(text), plots, listed)
 
 
-def _front_plot(history: History, cost: Cost, on_front: Sequence[TrialHistory]) -> Markup:
+def _front_plot(history: History, cost: Cost, on_front: list[TrialHistory]) -> Markup:
     """Draws all trials by a cost, and the front as a line that steps from the cheapest on."""
-    known = [trial for trial, _ in results(history) if cost.of(trial) is not None]
-    line = {"mode": "lines+markers", "line": {"shape": "hv", "color": ORANGE}}
-    looks = {"trials": {"mode": "markers", "marker": {"color": GRAY}}, "front": line}
-    traces = [
-        go.Scatter(
-            x=[cost.of(trial) for trial in trials],
-            y=[history.score_value(trial) for trial in trials],
-            text=[trial.trial_id for trial in trials],
-            name=name,
-            hovertemplate="%{text}<br>%{x:.4g}, %{y:.4f}",
-            **looks[name],
-        )
-        for name, trials in (("trials", known), ("front", on_front))
+    known = [trial for trial in history.leaderboard() if cost.of(trial) is not None]
+    judged = [t for t in known if (score := history.score_of(t)) is not None and score.whole]
+    others = known[len(judged) :]  # they stand behind those that have a whole stretch
+    traces: list[tuple[str, list[TrialHistory], dict[str, Any]]] = [
+        ("trials", judged, {"mode": "markers"}),
+        ("ended early", others, {"mode": "markers", "marker": {"symbol": "circle-open"}}),
+        ("front", on_front, {"line": {"shape": "hv"}, "mode": "lines+markers"}),
     ]
-    figure = go.Figure(traces)
+    figure = go.Figure()
+    for name, trials, look in traces:
+        if trials:
+            figure.add_scatter(
+                x=[cost.of(trial) for trial in trials],
+                y=[history.score_value(trial) for trial in trials],
+                text=[trial.trial_id for trial in trials],
+                name=name,
+                hovertemplate="%{text}<br>%{x:.4g}, %{y:.4f}",
+                **look,
+            )
+            figure.data[-1].marker.color = ORANGE if trials is on_front else GRAY
     figure.update_xaxes(title=cost.label, type="log")
     label = f"{{}} of {len(known)} trials by their {cost.label}; {len(on_front)} are on the front"
     return metric_plot(figure, history.run.metric, label=label, height=360)

@@ -1,13 +1,13 @@
 """A search as tables: its leaderboard, its configurations over seeds, and its ablation."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from rich.table import Column, Table
 
 from inat_ray.config.metrics import METRICS
 from inat_ray.config.space import SEED
-from inat_ray.log.costs import telling_costs
+from inat_ray.log.costs import Cost, telling_costs
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import Purpose
 from inat_ray.search.front import fronts
@@ -32,6 +32,8 @@ from inat_ray.terminal.words import (
 
 SHOWN_TRIALS = 10
 
+MARK = "*"
+
 Trainable = Mapping[str, int]
 """Trial id -> number of parameters that it trains."""
 
@@ -53,7 +55,8 @@ def leaderboard_table(history: History, *, most: int = SHOWN_TRIALS, width: int 
     """
     shown = list(enumerate(history.leaderboard()[:most], start=1))
     title = f"{history.run.name}: {states_text(history)}"
-    table = _trials_table(history, shown, width=width, title=title)
+    costs = telling_costs(trial for _, trial in shown)
+    table = _trials_table(history, shown, costs=costs, width=width, title=title)
     more = len(history.searched) - len(shown)
     hidden = f"and {more} more in trials.parquet" if more else ""
     table.caption = "\n".join(filter(None, [hidden, score_meaning(history)])) or None
@@ -63,33 +66,46 @@ def leaderboard_table(history: History, *, most: int = SHOWN_TRIALS, width: int 
 def front_table(history: History, *, width: int = 80) -> Table:
     """Returns the trials that are the best for what they cost, best first; see `search.front`.
 
-    The caption names those of each front, the cheapest first.
+    A star is at each cost on whose front a trial is.
     """
     found = fronts(history)
-    shown = {trial.trial_id for _, trials in found for trial in trials}
+    marked = {(cost.name, trial.trial_id) for cost, trials in found for trial in trials}
+    shown = {trial_id for _, trial_id in marked}
     ranked = enumerate(history.leaderboard(), start=1)
     table = _trials_table(
         history,
         [(rank, trial) for rank, trial in ranked if trial.trial_id in shown],
+        costs=[cost for cost, _ in found],
+        marked=marked,
         width=width,
         title=f"{history.run.name}: the best for what they cost",
     )
-    lines = (f"{cost.label}: {' '.join(t.trial_id for t in trials)}" for cost, trials in found)
-    table.caption = "\n".join(filter(None, [*lines, score_meaning(history)]))
+    meaning = f"{MARK}: no other trial costs as little and is as good"
+    table.caption = "\n".join(filter(None, [meaning, score_meaning(history)]))
     return table
 
 
 def _trials_table(
-    history: History, ranked: Sequence[tuple[int, TrialHistory]], *, width: int, title: str
+    history: History,
+    ranked: Sequence[tuple[int, TrialHistory]],
+    *,
+    costs: Sequence[Cost],
+    marked: Collection[tuple[str, str]] = (),
+    width: int,
+    title: str,
 ) -> Table:
-    """Returns a row for each trial that has a result, with its rank, metrics and costs."""
-    metrics = shown_metrics(history.run.metric)
-    meaning, costs = score_meaning(history), telling_costs(trial for _, trial in ranked)
-    rows = []
+    """Returns a row for each trial that has a result, with its rank, metrics and costs.
+
+    `marked`: names of a cost and a trial whose cell has a mark.
+    """
+    metrics, meaning, rows = shown_metrics(history.run.metric), score_meaning(history), []
     for rank, trial in ranked:
         best = trial.best(history.run.metric)
         values = [metric_text(metric, getattr(best, metric)) for metric in metrics]
-        taken = [cost_text(cost, cost.of(trial)) for cost in costs]
+        taken = [
+            cost_text(cost, cost.of(trial)) + MARK * ((cost.name, trial.trial_id) in marked)
+            for cost in costs
+        ]
         if meaning:
             values = [judged_text(history, trial) or "", *values]
         cells = [str(rank), trial.trial_id, *values, share_text(trial), trial.state, *taken]

@@ -55,18 +55,20 @@ def test_the_lower_of_two_losses_is_the_better_one():
     assert on_front((10, 0.5), (20, 0.4), (30, 0.6), **minimized) == [0, 1]
 
 
-def test_a_trial_with_a_whole_stretch_beats_a_lucky_epoch():
-    """The winner is chosen so, too."""
+def test_a_trial_that_ended_before_it_had_a_whole_stretch_is_not_there():
+    """Its score is that of a lucky epoch."""
     records = [started("short"), epoch("short", 1, accuracy=0.9), started("long")]
     records += [epoch("long", number, accuracy=0.6) for number in (1, 2, 3)]
     sized = [
-        record.model_copy(update={"model_parameters": 10 if record.trial_id == "long" else 20})
-        for record in records
+        record.model_copy(update={"model_parameters": 10 if record.trial_id == "short" else 20})
         if record.kind == "epoch_ended"
+        else record
+        for record in records
     ]
-    starts = [record for record in records if record.kind == "trial_started"]
-    history = history_of(RUN.model_copy(update={"version": LOG_VERSION}), *starts, *sized)
+    history = history_of(RUN.model_copy(update={"version": LOG_VERSION}), *sized)
     assert names(front(history, SIZE)) == ["long"]
+    history = history_of(RUN.model_copy(update={"version": LOG_VERSION}), *sized[:2])
+    assert fronts(history) == []
 
 
 @given(st.lists(POINT, max_size=8))

@@ -1,4 +1,5 @@
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -102,7 +103,12 @@ def test_the_best_for_their_costs_are_listed_with_the_fronts_that_they_are_on(sw
         ["2", "trial_0005"],
         ["3", "trial_0004"],
     ]
-    assert lines[-1] == "params: trial_0004 trial_0005 trial_0000"
+    assert [re.findall(r"\d+\*", line) for line in lines if "trial_" in line] == [
+        ["900*"],
+        ["800*"],
+        ["100*"],
+    ]
+    assert lines[-1] == "*: no other trial costs as little and is as good"
 
 
 def caption_of(table) -> str:
