@@ -8,13 +8,14 @@ from markupsafe import Markup
 
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.metrics import METRICS
-from inat_ray.config.space import IMAGE_SIZE
+from inat_ray.config.space import IMAGE_SIZE, search_space
 from inat_ray.page.html import Section, facts, folded, missing, subheading
 from inat_ray.page.metrics import accuracy_interval
 from inat_ray.page.reported_run import ReportedRun
 from inat_ray.search.limits import MOST_IN_A_ROW
 from inat_ray.search.schedulers import SCHEDULERS
 from inat_ray.search.searchers import SEARCHERS
+from inat_ray.search.sources import Source, sources
 from inat_ray.search.winner import confirmed, final_training, winning_trial
 from inat_ray.terminal.run_texts import epochs_text, states_text
 from inat_ray.terminal.words import (
@@ -116,12 +117,24 @@ def _search_facts(run: ReportedRun) -> Facts:
         yield "Early stopping", _early_stopping(run.experiment)
         yield "Epochs", epochs_text(history)
         yield "The search ended", ENDINGS[history.ended]
-        if history.known:
-            yield "Known from other runs", counted(len(history.known), "trial")
+        if history.known and run.experiment is not None:
+            found = sources(
+                search_space(run.experiment), history, run.experiment.search.early_stopping
+            )
+            yield "Known from other runs", "; ".join(map(_source_text, found))
     if winner := winning_trial(history):
         yield "Best configuration", parameters_text(winner.parameters) or "as given"
     yield "Seed", str(run.experiment.seed) if run.experiment else "unknown"
     yield "Looks at the test set", str(len(history.looks))
+
+
+def _source_text(source: Source) -> str:
+    """'50 trials of runs/first (agreement 0.42)', or '(agreement -0.05, so not followed)'."""
+    text = f"{counted(len(source.trials), 'trial')} of {source.name}"
+    if source.agreement is None:
+        return text
+    followed = "" if source.is_believed else ", so not followed"
+    return f"{text} (agreement {source.agreement:.2f}{followed})"
 
 
 def _method(name: str) -> str:

@@ -92,7 +92,7 @@ def _logarithmic(experiment: Experiment | None) -> frozenset[str]:
     except UserError:  # the run's log says what was tried; only the scale is not known then
         parameters = {}
     return frozenset(
-        name for name, p in parameters.items() if isinstance(p, Numeric) and p.scale == "log"
+        name for name, p in parameters.items() if isinstance(p, Numeric) and "log" in p.scale
     )
 
 

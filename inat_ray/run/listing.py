@@ -68,7 +68,7 @@ def find_runs(folder: Path) -> list[Run]:
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder")
-    return sorted(map(read_run, _run_folders(folder)), key=lambda run: -run.begun)
+    return sorted(map(read_run, run_folders(folder)), key=lambda run: -run.begun)
 
 
 def read_run(folder: Path) -> Run:
@@ -104,7 +104,8 @@ def read_run(folder: Path) -> Run:
     )
 
 
-def _run_folders(folder: Path) -> Iterator[Path]:
+def run_folders(folder: Path) -> Iterator[Path]:
+    """Yields the runs below a folder, or the one that it is itself, in order of their paths."""
     if RunFolder(folder).holds_a_run:
         yield folder
         return
@@ -113,7 +114,7 @@ def _run_folders(folder: Path) -> Iterator[Path]:
     except OSError:  # another user's: what cannot be entered has no run to show
         return
     for path in below:
-        yield from _run_folders(Path(path))
+        yield from run_folders(Path(path))
 
 
 def _is_open_folder(entry: "os.DirEntry[str]") -> bool:

@@ -11,6 +11,7 @@ from inat_ray.log.records import (
     RunResumed,
     SearchEnded,
     TrialEnded,
+    TrialKnown,
     TrialPaused,
     TrialStarted,
 )
@@ -267,8 +268,8 @@ SEARCHES = st.fixed_dictionaries(
 
 
 @settings(max_examples=40, deadline=None)
-@given(SEARCHES, st.integers(1, 3), st.data())
-def test_replaying_any_prefix_gives_the_decisions_of_living_through_it(search, slots, data):
+@given(SEARCHES, st.sampled_from([0, 20]), st.integers(1, 3), st.data())
+def test_replaying_any_prefix_gives_the_decisions_of_living_through_it(search, known, slots, data):
     """Records by several slots in any order; at each one the replayed history decides the same."""
     agenda, lived, search_config = agenda_of(**search)
     records, limit = [lived.run], search["limit"]
@@ -278,6 +279,16 @@ def test_replaying_any_prefix_gives_the_decisions_of_living_through_it(search, s
         records.append(record)
         lived.add(record)
 
+    for number in range(known):
+        rate, dense = [0.1, 0.01, 0.001][number % 3], [8, 16, 32][number // 3 % 3]
+        add(
+            TrialKnown(
+                source=f"runs/{number % 2} trial_{number:04d}",
+                parameters={"recipe.lr": rate, "model.dense": dense},
+                values=[number / 20] * (1 + number % 3),
+                state="finished",
+            )
+        )
     for _ in range(400):
         replayed = History.of(records)
         work = agenda(lived)
