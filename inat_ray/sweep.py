@@ -7,18 +7,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from inat_ray import options
 from inat_ray.config.code import name_code
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.shipped import QUICKSTART, find_experiment
+from inat_ray.config.space import search_space
 from inat_ray.log.lock import alive_in
-from inat_ray.run.claim import begin_run, claimed_or_reclaimed
+from inat_ray.log.records import Steering
+from inat_ray.log.run_log import RunLog
+from inat_ray.run.claim import begin_run, claimed_or_reclaimed, reclaimed
 from inat_ray.run.code import keep_code
+from inat_ray.run.contents import read_contents, read_whole
 from inat_ray.run.fetch import is_storage, run_here
 from inat_ray.run.folder import RunFolder
+from inat_ray.run.requests import Requests, ask, place_of_work
 from inat_ray.run.warm_start import WarmStart, warm_start
+from inat_ray.search.steering import (
+    FINISH,
+    NOTHING,
+    Request,
+    answered,
+    change_asked,
+    total_with,
+)
+from inat_ray.storage.place import Place
 
 if TYPE_CHECKING:
     from inat_ray.data.dataset import DataSet
@@ -40,12 +55,24 @@ def main(
     resume: Annotated[
         str | None,
         typer.Option(
-            metavar="RUN", help="Go on with a sweep that was cut off: its folder, or S/<its name>."
+            metavar="RUN",
+            help="Go on with a sweep that was cut off: its folder, or S/<its name>. With --trials N"
+            " or --set search.parameters.NAME.max=X, also with one that runs or is finished.",
         ),
     ] = None,
     extend: Annotated[
         str | None,
-        typer.Option(metavar="RUN", help="Add --trials N to a sweep that has come to its end."),
+        typer.Option(metavar="RUN", help="--resume, with --trials N more than the sweep has."),
+    ] = None,
+    finish: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN", help="End the search now, whether it runs or not: the winner is next."
+        ),
+    ] = None,
+    stop: Annotated[
+        str | None,
+        typer.Option(metavar="RUN/TRIAL", help="End a trial after the epoch that it is in."),
     ] = None,
     warm_start: Annotated[
         str | None,
@@ -91,13 +118,18 @@ def main(
         return
     if watch:
         raise UserError("--watch: needs --status RUN")
+    if stop is not None:
+        options.refuse(context, context.params.keys() - {"stop", "verbose"}, beside="--stop")
+        _stop(context, stop)
+        return
     port = options.tensorboard_port(wanted=tensorboard, port=tensorboard_port)
     given = options.given(data=data, seed=seed, track=track)
     experiment = None if experiment is None else find_experiment(experiment)
     options.say_loading("torch", "ray")
     from inat_ray.tuning.plan import new_plan
 
-    if resume is None and extend is None:
+    plan: Plan | None
+    if resume is extend is finish is None:
         plan = new_plan(
             experiment or QUICKSTART,
             settings=settings or [],
@@ -107,10 +139,9 @@ def main(
             warm_start=[Path(run) for run in warm_start.split(",")] if warm_start else [],
         )
     else:
-        options.refuse(
-            context, {"overwrite", "warm_start", "storage_path"}, beside="--resume or --extend"
-        )
         plan = _continued(context, out=out, path=experiment, settings=settings or [], options=given)
+    if plan is None:  # the process that is at work on the run does it
+        return
     if dry_run:
         run_rehearsal(plan, address=address, verbose=verbose)
         return
@@ -121,24 +152,80 @@ def main(
         options.print_json(result)
 
 
-def _continued(context: typer.Context, *, out: Path | None, **given: Any) -> "Plan":
-    """Returns the plan of --resume or --extend."""
-    from inat_ray.tuning.plan import extended_plan, resumed_plan
+def _continued(
+    context: typer.Context, *, out: Path | None, settings: list[str], **given: Any
+) -> "Plan | None":
+    """Returns the plan of --resume, --extend or --finish; None if a process that runs is asked."""
+    from inat_ray.tuning.plan import resumed_plan
 
-    resume, extend, trials = (context.params[name] for name in ("resume", "extend", "trials"))
-    if resume is not None:
-        options.refuse(context, {"extend"}, beside="--resume")
-        options.refuse(context, {"trials"}, beside="--resume; --extend adds trials")
-    run = resume or extend
+    names = [name for name in ("resume", "extend", "finish") if context.params[name] is not None]
+    option, run = f"--{names[0]}", context.params[names[0]]
+    unfit = {"overwrite", "warm_start", "storage_path", *names[1:]}
+    options.refuse(context, unfit | ({"trials"} if option == "--finish" else set()), beside=option)
+    request, others = _request(run, option, settings=settings, trials=context.params["trials"])
+    if request != NOTHING and (place := place_of_work(run)) is not None:
+        _ask(context, run, request, at=place, beside=option)
+        return None
     if context.params["dry_run"] and is_storage(run):
         raise UserError(
             f"--dry-run: leaves no run here, and {run} would be brought from its storage;"
             " give the folder of a run on this machine"
         )
     folder = run_here(run, out)
-    if resume is not None:
-        return resumed_plan(folder, **given)
-    return extended_plan(folder, trials=trials, **given)
+    return resumed_plan(folder, settings=others, request=request, option=option, **given)
+
+
+def _request(
+    run: str, option: str, *, settings: list[str], trials: int | None
+) -> tuple[Request, list[str]]:
+    """Returns what is asked of a search, and the lines of --set that are about other things."""
+    if option == "--extend":
+        if trials is None or trials < 1:
+            raise UserError(f"--extend {run}: --trials N says how many trials to add; 1 or more")
+        trials = total_with(read_contents(run).history, trials)
+    request, others = change_asked(settings, trials=trials)
+    if option == "--finish" and request != NOTHING:
+        raise UserError(f"--set {request.settings[0]}: has no place beside --finish")
+    return (FINISH if option == "--finish" else request), others
+
+
+def _ask(context: typer.Context, run: str, request: Request, *, at: Place, beside: str) -> None:
+    """Asks the process that is at work on the run, and says what it made of it."""
+    from inat_ray.terminal.run_texts import steering_text
+
+    kept = {"resume", "extend", "finish", "stop", "trials", "settings", "verbose"}
+    options.refuse(context, context.params.keys() - kept, beside=f"{beside} of a sweep that runs")
+    options.console().print(f"[dim]asking the process that is at work on {escape(run)}[/]")
+    for record in ask(run, request, at=at):
+        options.console().print(f"[bold]done[/]  {escape(steering_text(record))}", soft_wrap=True)
+
+
+def _stop(context: typer.Context, trial: str) -> None:
+    """Ends a trial of a sweep, whether that runs or not."""
+    run, _, name = trial.rstrip("/").rpartition("/")
+    if not run:
+        raise UserError(f"--stop {trial}: RUN/TRIAL is allowed, such as runs/bayes/trial_0007")
+    request = Request(stop=name)
+    if (place := place_of_work(run)) is not None:
+        _ask(context, run, request, at=place, beside="--stop")
+        return
+    if is_storage(run):
+        raise UserError(
+            f"--stop {trial}: no process is at work on the run; --resume {run} brings it here and"
+            " goes on, and then there is one to ask"
+        )
+    experiment, history = read_whole(Path(run))
+    space = search_space(experiment)
+    answered(request, experiment=experiment, space=space, history=history)
+    from inat_ray.tuning.search import carry_on
+
+    with (
+        reclaimed(Path(run)) as folder,
+        RunLog(folder.log, storage=folder.storage, is_claimed=True) as log,
+    ):
+        carry_on(experiment, run=folder, log=log)
+        Requests(folder, experiment=experiment, space=space).answer(request, log)
+    options.console().print(f"[bold]done[/]  {name} is not trained on")
 
 
 def _show_status(run: str, *, watch: bool, as_json: bool) -> None:
@@ -212,7 +299,7 @@ def _check(plan: "Plan") -> None:
     for text in plan.notes:
         note(options.console(), text)
     check_source(plan.experiment.data)
-    check_models(plan.experiment, plan.space)
+    check_models(plan.experiment, plan.present or plan.space)
 
 
 def run_rehearsal(plan: "Plan", *, address: str | None = None, verbose: bool = False) -> "DryRun":
@@ -232,7 +319,8 @@ def run_rehearsal(plan: "Plan", *, address: str | None = None, verbose: bool = F
     data = open_dataset(config.data, progress=True)
     announce(console, data=data)
     console.print("[dim]training the largest model for a few steps[/]")
-    found = dry_run(config, plan.space, data=data, resources=resources, slots=slots)
+    space = plan.present or plan.space
+    found = dry_run(config, space, data=data, resources=resources, slots=slots)
     announce_dry_run(console, found, slots=slots)
     return found
 
@@ -268,13 +356,17 @@ def _search(
         interruption_announced(console, run=run),
         provisioned(data, run=run, tell=partial(note, console)) as everywhere,
         observed as log,
+        Requests(run, experiment=config, space=plan.space, tell=partial(note, console)) as requests,
     ):
-        if log.history.started is None:
+        history, steering = log.history, list[Steering]()
+        if plan.request != NOTHING:
+            steering = answered(plan.request, experiment=config, space=plan.space, history=history)
+        if history.started is None:
             trials = [trial for source in known for trial in source.trials]
             begin(config, space=plan.space, log=log, known=trials)
         else:
-            carry_on(log=log, more_trials=plan.more_trials)
-        run_search(config, space=plan.space, data=everywhere, run=run, log=log)
+            carry_on(config, run=run, log=log, steering=steering)
+        run_search(config, space=plan.space, data=everywhere, run=run, log=log, requests=requests)
         return finish_search(config, data=everywhere, run=run, log=log, device=device)
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
+from rich.markup import escape
 from rich.table import Column, Table
 
 from inat_ray.config.metrics import METRICS
@@ -19,7 +20,7 @@ from inat_ray.search.study import (
     told_apart,
     unchanged,
 )
-from inat_ray.terminal.run_texts import share_text, states_text
+from inat_ray.terminal.run_texts import share_text, states_text, steering_texts
 from inat_ray.terminal.tables import parameters_table, plain_table
 from inat_ray.terminal.words import (
     cost_text,
@@ -48,7 +49,7 @@ def shown_metrics(metric: str) -> list[str]:
 def leaderboard_table(history: History, *, most: int = SHOWN_TRIALS, width: int = 80) -> Table:
     """Returns the best trials of a search, best first, with their metrics at their best epochs.
 
-    Costs in which they differ are columns too.
+    Costs in which they differ are columns too. The caption tells how the search was steered.
     """
     metrics, shown = shown_metrics(history.run.metric), history.leaderboard()[:most]
     costs, rows = telling_costs(shown), []
@@ -66,8 +67,9 @@ def leaderboard_table(history: History, *, most: int = SHOWN_TRIALS, width: int 
         width=width,
         title=f"{history.run.name}: {states_text(history)}",
     )
-    if more := len(history.searched) - len(rows):
-        table.caption = f"and {more} more in trials.parquet"
+    more = len(history.searched) - len(rows)
+    captions = [f"and {more} more in trials.parquet"] if more else []
+    table.caption = "\n".join([*captions, *map(escape, steering_texts(history.steering))]) or None
     return table
 
 
