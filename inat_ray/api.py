@@ -91,7 +91,8 @@ class Experiment:
         """Searches, trains the winner, and looks at the test set once; like `inat-ray sweep`.
 
         `data` is a folder of labeled photographs, "inaturalist-12k" or "demo"; `out` the run's
-        folder, runs/<name>-<time> if not given. Raises UserError, RunFailedError.
+        folder, runs/<name>-<time> if not given; `warm_start` other sweeps, or "auto". Raises
+        UserError, RunFailedError.
         """
         given = _given(data=data, seed=seed, trials=trials) | options.storage_option(storage_path)
         sources = [Path(run) for run in warm_start]

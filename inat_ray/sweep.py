@@ -1,5 +1,6 @@
 """python -m inat_ray.sweep: search, then the winner's model and one look at the test set."""
 
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -9,31 +10,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from inat_ray import options
+from inat_ray import options, steer
 from inat_ray.config.code import name_code
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
+from inat_ray.config.load import brief_experiment, load_experiment, read_sweep
 from inat_ray.config.shipped import QUICKSTART, find_experiment
-from inat_ray.config.space import search_space
+from inat_ray.config.wandb_translation import UnansweredError
 from inat_ray.log.lock import alive_in
-from inat_ray.log.records import Steering
-from inat_ray.log.run_log import RunLog
-from inat_ray.run.claim import begin_run, claimed_or_reclaimed, reclaimed
+from inat_ray.log.records import Steering, TrialKnown
+from inat_ray.run.claim import begin_run, claimed_or_reclaimed
 from inat_ray.run.code import keep_code
-from inat_ray.run.contents import read_contents, read_whole
 from inat_ray.run.fetch import is_storage, run_here
 from inat_ray.run.folder import RunFolder
-from inat_ray.run.requests import Requests, ask, place_of_work
-from inat_ray.run.warm_start import WarmStart, warm_start
-from inat_ray.search.steering import (
-    FINISH,
-    NOTHING,
-    Request,
-    answered,
-    change_asked,
-    total_with,
-)
-from inat_ray.storage.place import Place
+from inat_ray.run.requests import Requests
+from inat_ray.run.warm_start import warm_starts
+from inat_ray.search.steering import NOTHING, answered
 
 if TYPE_CHECKING:
     from inat_ray.data.dataset import DataSet
@@ -77,7 +69,14 @@ def main(
     warm_start: Annotated[
         str | None,
         typer.Option(
-            metavar="RUN[,RUN...]", help="Let the searcher know what other sweeps have found."
+            metavar="RUN[,RUN...]",
+            help="Let the searcher know what other sweeps have found; auto: all beside this one.",
+        ),
+    ] = None,
+    save_experiment: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write the experiment, with what was --set, to a new file too."
         ),
     ] = None,
     dry_run: Annotated[
@@ -105,7 +104,8 @@ def main(
 ) -> None:
     """Search hyperparameters on Ray Tune; train the winner; look at the test set once.
 
-    Without EXPERIMENT: quickstart, on pictures drawn by code.
+    Without EXPERIMENT: quickstart, on pictures drawn by code. A W&B sweep file is an experiment,
+    too: what it is here is shown first.
 
     Example: inat-ray sweep cnn_bayes --data ~/inaturalist_12K
     """
@@ -120,20 +120,27 @@ def main(
         raise UserError("--watch: needs --status RUN")
     if stop is not None:
         options.refuse(context, context.params.keys() - {"stop", "verbose"}, beside="--stop")
-        _stop(context, stop)
+        steer.stop_trial(stop)
         return
     port = options.tensorboard_port(wanted=tensorboard, port=tensorboard_port)
     given = options.given(data=data, seed=seed, track=track)
     experiment = None if experiment is None else find_experiment(experiment)
+    new = given | options.given(trials=trials)
+    if resume is extend is finish is None:
+        experiment = experiment or QUICKSTART
+        settings = _answered(experiment, settings or [], new)
+        if save_experiment is not None:
+            _save_experiment(save_experiment, experiment, settings, new)
     options.say_loading("torch", "ray")
     from inat_ray.tuning.plan import new_plan
 
     plan: Plan | None
     if resume is extend is finish is None:
+        assert experiment is not None
         plan = new_plan(
-            experiment or QUICKSTART,
+            experiment,
             settings=settings or [],
-            options=given | options.given(trials=trials) | options.storage_option(storage_path),
+            options=new | options.storage_option(storage_path),
             out=out,
             overwrite=overwrite,
             warm_start=[Path(run) for run in warm_start.split(",")] if warm_start else [],
@@ -152,6 +159,44 @@ def main(
         options.print_json(result)
 
 
+def _answered(path: Path, settings: list[str], given: options.Given) -> list[str]:
+    """Shows a W&B sweep as the experiment that it is. Returns the settings with the answers to what
+    it leaves open, for which it asks where there is a terminal."""
+    console = options.console()
+    while True:
+        try:
+            found = read_sweep(path, settings=settings, options=given)
+            break
+        except UnansweredError as error:
+            if not sys.stdin.isatty():
+                raise
+            console.print(escape(error.questions[0]), soft_wrap=True)
+            line = typer.prompt("--set", default="", show_default=False, err=True)
+            if not line.strip():
+                raise
+            settings = [*settings, line.strip()]
+    if found is not None:
+        from inat_ray.terminal.wandb_table import sweep_table
+
+        experiment = load_experiment(path, settings=settings, options=given)
+        console.print(sweep_table(found, experiment))
+    return settings
+
+
+def _save_experiment(file: Path, path: Path, settings: list[str], given: options.Given) -> None:
+    """Writes the experiment in `path`, with the settings, to a file that is not there yet."""
+    experiment = load_experiment(path, settings=settings, options=given)
+    text = f"# From {path.name}.\n{brief_experiment(experiment)}"
+    try:
+        with file.open("x", encoding="utf-8") as out:
+            out.write(text)
+    except FileExistsError:
+        raise UserError(f"--save-experiment {file}: is there already, and stays") from None
+    except OSError as error:
+        raise UserError(f"--save-experiment {file}: cannot be written: {error.strerror}") from None
+    options.console().print(f"[bold]saved[/] {escape(str(file))}", soft_wrap=True)
+
+
 def _continued(
     context: typer.Context, *, out: Path | None, settings: list[str], **given: Any
 ) -> "Plan | None":
@@ -160,11 +205,14 @@ def _continued(
 
     names = [name for name in ("resume", "extend", "finish") if context.params[name] is not None]
     option, run = f"--{names[0]}", context.params[names[0]]
-    unfit = {"overwrite", "warm_start", "storage_path", *names[1:]}
+    unfit = {"overwrite", "warm_start", "storage_path", "save_experiment", *names[1:]}
     options.refuse(context, unfit | ({"trials"} if option == "--finish" else set()), beside=option)
-    request, others = _request(run, option, settings=settings, trials=context.params["trials"])
-    if request != NOTHING and (place := place_of_work(run)) is not None:
-        _ask(context, run, request, at=place, beside=option)
+    trials = context.params["trials"]
+    request, others = steer.request_of(run, option, settings=settings, trials=trials)
+    if (place := steer.place_to_ask(run, request)) is not None:
+        kept = {*names, "trials", "settings", "verbose"}
+        options.refuse(context, context.params.keys() - kept, beside=f"{option} of what runs")
+        steer.ask_and_tell(run, request, at=place)
         return None
     if context.params["dry_run"] and is_storage(run):
         raise UserError(
@@ -173,59 +221,6 @@ def _continued(
         )
     folder = run_here(run, out)
     return resumed_plan(folder, settings=others, request=request, option=option, **given)
-
-
-def _request(
-    run: str, option: str, *, settings: list[str], trials: int | None
-) -> tuple[Request, list[str]]:
-    """Returns what is asked of a search, and the lines of --set that are about other things."""
-    if option == "--extend":
-        if trials is None or trials < 1:
-            raise UserError(f"--extend {run}: --trials N says how many trials to add; 1 or more")
-        trials = total_with(read_contents(run).history, trials)
-    request, others = change_asked(settings, trials=trials)
-    if option == "--finish" and request != NOTHING:
-        raise UserError(f"--set {request.settings[0]}: has no place beside --finish")
-    return (FINISH if option == "--finish" else request), others
-
-
-def _ask(context: typer.Context, run: str, request: Request, *, at: Place, beside: str) -> None:
-    """Asks the process that is at work on the run, and says what it made of it."""
-    from inat_ray.terminal.run_texts import steering_text
-
-    kept = {"resume", "extend", "finish", "stop", "trials", "settings", "verbose"}
-    options.refuse(context, context.params.keys() - kept, beside=f"{beside} of a sweep that runs")
-    options.console().print(f"[dim]asking the process that is at work on {escape(run)}[/]")
-    for record in ask(run, request, at=at):
-        options.console().print(f"[bold]done[/]  {escape(steering_text(record))}", soft_wrap=True)
-
-
-def _stop(context: typer.Context, trial: str) -> None:
-    """Ends a trial of a sweep, whether that runs or not."""
-    run, _, name = trial.rstrip("/").rpartition("/")
-    if not run:
-        raise UserError(f"--stop {trial}: RUN/TRIAL is allowed, such as runs/bayes/trial_0007")
-    request = Request(stop=name)
-    if (place := place_of_work(run)) is not None:
-        _ask(context, run, request, at=place, beside="--stop")
-        return
-    if is_storage(run):
-        raise UserError(
-            f"--stop {trial}: no process is at work on the run; --resume {run} brings it here and"
-            " goes on, and then there is one to ask"
-        )
-    experiment, history = read_whole(Path(run))
-    space = search_space(experiment)
-    answered(request, experiment=experiment, space=space, history=history)
-    from inat_ray.tuning.search import carry_on
-
-    with (
-        reclaimed(Path(run)) as folder,
-        RunLog(folder.log, storage=folder.storage, is_claimed=True) as log,
-    ):
-        carry_on(experiment, run=folder, log=log)
-        Requests(folder, experiment=experiment, space=space).answer(request, log)
-    options.console().print(f"[bold]done[/]  {name} is not trained on")
 
 
 def _show_status(run: str, *, watch: bool, as_json: bool) -> None:
@@ -250,19 +245,18 @@ def run_sweep(
     verbose: bool = False,
 ) -> tuple[Path, dict[str, Any]]:
     """Carries the plan out, and returns the run's folder and its result."""
-    known = [warm_start(path, plan.experiment, plan.space) for path in plan.warm_start]
+    known = _known(plan)
     # Imported only now: they take seconds, and a mistake in the options is answered at once.
     from inat_ray.boards.trackers import check_trackers
     from inat_ray.data.dataset import open_dataset
     from inat_ray.run.result import finish_run
     from inat_ray.run.split import keep_split
-    from inat_ray.terminal.announcements import announce, announce_warm_start, conclude
+    from inat_ray.terminal.announcements import announce, conclude
     from inat_ray.tuning.cluster import final_resources, trial_resources
     from inat_ray.tuning.search import check_limits
     from inat_ray.tuning.session import ray_session
 
     config, console = plan.experiment, options.console()
-    announce_warm_start(console, known)
     _check(plan)
     check_trackers(config)
     claim = claimed_or_reclaimed(plan.folder, config, is_new=plan.is_new, overwrite=overwrite)
@@ -290,6 +284,16 @@ def run_sweep(
     return run.path, result
 
 
+def _known(plan: "Plan") -> list[TrialKnown]:
+    """Reads what other runs tell the plan's search, and says it."""
+    from inat_ray.terminal.announcements import announce_warm_start
+
+    known = warm_starts(plan.warm_start, plan.experiment, plan.space, out=plan.folder)
+    if plan.warm_start:
+        announce_warm_start(options.console(), known)
+    return [trial for source in known for trial in source.trials]
+
+
 def _check(plan: "Plan") -> None:
     """Tells the plan's notes. Raises UserError if photographs or weights are not there."""
     from inat_ray.data.sources import check_source
@@ -311,6 +315,7 @@ def run_rehearsal(plan: "Plan", *, address: str | None = None, verbose: bool = F
     from inat_ray.tuning.session import ray_session
 
     config, console = plan.experiment, options.console()
+    known = _known(plan)
     _check(plan)
     with ray_session(address=address, verbose=verbose):
         resources = trial_resources(config)
@@ -320,7 +325,7 @@ def run_rehearsal(plan: "Plan", *, address: str | None = None, verbose: bool = F
     announce(console, data=data)
     console.print("[dim]training the largest model for a few steps[/]")
     space = plan.present or plan.space
-    found = dry_run(config, space, data=data, resources=resources, slots=slots)
+    found = dry_run(config, space, data=data, resources=resources, slots=slots, known=known)
     announce_dry_run(console, found, slots=slots)
     return found
 
@@ -330,7 +335,7 @@ def _search(
     *,
     data: "DataSet",
     run: RunFolder,
-    known: Sequence[WarmStart],
+    known: Sequence[TrialKnown],
     port: int | None,
 ) -> tuple[Experiment, dict[str, Any]]:
     """Searches, with the run's log; returns the winner's experiment and the result."""
@@ -362,8 +367,7 @@ def _search(
         if plan.request != NOTHING:
             steering = answered(plan.request, experiment=config, space=plan.space, history=history)
         if history.started is None:
-            trials = [trial for source in known for trial in source.trials]
-            begin(config, space=plan.space, log=log, known=trials)
+            begin(config, space=plan.space, log=log, known=known)
         else:
             carry_on(config, run=run, log=log, steering=steering)
         run_search(config, space=plan.space, data=everywhere, run=run, log=log, requests=requests)

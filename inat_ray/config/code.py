@@ -7,7 +7,6 @@ folder, a model's file or a storage makes nobody run anything.
 
 import importlib.util
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 from inat_ray.config.errors import UserError, readable
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.model import TARGET
+from inat_ray.config.overrides import texts_of_models
 
 SHOWN_DIGITS = 16
 """Of a SHA-256."""
@@ -175,18 +175,15 @@ def _with_code(experiment: Experiment, code: Code) -> Experiment:
 
 def _named_by(tree: Any) -> tuple[list[str], str | None]:
     """Returns the targets in a tree of settings, and the SHA-256 of their code if it has it."""
-    found = list(_targets(tree))
+    found = _targets(tree)
     digests = (holder.get("sha256") for holder, key in found if key == "target")
     return [holder[key] for holder, key in found], next(filter(None, digests), None)
 
 
-def _targets(part: Any, *, within: bool = False) -> Iterator[tuple[Any, Any]]:
-    """Yields (mapping or list, key) for each target in a tree of settings, also of its search."""
-    pairs = part.items() if isinstance(part, dict) else enumerate(part)
-    for key, below in list(pairs):
-        is_target = within or key in ("target", "model.target")
-        if isinstance(below, str) and is_target and re.search(TARGET, below):
-            yield part, key
-        # The arguments of somebody's network may be called anything.
-        elif isinstance(below, dict | list) and key not in ("args", "model.args"):
-            yield from _targets(below, within=is_target)
+def _targets(tree: Any) -> list[tuple[Any, Any]]:
+    """Returns (mapping or list, key) of each target in a tree of settings, also of its search."""
+    return [
+        (holder, key)
+        for holder, key in texts_of_models(tree, "target")
+        if re.search(TARGET, holder[key])
+    ]

@@ -3,7 +3,7 @@
 A parameter whose setting is given on the command line is fixed, and no longer searched.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -99,6 +99,21 @@ def settings_in(tree: Mapping[str, Any]) -> Tree:
         below = settings_in(value) if isinstance(value, Mapping) else {}
         found |= {name: value} | {f"{name}.{key}": each for key, each in below.items()}
     return found
+
+
+def texts_of_models(part: Any, setting: str, *, within: bool = False) -> Iterator[tuple[Any, Any]]:
+    """Yields (mapping or list, key) of each text that is a value of a setting of models.
+
+    `part` is a tree of settings: a model's, or one with a search, whose values are meant, too.
+    """
+    pairs = part.items() if isinstance(part, dict) else enumerate(part)
+    for key, below in list(pairs):
+        is_named = within or key in (setting, f"model.{setting}")
+        if isinstance(below, str) and is_named:
+            yield part, key
+        # The arguments of somebody's network may be called anything.
+        elif isinstance(below, dict | list) and key not in ("args", "model.args"):
+            yield from texts_of_models(below, setting, within=is_named)
 
 
 def _fix(search: Tree, name: str, value: Any) -> list[str]:

@@ -29,6 +29,7 @@ from inat_ray.log.records import (
     TrialStarted,
     TrialState,
 )
+from inat_ray.log.score import STRETCH, Score, score_of
 from inat_ray.log.standings import Ranking, Standings
 
 BAD: tuple[TrialState, ...] = ("failed", "diverged", "out_of_memory")
@@ -231,9 +232,19 @@ class History:
         return sum(trial.planned_epochs - len(trial.epochs) for trial in stopped)
 
     @property
-    def best_score(self) -> float:
-        """The best score of a trial of the search; higher is better."""
-        return -math.inf if self.leader is None else self.ranking.score(self.leader.number)
+    def stretch(self) -> int:
+        """The most epochs in a row whose mean is a trial's score: 1 is its best epoch.
+
+        That is how earlier versions chose, and their runs stay as they were begun. In a single
+        training nothing is chosen.
+        """
+        one = self.run.version < 3 or self.is_training
+        return 1 if one else max(1, min(STRETCH, self.run.epochs))
+
+    @property
+    def best_score(self) -> Score | None:
+        """The best score of a trial of the search."""
+        return None if self.leader is None else self.ranking.score(self.leader.number)
 
     @property
     def leader(self) -> TrialHistory | None:
@@ -263,6 +274,19 @@ class History:
         best = trial.best(self.run.metric)
         return None if best is None else float(getattr(best, self.run.metric))
 
+    def score_of(self, trial: TrialHistory) -> Score | None:
+        """Returns what the trial is compared by; None without a result."""
+        return self._score(trial, trial.epochs)
+
+    def score_at(self, trial: TrialHistory, epoch: int) -> Score | None:
+        """Returns the same of the epochs up to this one that a stretch may hold."""
+        return self._score(trial, trial.epochs[max(0, epoch - self.stretch) : epoch])
+
+    def score_value(self, trial: TrialHistory) -> float | None:
+        """Returns the same as a value of the run's metric."""
+        score = self.score_of(trial)
+        return None if score is None else self.turned(score.value)
+
     def turned(self, value: float) -> float:
         """Turns a value of the run's metric so that higher is better, or turns it back."""
         return METRICS[self.run.metric].score(value)
@@ -270,6 +294,10 @@ class History:
     def leaderboard(self) -> list[TrialHistory]:
         """Returns the search's trials that have a result, best first; equals in order of start."""
         return [self.numbered[number] for number in self.ranking]
+
+    def _score(self, trial: TrialHistory, epochs: Iterable[EpochEnded]) -> Score | None:
+        values = map(self.score, epochs)
+        return score_of(values, planned=trial.planned_epochs, stretch=self.stretch)
 
     def _start(self, record: TrialStarted) -> None:
         trial = TrialHistory(
@@ -327,7 +355,9 @@ class History:
         score = self.score(record)
         if math.isfinite(score):
             self.standings.add(trial.number, record.epoch, score)
-            self.ranking.put(trial.number, max(score, self.ranking.score(trial.number)))
+            newest, before = self.score_at(trial, record.epoch), self.ranking.score(trial.number)
+            assert newest is not None
+            self.ranking.put(trial.number, max(newest, before or newest))
 
     def _forget_epochs(self, trial: TrialHistory, *, after: int) -> None:
         """Takes epochs that are trained again, those after `after`, out of all that counts them."""
@@ -340,8 +370,7 @@ class History:
                 self.epochs_spent -= 1
                 self.standings.remove(trial.number, void.epoch)
         if trial.purpose == "search":
-            scores = filter(math.isfinite, map(self.score, trial.epochs))
-            self.ranking.put(trial.number, max(scores, default=None))
+            self.ranking.put(trial.number, self.score_of(trial))
 
     def _enter(self, trial: TrialHistory, state: TrialState) -> None:
         """Moves a trial from its state to another, in everything that is kept by state."""

@@ -12,8 +12,9 @@ from inat_ray.config.search import SearcherName
 JSON = Any
 """A value that JSON can hold."""
 
-LOG_VERSION = 2
-"""Version of the records below. 2 added pauses, budgets and confirmation, which 1 would misread."""
+LOG_VERSION = 3
+"""Version of the records below. 2 added pauses, budgets and confirmation, which 1 would misread;
+since 3 the winner is the trial with the best stretch, before that the one with the best epoch."""
 
 TrialState = Literal[
     "running",

@@ -12,6 +12,7 @@ from inat_ray.run.folder import (
     CHECKPOINTS,
     EXPERIMENT,
     REQUESTS,
+    RUNS,
     SNAPSHOTS,
     STORAGE,
     WEIGHTS,
@@ -47,7 +48,7 @@ def _fetch(address: str, path: Path | None) -> Path:
     storage = Place.at(address)
     if not (storage / EXPERIMENT).exists():
         raise UserError(f"{storage}: holds no run")
-    path = path or Path("runs") / storage.last_name
+    path = path or RUNS / storage.last_name
     if RunFolder(path).holds_a_run:
         raise UserError(
             f"{path}: holds a run already; --resume {path} goes on with it here,"

@@ -16,6 +16,9 @@ from inat_ray.log.run_log import EVENTS
 from inat_ray.storage.disk import files_below, replacing
 from inat_ray.storage.place import Place, is_address
 
+RUNS = Path("runs")
+"""Where runs are, unless a person says otherwise."""
+
 STORAGE = "storage"
 """The file with the address of a run's place in the storage."""
 

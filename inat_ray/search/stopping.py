@@ -46,7 +46,7 @@ def spent_budget(search: SearchConfig, history: History) -> Reason | None:
     if history.extended:
         return None
     metric = METRICS[search.metric.name]
-    if search.target is not None and history.best_score >= metric.score(search.target):
+    if search.target is not None and history.standings.highest >= metric.score(search.target):
         return "target"
     if search.epochs is not None and history.epochs_spent >= search.epochs:
         return "epochs"

@@ -133,7 +133,7 @@ def _view(console: Console, status: Status) -> Group:
 
 
 def _details(status: Status) -> Iterator[str]:
-    """'best val acc 91.2 % (trial_0004)', 'test accuracy 60.0 %', 'report runs/a/report.html'."""
+    """'best score 91.2 % (trial_0004)', 'test accuracy 60.0 %', 'report runs/a/report.html'."""
     history, is_finished = status.history, status.state == "finished"
     if status.may_go_on and status.changed is not None:
         yield f"last record {duration(status.now - status.changed)} ago"
@@ -193,6 +193,7 @@ def _trial_json(history: History, trial: TrialHistory) -> dict[str, Any]:
     return {
         "trial": trial.trial_id,
         "rank": history.ranking.rank(trial.number),
+        "score": history.score_value(trial),
         "best": history.best_value(trial),
         "epochs": len(trial.epochs),
         "planned_epochs": trial.planned_epochs,

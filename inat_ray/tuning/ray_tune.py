@@ -9,7 +9,7 @@ through which Tune asks and tells; the `Desk`, which answers all of them from th
 """
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -33,12 +33,12 @@ from inat_ray.log.run_log import RunLog
 from inat_ray.run.checkpoints import StartingPoint, end_trial, record_epoch, settle_trial
 from inat_ray.run.folder import CHECKPOINTS, RunFolder, snapshot_in
 from inat_ray.run.requests import Requests
+from inat_ray.run.weights import stored_weights, with_weights_at
 from inat_ray.search.agenda import WAIT, Agenda, Work, next_work
 from inat_ray.storage.place import Place
 from inat_ray.training.loop import Job, TrainedEpoch
 from inat_ray.tuning.cluster import UNBOUNDED, Slots, gpu_type_to_ask_for, trial_resources
 from inat_ray.tuning.engine import engine
-from inat_ray.tuning.provision import with_reachable_weights
 from inat_ray.tuning.single_training import epoch_record
 from inat_ray.tuning.trial_errors import DISK_FULL, is_disk_full, state_after_error
 
@@ -68,7 +68,8 @@ def run_agenda(
     desk = Desk(experiment, agenda, run=run, log=log, slots=slots, requests=requests)
     trainable = tune.with_parameters(
         Trial,
-        experiment=with_reachable_weights(experiment, run=run),
+        experiment=experiment,
+        weights=stored_weights(experiment, run=run),
         data=data,
         shared=run.shared,
         resources=resources,
@@ -139,6 +140,7 @@ class Trial(tune.Trainable):
         config: dict[str, Any],
         *,
         experiment: Experiment,
+        weights: Mapping[str, str],
         data: DataSet,
         shared: Place,
         resources: Resources,
@@ -146,10 +148,12 @@ class Trial(tune.Trainable):
     ) -> None:
         """Takes what all trials of a search share; `code` is what they may run.
 
+        `weights` is what `stored_weights` returned.
         `data` pickles as the pack's path and the split; the pixels are mapped from the node's disk.
         `shared` is `RunFolder.shared`.
         """
         self.experiment, self.data, self.shared = experiment, data, shared
+        self.weights = weights
         allow(*code)
         self.until_cleanup = ExitStack()
         self.engine = self.until_cleanup.enter_context(
@@ -184,8 +188,9 @@ class Trial(tune.Trainable):
         return StartingPoint(work.epochs_done, checkpoint)
 
     def _job(self, work: Work) -> Job:
+        experiment = trial_experiment(self.experiment, parameters=work.parameters, seed=work.seed)
         return Job(
-            trial_experiment(self.experiment, parameters=work.parameters, seed=work.seed),
+            with_weights_at(experiment, self.weights),
             self.data,
             checkpoints=self.shared / CHECKPOINTS / work.trial_id,
             snapshot=snapshot_in(self.shared, work.trial_id),

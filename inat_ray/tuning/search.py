@@ -7,7 +7,7 @@ from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.space import SearchSpace
 from inat_ray.data.dataset import DataSet
-from inat_ray.log.history import History, TrialHistory
+from inat_ray.log.history import History
 from inat_ray.log.records import (
     EpochEnded,
     RunResumed,
@@ -26,11 +26,11 @@ from inat_ray.search.agenda import (
     next_work,
     run_started,
     search_agenda,
+    to_confirm,
     until_asked,
 )
 from inat_ray.search.limits import limit_of
 from inat_ray.search.stopping import state_if_over
-from inat_ray.search.study import distinct_configurations
 from inat_ray.tuning.ray_tune import run_agenda
 
 
@@ -120,10 +120,3 @@ def _end_what_waits(*, run: RunFolder, log: RunLog) -> None:
     """Stops what a finished search leaves: paused trials, and those cut off at its budget."""
     for trial in log.history.waiting:
         end_trial(trial.trial_id, "stopped", run=run, log=log)
-
-
-def to_confirm(experiment: Experiment, history: History) -> list[TrialHistory]:
-    """Returns the best trials of a finished search, each with a configuration of its own."""
-    if experiment.search.confirm is None:
-        return []
-    return distinct_configurations(history)[: experiment.search.confirm.top]

@@ -15,6 +15,9 @@ from inat_ray.log.mirror import SEGMENTS
 from inat_ray.log.run_log import read_history
 from tests.commands.conftest import SECRETS
 
+SWEEPS = Path(__file__).parents[1] / "config" / "sweeps"
+"""Of W&B."""
+
 
 def test_every_trial_ends_and_some_are_stopped_early(swept):
     history = read_history(swept[0] / "log")
@@ -238,13 +241,16 @@ def test_a_dry_run_brings_no_run_from_its_storage(told, tmp_path, monkeypatch, o
 
 
 @pytest.mark.slow
-def test_what_another_sweep_has_found_is_told_to_the_searcher(swept, arguments, command, tmp_path):
+def test_what_the_sweep_beside_has_found_is_told_to_the_searcher(swept, arguments, command):
     folder, _ = swept
-    warm = ["--warm-start", folder, "--set", "search.trials=1", "--out", tmp_path / "run"]
+    warm = ["--warm-start", "auto", "--set", "search.trials=1", "--out", folder.parent / "warm"]
+    done = command("sweep", *arguments, *warm, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "6/6" in done.stderr
+    assert not (folder.parent / "warm").exists()
     done = command("sweep", *arguments, *warm)
     assert done.returncode == 0, done.stderr
-    assert "6 of 6 trials are told to the searcher" in " ".join(done.stderr.split())
-    assert len(read_history(tmp_path / "run" / "log").known) == 6
+    assert len(read_history(folder.parent / "warm" / "log").known) == 6
 
 
 @pytest.mark.parametrize(
@@ -277,3 +283,71 @@ def test_what_cannot_go_on_is_told_before_anything_begins(swept, told, options, 
     code, text = told("sweep", *given)
     assert code == 2
     assert message in " ".join(text.split())
+
+
+def test_a_wandb_sweep_is_shown_and_saved_before_anything_begins(told, tmp_path):
+    sweep, saved = SWEEPS / "cnn_assignment.yaml", tmp_path / "mine.yaml"
+    given = ["--data", tmp_path / "nowhere", "--trials", 4]
+    code, text = told("sweep", sweep, *given, "--save-experiment", saved)
+    assert code == 2
+    assert "nowhere: there is no such folder" in text
+    words = " ".join(text.split())
+    assert "a W&B sweep, read as an experiment" in words
+    assert re.search(r"parameters.dense_size +model.dense +\{values: \[128, 256\]\}", text)
+    assert "not run: inat_ray trains its own networks" in words.replace("\n", " ")
+    assert "as always here: model.kind cnn, recipe.weight_decay 0.05" in words
+    experiment = load_experiment(saved)
+    assert experiment.search.trials == 4
+    trials = {"search.trials": ("--trials", 4), "data.source": ("--data", str(given[1]))}
+    assert experiment == load_experiment(sweep, options=trials)
+    code, text = told("sweep", sweep, *given, "--save-experiment", saved)
+    assert (code, "is there already, and stays" in " ".join(text.split())) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        (["parameters.rnn=null", "parameters.opt.values=[adam]"], "there is no such folder"),
+        (["parameters.rnn=null", ""], "--set 'parameters.opt.values=[adam]' goes on without it"),
+    ],
+)
+def test_what_a_wandb_sweep_leaves_open_is_asked_on_a_terminal(
+    told, tmp_path, monkeypatch, answers, message
+):
+    sweep, left = tmp_path / "sweep.yaml", iter(answers)
+    sweep.write_text(
+        "{method: random, parameters: {lr: {min: 0.1, max: 0.2}, rnn: {value: gru},"
+        " opt: {values: [adam, lion]}}}"
+    )
+    code, text = told("sweep", sweep, "--data", tmp_path / "nowhere")
+    assert code == 2
+    assert text.count("--set") == 2
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("typer.prompt", lambda *_, **__: next(left))
+    code, text = told("sweep", sweep, "--data", tmp_path / "nowhere")
+    assert code == 2
+    assert "parameters.rnn: there is no setting of that name here" in " ".join(text.split())
+    assert message in " ".join(text.split())
+    assert list(left) == []
+
+
+@pytest.mark.slow
+def test_a_wandb_sweep_is_searched(command, data_folder, pack_cache, tmp_path):
+    small = [
+        *("parameters.num_filters.value=4", "parameters.img_size.value=32"),
+        *("parameters.epochs.value=2", "parameters.dense_size.values=[8, 16]"),
+        *("parameters.batch_size.value=8", "early_terminate.min_iter=1"),
+        *(f"data.cache={pack_cache}", "search.trials=4"),
+    ]
+    lines = [word for line in small for word in ("--set", line)]
+    run = tmp_path / "run"
+    sweep = SWEEPS / "cnn_assignment.yaml"
+    done = command("sweep", sweep, "--data", data_folder, *lines, "--out", run, "--json")
+    assert done.returncode == 0, done.stderr
+    history = read_history(run / "log")
+    assert len(history.searched) == 4
+    assert {trial.seed for trial in history.searched} == {42}
+    filters = [trial.parameters["model.filters"] for trial in history.searched]
+    assert all(each in ([4] * 5, [4, 8, 16, 32, 64], [4, 2, 1, 1, 1]) for each in filters)
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["search"]["parameters"].keys() == history.searched[0].parameters.keys()
