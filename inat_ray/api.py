@@ -172,7 +172,7 @@ class Run:
         object.__setattr__(self, "path", existing_run(Path(path)).path)
 
     def trials(self) -> "pd.DataFrame":
-        """Returns a row for each training, in order of start: hyperparameters, state, best accuracy
+        """Returns a row for each training, in order of start: hyperparameters, state, score, rank
         and cost."""
         from inat_ray.boards.parquet import trials_table
 
