@@ -3,6 +3,7 @@
 import math
 from collections.abc import Collection, Mapping, Sequence
 
+from rich.markup import escape
 from rich.table import Column, Table
 
 from inat_ray.config.metrics import METRICS
@@ -20,7 +21,13 @@ from inat_ray.search.study import (
     told_apart,
     unchanged,
 )
-from inat_ray.terminal.run_texts import judged_text, score_meaning, share_text, states_text
+from inat_ray.terminal.run_texts import (
+    judged_text,
+    score_meaning,
+    share_text,
+    states_text,
+    steering_texts,
+)
 from inat_ray.terminal.tables import parameters_table, plain_table
 from inat_ray.terminal.words import (
     cost_text,
@@ -51,7 +58,7 @@ def shown_metrics(metric: str) -> list[str]:
 def leaderboard_table(history: History, *, most: int = SHOWN_TRIALS, width: int = 80) -> Table:
     """Returns the best trials of a search by their scores, with the metrics at their best epochs.
 
-    Costs in which they differ are columns too.
+    Costs in which they differ are columns too. The caption tells how the search was steered.
     """
     shown = list(enumerate(history.leaderboard()[:most], start=1))
     title = f"{history.run.name}: {states_text(history)}"
@@ -59,7 +66,8 @@ def leaderboard_table(history: History, *, most: int = SHOWN_TRIALS, width: int 
     table = _trials_table(history, shown, costs=costs, width=width, title=title)
     more = len(history.searched) - len(shown)
     hidden = f"and {more} more in trials.parquet" if more else ""
-    table.caption = "\n".join(filter(None, [hidden, score_meaning(history)])) or None
+    captions = [hidden, score_meaning(history), *map(escape, steering_texts(history.steering))]
+    table.caption = "\n".join(filter(None, captions)) or None
     return table
 
 
