@@ -1,12 +1,13 @@
 import time
 
-from inat_ray.log.records import LOG_VERSION, PointBeyond, RunResumed
+from inat_ray.log.records import LOG_VERSION, PointBeyond, RunResumed, TrialPicked
 from inat_ray.terminal.estimate import seconds_left
 from inat_ray.terminal.run_texts import (
     best_text,
     end_text,
     epochs_text,
     states_text,
+    steering_texts,
     times_text,
 )
 from tests.made_up_sweep import renamed
@@ -51,3 +52,12 @@ def test_points_beyond_the_limits_are_counted_beside_the_trials(sweep, history_o
     history.add(PointBeyond(parameters={}, model_parameters=9, macs=9))
     expected = "1 of 8 trials: 1 running; 1 point beyond the limits, not trained"
     assert states_text(history) == expected
+
+
+def test_a_pick_is_told_with_what_else_a_person_asked_for(sweep, history_of):
+    history = history_of(sweep)
+    history.add(TrialPicked(trial_id="trial_0001"))
+    [text] = steering_texts(history.steering)
+    assert text.endswith(
+        "after 6 trials: trial_0001 is trained for the model instead of the winner"
+    )
