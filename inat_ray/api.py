@@ -91,7 +91,8 @@ class Experiment:
         """Searches, trains the winner, and looks at the test set once; like `inat-ray sweep`.
 
         `data` is a folder of labeled photographs, "inaturalist-12k" or "demo"; `out` the run's
-        folder, runs/<name>-<time> if not given. Raises UserError, RunFailedError.
+        folder, runs/<name>-<time> if not given; `warm_start` other sweeps, or "auto". Raises
+        UserError, RunFailedError.
         """
         given = _given(data=data, seed=seed, trials=trials) | options.storage_option(storage_path)
         sources = [Path(run) for run in warm_start]
@@ -171,7 +172,7 @@ class Run:
         object.__setattr__(self, "path", existing_run(Path(path)).path)
 
     def trials(self) -> "pd.DataFrame":
-        """Returns a row for each training, in order of start: hyperparameters, state, best accuracy
+        """Returns a row for each training, in order of start: hyperparameters, state, score, rank
         and cost."""
         from inat_ray.boards.parquet import trials_table
 

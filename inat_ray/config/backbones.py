@@ -1,6 +1,6 @@
 """What torchvision and timm say of their networks: names, weights, and the images these want."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
@@ -48,6 +48,12 @@ def weight_tags(source: Source, backbone: str) -> tuple[str, ...]:
     return _timm_tags(backbone)
 
 
+def torchvision_names() -> Iterator[str]:
+    """Yields the names of torchvision's classifiers, beginning with its ResNets."""
+    yield from _RESNETS
+    yield from _torchvision_names()
+
+
 def images_for(source: Source, backbone: str, weights: str) -> Images:
     """Returns the images that a backbone's weights want; a file is taken for its default weights.
 
@@ -67,11 +73,18 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f" (did you mean {' or '.join(close)}?)" if close else ""
 
 
-@lru_cache
-def _torchvision_tags(backbone: str) -> tuple[str, ...]:
+def _torchvision_names() -> list[str]:
     from torchvision import models  # 3 s
 
-    names = models.list_models(module=models)
+    names: list[str] = models.list_models(module=models)
+    return names
+
+
+@lru_cache
+def _torchvision_tags(backbone: str) -> tuple[str, ...]:
+    from torchvision import models
+
+    names = _torchvision_names()
     if backbone not in names:
         raise ValueError(
             f"torchvision has no classifier {backbone}{nearest(backbone, names)};"

@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import NormalDist
 from typing import Annotated, Any, Literal
@@ -93,9 +93,9 @@ class Categorical:
 
 @dataclass(frozen=True)
 class Numeric:
-    """A number: uniform on a linear or a log scale, or normal; stepped by `step` if given."""
+    """A number: uniform or normal, itself or its logarithm; stepped by `step` if given."""
 
-    scale: Literal["linear", "log", "normal"]
+    scale: Literal["linear", "log", "normal", "log_normal"]
     low: float
     high: float
     mu: float = 0.0
@@ -110,7 +110,7 @@ class Numeric:
 
     @property
     def extremes(self) -> list[JSON]:
-        """Values that stand for all: the ends of the range; of a normal, 6 sigma from its mean."""
+        """Values that stand for all: the ends of the range; of a normal, 6 sigma from its mu."""
         return [
             self.settle(max(self.low, self.from_unit(0.0))),
             self.settle(min(self.high, self.from_unit(1.0))),
@@ -126,21 +126,22 @@ class Numeric:
 
     def from_unit(self, u: float) -> Number:
         """Returns the value at quantile u in [0, 1)."""
-        if self.scale == "normal":
+        if "normal" in self.scale:
             # The quantile function is infinite at 0 and 1.
-            return self.settle(NormalDist(self.mu, self.sigma).inv_cdf(min(max(u, 1e-9), 1 - 1e-9)))
-        low, high = self._ends
-        value = low + u * (high - low)
-        return self.settle(math.exp(value) if self.scale == "log" else value)
+            value = NormalDist(self.mu, self.sigma).inv_cdf(min(max(u, 1e-9), 1 - 1e-9))
+        else:
+            low, high = self._ends
+            value = low + u * (high - low)
+        return self.settle(math.exp(value) if "log" in self.scale else value)
 
     def code(self, value: JSON) -> float:
         """Returns the quantile of a value."""
-        if self.scale == "normal":
-            u = NormalDist(self.mu, self.sigma).cdf(value)
+        # An integer owns the unit of the scale above it; its code is the middle of that.
+        at = math.log(value) if "log" in self.scale else value + (0.5 if self.integer else 0)
+        if "normal" in self.scale:
+            u = NormalDist(self.mu, self.sigma).cdf(at)
         else:
             low, high = self._ends
-            # An integer owns the unit of the scale above it; its code is the middle of that.
-            at = math.log(value) if self.scale == "log" else value + (0.5 if self.integer else 0)
             u = (at - low) / (high - low) if high > low else 0.5
         return min(max(u, 0.0), LAST_QUANTILE)
 
@@ -211,6 +212,9 @@ TAKES: dict[str, tuple[set[str], set[str]]] = {
     "log_uniform_values": ({"min", "max"}, set()),
     "q_log_uniform_values": ({"min", "max", "q"}, set()),
     "normal": ({"mu", "sigma"}, {"min", "max"}),
+    "q_normal": ({"mu", "sigma", "q"}, {"min", "max"}),
+    "log_normal": ({"mu", "sigma"}, {"min", "max"}),
+    "q_log_normal": ({"mu", "sigma", "q"}, {"min", "max"}),
 }
 """Distribution -> (keys that it needs, keys that it may have besides)."""
 
@@ -233,9 +237,9 @@ class ParameterSpec(BaseModel):
     max: Bound = None
     """Largest value."""
     mu: Bound = None
-    """Mean of a normal distribution."""
+    """Mean of a normal distribution; log_normal: of the value's natural logarithm."""
     sigma: Bound = Field(None, gt=0)
-    """Standard deviation of a normal distribution."""
+    """Standard deviation of a normal distribution; log_normal: of the natural logarithm."""
     q: Bound = Field(None, gt=0)
     """Step: values are multiples of it."""
     when: dict[str, JSON] | None = None
@@ -294,13 +298,13 @@ def _whole(distribution: str, spec: ParameterSpec, place: str) -> ParameterSpec:
     """Returns it with whole numbers. Raises UserError where a draw might not be whole."""
     names = ("min", "max") if distribution == "int_uniform" else ("q",)
     given = {name: getattr(spec, name) for name in names}
-    is_continuous = distribution in ("uniform", "log_uniform_values", "normal")
+    is_continuous = distribution != "int_uniform" and not distribution.startswith("q_")
     if is_continuous or not all(float(number).is_integer() for number in given.values()):
         raise UserError(
             f"{place}: this setting is a whole number, and {distribution}"
             f"{''.join(f', {name} {number},' for name, number in given.items() if number)} draws"
-            " fractions; allowed: int_uniform with whole bounds, q_uniform or q_log_uniform_values"
-            " with a whole q, values"
+            " fractions; allowed: int_uniform with whole bounds, q_uniform or another q_... with a"
+            " whole q, values"
         )
     return spec.model_copy(update={name: int(number) for name, number in given.items()})
 
@@ -335,10 +339,11 @@ def _numeric(distribution: str, spec: ParameterSpec, place: str) -> Numeric:
     high = math.inf if spec.max is None else spec.max
     if low > high:
         raise UserError(f"{place}: min {low} is above max {high}")
-    if distribution == "normal":
-        assert spec.mu is not None
-        assert spec.sigma is not None
-        return Numeric("normal", low=low, high=high, mu=spec.mu, sigma=spec.sigma)
+    logarithmic = "log" in distribution
+    if logarithmic and spec.min is not None and low <= 0:
+        raise UserError(f"{place}.min: {low}: must be above 0 on a log scale")
+    if "normal" in distribution:
+        return _normal(spec, place, low=low, high=high, logarithmic=logarithmic)
     whole = distribution == "int_uniform"
     if (high - low) / (spec.q or 1) > MOST_STEPS and (whole or spec.q):
         raise UserError(f"{place}: more than {MOST_STEPS:,} steps from {low} to {high}")
@@ -346,13 +351,35 @@ def _numeric(distribution: str, spec: ParameterSpec, place: str) -> Numeric:
         if not (isinstance(low, int) and isinstance(high, int)):
             raise UserError(f"{place}: int_uniform needs whole numbers, not {low} and {high}")
         return Numeric("linear", low=low, high=high, integer=True)
-    logarithmic = "log" in distribution
-    if logarithmic and low <= 0:
-        raise UserError(f"{place}.min: {low}: must be above 0 on a log scale")
-    scaled = Numeric("log" if logarithmic else "linear", low=low, high=high, step=spec.q)
-    if scaled.size == 0:
-        raise UserError(f"{place}.q: no multiple of {spec.q} lies between {low} and {high}")
-    return scaled
+    return _stepped(
+        Numeric("log" if logarithmic else "linear", low=low, high=high, step=spec.q), place
+    )
+
+
+def _normal(
+    spec: ParameterSpec, place: str, *, low: float, high: float, logarithmic: bool
+) -> Numeric:
+    mu, sigma = spec.mu, spec.sigma
+    assert mu is not None
+    assert sigma is not None
+    if logarithmic and abs(mu) + 6 * sigma > math.log(MOST_NUMBER):
+        raise UserError(f"{place}: mu {mu} with sigma {sigma}: too wide for a logarithm")
+    scale: Literal["normal", "log_normal"] = "log_normal" if logarithmic else "normal"
+    drawn = Numeric(scale, low=low, high=high, mu=mu, sigma=sigma)
+    if spec.q is None:
+        return drawn
+    # So that its multiples can be counted.
+    low, high = max(low, drawn.from_unit(0.0)), min(high, drawn.from_unit(1.0))
+    if (high - low) / spec.q > MOST_STEPS:
+        raise UserError(f"{place}: more than {MOST_STEPS:,} steps from {low} to {high}")
+    return _stepped(replace(drawn, low=low, high=high, step=spec.q), place)
+
+
+def _stepped(drawn: Numeric, place: str) -> Numeric:
+    if drawn.size == 0:
+        ends = f"{drawn.low} and {drawn.high}"
+        raise UserError(f"{place}.q: no multiple of {drawn.step} lies between {ends}")
+    return drawn
 
 
 def canonical(value: JSON) -> str:

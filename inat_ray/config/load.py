@@ -1,6 +1,6 @@
 """Makes an `Experiment` from YAML files, `--set` and other options."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from inat_ray.config.overrides import (
     settings_in,
 )
 from inat_ray.config.shipped import find_experiment
+from inat_ray.config.wandb_sweep import answer, is_wandb_sweep, translate
+from inat_ray.config.wandb_translation import Translation, UnansweredError
 from inat_ray.config.yaml_reader import read_yaml
 
 Tree = dict[str, Any]
@@ -29,6 +31,9 @@ MOST_FILES = 16
 """The most in a row, each of which extends the next."""
 
 Tell = Callable[[str], None]
+
+Given = tuple[str, Any, str]
+"""A dotted key, its value, and the option that gave them."""
 
 
 def load_experiment(
@@ -42,13 +47,41 @@ def load_experiment(
 
     First come `settings`, lines KEY=VALUE with a dotted key and a YAML value, then `options`,
     dotted key -> (name of the command-line option, value). `tell` hears which parameters of the
-    search they fix.
+    search they fix. A W&B sweep is read as the experiment that it stands for.
 
     Raises UserError that names the file or option, the key, the value and what is allowed.
     """
     origins: dict[str, str] = {}
     tree = _read_with_ancestors(find_experiment(path), origins, ()) if path else {}
-    return _settle(tree, origins=origins, settings=settings, options=options or {}, tell=tell)
+    given = _given(settings, options or {})
+    if path and is_wandb_sweep(tree):
+        found, given = _translated(tree, given, path)
+        tree, origins = found.tree, dict.fromkeys(settings_in(found.tree), str(path))
+    return _settle(tree, origins=origins, given=given, tell=tell)
+
+
+def read_sweep(
+    path: Path, *, settings: Iterable[str] = (), options: Mapping[str, Any] | None = None
+) -> Translation | None:
+    """Returns what the W&B sweep in a file is here; None if the file is an experiment.
+
+    Raises UnansweredError as `load_experiment` does, which has the same arguments.
+    """
+    tree = _read(find_experiment(path), inherited=False)
+    if not is_wandb_sweep(tree):
+        return None
+    found, _ = _translated(tree, _given(settings, options or {}), path)
+    return found
+
+
+def _translated(tree: Tree, given: list[Given], path: Path) -> tuple[Translation, list[Given]]:
+    """Returns a W&B sweep as an experiment, and what of `given` is about the experiment."""
+    taken = answer(tree, [(key, value) for key, value, _ in given])
+    rest = [each for each in given if each[0] not in taken]
+    found = translate(tree, given={key: value for key, value, _ in rest}, name=path.stem)
+    if found.questions:
+        raise UnansweredError(str(path), found.questions)
+    return found, rest
 
 
 def override(
@@ -56,19 +89,18 @@ def override(
 ) -> Experiment:
     """Returns the experiment with `--set` lines and options on top, as in `load_experiment`."""
     tree = experiment.model_dump(mode="json")
-    return _settle(tree, origins={}, settings=settings, options=options, tell=lambda _: None)
+    given = _given(settings, options)
+    return _settle(tree, origins={}, given=given, tell=lambda _: None)
+
+
+def _given(settings: Iterable[str], options: Mapping[str, Any]) -> list[Given]:
+    lines = [(*parse_setting(line), "--set") for line in settings]
+    return [*lines, *((key, value, option) for key, (option, value) in options.items())]
 
 
 def _settle(
-    tree: Tree,
-    *,
-    origins: dict[str, str],
-    settings: Iterable[str],
-    options: Mapping[str, Any],
-    tell: Tell,
+    tree: Tree, *, origins: dict[str, str], given: Sequence[Given], tell: Tell
 ) -> Experiment:
-    lines = [(*parse_setting(line), "--set") for line in settings]
-    given = [*lines, *((k, v, o) for k, (o, v) in options.items())]
     for key, value, option in given:
         leave_other_kind(tree, key, value, given=[each for each, _, _ in given])
         put(tree, key, value)
@@ -97,6 +129,12 @@ def dump_experiment(experiment: Experiment) -> str:
     return yaml.safe_dump(
         experiment.model_dump(mode="json"), sort_keys=False, default_flow_style=None
     )
+
+
+def brief_experiment(experiment: Experiment) -> str:
+    """Returns what was written of the experiment, without defaults, as YAML that reads back."""
+    tree = experiment.model_dump(mode="json", exclude_unset=True)
+    return yaml.safe_dump(tree, sort_keys=False, default_flow_style=None, width=100)
 
 
 def _read_with_ancestors(path: Path, origins: dict[str, str], below: tuple[Path, ...]) -> Tree:

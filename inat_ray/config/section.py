@@ -6,6 +6,7 @@ from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
+from pydantic.fields import FieldInfo
 
 LONGEST_NAME, LONGEST_PATH = 255, 4095
 """Bytes, as file systems have it."""
@@ -75,7 +76,10 @@ def kind_of(experiment: Section, name: str) -> SettingKind | None:
     for key in path:
         part = getattr(part, key, None)
     setting = type(part).model_fields.get(leaf) if isinstance(part, Section) else None
-    if setting is None:
-        return None
+    return None if setting is None else kind_of_field(setting)
+
+
+def kind_of_field(setting: FieldInfo) -> SettingKind:
+    """Returns the kind of a setting."""
     types = _types_of(setting.annotation)
     return "fractional" if float in types else "whole" if int in types else "other"

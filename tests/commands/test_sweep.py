@@ -15,6 +15,9 @@ from inat_ray.log.mirror import SEGMENTS
 from inat_ray.log.run_log import read_history
 from tests.commands.conftest import SECRETS
 
+SWEEPS = Path(__file__).parents[1] / "config" / "sweeps"
+"""Of W&B."""
+
 
 def test_every_trial_ends_and_some_are_stopped_early(swept):
     history = read_history(swept[0] / "log")
@@ -27,8 +30,7 @@ def test_the_winner_is_the_best_by_validation_and_the_test_set_is_looked_at_once
     folder, done = swept
     history = read_history(folder / "log")
     result = json.loads(done.stdout.splitlines()[-1])
-    best = max(trial.best("val_accuracy").val_accuracy for trial in history.searched)
-    assert result["search"]["val_accuracy"] == best
+    assert result["search"]["winner"] == history.leader.trial_id
     assert history.trials["winner"].parameters == result["search"]["parameters"]
     assert len(history.looks) == 1
     assert result["test_accuracy"] == history.looks[0].accuracy
@@ -181,7 +183,7 @@ def test_killed_outright_moved_and_resumed_it_ends_as_if_nothing_had_happened(
     assert curves(tmp_path / "moved") == curves(tmp_path / "whole")
     code, text = told("sweep", "--resume", tmp_path / "moved")
     assert code == 2
-    assert "the sweep is complete; --extend" in " ".join(text.split())
+    assert "the sweep is complete; --resume" in " ".join(text.split())
 
 
 @pytest.mark.slow
@@ -238,13 +240,16 @@ def test_a_dry_run_brings_no_run_from_its_storage(told, tmp_path, monkeypatch, o
 
 
 @pytest.mark.slow
-def test_what_another_sweep_has_found_is_told_to_the_searcher(swept, arguments, command, tmp_path):
+def test_what_the_sweep_beside_has_found_is_told_to_the_searcher(swept, arguments, command):
     folder, _ = swept
-    warm = ["--warm-start", folder, "--set", "search.trials=1", "--out", tmp_path / "run"]
+    warm = ["--warm-start", "auto", "--set", "search.trials=1", "--out", folder.parent / "warm"]
+    done = command("sweep", *arguments, *warm, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "6/6" in done.stderr
+    assert not (folder.parent / "warm").exists()
     done = command("sweep", *arguments, *warm)
     assert done.returncode == 0, done.stderr
-    assert "6 of 6 trials are told to the searcher" in " ".join(done.stderr.split())
-    assert len(read_history(tmp_path / "run" / "log").known) == 6
+    assert len(read_history(folder.parent / "warm" / "log").known) == 6
 
 
 @pytest.mark.parametrize(
@@ -253,7 +258,16 @@ def test_what_another_sweep_has_found_is_told_to_the_searcher(swept, arguments, 
         (["--resume", "nowhere"], "--resume nowhere: holds no run"),
         (["--extend", "RUN"], "--trials N says how many trials to add"),
         (["--resume", "RUN"], "the sweep is complete"),
-        (["--resume", "RUN", "--trials", "9"], "--extend adds trials"),
+        (["--resume", "RUN", "--trials", "0"], "--trials 0: 1 to 100,000 are allowed"),
+        (["--resume", "RUN", "--trials", "6"], "has ended after 6 trials"),
+        (["--finish", "RUN"], "the sweep is complete"),
+        (["--finish", "RUN", "--trials", "9"], "--trials: has no place beside --finish"),
+        (["--finish", "RUN", "--resume", "RUN"], "--finish: has no place beside --resume"),
+        (["--stop", "trial_0001"], "RUN/TRIAL is allowed"),
+        (["--stop", "RUN/trial_0001"], "trial_0001: has ended already: "),
+        (["--stop", "RUN/trial_9"], "--stop trial_9: the run has no trial of that name"),
+        (["--stop", "RUN/winner"], "--stop winner: is no trial of the search"),
+        (["--stop", "nowhere/trial_0001"], "nowhere"),
         (["--resume", "RUN", "--set", "recipe.lr=0.5"], "recipe.lr: 0.003 before, 0.5 now"),
         (["--extend", "RUN", "--trials", "2", "--seed", "9"], "seed: 0 before, 9 now"),
         (["--resume", "RUN", "--out", "elsewhere"], "--out: has no place beside --resume"),
@@ -264,7 +278,75 @@ def test_what_another_sweep_has_found_is_told_to_the_searcher(swept, arguments, 
     ],
 )
 def test_what_cannot_go_on_is_told_before_anything_begins(swept, told, options, message):
-    given = [swept[0] if option == "RUN" else option for option in options]
+    given = [option.replace("RUN", str(swept[0])) for option in options]
     code, text = told("sweep", *given)
     assert code == 2
     assert message in " ".join(text.split())
+
+
+def test_a_wandb_sweep_is_shown_and_saved_before_anything_begins(told, tmp_path):
+    sweep, saved = SWEEPS / "cnn_assignment.yaml", tmp_path / "mine.yaml"
+    given = ["--data", tmp_path / "nowhere", "--trials", 4]
+    code, text = told("sweep", sweep, *given, "--save-experiment", saved)
+    assert code == 2
+    assert "nowhere: there is no such folder" in text
+    words = " ".join(text.split())
+    assert "a W&B sweep, read as an experiment" in words
+    assert re.search(r"parameters.dense_size +model.dense +\{values: \[128, 256\]\}", text)
+    assert "not run: inat_ray trains its own networks" in words.replace("\n", " ")
+    assert "as always here: model.kind cnn, recipe.weight_decay 0.05" in words
+    experiment = load_experiment(saved)
+    assert experiment.search.trials == 4
+    trials = {"search.trials": ("--trials", 4), "data.source": ("--data", str(given[1]))}
+    assert experiment == load_experiment(sweep, options=trials)
+    code, text = told("sweep", sweep, *given, "--save-experiment", saved)
+    assert (code, "is there already, and stays" in " ".join(text.split())) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        (["parameters.rnn=null", "parameters.opt.values=[adam]"], "there is no such folder"),
+        (["parameters.rnn=null", ""], "--set 'parameters.opt.values=[adam]' goes on without it"),
+    ],
+)
+def test_what_a_wandb_sweep_leaves_open_is_asked_on_a_terminal(
+    told, tmp_path, monkeypatch, answers, message
+):
+    sweep, left = tmp_path / "sweep.yaml", iter(answers)
+    sweep.write_text(
+        "{method: random, parameters: {lr: {min: 0.1, max: 0.2}, rnn: {value: gru},"
+        " opt: {values: [adam, lion]}}}"
+    )
+    code, text = told("sweep", sweep, "--data", tmp_path / "nowhere")
+    assert code == 2
+    assert text.count("--set") == 2
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("typer.prompt", lambda *_, **__: next(left))
+    code, text = told("sweep", sweep, "--data", tmp_path / "nowhere")
+    assert code == 2
+    assert "parameters.rnn: there is no setting of that name here" in " ".join(text.split())
+    assert message in " ".join(text.split())
+    assert list(left) == []
+
+
+@pytest.mark.slow
+def test_a_wandb_sweep_is_searched(command, data_folder, pack_cache, tmp_path):
+    small = [
+        *("parameters.num_filters.value=4", "parameters.img_size.value=32"),
+        *("parameters.epochs.value=2", "parameters.dense_size.values=[8, 16]"),
+        *("parameters.batch_size.value=8", "early_terminate.min_iter=1"),
+        *(f"data.cache={pack_cache}", "search.trials=4"),
+    ]
+    lines = [word for line in small for word in ("--set", line)]
+    run = tmp_path / "run"
+    sweep = SWEEPS / "cnn_assignment.yaml"
+    done = command("sweep", sweep, "--data", data_folder, *lines, "--out", run, "--json")
+    assert done.returncode == 0, done.stderr
+    history = read_history(run / "log")
+    assert len(history.searched) == 4
+    assert {trial.seed for trial in history.searched} == {42}
+    filters = [trial.parameters["model.filters"] for trial in history.searched]
+    assert all(each in ([4] * 5, [4, 8, 16, 32, 64], [4, 2, 1, 1, 1]) for each in filters)
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["search"]["parameters"].keys() == history.searched[0].parameters.keys()

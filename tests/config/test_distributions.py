@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from inat_ray.config.distributions import Categorical, Numeric, parse_parameter
+from inat_ray.config.errors import UserError
 
 
 def draws(spec: dict, count: int = 2000) -> list:
@@ -74,6 +75,33 @@ def test_a_normal_has_its_mean_and_deviation_and_keeps_to_its_bounds():
     assert 1.9 <= min(draws(spec)) <= max(draws(spec)) <= 2.1
 
 
+def test_the_logarithm_of_a_log_normal_has_its_mean_and_deviation():
+    logs = np.log(draws({"distribution": "log_normal", "mu": -6.0, "sigma": 1.5}))
+    assert logs.mean() == pytest.approx(-6.0, abs=0.15)
+    assert logs.std() == pytest.approx(1.5, abs=0.15)
+
+
+def test_a_stepped_normal_gives_multiples_around_its_mean():
+    values = draws({"distribution": "q_normal", "mu": 64, "sigma": 16, "q": 8, "min": 32})
+    assert all(isinstance(value, int) and value % 8 == 0 for value in values)
+    assert (min(values), np.mean(values)) == (32, pytest.approx(64, abs=1))
+    assert set(draws({"distribution": "q_log_normal", "mu": 0, "sigma": 0.02, "q": 0.5})) == {1.0}
+
+
+@pytest.mark.parametrize(
+    ("spec", "fault"),
+    [
+        ({"distribution": "log_normal", "mu": 0, "sigma": 1, "min": 0}, "above 0 on a log scale"),
+        ({"distribution": "log_normal", "mu": 700, "sigma": 1}, "too wide for a logarithm"),
+        ({"distribution": "q_normal", "mu": 5, "sigma": 0.1, "q": 9}, "no multiple of 9"),
+        ({"distribution": "q_normal", "mu": 5, "sigma": 1, "q": 1e-20}, "steps from"),
+    ],
+)
+def test_a_normal_that_cannot_be_drawn_says_why(spec, fault):
+    with pytest.raises(UserError, match=fault):
+        parse_parameter(spec, "here")
+
+
 @pytest.mark.parametrize(
     "spec",
     [
@@ -82,6 +110,8 @@ def test_a_normal_has_its_mean_and_deviation_and_keeps_to_its_bounds():
         {"distribution": "log_uniform_values", "min": 1e-4, "max": 1.0},
         {"distribution": "q_uniform", "min": 0, "max": 1, "q": 0.25},
         {"distribution": "normal", "mu": 0.0, "sigma": 2.0},
+        {"distribution": "log_normal", "mu": -5.0, "sigma": 2.0},
+        {"distribution": "q_normal", "mu": 1, "sigma": 0.3, "q": 0.1},
         {"min": 3, "max": 3},
     ],
 )
