@@ -162,8 +162,8 @@ def test_two_ranks_leave_parameters_out_of_a_step_as_one_does(build, tmp_path):
 ON_FEATURES = {
     "own": "model={{kind: module, target: '{folder}/my_net.py:Net', freeze: {{strategy: first_k,"
     " k: 2}}, cache_features: any_cut}}",
-    "timm": "model={{kind: pretrained, source: timm, backbone: test_vit, weights: none, freeze:"
-    " {{strategy: fraction, fraction: 0.5}}, cache_features: any_cut, feature_views: 2}}",
+    "timm": "model={{kind: pretrained, source: timm, backbone: vit_tiny_patch16_224, weights: none,"
+    " freeze: {{strategy: fraction, fraction: 0.5}}, cache_features: any_cut, feature_views: 2}}",
 }
 
 
@@ -172,9 +172,8 @@ ON_FEATURES = {
 def test_two_ranks_on_features_of_a_frozen_part_train_as_one_does(build, tmp_path, kind):
     """Networks whose part that trains has no batch norm, which sees each rank's images alone."""
     write_network(tmp_path)
-    size = ["data.image_size=160", "data.pack_size=160"] if kind == "timm" else []
     line = ON_FEATURES[kind].format(folder=tmp_path)
-    experiment = own_code(build(line, *size, f"data.cache={tmp_path / 'cache'}"))
+    experiment = own_code(build(line, f"data.cache={tmp_path / 'cache'}"))
     open_dataset(experiment.data)
     shared = of_all_ranks(2, experiment, tmp_path)
     assert len([*(tmp_path / "cache" / "features").glob("*/train.npy")]) == 1
