@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from inat_ray import options, sweep, train
 from inat_ray.config import experiment as settings_of
-from inat_ray.config.code import checked_code, name_code
+from inat_ray.config.code import check_named, checked_code, name_code
 from inat_ray.config.errors import RunFailedError, UserError
 from inat_ray.config.load import load_experiment
 from inat_ray.config.shipped import find_experiment
@@ -238,7 +238,9 @@ class Run:
 
         path = _path(out) or self._folder.report
         with _named_code(code, changed=changed_code):
-            write_report(open_run(self.path), path)
+            run = open_run(self.path)
+            check_named(run.experiment)
+            write_report(run, path)
         return path
 
     @property
@@ -339,7 +341,9 @@ def load(
     from inat_ray.training.checkpoint import load_model
 
     with _named_code(code, changed=changed_code):
-        return Model(load_model(model_file(Path(model))), device)
+        loaded = load_model(model_file(Path(model)))
+        check_named(loaded.experiment)
+        return Model(loaded, device)
 
 
 def _written(image: "Image | NDArray[np.uint8]", path: Path) -> Path:

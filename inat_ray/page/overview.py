@@ -9,7 +9,7 @@ from markupsafe import Markup
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.metrics import METRICS
 from inat_ray.config.space import IMAGE_SIZE, search_space
-from inat_ray.page.html import Section, facts, folded, missing, subheading
+from inat_ray.page.html import Section, facts, folded, missing, paragraph, subheading
 from inat_ray.page.metrics import accuracy_interval
 from inat_ray.page.reported_run import ReportedRun
 from inat_ray.search.limits import MOST_IN_A_ROW
@@ -17,7 +17,7 @@ from inat_ray.search.schedulers import SCHEDULERS
 from inat_ray.search.searchers import SEARCHERS
 from inat_ray.search.sources import Source, sources
 from inat_ray.search.winner import confirmed, final_training, winning_trial
-from inat_ray.terminal.run_texts import epochs_text, states_text
+from inat_ray.terminal.run_texts import epochs_text, states_text, steering_texts
 from inat_ray.terminal.words import (
     amount_text,
     counted,
@@ -35,6 +35,7 @@ ENDINGS = {
     "epochs": "when its budget of epochs was spent",
     "time": "when its time had run out",
     "target": "when its target was reached",
+    "asked": "when a person asked for its end",
     None: "not yet: it was cut off or is still running",
 }
 
@@ -60,6 +61,8 @@ def summary_section(run: ReportedRun) -> Section:
 def setting_section(run: ReportedRun) -> Section:
     """Shows what it takes to repeat the run: experiment, data, versions, and machine."""
     parts = [subheading("Search"), facts(_search_facts(run))]
+    if steering := steering_texts(run.history.steering):
+        parts += [subheading("Changed since it began"), *map(paragraph, steering)]
     if run.result.get("data"):
         parts += [subheading("Data"), facts(_data_facts(run))]
     if "versions" in run.result:
