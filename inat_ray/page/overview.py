@@ -101,7 +101,7 @@ def _best_figures(run: ReportedRun) -> Facts:
             metric_text(metric, score),
         )
     if sure is not None:
-        yield f"Confirmed, {sure.n} new seeds", spread_text(metric, sure.mean, sure.sd)
+        yield f"Confirmed, {counted(sure.n, 'new seed')}", spread_text(metric, sure.mean, sure.sd)
     if kept is not None and (value := history.best_value(kept)) is not None:
         yield f"Kept model's {METRICS[metric].label}", metric_text(metric, value)
 
