@@ -1,0 +1,140 @@
+"""A sweep on photographs that is steered four times, killed and resumed in between."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from inat_ray.log.history import History
+from inat_ray.log.records import (
+    EpochEnded,
+    FinishAsked,
+    RunResumed,
+    SearchChanged,
+    StopAsked,
+    TrialStarted,
+)
+from inat_ray.log.run_log import EVENTS, read_history, read_records
+
+SWEEP = """
+name: steered
+search:
+  method: bayes
+  trials: 5
+  parameters:
+    recipe.lr: {distribution: log_uniform_values, min: 1e-4, max: 1e-1}
+  early_stopping: {kind: none}
+"""
+
+LR = "search.parameters.recipe.lr"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_sweep_that_is_narrowed_extended_relieved_of_a_trial_and_finished_loses_nothing(
+    told, command, data_folder, small_settings, tmp_path
+):
+    (tmp_path / "sweep.yaml").write_text(SWEEP)
+    # An epoch of a tenth of a second: long enough for commands that come in the midst of a trial.
+    lines = [*small_settings, "recipe.epochs=150", "recipe.batch_size=2"]
+    lines += ["resources.max_concurrent=1"]
+    small = [word for line in lines for word in ("--set", line)]
+    run = tmp_path / "run"
+    begin = [tmp_path / "sweep.yaml", "--data", data_folder, *small, "--out", run]
+
+    with started(*begin) as sweep:
+        wait_for_epochs(run, 3, sweep)
+        code, text = told(
+            "sweep", "--resume", run, "--set", f"{LR}.min=1e-3", "--set", f"{LR}.max=3e-3"
+        )
+        assert (code, "done  recipe.lr: min 0.001 instead of 0.0001, max 0.003" in flat(text)) == (
+            0,
+            True,
+        )
+        wait_for_epochs(run, 2, sweep)
+        kill(sweep)
+    with started("--resume", run) as sweep:
+        wait_for_epochs(run, 2, sweep)
+        code, text = told("sweep", "--resume", run, "--trials", 9)
+        assert (code, "done  9 trials planned" in flat(text)) == (0, True)
+        (running,) = read_history(run / "log").active
+        code, text = told("sweep", "--stop", run / running)
+        assert (code, f"done  {running} ends after epoch" in flat(text)) == (0, True)
+        wait_for_epochs(run, 3, sweep)
+        assert read_history(run / "log").trials[running].state == "stopped_by_hand"
+        kill(sweep)
+    code, text = told("sweep", "--status", run)
+    assert f"changed {told_of(run)[-1]}" in flat(text)
+    with started("--resume", run) as sweep:
+        wait_for_epochs(run, 2, sweep)
+        code, text = told("sweep", "--finish", run)
+        assert (code, "done  the search ends" in flat(text)) == (0, True)
+        assert sweep.wait(timeout=240) == 0
+
+    records = list(read_records(run / "log" / EVENTS))
+    epochs = Counter((r.trial_id, r.epoch) for r in records if isinstance(r, EpochEnded))
+    assert set(epochs.values()) == {1}
+    history = History.of(records)
+    assert [type(record) for _, record in history.steering] == [
+        SearchChanged,
+        SearchChanged,
+        StopAsked,
+        FinishAsked,
+    ]
+    assert sum(isinstance(record, RunResumed) for record in records) == 2
+    assert (history.ended, history.planned_trials, len(history.looks)) == ("asked", 9, 1)
+    narrowed = next(r.time for r in records if isinstance(r, SearchChanged))
+    later = [r for r in records if isinstance(r, TrialStarted) and r.time > narrowed]
+    searched = [r.parameters["recipe.lr"] for r in later if r.purpose == "search"]
+    assert searched
+    assert all(1e-3 <= lr <= 3e-3 for lr in searched)
+    stopped = history.trials[running]
+    assert (stopped.state, len(stopped.epochs)) == ("stopped_by_hand", stopped.stop_after)
+    result = json.loads((run / "result.json").read_text())
+    assert result["search"]["ended"] == "asked"
+    assert result["search"]["trials"]["stopped_by_hand"] == 1
+    report = (run / "report.html").read_text(encoding="utf-8")
+    for text in told_of(run):
+        assert text in report
+    listed = command("runs", run, "--json")
+    (row,) = json.loads(listed.stdout)["runs"]
+    assert row["changes"] == told_of(run)
+
+
+def told_of(run: Path) -> list[str]:
+    from inat_ray.terminal.run_texts import steering_texts
+
+    return steering_texts(read_history(run / "log").steering)
+
+
+def flat(text: str) -> str:
+    return " ".join(text.split()).replace("done ", "done  ")
+
+
+def started(*arguments: object) -> "subprocess.Popen[bytes]":
+    line = [sys.executable, "-m", "inat_ray.sweep", *map(str, arguments)]
+    return subprocess.Popen(line, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+
+def kill(sweep: "subprocess.Popen[bytes]") -> None:
+    sweep.send_signal(signal.SIGKILL)
+    sweep.wait()
+
+
+def wait_for_epochs(run: Path, more: int, sweep: "subprocess.Popen[bytes]") -> None:
+    events = run / "log" / EVENTS
+    wanted = count(events) + more
+    deadline = time.monotonic() + 240
+    while count(events) < wanted:
+        assert sweep.poll() is None, "the sweep has ended"
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def count(events: Path) -> int:
+    return events.read_text().count('"epoch_ended"') if events.exists() else 0
