@@ -76,6 +76,13 @@ def test_a_sweep_that_is_narrowed_extended_relieved_of_a_trial_and_finished_lose
         assert (code, "done  the search ends" in flat(text)) == (0, True)
         assert sweep.wait(timeout=240) == 0
 
+    check_that_nothing_is_lost(run, stopped=running)
+    assert all(text in (run / "report.html").read_text() for text in told_of(run))
+    (row,) = json.loads(command("runs", run, "--json").stdout)["runs"]
+    assert row["changes"] == told_of(run)
+
+
+def check_that_nothing_is_lost(run: Path, *, stopped: str) -> None:
     records = list(read_records(run / "log" / EVENTS))
     epochs = Counter((r.trial_id, r.epoch) for r in records if isinstance(r, EpochEnded))
     assert set(epochs.values()) == {1}
@@ -93,17 +100,11 @@ def test_a_sweep_that_is_narrowed_extended_relieved_of_a_trial_and_finished_lose
     searched = [r.parameters["recipe.lr"] for r in later if r.purpose == "search"]
     assert searched
     assert all(1e-3 <= lr <= 3e-3 for lr in searched)
-    stopped = history.trials[running]
-    assert (stopped.state, len(stopped.epochs)) == ("stopped_by_hand", stopped.stop_after)
+    trial = history.trials[stopped]
+    assert (trial.state, len(trial.epochs)) == ("stopped_by_hand", trial.stop_after)
     result = json.loads((run / "result.json").read_text())
     assert result["search"]["ended"] == "asked"
     assert result["search"]["trials"]["stopped_by_hand"] == 1
-    report = (run / "report.html").read_text(encoding="utf-8")
-    for text in told_of(run):
-        assert text in report
-    listed = command("runs", run, "--json")
-    (row,) = json.loads(listed.stdout)["runs"]
-    assert row["changes"] == told_of(run)
 
 
 def told_of(run: Path) -> list[str]:
