@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from inat_ray import options, steer, sweep, train
 from inat_ray.config import experiment as settings_of
-from inat_ray.config.code import checked_code, name_code
+from inat_ray.config.code import check_named, checked_code, name_code
 from inat_ray.config.errors import RunFailedError, UserError
 from inat_ray.config.load import load_experiment
 from inat_ray.config.shipped import find_experiment
@@ -173,7 +173,7 @@ class Run:
         object.__setattr__(self, "path", existing_run(Path(path)).path)
 
     def trials(self) -> "pd.DataFrame":
-        """Returns a row for each training, in order of start: hyperparameters, state, best accuracy
+        """Returns a row for each training, in order of start: hyperparameters, state, score, rank
         and cost."""
         from inat_ray.boards.parquet import trials_table
 
@@ -249,7 +249,9 @@ class Run:
 
         path = _path(out) or self._folder.report
         with _named_code(code, changed=changed_code):
-            write_report(open_run(self.path), path)
+            run = open_run(self.path)
+            check_named(run.experiment)
+            write_report(run, path)
         return path
 
     @property
@@ -350,7 +352,9 @@ def load(
     from inat_ray.training.checkpoint import load_model
 
     with _named_code(code, changed=changed_code):
-        return Model(load_model(model_file(Path(model))), device)
+        loaded = load_model(model_file(Path(model)))
+        check_named(loaded.experiment)
+        return Model(loaded, device)
 
 
 def _written(image: "Image | NDArray[np.uint8]", path: Path) -> Path:

@@ -303,7 +303,8 @@ def _check(plan: "Plan") -> None:
     for text in plan.notes:
         note(options.console(), text)
     check_source(plan.experiment.data)
-    check_models(plan.experiment, plan.present or plan.space)
+    for text in check_models(plan.experiment, plan.present or plan.space):
+        note(options.console(), text)
 
 
 def run_rehearsal(plan: "Plan", *, address: str | None = None, verbose: bool = False) -> "DryRun":

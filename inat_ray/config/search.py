@@ -50,7 +50,7 @@ class MetricConfig(Section):
 class EarlyStopping(Section):
     """The rule by which trials end before their last epoch."""
 
-    kind: SchedulerName = Field("asha", description=_meanings(SCHEDULERS))
+    kind: SchedulerName = Field("asha_promotion", description=_meanings(SCHEDULERS))
     min_epochs: int = Field(1, ge=1)
     """Epochs that every trial gets; the first rung."""
     reduction_factor: int = Field(3, ge=2)

@@ -196,8 +196,9 @@ def to_confirm(experiment: Experiment, history: History) -> list[TrialHistory]:
 def confirm_agenda(experiment: Experiment, chosen: Sequence[TrialHistory]) -> Agenda:
     """Returns the agenda that trains the chosen configurations again, with the same new seeds.
 
-    After 800 epochs on recorded curves, a seed for each of five and two more for the best two found
-    better winners than three seeds for each of three, which take as many epochs.
+    It halves: one seed for each, then the others for the best two. After 800 epochs on recorded
+    curves (n = 100), five and two with three seeds end 0.52 points from the best, and the search
+    alone 0.68; three with three seeds each, which are as many trainings, end 0.52 from it, too.
     """
     assert experiment.search.confirm is not None
     seeds = [confirm_seed(experiment, place) for place in range(experiment.search.confirm.seeds)]

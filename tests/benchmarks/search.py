@@ -33,11 +33,10 @@ from inat_ray.config.experiment import Experiment
 from inat_ray.config.search import MAX_TRIALS, Confirm, EarlyStopping
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import TrialEnded
-from inat_ray.search.agenda import Work, confirm_agenda, next_work
+from inat_ray.search.agenda import Work, confirm_agenda, next_work, to_confirm
 from inat_ray.search.curves import Curve
 from inat_ray.search.simulate import Cluster, Simulation, epoch_of
 from inat_ray.search.winner import winning_trial
-from inat_ray.tuning.search import to_confirm
 from tests.benchmarks.comparison import conditions
 from tests.benchmarks.rivals import (
     FACTOR,

@@ -249,7 +249,7 @@ def test_a_trial_without_gpus_gets_what_it_asks_for(data_folder, small_settings)
 def test_trials_of_two_workers_run_one_after_another_and_give_everything_back(
     data_folder, small_settings, data, tmp_path
 ):
-    """Under ASHA, which stops some; the workers go on from trial to trial."""
+    """Trials are paused at a rung and some promoted; the workers go on from trial to trial."""
     experiment = small_experiment(
         data_folder,
         small_settings,
