@@ -43,7 +43,11 @@ def request_of(
 
 def place_to_ask(run: str, request: Request) -> Place | None:
     """Returns where to leave a request, if there is one and a process is at work on the run."""
-    return None if request == NOTHING else place_of_work(run)
+    if request == NOTHING:
+        return None
+    if is_storage(run):  # a process that died there is known by what it does not do for a while
+        options.console().print("[dim]looking whether a process is at work on it[/]")
+    return place_of_work(run)
 
 
 def ask_and_tell(run: str, request: Request, *, at: Place) -> None:
@@ -52,8 +56,9 @@ def ask_and_tell(run: str, request: Request, *, at: Place) -> None:
 
     console = options.console()
     console.print(f"[dim]asking the process that is at work on {escape(run)}[/]")
-    for record in ask(run, request, at=at):
-        console.print(f"[bold]done[/]  {escape(steering_text(record))}", soft_wrap=True)
+    for begun, record in ask(run, request, at=at):
+        text = steering_text(record, begun=begun)
+        console.print(f"[bold]done[/]  {escape(text)}", soft_wrap=True)
 
 
 def go_on(

@@ -1,5 +1,3 @@
-"""A sweep on photographs that is steered four times, killed and resumed in between."""
-
 import json
 import signal
 import subprocess
@@ -20,6 +18,56 @@ from inat_ray.log.records import (
     TrialStarted,
 )
 from inat_ray.log.run_log import EVENTS, read_history, read_records
+from tests.run.made_up_runs import cut_off_run
+
+NARROWED = "search.parameters.recipe.lr={distribution: uniform, min: 0.1, max: 0.2}"
+
+
+def test_a_trial_of_a_sweep_that_nobody_works_on_is_ended_and_the_sweep_stays_cut_off(
+    told, tmp_path
+):
+    run = cut_off_run(tmp_path / "run")
+    code, text = told("sweep", "--stop", f"{run}/b")
+    assert (code, "b is not trained any further" in flat(text)) == (0, True)
+    history = read_history(run / "log")
+    assert history.trials["b"].state == "stopped_by_hand"
+    assert not list((run / "checkpoints").rglob("*.pt"))
+    code, text = told("sweep", "--status", run, "--json")
+    assert "changed " in text
+    assert json.loads(text.splitlines()[-1])["changes"] == told_of(run)
+    assert "cut off" in text
+    code, text = told("sweep", "--stop", f"{run}/b")
+    assert (code, "b: has ended already: stopped_by_hand" in flat(text)) == (2, True)
+    assert len(read_history(run / "log").steering) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--resume", "S", "--trials", "3"], "holds no run"),
+        (["--stop", "S/trial_0001"], "holds no run"),
+        (["--stop", "STORED/b"], "no process is at work on the run; --resume"),
+        (["--finish", "RUN", "--set", NARROWED], "has no place beside --finish"),
+        (["--resume", "RUN", "--set", NARROWED], "a search keeps its parameters"),
+        (["--extend", "RUN"], "--trials N says how many trials to add"),
+        (["--finish", "RUN", "--stop", "RUN/b"], "--finish: has no place beside --stop"),
+    ],
+)
+def test_what_cannot_be_asked_of_a_run_is_told_in_a_sentence(told, tmp_path, options, message):
+    (tmp_path / "S").mkdir()
+    run = cut_off_run(tmp_path / "run")
+    cut_off_run(tmp_path / "other", resources={"storage_path": str(tmp_path / "stored")})
+    places = {"RUN": run, "STORED": tmp_path / "stored" / "other", "S": tmp_path / "S"}
+    given = []
+    for option in options:
+        name, slash, rest = option.partition("/")
+        given.append(f"{places.get(name, name)}{slash}{rest}")
+    before = (run / "log" / EVENTS).read_bytes()
+    code, text = told("sweep", *given)
+    assert code == 2
+    assert message in flat(text)
+    assert (run / "log" / EVENTS).read_bytes() == before
+
 
 SWEEP = """
 name: steered

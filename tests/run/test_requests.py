@@ -80,11 +80,12 @@ def run(tmp_path) -> RunFolder:
 def test_a_sweep_that_runs_makes_records_of_what_it_is_asked(run):
     with Sweep(run):
         place = place_of_work(str(run.path))
-        (changed,) = ask(str(run.path), NARROWED, at=place)
+        ((begun, changed),) = ask(str(run.path), NARROWED, at=place)
+        assert begun == 2
         assert isinstance(changed, SearchChanged)
         assert changed.trials == 4
         assert changed.parameters["recipe.lr"]["max"] == 0.05
-        (asked,) = ask(str(run.path), FINISH, at=place)
+        ((_, asked),) = ask(str(run.path), FINISH, at=place)
         assert isinstance(asked, FinishAsked)
     history = read_history(run.log)
     assert [record for _, record in history.steering] == [changed, asked]
@@ -169,7 +170,7 @@ def test_from_another_machine_it_is_asked_by_way_of_the_storage(tmp_path, monkey
     stored = str(tmp_path / "S" / "run")
     assert place_of_work(stored) is None
     with Sweep(run):
-        (asked,) = ask(stored, FINISH, at=place_of_work(stored))
+        ((_, asked),) = ask(stored, FINISH, at=place_of_work(stored))
     assert isinstance(asked, FinishAsked)
     assert read_history(run.log).finish_asked
     assert not [name for name in run.storage.names() if name.startswith(REQUESTS)]
