@@ -4,7 +4,7 @@ import pytest
 
 from inat_ray.config.experiment import Experiment
 from inat_ray.log.history import History
-from inat_ray.log.records import EpochEnded, LookAtTest, PointBeyond, TrialKnown
+from inat_ray.log.records import EpochEnded, LookAtTest, PointBeyond, StopAsked, TrialKnown
 from inat_ray.page.overview import lead_text, setting_section, summary_section
 from inat_ray.page.reported_run import ReportedRun
 from inat_ray.run.folder import RunFolder
@@ -48,6 +48,14 @@ def test_the_setting_tells_method_metric_and_epochs(run):
         "6 of 8 trials",
     ):
         assert text in body
+
+
+def test_what_a_person_changed_is_told_with_its_time(run):
+    assert "Changed since it began" not in setting_section(run).body
+    run.history.add(StopAsked(trial_id="trial_0005", epochs=2))
+    body = setting_section(run).body
+    assert "Changed since it began" in body
+    assert "after 6 trials: trial_0005 ends after epoch 2" in body
 
 
 def test_the_limits_are_told_and_how_many_points_were_beyond(run):
