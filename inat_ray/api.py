@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from inat_ray import options, sweep, train
 from inat_ray.config import experiment as settings_of
-from inat_ray.config.code import checked_code, name_code
+from inat_ray.config.code import check_named, checked_code, name_code
 from inat_ray.config.errors import RunFailedError, UserError
 from inat_ray.config.load import load_experiment
 from inat_ray.config.shipped import find_experiment
@@ -91,7 +91,8 @@ class Experiment:
         """Searches, trains the winner, and looks at the test set once; like `inat-ray sweep`.
 
         `data` is a folder of labeled photographs, "inaturalist-12k" or "demo"; `out` the run's
-        folder, runs/<name>-<time> if not given. Raises UserError, RunFailedError.
+        folder, runs/<name>-<time> if not given; `warm_start` other sweeps, or "auto". Raises
+        UserError, RunFailedError.
         """
         given = _given(data=data, seed=seed, trials=trials) | options.storage_option(storage_path)
         sources = [Path(run) for run in warm_start]
@@ -171,7 +172,7 @@ class Run:
         object.__setattr__(self, "path", existing_run(Path(path)).path)
 
     def trials(self) -> "pd.DataFrame":
-        """Returns a row for each training, in order of start: hyperparameters, state, best accuracy
+        """Returns a row for each training, in order of start: hyperparameters, state, score, rank
         and cost."""
         from inat_ray.boards.parquet import trials_table
 
@@ -237,7 +238,9 @@ class Run:
 
         path = _path(out) or self._folder.report
         with _named_code(code, changed=changed_code):
-            write_report(open_run(self.path), path)
+            run = open_run(self.path)
+            check_named(run.experiment)
+            write_report(run, path)
         return path
 
     @property
@@ -338,7 +341,9 @@ def load(
     from inat_ray.training.checkpoint import load_model
 
     with _named_code(code, changed=changed_code):
-        return Model(load_model(model_file(Path(model))), device)
+        loaded = load_model(model_file(Path(model)))
+        check_named(loaded.experiment)
+        return Model(loaded, device)
 
 
 def _written(image: "Image | NDArray[np.uint8]", path: Path) -> Path:

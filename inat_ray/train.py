@@ -19,6 +19,7 @@ from inat_ray.run.claim import begin_run, claimed_or_reclaimed
 from inat_ray.run.code import admitted, keep_code
 from inat_ray.run.fetch import run_here
 from inat_ray.run.folder import RunFolder
+from inat_ray.run.weights import with_reachable_weights
 
 if TYPE_CHECKING:
     from inat_ray.data.dataset import DataSet
@@ -141,11 +142,12 @@ def run_training(
         from inat_ray.models.build import check_model
         from inat_ray.run.result import finish_run
         from inat_ray.run.split import keep_split
-        from inat_ray.terminal.announcements import announce, announce_training, conclude
+        from inat_ray.terminal.announcements import announce, announce_training, conclude, note
         from inat_ray.tuning.engine import ray_if_needed
 
         console = options.console()
-        check_model(config)
+        for text in check_model(config):
+            note(console, text)
         check_trackers(config)
         with ray_if_needed(config, address=address, verbose=verbose) as resources:
             data = open_dataset(config.data, progress=True)
@@ -226,7 +228,9 @@ def _recorded(
     from inat_ray.tuning.engine import engine
     from inat_ray.tuning.single_training import record_training, training_job
 
-    job = training_job(config, data=data, run=run, name=TRIAL)
+    is_alone = resources.workers_per_trial == 1
+    reachable = config if is_alone else with_reachable_weights(config, run=run)
+    job = training_job(reachable, data=data, run=run, name=TRIAL)
     done = start.epochs_done
     with engine(resources, storage=run.shared, progress=True) as trainer:
         return record_training(

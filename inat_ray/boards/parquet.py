@@ -17,6 +17,7 @@ from inat_ray.config.space import SEED
 from inat_ray.log.costs import COSTS, costs_of
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import ParameterKind
+from inat_ray.log.score import STRETCH
 from inat_ray.storage.disk import replacing
 
 
@@ -39,7 +40,15 @@ TRIAL = [
 """The columns before those of the hyperparameters."""
 
 SCORES = [
-    _column("score", pa.float64(), "best value of the run's metric after any epoch"),
+    _column("rank", pa.int64(), "place in the leaderboard of the search, from 1"),
+    _column(
+        "score",
+        pa.float64(),
+        f"best mean of the run's metric over {STRETCH} epochs in a row, or as many as were planned;"
+        " of a trial that has fewer, of a single training, and in logs of earlier versions the"
+        " best epoch's",
+    ),
+    _column("best", pa.float64(), "best value of the run's metric after any epoch"),
     _column("best_epoch", pa.int64(), "the epoch of that value, from 1"),
     _column("best_val_accuracy", pa.float64(), "highest validation accuracy after any epoch"),
     _column("last_val_accuracy", pa.float64(), "validation accuracy after the last epoch"),
@@ -109,7 +118,9 @@ def _trial_row(trial: TrialHistory, history: History) -> dict[str, Any]:
         "error": trial.error,
         "seed": trial.seed,
         "started": _moment(trial.started),
-        "score": history.best_value(trial),
+        "rank": history.ranking.rank(trial.number),
+        "score": history.score_value(trial),
+        "best": history.best_value(trial),
         "best_epoch": best.epoch if best else None,
         "best_val_accuracy": highest.val_accuracy if highest else None,
         "last_val_accuracy": trial.epochs[-1].val_accuracy if trial.epochs else None,

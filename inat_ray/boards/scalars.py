@@ -24,6 +24,6 @@ def epoch_scalars(record: EpochMetrics) -> dict[str, float]:
 def search_scalars(history: History) -> tuple[int, dict[str, float]]:
     """Returns the number of the search's trials that ended, and its scalars so far by tag."""
     values = {"search/epochs_spent": float(history.epochs_spent)}
-    if math.isfinite(history.best_score):
-        values["search/best_score"] = history.turned(history.best_score)
+    if (best := history.best_score) is not None:
+        values["search/best_score"] = history.turned(best.value)
     return history.trials_over, values

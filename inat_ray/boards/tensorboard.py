@@ -46,10 +46,17 @@ from inat_ray.training.snapshot import Snapshot
 BEST = "val/best_accuracy"
 """The tag of a trial's best so far."""
 
-HPARAMS_COLUMNS = {"val/accuracy": "final val accuracy", BEST: "best val accuracy"}
+SCORE = "score"
+"""The tag of what a trial is compared by, so far."""
+
+HPARAMS_COLUMNS = {
+    "val/accuracy": "final val accuracy",
+    BEST: "best val accuracy",
+    SCORE: "score",
+}
 """Tag -> title of its column in the HParams tab, which shows the last value of a tag."""
 
-SUCCESSFUL: tuple[TrialState, ...] = ("finished", "stopped")
+SUCCESSFUL: tuple[TrialState, ...] = ("finished", "stopped", "stopped_by_hand")
 
 Snapshots = Callable[[str], Snapshot | None]
 """Finds a trial's snapshot by its id; None if there is none."""
@@ -160,9 +167,11 @@ class TensorBoardObserver:
 
     def _epoch(self, record: EpochEnded) -> None:
         values = epoch_scalars(record)
-        best = self.history.trials[record.trial_id].best("val_accuracy")
-        if best is not None:
+        trial = self.history.trials[record.trial_id]
+        if (best := trial.best("val_accuracy")) is not None:
             values[BEST] = best.val_accuracy
+        if (score := self.history.score_value(trial)) is not None:
+            values[SCORE] = score
         self._file(record).write(_scalars(record, values, step=record.epoch))
 
     def _end(self, record: TrialEnded) -> None:
@@ -184,7 +193,7 @@ class TensorBoardObserver:
         if trial.is_over:  # one that was cut off may be resumed and end again
             ended, values = search_scalars(history)
             self._search.write(_scalars(record, values, step=ended))
-        if (score := history.best_value(trial)) is not None:
+        if (score := history.score_value(trial)) is not None:
             self._search.write(_scalars(record, {"search/score": score}, step=trial.number))
 
     def _file(self, record: EpochEnded | TrialEnded) -> EventFile:

@@ -233,7 +233,9 @@ def _summary(history: History, trial: TrialHistory) -> dict[str, float | str]:
     metric, best = history.run.metric, trial.best(history.run.metric)
     summary: dict[str, float | str] = {"state": trial.state, **costs_of(trial)}
     if best is not None:
-        summary |= {"score": getattr(best, metric), "best_epoch": best.epoch}
+        summary |= {"best": getattr(best, metric), "best_epoch": best.epoch}
+    if (score := history.score_value(trial)) is not None:
+        summary["score"] = score
     if trial.error is not None:
         summary["error"] = trial.error
     return summary

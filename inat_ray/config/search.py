@@ -50,7 +50,7 @@ class MetricConfig(Section):
 class EarlyStopping(Section):
     """The rule by which trials end before their last epoch."""
 
-    kind: SchedulerName = Field("asha", description=_meanings(SCHEDULERS))
+    kind: SchedulerName = Field("asha_promotion", description=_meanings(SCHEDULERS))
     min_epochs: int = Field(1, ge=1)
     """Epochs that every trial gets; the first rung."""
     reduction_factor: int = Field(3, ge=2)
@@ -60,12 +60,15 @@ class EarlyStopping(Section):
 
 
 class Confirm(Section):
-    """The best configurations are trained again with other seeds, so that luck does not win."""
+    """The best configurations are trained again with other seeds, so that luck does not win.
 
-    top: int = Field(3, ge=1, le=100)
+    Each is trained with one new seed, and the best two of them with the further seeds.
+    """
+
+    top: int = Field(5, ge=1, le=100)
     """The number of configurations."""
     seeds: int = Field(3, ge=2, le=100)
-    """The number of seeds for each configuration."""
+    """The number of seeds for each of the best two."""
 
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}

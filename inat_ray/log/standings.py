@@ -12,35 +12,36 @@ from itertools import islice
 
 from sortedcontainers import SortedList
 
+from inat_ray.log.score import Score
+
 
 @dataclass
 class Ranking:
-    """Trials by their best score, best first; of equal ones the trial that started first."""
+    """Trials by their score, best first; of equal ones the trial that started first."""
 
     _sorted: SortedList = field(default_factory=SortedList)
-    """(-score, trial): ascending, so the best and, of equals, the earliest is first."""
-    _scores: dict[int, float] = field(default_factory=dict)
+    """(score, -trial), ascending."""
+    _scores: dict[int, Score] = field(default_factory=dict)
 
-    def put(self, trial: int, score: float | None) -> None:
+    def put(self, trial: int, score: Score | None) -> None:
         """Gives a trial its score; None takes it out."""
         if (before := self._scores.pop(trial, None)) is not None:
-            self._sorted.remove((-before, trial))
+            self._sorted.remove((before, -trial))
         if score is not None:
             self._scores[trial] = score
-            self._sorted.add((-score, trial))
+            self._sorted.add((score, -trial))
 
-    def score(self, trial: int) -> float:
-        """Returns the trial's best score; minus infinity if it has none."""
-        return self._scores.get(trial, -math.inf)
+    def score(self, trial: int) -> Score | None:
+        return self._scores.get(trial)
 
     def rank(self, trial: int) -> int | None:
         """Returns the trial's rank, counted from 1; None if it has no score."""
         if trial not in self._scores:
             return None
-        return 1 + int(self._sorted.index((-self._scores[trial], trial)))
+        return len(self._sorted) - int(self._sorted.index((self._scores[trial], -trial)))
 
     def __iter__(self) -> Iterator[int]:
-        return (trial for _, trial in self._sorted)
+        return (-place for _, place in reversed(self._sorted))
 
 
 def _sorted_lists() -> "defaultdict[int, SortedList]":
@@ -102,6 +103,11 @@ class Standings:
     def best(self, epoch: int, most: int) -> list[int]:
         """Returns the trials with the highest scores after `epoch`, best first."""
         return [-place[1] for place in islice(reversed(self._sorted.get(epoch, ())), most)]
+
+    @property
+    def highest(self) -> float:
+        """The highest score of any trial after any epoch; minus infinity before the first."""
+        return max((places[-1][0] for places in self._sorted.values() if places), default=-math.inf)
 
     def median_of_means(self, epoch: int, *, without: int | None = None) -> float:
         """Returns the median, over trials but one, of the mean of all scores up to `epoch`."""

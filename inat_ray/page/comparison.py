@@ -64,8 +64,8 @@ def _row(run: ReportedRun) -> list[Cell]:
 
 
 def _best_cell(history: History, winner: TrialHistory) -> Cell:
-    best, text = history.best_value(winner), score_text(history, winner)
-    return None if best is None or text is None else Number(best, text)
+    score, text = history.score_value(winner), score_text(history, winner)
+    return None if score is None or text is None else Number(score, text)
 
 
 def _progress(runs: Sequence[ReportedRun]) -> Markup:

@@ -6,6 +6,7 @@ from markupsafe import Markup
 from inat_ray.config.metrics import METRICS
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import EpochEnded, LookAtTest
+from inat_ray.log.score import Score
 from inat_ray.page.html import Number, plot
 from inat_ray.terminal.words import interval_text, metric_text, percent
 from inat_ray.training.scores import wilson_interval
@@ -51,25 +52,26 @@ def accuracy_interval(look: LookAtTest) -> str:
     return interval_text(wilson_interval(round(look.accuracy * look.images), look.images))
 
 
-def results(history: History) -> list[tuple[TrialHistory, EpochEnded]]:
-    """Returns the search's trials that have a result, and the epoch that gave it."""
-    metric = history.run.metric
-    return [(t, best) for t in history.searched if (best := t.best(metric)) is not None]
+def results(history: History) -> list[tuple[TrialHistory, float]]:
+    """Returns the search's trials that have a score, and the metric that it stands for."""
+    scored = ((trial, history.score_value(trial)) for trial in history.searched)
+    return [(trial, value) for trial, value in scored if value is not None]
 
 
 def best_so_far(history: History) -> list[tuple[int, float, float]]:
-    """Returns (epochs spent, time, best value) wherever an epoch of the search set a new best.
+    """Returns (epochs spent, time, value) wherever an epoch of the search gave it a better score.
 
-    The last entry is that of the search's last epoch. Times are in seconds since 1970.
+    The first whole stretch is better than any single epoch, so the value may fall. The last entry
+    is that of the search's last epoch. Times are in seconds since 1970.
     """
     records = sorted((e for t in history.searched for e in t.epochs), key=lambda e: e.time)
     steps: list[tuple[int, float, float]] = []
-    best = float("-inf")
+    best: Score | None = None
     for spent, record in enumerate(records, start=1):
-        score = history.score(record)
-        if score > best:  # never true for NaN
+        score = history.score_at(history.trials[record.trial_id], record.epoch)
+        if score is not None and (best is None or score > best):
             best = score
-            steps.append((spent, record.time, history.turned(best)))
+            steps.append((spent, record.time, history.turned(best.value)))
     if steps:
         # The line goes on to the end of the search.
         steps.append((len(records), records[-1].time, steps[-1][2]))

@@ -8,15 +8,16 @@ from markupsafe import Markup
 
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.metrics import METRICS
-from inat_ray.config.space import IMAGE_SIZE
-from inat_ray.page.html import Section, facts, folded, missing, subheading
+from inat_ray.config.space import IMAGE_SIZE, search_space
+from inat_ray.page.html import Section, facts, folded, missing, paragraph, subheading
 from inat_ray.page.metrics import accuracy_interval
 from inat_ray.page.reported_run import ReportedRun
 from inat_ray.search.limits import MOST_IN_A_ROW
 from inat_ray.search.schedulers import SCHEDULERS
 from inat_ray.search.searchers import SEARCHERS
-from inat_ray.search.winner import final_training, winning_trial
-from inat_ray.terminal.run_texts import epochs_text, states_text
+from inat_ray.search.sources import Source, sources
+from inat_ray.search.winner import confirmed, final_training, winning_trial
+from inat_ray.terminal.run_texts import epochs_text, states_text, steering_texts
 from inat_ray.terminal.words import (
     amount_text,
     counted,
@@ -24,6 +25,7 @@ from inat_ray.terminal.words import (
     metric_text,
     parameters_text,
     percent,
+    spread_text,
 )
 
 ENDINGS = {
@@ -33,6 +35,7 @@ ENDINGS = {
     "epochs": "when its budget of epochs was spent",
     "time": "when its time had run out",
     "target": "when its target was reached",
+    "asked": "when a person asked for its end",
     None: "not yet: it was cut off or is still running",
 }
 
@@ -58,6 +61,8 @@ def summary_section(run: ReportedRun) -> Section:
 def setting_section(run: ReportedRun) -> Section:
     """Shows what it takes to repeat the run: experiment, data, versions, and machine."""
     parts = [subheading("Search"), facts(_search_facts(run))]
+    if steering := steering_texts(run.history.steering):
+        parts += [subheading("Changed since it began"), *map(paragraph, steering)]
     if run.result.get("data"):
         parts += [subheading("Data"), facts(_data_facts(run))]
     if "versions" in run.result:
@@ -83,15 +88,22 @@ def _key_figures(run: ReportedRun) -> Facts:
 
 
 def _best_figures(run: ReportedRun) -> Facts:
-    """Yields the metric of the best trial and of the kept model, which was trained on its own."""
-    if run.history.started is None:
+    """Yields the best trial's score, that over new seeds, and the kept model's best epoch."""
+    history = run.history
+    if history.started is None:
         return
-    metric = run.history.run.metric
-    title = "Best trial's" if run.is_search else "Best"
-    found = {title: winning_trial(run.history), "Kept model's": final_training(run.history)}
-    for whose, trial in found.items():
-        if trial is not None and (best := run.history.best_value(trial)) is not None:
-            yield f"{whose} {METRICS[metric].label}", metric_text(metric, best)
+    metric, sure, kept = history.run.metric, confirmed(history), final_training(history)
+    best = history.leader if sure else winning_trial(history)
+    if best is not None and (score := history.score_value(best)) is not None:
+        what = METRICS[metric].label if history.stretch == 1 else "score"
+        yield (
+            f"Best trial's {what}" if run.is_search else f"Best {what}",
+            metric_text(metric, score),
+        )
+    if sure is not None:
+        yield f"Confirmed, {sure.n} new seeds", spread_text(metric, sure.mean, sure.sd)
+    if kept is not None and (value := history.best_value(kept)) is not None:
+        yield f"Kept model's {METRICS[metric].label}", metric_text(metric, value)
 
 
 def _search_facts(run: ReportedRun) -> Facts:
@@ -108,12 +120,24 @@ def _search_facts(run: ReportedRun) -> Facts:
         yield "Early stopping", _early_stopping(run.experiment)
         yield "Epochs", epochs_text(history)
         yield "The search ended", ENDINGS[history.ended]
-        if history.known:
-            yield "Known from other runs", counted(len(history.known), "trial")
+        if history.known and run.experiment is not None:
+            found = sources(
+                search_space(run.experiment), history, run.experiment.search.early_stopping
+            )
+            yield "Known from other runs", "; ".join(map(_source_text, found))
     if winner := winning_trial(history):
         yield "Best configuration", parameters_text(winner.parameters) or "as given"
     yield "Seed", str(run.experiment.seed) if run.experiment else "unknown"
     yield "Looks at the test set", str(len(history.looks))
+
+
+def _source_text(source: Source) -> str:
+    """'50 trials of runs/first (agreement 0.42)', or '(agreement -0.05, so not followed)'."""
+    text = f"{counted(len(source.trials), 'trial')} of {source.name}"
+    if source.agreement is None:
+        return text
+    followed = "" if source.is_believed else ", so not followed"
+    return f"{text} (agreement {source.agreement:.2f}{followed})"
 
 
 def _method(name: str) -> str:

@@ -58,6 +58,8 @@ class Scored:
     logarithmic: frozenset[str]
     """Names that are drawn on a log scale."""
     metric: str
+    best: Mapping[str, JSON]
+    """The best trial's point."""
 
     @property
     def turned(self) -> list[float]:
@@ -72,11 +74,12 @@ class Scored:
 
 def scored_trials(history: History, experiment: Experiment | None) -> Scored:
     """Returns the trials with a result; the seed is not a hyperparameter."""
-    metric, found = history.run.metric, results(history)
+    metric, found, best = history.run.metric, results(history), history.leader
     return Scored(
         names=short_names([name for name in history.run.parameters if name != SEED]),
         points=[{n: v for n, v in t.parameters.items() if n != SEED} for t, _ in found],
-        scores=[getattr(best, metric) for _, best in found],
+        best=best.parameters if best else {},
+        scores=[value for _, value in found],
         trial_ids=[trial.trial_id for trial, _ in found],
         logarithmic=_logarithmic(experiment),
         metric=metric,
@@ -212,7 +215,7 @@ def _importance_plot(scored: Scored, found: Importances) -> Markup:
     )
     caption = (
         f"Permutation importance in a random forest over {len(scored.points)} trials. {trust}"
-        " A trial that was stopped counts with its best epoch, so a setting that learns slowly"
+        " A trial that was stopped counts with what it had, so a setting that learns slowly"
         " looks worse than it is."
     )
     label = "Importance: " + ", ".join(
@@ -222,7 +225,7 @@ def _importance_plot(scored: Scored, found: Importances) -> Markup:
 
 
 def _importance_table(scored: Scored, found: Importances) -> Markup:
-    best = scored.points[int(np.argmax(scored.turned))]
+    best = scored.best
     rows: list[list[Cell]] = [
         [
             scored.names[i.name],

@@ -24,7 +24,7 @@ from inat_ray.page.trials import (
 from inat_ray.run.folder import RunFolder
 from inat_ray.search.schedulers import SCHEDULERS
 from inat_ray.search.study import seed_is_searched
-from inat_ray.search.winner import is_confirmed
+from inat_ray.search.winner import confirmed
 from inat_ray.terminal.announcements import note
 from inat_ray.terminal.words import command_text
 from inat_ray.training.predictions import read_predictions
@@ -94,7 +94,7 @@ def _study_sections(run: ReportedRun) -> Iterator[Section]:
         yield study_section(history, purpose="search", title="One change at a time")
     elif seed_is_searched(history):
         yield study_section(history, purpose="search", title="Over seeds")
-    if is_confirmed(history):
+    if confirmed(history):
         yield study_section(history, purpose="confirm", title="Confirmation")
     if is_freeze_study(history) and run.experiment is not None and run.data is not None:
         try:

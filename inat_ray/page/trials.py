@@ -14,7 +14,7 @@ from inat_ray.page.colors import ORANGE, STATES
 from inat_ray.page.html import Cell, Number, Section, paragraph, table
 from inat_ray.page.metrics import best_so_far, metric_cell, metric_plot, results
 from inat_ray.search.schedulers import at_rung
-from inat_ray.terminal.run_texts import share_text
+from inat_ray.terminal.run_texts import judged_text, score_meaning, share_text
 from inat_ray.terminal.search_tables import shown_metrics
 from inat_ray.terminal.words import cost_text, short_names, value_text
 
@@ -38,12 +38,15 @@ def leaderboard_section(history: History) -> Section:
     names = short_names(list(history.run.parameters))
     known = {name for trial in shown for name in costs_of(trial)}
     costs = [cost for name, cost in COSTS.items() if name in known]
-    columns = ["#", "trial", *labels, "epochs", "state", "seconds"]
+    meaning = score_meaning(history)
+    columns = ["#", "trial", *(["score"] if meaning else []), *labels, "epochs", "state", "seconds"]
     columns += [*(cost.label for cost in costs), *names.values()]
     rows = [_row(history, t, rank=rank, costs=costs) for rank, t in enumerate(shown, start=1)]
     caption = "All trials, best first. Click a name to see the trial's curve, a column to sort."
     if left_out := len(history.searched) - len(shown):
         caption += f" {left_out} more are in trials.parquet."
+    if meaning:
+        caption += f" {meaning.capitalize()}; the other values are the best epoch's."
     return Section("Leaderboard", "leaderboard", table(columns, rows, caption=caption))
 
 
@@ -53,6 +56,7 @@ def _row(history: History, trial: TrialHistory, *, rank: int, costs: Sequence[Co
     return [
         rank if best is not None else None,
         Markup('<a href="#{0}" data-trial="{1}">{1}</a>').format(CURVES, trial.trial_id),
+        *([_score(history, trial)] if history.stretch > 1 else []),
         *(metric_cell(metric, best) for metric in shown_metrics(history.run.metric)),
         Number(len(trial.epochs), share_text(trial)),
         f"{trial.state}: {trial.error}" if trial.error else trial.state,
@@ -60,6 +64,11 @@ def _row(history: History, trial: TrialHistory, *, rank: int, costs: Sequence[Co
         *(_cost(trial, cost) for cost in costs),
         *(_parameter(trial, name) for name in history.run.parameters),
     ]
+
+
+def _score(history: History, trial: TrialHistory) -> Cell:
+    value, text = history.score_value(trial), judged_text(history, trial)
+    return None if value is None or text is None else Number(value, text)
 
 
 def _cost(trial: TrialHistory, cost: Cost) -> Cell:
@@ -81,11 +90,11 @@ def progress_section(history: History) -> Section:
     found = results(history)
     figure = go.Figure()
     for state, (color, symbol) in STATES.items():
-        there = [(trial, best) for trial, best in found if trial.state == state]
+        there = [(trial, value) for trial, value in found if trial.state == state]
         if there:
             figure.add_scatter(
                 x=[(trial.started - begin) / 60 for trial, _ in there],
-                y=[getattr(best, metric) for _, best in there],
+                y=[value for _, value in there],
                 text=[trial.trial_id for trial, _ in there],
                 mode="markers",
                 name=state,
@@ -103,7 +112,7 @@ def progress_section(history: History) -> Section:
     figure.update_xaxes(title="minutes since the start")
     caption = (
         "A point stands where its trial started; the line steps where an epoch set a new best."
-        " The result of a trial that was stopped early is that of its best epoch."
+        f" {score_meaning(history).capitalize() or 'Each trial counts with its best epoch'}."
     )
     label = f"{{}} of {len(found)} trials by their start"
     drawn = metric_plot(figure, metric, label=label, caption=caption)

@@ -15,7 +15,7 @@ from inat_ray.config.errors import RunFailedError, UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import dump_experiment
 from inat_ray.log.lock import LOCK, check_nobody_below, check_nobody_in, is_being_written, locked
-from inat_ray.run.folder import EXPERIMENT, STORAGE, RunFolder
+from inat_ray.run.folder import EXPERIMENT, RUNS, STORAGE, RunFolder
 from inat_ray.storage.disk import files_below, remove, replacing
 from inat_ray.storage.place import Place, checked_storage
 
@@ -39,7 +39,7 @@ def claimed(
     Its content stays until `begin_run`; a context that ends before leaves the folder as it was.
     Raises UserError if another process is at work on it, and as `check_free`, `check_storage`.
     """
-    made = _missing(path or Path("runs"))
+    made = _missing(path or RUNS)
     if path is None:
         path = _new_default(name or experiment.name)
         made = [path, *made]
@@ -176,7 +176,7 @@ def usable(path: Path) -> Iterator[None]:
 
 def default_folder(name: str) -> Path:
     """Returns runs/<name>-<time>, in local time to the second."""
-    return Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    return RUNS / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
 def _new_default(name: str) -> Path:

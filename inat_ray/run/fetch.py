@@ -8,7 +8,16 @@ from inat_ray.log.lock import ALIVE
 from inat_ray.log.mirror import SEGMENTS, WRITER
 from inat_ray.log.run_log import read_stored
 from inat_ray.run.claim import check_free, usable
-from inat_ray.run.folder import CHECKPOINTS, EXPERIMENT, SNAPSHOTS, STORAGE, WEIGHTS, RunFolder
+from inat_ray.run.folder import (
+    CHECKPOINTS,
+    EXPERIMENT,
+    REQUESTS,
+    RUNS,
+    SNAPSHOTS,
+    STORAGE,
+    WEIGHTS,
+    RunFolder,
+)
 from inat_ray.storage.disk import PARTIAL, remove
 from inat_ray.storage.place import Place, is_address
 
@@ -39,7 +48,7 @@ def _fetch(address: str, path: Path | None) -> Path:
     storage = Place.at(address)
     if not (storage / EXPERIMENT).exists():
         raise UserError(f"{storage}: holds no run")
-    path = path or Path("runs") / storage.last_name
+    path = path or RUNS / storage.last_name
     if RunFolder(path).holds_a_run:
         raise UserError(
             f"{path}: holds a run already; --resume {path} goes on with it here,"
@@ -60,7 +69,7 @@ def _fetch(address: str, path: Path | None) -> Path:
 def _bring(storage: Place, folder: Path) -> None:
     # Checkpoints, snapshots and weights stay in the storage, where every node sees them; the log's
     # segments become one file here, and who writes in the storage is no matter of the folder's.
-    others = (CHECKPOINTS, SEGMENTS, SNAPSHOTS, WRITER, ALIVE, WEIGHTS)
+    others = (CHECKPOINTS, SEGMENTS, SNAPSHOTS, WRITER, ALIVE, WEIGHTS, REQUESTS)
     for name in storage.names():
         if not name.startswith(others):
             _write(folder / name, (storage / name).read())

@@ -16,11 +16,17 @@ from inat_ray.log.run_log import EVENTS
 from inat_ray.storage.disk import files_below, replacing
 from inat_ray.storage.place import Place, is_address
 
+RUNS = Path("runs")
+"""Where runs are, unless a person says otherwise."""
+
 STORAGE = "storage"
 """The file with the address of a run's place in the storage."""
 
 MODEL, EXPERIMENT = "best.safetensors", "experiment.yaml"
 CHECKPOINTS, WEIGHTS, SNAPSHOTS = "checkpoints", "weights", "snapshots"
+REQUESTS = "log/requests"
+"""The folder of what people ask of a sweep that runs, in its place in the storage, too."""
+
 CODE = "code"
 """The folder of the code of networks of one's own: kept for people, and never run from there."""
 

@@ -13,6 +13,7 @@ from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.log.costs import costs_of
 from inat_ray.log.history import History
+from inat_ray.log.records import Steering
 from inat_ray.run.contents import read_contents
 from inat_ray.run.folder import RunFolder
 from inat_ray.run.state import State
@@ -44,9 +45,11 @@ class Run:
     metric: str | None = None
     """The metric that the run optimizes."""
     best: float | None = None
-    """The metric of the winner, or of the leader so far, at its best epoch."""
+    """The score of the winner, or of the leader so far."""
     costs: dict[str, float] = field(default_factory=dict)
     """What is known of that trial's costs, by name."""
+    steering: list[tuple[int, Steering]] = field(default_factory=list)
+    """As in `History`."""
     test_accuracy: float | None = None
     """The accuracy in the last look at the test set."""
     test_looks: int = 0
@@ -68,7 +71,7 @@ def find_runs(folder: Path) -> list[Run]:
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder")
-    return sorted(map(read_run, _run_folders(folder)), key=lambda run: -run.begun)
+    return sorted(map(read_run, run_folders(folder)), key=lambda run: -run.begun)
 
 
 def read_run(folder: Path) -> Run:
@@ -92,8 +95,9 @@ def read_run(folder: Path) -> Run:
         epochs=history.epochs_trained,
         seconds=history.seconds if begun else None,
         metric=begun.metric if begun else None,
-        best=None if winner is None else history.best_value(winner),
+        best=None if winner is None else history.score_value(winner),
         costs={} if winner is None else costs_of(winner),
+        steering=history.steering,
         test_accuracy=history.looks[-1].accuracy if history.looks else result.get("test_accuracy"),
         test_looks=len(history.looks),
         pack=_pack(result),
@@ -104,7 +108,8 @@ def read_run(folder: Path) -> Run:
     )
 
 
-def _run_folders(folder: Path) -> Iterator[Path]:
+def run_folders(folder: Path) -> Iterator[Path]:
+    """Yields the runs below a folder, or the one that it is itself, in order of their paths."""
     if RunFolder(folder).holds_a_run:
         yield folder
         return
@@ -113,7 +118,7 @@ def _run_folders(folder: Path) -> Iterator[Path]:
     except OSError:  # another user's: what cannot be entered has no run to show
         return
     for path in below:
-        yield from _run_folders(Path(path))
+        yield from run_folders(Path(path))
 
 
 def _is_open_folder(entry: "os.DirEntry[str]") -> bool:

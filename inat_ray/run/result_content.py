@@ -16,7 +16,7 @@ from inat_ray.log.records import LookAtTest
 from inat_ray.models.complexity import complexity
 from inat_ray.run.result import Result
 from inat_ray.search.study import Configuration, configurations, seed_is_searched
-from inat_ray.search.winner import is_confirmed, winning_trial
+from inat_ray.search.winner import confirmed, winning_trial
 from inat_ray.training.machine import machine
 from inat_ray.training.scores import Assessment, wilson_interval
 
@@ -125,16 +125,21 @@ def _interval(accuracy: float, images: int) -> list[float]:
 def search_result(history: History, *, experiment: Experiment, data: DataSet) -> Result:
     """Returns what the search did: its winner, trials by state, epochs spent and saved.
 
-    If it has limits, also how many points were beyond them; if seeds are searched or configurations
-    confirmed, also the configurations, best first.
+    The score is that of the best trial, and the best of many trials was lucky: it is optimistic. If
+    the search has limits, the result also says how many points were beyond them; if seeds are
+    searched or configurations confirmed, it has the configurations, best first.
     """
-    winner = winning_trial(history)
+    winner, sure = winning_trial(history), confirmed(history)
+    best = history.leader if sure else winner
     assert winner is not None
+    assert best is not None
     result: Result = {
         "ended": history.ended,
         "winner": winner.trial_id,
         "parameters": winner.parameters,
-        history.run.metric: history.best_value(winner),
+        "best_trial": best.trial_id,
+        "score": history.score_value(best),
+        history.run.metric: history.best_value(best),
         "trials": dict(+history.states),
         "epochs": history.epochs_spent,
         "epochs_saved": history.epochs_saved,
@@ -143,7 +148,7 @@ def search_result(history: History, *, experiment: Experiment, data: DataSet) ->
         result["beyond_limits"] = len(history.beyond)
     if seed_is_searched(history):
         result["study"] = _study(configurations(history), experiment, data)
-    if is_confirmed(history):
+    if sure:
         result["confirmed"] = _study(configurations(history, purpose="confirm"), experiment, data)
     return result
 

@@ -33,6 +33,10 @@ DRAWS = 8
 """How often a searcher draws again if a point was tried already, before it picks from those that
 were not."""
 
+RANDOM_EVERY = 2
+"""Of the first trials of a search that knows other runs, one in so many is drawn at random: by
+those that a source chose alone, one that knows something is hard to tell from one that does not."""
+
 
 @dataclass(frozen=True)
 class Searcher:
@@ -71,8 +75,10 @@ def suggest_grid(
     """Returns the grid's first point that was not tried; the last parameter varies fastest."""
     assert space.grid is not None
     names = space.grid_names
-    # The search is seldom more than the first points ahead of the number of those suggested.
-    places = (*range(history.suggested, len(names)), *range(history.suggested))
+    # The search is seldom more than the first points ahead of the number of those suggested, unless
+    # the grid was changed meanwhile.
+    start = 0 if history.changed else history.suggested
+    places = (*range(start, len(names)), *range(start))
     place = next((i for i in places if names[i] not in history.points), None)
     return None if place is None else space.grid[place]
 
@@ -80,15 +86,21 @@ def suggest_grid(
 def suggest_tpe(
     search: SearchConfig, space: SearchSpace, history: History, rng: np.random.Generator
 ) -> Point | None:
-    """Asks HyperOpt's TPE, once there are enough trials to tell it of."""
+    """Asks HyperOpt's TPE, once there are enough trials to tell it of: own ones, or other runs'."""
+    number = len(history.searched)
     # The trials that were planned when the run began: an extension does not start up again.
-    if len(history.known) + len(history.searched) < startup_trials(history.run.trials):
+    starts = number < startup_trials(history.run.trials)
+    if starts and (not history.known or number % RANDOM_EVERY == RANDOM_EVERY - 1):
         return suggest_random(search, space, history, rng)
     # HyperOpt takes long to load, and every command reads this file.
     from inat_ray.search.observations import observations
+    from inat_ray.search.sources import told_by_sources
     from inat_ray.search.tpe import fitted
 
-    model = fitted(space, observations(history, search.early_stopping))
+    told = told_by_sources(space, history, search.early_stopping)
+    if starts and not told:
+        return suggest_random(search, space, history, rng)
+    model = fitted(space, [*told, *observations(history, search.early_stopping)])
     return _untried(space, history, draw=lambda: model.propose(rng), pick=model.best_of)
 
 

@@ -109,7 +109,8 @@ class Simulation:
             self._end(trial_id, "interrupted", error="a simulated failure")
             self._idle += 1
             return
-        self.history.add(self._epoch(trial_id))
+        done = len(self.history.trials[trial_id].epochs)
+        self._record(epoch_of(self._curve(trial_id), trial_id, done))
         state = state_after_epoch(self.experiment.search, self.history, trial_id)
         trained = len(self.history.trials[trial_id].epochs)
         if state in ("running", "paused") and trained >= self._curve(trial_id).epochs:
@@ -123,24 +124,23 @@ class Simulation:
         else:
             self._end(trial_id, state)
 
-    def _epoch(self, trial_id: str) -> EpochEnded:
-        curve, done = self._curve(trial_id), len(self.history.trials[trial_id].epochs)
-        seconds = curve.seconds[done]
-        return EpochEnded(
-            time=self.clock,
-            trial_id=trial_id,
-            epoch=done + 1,
-            lr=0.0,
-            seconds=seconds,
-            images_per_second=0.0,
-            **{name: values[done] for name, values in curve.metrics.items()},
-        )
-
     def _end(self, trial_id: str, state: TrialState, *, error: str | None = None) -> None:
         self.history.add(TrialEnded(time=self.clock, trial_id=trial_id, state=state, error=error))
 
     def _curve(self, trial_id: str) -> Curve:
         return self._curve_of(self.history.trials[trial_id].parameters)
+
+
+def epoch_of(curve: Curve, trial_id: str, done: int) -> EpochEnded:
+    """Returns the record of a trial's next epoch, after `done` of the curve's."""
+    return EpochEnded(
+        trial_id=trial_id,
+        epoch=done + 1,
+        lr=0.0,
+        seconds=curve.seconds[done],
+        images_per_second=0.0,
+        **{name: values[done] for name, values in curve.metrics.items()},
+    )
 
 
 @dataclass(frozen=True)

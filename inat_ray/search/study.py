@@ -21,7 +21,7 @@ class Configuration:
     trials: list[TrialHistory]
     """In order of start."""
     scores: list[float]
-    """The metric at each trial's best epoch."""
+    """Each trial's score: the metric over its best stretch of epochs."""
 
     @property
     def n(self) -> int:
@@ -53,8 +53,8 @@ def configurations(history: History, *, purpose: Purpose = "search") -> list[Con
     best one was lucky. The others follow, by mean too.
     """
     groups: defaultdict[str, dict[int, TrialHistory]] = defaultdict(dict)
-    for trial in history.trials.values():
-        if trial.purpose == purpose and history.best_value(trial) is not None:
+    for trial in history.confirming if purpose == "confirm" else history.searched:
+        if history.score_value(trial) is not None:
             # Random search may draw a point twice; the same seed again is no new evidence.
             groups[canonical(_without_seed(trial.parameters))].setdefault(trial.seed, trial)
     found = [_configuration(history, list(trials.values())) for trials in groups.values()]
@@ -119,7 +119,7 @@ def told_apart(a: Configuration, b: Configuration) -> bool:
 
 
 def _configuration(history: History, trials: list[TrialHistory]) -> Configuration:
-    scores = [score for trial in trials if (score := history.best_value(trial)) is not None]
+    scores = [score for trial in trials if (score := history.score_value(trial)) is not None]
     return Configuration(_without_seed(trials[0].parameters), trials=trials, scores=scores)
 
 

@@ -1,7 +1,7 @@
 """Chooses the winner of a search, and finds the training that made the kept model."""
 
 from inat_ray.log.history import History, TrialHistory
-from inat_ray.search.study import configurations, seed_is_searched
+from inat_ray.search.study import Configuration, configurations, seed_is_searched
 
 
 def winning_trial(history: History) -> TrialHistory | None:
@@ -10,8 +10,8 @@ def winning_trial(history: History) -> TrialHistory | None:
     It is the first trial of the best configuration, by the mean over the seeds of the confirmation
     or else of the search; if no seeds were compared, it is the best trial.
     """
-    if is_confirmed(history) and (confirmed := configurations(history, purpose="confirm")):
-        return confirmed[0].trials[0]
+    if (best := confirmed(history)) is not None:
+        return best.trials[0]
     if seed_is_searched(history):
         return next((c.trials[0] for c in configurations(history)), None)
     return history.leader
@@ -32,5 +32,6 @@ def is_training_of(final: TrialHistory, best: TrialHistory) -> bool:
     return final.parameters == best.parameters and final.seed == best.seed
 
 
-def is_confirmed(history: History) -> bool:
-    return bool(history.confirming)
+def confirmed(history: History) -> Configuration | None:
+    """Returns the best configuration of the confirmation so far; None without one."""
+    return next(iter(configurations(history, purpose="confirm")), None)

@@ -1,6 +1,6 @@
 """What a command prints before its work and after it."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import numpy as np
@@ -20,10 +20,11 @@ from inat_ray.run.folder import RunFolder
 from inat_ray.run.result import Result
 from inat_ray.run.warm_start import WarmStart
 from inat_ray.search.study import seed_is_searched
-from inat_ray.search.winner import is_confirmed
+from inat_ray.search.winner import confirmed
 from inat_ray.terminal.model_tables import freeze_table, result_table
 from inat_ray.terminal.run_texts import resume_command
 from inat_ray.terminal.search_tables import ablation_table, leaderboard_table, study_table
+from inat_ray.terminal.tables import folded, numbers, plain_table
 from inat_ray.terminal.words import command_text, counted, duration, parameters_text, percent
 from inat_ray.tuning.dry_run import DryRun
 
@@ -75,11 +76,16 @@ def announce_training(console: Console, experiment: Experiment, data: DataSet) -
         _say(console, "work", f" {share}; learning rate {recipe.lr:g}")
 
 
-def announce_warm_start(console: Console, known: Iterable[WarmStart]) -> None:
-    """Says what the searcher learns from other runs, and which of their trials do not fit."""
+def announce_warm_start(console: Console, known: Sequence[WarmStart]) -> None:
+    """Says which trials of other runs the searcher is told of, and why not the rest."""
+    if not known:
+        note(console, "--warm-start auto: there is no run beside this one")
+        return
+    table = plain_table(folded("known from"), numbers("trials"), folded("what to know of it"))
     for source in known:
-        for text in source.notes:
-            _say(console, "known", text)
+        trials = f"{len(source.trials)}/{source.searched}" if source.searched else "-"
+        table.add_row(escape(str(source.path)), trials, escape("; ".join(source.notes)))
+    console.print(table)
 
 
 def announce_dry_run(console: Console, found: DryRun, *, slots: int) -> None:
@@ -118,7 +124,7 @@ def conclude(console: Console, *, run: RunFolder, result: Result) -> None:
         rows = result["search"]["study"]
         trained = {row["trials"][0]: row["trainable_parameters"] for row in rows}
         console.print(study_table(history, width=console.width, trainable=trained))
-    if is_confirmed(history):
+    if confirmed(history):
         console.print(study_table(history, purpose="confirm", width=console.width))
     console.print(result_table(result))
     console.print(

@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from inat_ray.config.experiment import Experiment
+from inat_ray.config.metrics import METRICS
 from inat_ray.config.model import FreezableConfig
 from inat_ray.data.names import shown_name
 from inat_ray.data.split import Split
@@ -20,8 +21,10 @@ from inat_ray.terminal.words import (
     counted,
     counts_text,
     interval_text,
+    metric_text,
     parameters_text,
     percent,
+    seeds_text,
     value_text,
 )
 from inat_ray.training.features import caches_features, cut_of, kept_views, pays, views_in_all
@@ -124,11 +127,18 @@ def _result_rows(result: Result) -> Iterator[tuple[str, str]]:
 
 def _search_rows(search: Result) -> Iterator[tuple[str, str]]:
     texts: dict[str, Callable[..., str]] = {"parameters": parameters_text, "trials": counts_text}
+    texts["score"] = lambda value: (
+        f"{metric_text(metric, value)}, optimistic: the best of all trials"
+    )
+    metric = next((key for key in search if key in METRICS), "")
     for key, value in search.items():
         if isinstance(value, list):
             continue  # the study has a table of its own
-        whose = "best trial" if key.startswith("val_") else "search"
+        whose = "best trial" if key in ("score", metric) else "search"
         yield f"{whose}: {key}", texts[key](value) if key in texts else _shown(key, value)
+    for sure in search.get("confirmed", [])[:1]:
+        text = seeds_text(metric, mean=sure["mean"], sd=sure["sd"], n=sure["n"])
+        yield "confirmed: score", text
 
 
 def _shown(key: str, value: JSON) -> str:

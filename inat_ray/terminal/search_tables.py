@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
+from rich.markup import escape
 from rich.table import Column, Table
 
 from inat_ray.config.metrics import METRICS
@@ -19,7 +20,13 @@ from inat_ray.search.study import (
     told_apart,
     unchanged,
 )
-from inat_ray.terminal.run_texts import share_text, states_text
+from inat_ray.terminal.run_texts import (
+    judged_text,
+    score_meaning,
+    share_text,
+    states_text,
+    steering_texts,
+)
 from inat_ray.terminal.tables import parameters_table, plain_table
 from inat_ray.terminal.words import (
     cost_text,
@@ -46,28 +53,34 @@ def shown_metrics(metric: str) -> list[str]:
 
 
 def leaderboard_table(history: History, *, most: int = SHOWN_TRIALS, width: int = 80) -> Table:
-    """Returns the best trials of a search, best first, with their metrics at their best epochs.
+    """Returns the best trials of a search by their scores, with the metrics at their best epochs.
 
-    Costs in which they differ are columns too.
+    Costs in which they differ are columns too. The caption tells how the search was steered.
     """
     metrics, shown = shown_metrics(history.run.metric), history.leaderboard()[:most]
-    costs, rows = telling_costs(shown), []
+    meaning, costs, rows = score_meaning(history), telling_costs(shown), []
     for rank, trial in enumerate(shown, start=1):
         best = trial.best(history.run.metric)
         values = [metric_text(metric, getattr(best, metric)) for metric in metrics]
         taken = [cost_text(cost, cost.of(trial)) for cost in costs]
+        if meaning:
+            values = [judged_text(history, trial) or "", *values]
         cells = [str(rank), trial.trial_id, *values, share_text(trial), trial.state, *taken]
         rows.append((cells, trial.parameters))
     table = parameters_table(
-        *("#", "trial", *(METRICS[metric].label for metric in metrics), "epochs", "state"),
+        *("#", "trial", *(["score"] if meaning else [])),
+        *(METRICS[metric].label for metric in metrics),
+        *("epochs", "state"),
         *(cost.label for cost in costs),
         rows=rows,
         names=list(history.run.parameters),
         width=width,
         title=f"{history.run.name}: {states_text(history)}",
     )
-    if more := len(history.searched) - len(rows):
-        table.caption = f"and {more} more in trials.parquet"
+    more = len(history.searched) - len(rows)
+    hidden = f"and {more} more in trials.parquet" if more else ""
+    captions = [hidden, meaning, *map(escape, steering_texts(history.steering))]
+    table.caption = "\n".join(filter(None, captions)) or None
     return table
 
 

@@ -20,7 +20,12 @@ from inat_ray.run.state import State
 from inat_ray.search.winner import final_training, winning_trial
 from inat_ray.terminal.estimate import epochs_planned, phase_of, running_trials, seconds_left
 from inat_ray.terminal.live import live_view
-from inat_ray.terminal.run_texts import best_text, kept_model_text, resume_command
+from inat_ray.terminal.run_texts import (
+    best_text,
+    kept_model_text,
+    resume_command,
+    steering_texts,
+)
 from inat_ray.terminal.words import duration, percent
 
 SECONDS_BETWEEN_READINGS = 2.0
@@ -90,6 +95,8 @@ def print_status(console: Console, status: Status, *, with_view: bool = True) ->
     """Prints the live view, the state, and the command that resumes the run."""
     if with_view:
         console.print(_view(console, status))
+    for text in steering_texts(status.history.steering):
+        console.print(f"[bold]changed[/] {escape(text)}", soft_wrap=True)
     details = ", ".join(_details(status))
     line = f"[bold]{status.state}[/]" + (f": {escape(details)}" if details else "")
     console.print(line, soft_wrap=True)
@@ -126,7 +133,7 @@ def _view(console: Console, status: Status) -> Group:
 
 
 def _details(status: Status) -> Iterator[str]:
-    """'best val acc 91.2 % (trial_0004)', 'test accuracy 60.0 %', 'report runs/a/report.html'."""
+    """'best score 91.2 % (trial_0004)', 'test accuracy 60.0 %', 'report runs/a/report.html'."""
     history, is_finished = status.history, status.state == "finished"
     if status.may_go_on and status.changed is not None:
         yield f"last record {duration(status.now - status.changed)} ago"
@@ -178,6 +185,7 @@ def _history_json(history: History, *, now: float) -> dict[str, Any]:
         "best": None if best is None else _trial_json(history, best),
         "kept_model": None if kept is None else _trial_json(history, kept),
         "running": [_trial_json(history, trial) for trial in running_trials(history)],
+        "changes": steering_texts(history.steering),
     }
 
 
@@ -185,6 +193,7 @@ def _trial_json(history: History, trial: TrialHistory) -> dict[str, Any]:
     return {
         "trial": trial.trial_id,
         "rank": history.ranking.rank(trial.number),
+        "score": history.score_value(trial),
         "best": history.best_value(trial),
         "epochs": len(trial.epochs),
         "planned_epochs": trial.planned_epochs,

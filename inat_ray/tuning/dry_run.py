@@ -1,7 +1,7 @@
 """Finds what a sweep would do: its first points, its largest model, the time it takes."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from inat_ray.config.space import SearchSpace, trial_experiment
 from inat_ray.config.variants import experiment_at, image_sizes
 from inat_ray.data.dataset import DataSet
 from inat_ray.log.history import History
+from inat_ray.log.records import TrialKnown
 from inat_ray.models.complexity import Complexity, complexity
 from inat_ray.search.agenda import (
     Work,
@@ -72,8 +73,11 @@ def dry_run(
     data: DataSet,
     resources: Resources,
     slots: int,
+    known: Sequence[TrialKnown] = (),
 ) -> DryRun:
     """Trains the largest model for a few steps and estimates the search; `slots`: trials at once.
+
+    `known` are trials of other runs.
 
     Raises RunFailedError if that model does not train, UserError if one of the first trials is not
     a valid experiment, or as `check_limits`.
@@ -81,7 +85,7 @@ def dry_run(
     classes = len(data.classes)
     check_limits(experiment, space, classes=classes)
     limit = limit_of(experiment, classes=classes)
-    first = first_suggestions(experiment, space, limit=limit)
+    first = first_suggestions(experiment, space, limit=limit, known=known)
     for work in first:
         trial_experiment(experiment, parameters=work.parameters, seed=work.seed)
     largest = largest_point(experiment, space, classes=classes, limit=limit)
@@ -107,11 +111,15 @@ def dry_run(
 
 
 def first_suggestions(
-    experiment: Experiment, space: SearchSpace, *, limit: Limit = no_limit
+    experiment: Experiment,
+    space: SearchSpace,
+    *,
+    limit: Limit = no_limit,
+    known: Sequence[TrialKnown] = (),
 ) -> list[Work]:
     """Returns the trials that would begin first, while none has a result yet."""
     agenda = search_agenda(experiment, space, limit)
-    history = History.of([run_started(experiment, space)])
+    history = History.of([run_started(experiment, space), *known])
     works: list[Work] = []
     while len(works) < SHOWN_SUGGESTIONS:
         work = next_work(agenda, history, history.add)

@@ -19,6 +19,7 @@ from inat_ray.run.folder import RunFolder
 from inat_ray.run.result import Result
 from inat_ray.run.result_content import look_result, search_result, training_result
 from inat_ray.run.test_set import look_at_test
+from inat_ray.run.weights import with_reachable_weights
 from inat_ray.search.winner import final_training, is_training_of, winning_trial
 from inat_ray.storage.place import Place
 from inat_ray.training.checkpoint import load_model
@@ -30,7 +31,6 @@ from inat_ray.tuning.cluster import (
     resources_of_nodes,
 )
 from inat_ray.tuning.engine import engine
-from inat_ray.tuning.provision import with_reachable_weights
 from inat_ray.tuning.single_training import record_training, training_job
 
 LOST = (NodeDiedError, WorkerCrashedError, ObjectLostError)

@@ -20,11 +20,10 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from inat_ray.config.experiment import DataConfig, Experiment
-from inat_ray.config.model import FreezableConfig
+from inat_ray.config.experiment import DataConfig
 from inat_ray.data.dataset import DataSet
 from inat_ray.data.pack import NoRoomError, Supply, reopen_pack
-from inat_ray.run.folder import WEIGHTS, RunFolder
+from inat_ray.run.folder import RunFolder
 
 PART = 32 * 2**20
 """How many bytes are sent at a time."""
@@ -109,25 +108,6 @@ def provisioned(data: DataSet, *, run: RunFolder, tell: Callable[[str], None]) -
     finally:
         care.end()
         ray.kill(actor)
-
-
-def with_reachable_weights(experiment: Experiment, *, run: RunFolder) -> Experiment:
-    """Returns the experiment for other nodes: weights in a local file are copied to the storage.
-
-    The copy is named by its content, so that it is made once.
-    """
-    model, storage = experiment.model, run.storage
-    if storage is None or not isinstance(model, FreezableConfig):
-        return experiment
-    path = Path(model.weights).expanduser()
-    if not path.is_file():
-        return experiment
-    content = path.read_bytes()
-    copy = storage / WEIGHTS / f"{hashlib.sha256(content).hexdigest()[:16]}{path.suffix}"
-    if not copy.exists():
-        copy.write(content)
-    there = model.model_copy(update={"weights": copy.address})
-    return experiment.model_copy(update={"model": there})
 
 
 class NodeCare:

@@ -60,7 +60,6 @@ def main(
     folder = selected(Path(data).expanduser(), most=photographs)
     given = ["--data", str(folder)]
     lines = {name: [*line, *given] for name, line in PHOTOGRAPHS.items()}
-    lines["search"] = ["search"]
     if torch.cuda.is_available():
         lines |= {name: [*line, *given] for name, line in ON_A_GPU.items()}
     chosen = {name: line for name, line in lines.items() if only in name}

@@ -144,7 +144,7 @@ def peak_memory_mb(device: torch.device) -> float:
     return peak / (2**20 if platform.system() == "Darwin" else 2**10)
 
 
-def conditions() -> dict[str, Any]:
+def conditions(packages: Sequence[str] = PACKAGES) -> dict[str, Any]:
     """When, where and with what it is measured."""
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
@@ -154,5 +154,5 @@ def conditions() -> dict[str, Any]:
         "commit": commit.stdout.strip(),
         **machine(),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": {name: version(name) for name in packages},
     }

@@ -1,8 +1,9 @@
-"""The measured part of docs/benchmarks.md, written from what the benchmark found.
+"""The measured parts of docs/benchmarks.md, written from what the benchmarks found.
 
     python -m tests.benchmarks.page runs/benchmark/benchmark.json
+    python -m tests.benchmarks.page runs/search.json
 
-The file is kept as tests/benchmarks/measured.json, so that a test can hold the page to it.
+The files are kept beside this one, so that a test can hold the page to them.
 """
 
 import json
@@ -13,11 +14,12 @@ from typing import Any
 
 import typer
 
+from tests.benchmarks import search_page
 from tests.benchmarks.comparison import Figure
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 MEASURED = Path(__file__).with_name("measured.json")
-BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
+SEARCHED = Path(__file__).with_name("searched.json")
 
 RATIOS = {
     "epoch_over_bound": "training, of its bound: the same steps on batches in memory",
@@ -86,24 +88,26 @@ def _figures(tree: Mapping[str, Any]) -> Iterator[str]:
             title = "" if number else part
             yield f"| {title} | {name} | {figure} | {figure.between} | {figure.n} |"
     yield ""
-    yield "A search that never found a good model counts with all 10,368 epochs that there are."
-    yield ""
     yield "</details>"
 
 
-def replaced(page: str, new: str) -> str:
-    """The page with the section between its marks replaced."""
-    assert page.count(BEGIN) == page.count(END) == 1
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}{new}{END}{after}"
+def replaced(page: str, new: str, *, name: str) -> str:
+    """The page with the section between the marks of this name replaced."""
+    begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->\n"
+    assert page.count(begin) == page.count(end) == 1
+    before, _, rest = page.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}{new}{end}{after}"
 
 
 def main(measured: Path) -> None:
     tree = json.loads(measured.read_text())
-    PAGE.write_text(replaced(PAGE.read_text(), section(tree)))
-    if measured.resolve() != MEASURED:
-        shutil.copy(measured, MEASURED)
+    is_search = "tables" in tree
+    kept = SEARCHED if is_search else MEASURED
+    text = search_page.section(tree) if is_search else section(tree)
+    PAGE.write_text(replaced(PAGE.read_text(), text, name=kept.stem))
+    if measured.resolve() != kept:
+        shutil.copy(measured, kept)
 
 
 if __name__ == "__main__":

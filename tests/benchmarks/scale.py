@@ -14,11 +14,9 @@ import resource
 import statistics
 import sys
 import time
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 from unittest import mock
@@ -29,66 +27,19 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from inat_ray.config.distributions import canonical
-from inat_ray.config.experiment import Experiment
-from inat_ray.config.load import load_experiment
-from inat_ray.config.space import SearchSpace, search_space
+from inat_ray.config.load import override
 from inat_ray.log.history import History
 from inat_ray.log.records import AnyRecord, TrialEnded, TrialStarted
 from inat_ray.search import observations
 from inat_ray.search.agenda import search_agenda
-from inat_ray.search.curves import CURVE_METRICS, Curve
 from inat_ray.search.simulate import Cluster, Simulation
 from inat_ray.search.stopping import state_after_epoch
+from tests.benchmarks.tables import Formula, World
 
-EPOCHS = 27
 SEARCHES = (("random", "asha"), ("bayes", "asha"), ("bayes", "asha_promotion"), ("bayes", "median"))
 LOG_SIZES = (300, 1_000, 3_000, 10_000)
 CAPS = (50, 100, 200, 500, 2_000)
 REPEATS = 20
-
-
-@dataclass(frozen=True)
-class Formula:
-    """Curves of a made-up training: a bowl around a point drawn by seed, noise of 0.005."""
-
-    space: SearchSpace
-    seed: int
-
-    @cached_property
-    def bowl(self) -> list[tuple[float, float]]:
-        """(best place, weight) of each parameter, on a scale from 0 to 1."""
-        rng = np.random.default_rng([self.seed, 7])
-        return [(rng.random(), rng.uniform(0.02, 0.25)) for _ in self.space.parameters]
-
-    @property
-    def best(self) -> float:
-        """0.8 less what no category can avoid."""
-        loss = 0.0
-        for parameter, (best, weight) in zip(
-            self.space.parameters.values(), self.bowl, strict=True
-        ):
-            places = [(place + 0.5) / (parameter.size or 1) for place in range(parameter.size or 0)]
-            loss += weight * min(((place - best) ** 2 for place in places), default=0.0)
-        return 0.8 - loss
-
-    def final(self, parameters: Mapping[str, Any]) -> float:
-        """Accuracy after endless training."""
-        loss = 0.0
-        for (name, parameter), (best, weight) in zip(
-            self.space.parameters.items(), self.bowl, strict=True
-        ):
-            code, size = parameter.code(parameters[name]), parameter.size
-            loss += weight * (((code + 0.5) / size if size else code) - best) ** 2
-        return 0.8 - loss
-
-    def curve(self, parameters: Mapping[str, Any]) -> Curve:
-        rng = np.random.default_rng([self.seed, zlib.crc32(canonical(dict(parameters)).encode())])
-        epochs = np.arange(1, EPOCHS + 1)
-        final, pace = self.final(parameters), rng.uniform(3, 6)
-        values = 0.1 + (final - 0.1) * (1 - np.exp(-epochs / pace)) + rng.normal(0, 0.005, EPOCHS)
-        metrics = dict.fromkeys(CURVE_METRICS, values.tolist())
-        return Curve(parameters, seed=0, metrics=metrics, seconds=[rng.uniform(20, 60)] * EPOCHS)
 
 
 def main(
@@ -114,30 +65,24 @@ def main(
         out.write_text(json.dumps(found, indent=1) + "\n")
 
 
-def experiment_of(method: str, kind: str, *, trials: int, seed: int = 0) -> Experiment:
-    return load_experiment(
-        Path("experiments/cnn_bayes.yaml"),
-        settings=[
-            f"search.method={method}",
-            f"search.trials={trials}",
-            f"search.early_stopping={{kind: {kind}, min_epochs: 1, reduction_factor: 3}}"
-            if kind != "median"
-            else "search.early_stopping={kind: median}",
-            f"recipe.epochs={EPOCHS}",
-            f"seed={seed}",
-        ],
-        options={},
-    )
-
-
-def simulation_of(method: str, kind: str, *, trials: int, workers: int, seed: int) -> Simulation:
-    experiment = experiment_of(method, kind, trials=trials, seed=seed)
-    space = search_space(experiment)
-    return Simulation(experiment, space, Formula(space, seed).curve, Cluster(workers=workers))
+def simulation_of(
+    method: str, kind: str, *, trials: int, workers: int, world: World, seed: int = 0
+) -> Simulation:
+    rungs = "min_epochs: 1, reduction_factor: 3" if kind != "median" else ""
+    given = [
+        f"search.method={method}",
+        f"search.trials={trials}",
+        f"search.early_stopping={{kind: {kind}, {rungs}}}",
+        f"seed={seed}",
+    ]
+    experiment = override(world.experiment, settings=given, options={})
+    # Trained anew whenever it is asked for: what a world keeps of it is no memory of the search's.
+    return Simulation(experiment, world.space, world.trained, Cluster(workers=workers))
 
 
 def whole_search(method: str, kind: str, *, trials: int, workers: int) -> dict[str, Any]:
-    simulation = simulation_of(method, kind, trials=trials, workers=workers, seed=0)
+    world = Formula.world(0)
+    simulation = simulation_of(method, kind, trials=trials, workers=workers, world=world)
     begin, before = time.perf_counter(), peak_memory()
     history = simulation.run()
     return {
@@ -157,7 +102,9 @@ def peak_memory() -> float:
 
 def costs_as_the_log_grows(trials: int) -> Iterator[dict[str, Any]]:
     """Suggestion, decision and replay, timed on one search at several sizes of its log."""
-    simulation = simulation_of("bayes", "asha", trials=2 * trials, workers=100, seed=0)
+    simulation = simulation_of(
+        "bayes", "asha", trials=2 * trials, workers=100, world=Formula.world(0)
+    )
     agenda = search_agenda(simulation.experiment, simulation.space)
     history, epochs = simulation.history, simulation.epochs()
     for size in [size for size in LOG_SIZES if size <= trials]:
@@ -221,13 +168,13 @@ def cost_of_a_cap(cap: int, *, seeds: int) -> dict[str, Any]:
 
 
 def capped_search(cap: int, seed: int) -> tuple[float, float]:
-    simulation = simulation_of("bayes", "asha", trials=2_000, workers=8, seed=seed)
-    formula = Formula(simulation.space, seed)
+    world = Formula.world(seed)
+    simulation = simulation_of("bayes", "asha", trials=2_000, workers=8, world=world, seed=seed)
     begin = time.perf_counter()
     with mock.patch.object(observations, "MAX_OBSERVATIONS", cap):
         history = simulation.run()
-    best = max(formula.final(t.parameters) for t in history.searched if t.state == "finished")
-    return formula.best - best, time.perf_counter() - begin
+    best = max(world.truth(t.parameters) for t in history.searched if t.state == "finished")
+    return world.best - best, time.perf_counter() - begin
 
 
 def table_of(title: str, rows: list[dict[str, Any]]) -> Table:

@@ -1,187 +1,275 @@
-"""Searchers and schedulers against each other on recorded curves, in virtual time.
+"""Searches side by side, ours and other tools': how good is the configuration that they hand over?
 
-    python -m tests.benchmarks.search --seeds 100 --out runs/search.json --plot search.svg
+    python -m tests.benchmarks.search --tables DIR --out runs/search.json --plot runs/search.svg
 
-What is counted: epochs of all trials until a configuration whose final validation accuracy is
-within a point of the table's best has been trained to its last epoch. 8 workers; every strategy
-has the same curves and the same seconds of an epoch. Where a strategy never gets there, the epochs
-of training everything count. Needs the extra `benchmark`.
+Regret: how far its true mean lies from the best one's, as a share of the way from a median
+configuration to the best, after so many epochs of all trials, and after the time that so many
+epochs of a median configuration take. 8 workers in virtual time; every search has the same seconds
+of an epoch and, with the same seed, the same trainings. `--short` is a few seconds of it. Needs the
+extra `benchmark`; --tables names a folder of TaskSet's tables.
 """
 
 import heapq
-import statistics
-from collections.abc import Callable, Mapping
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from functools import cache, partial
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import numpy as np
 import typer
-from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.markdown import Markdown
+from threadpoolctl import threadpool_limits
 
 from inat_ray.config.distributions import canonical
 from inat_ray.config.experiment import Experiment
-from inat_ray.run.curve_files import read_curves
-from inat_ray.search.curves import CurveTable
-from inat_ray.search.simulate import Cluster, Simulation
-from tests.benchmarks.comparison import Part
-from tests.benchmarks.rivals import FACTOR, METRIC, Optuna, StockRay, Strategy
+from inat_ray.config.search import MAX_TRIALS, Confirm, EarlyStopping
+from inat_ray.log.history import History, TrialHistory
+from inat_ray.log.records import TrialEnded
+from inat_ray.search.agenda import Work, confirm_agenda, next_work, to_confirm
+from inat_ray.search.curves import Curve
+from inat_ray.search.simulate import Cluster, Simulation, epoch_of
+from inat_ray.search.winner import winning_trial
+from tests.benchmarks.comparison import conditions
+from tests.benchmarks.rivals import (
+    FACTOR,
+    METRIC,
+    Optuna,
+    StockRay,
+    Strategy,
+    SyneTune,
+    Trial,
+    point_of,
+)
+from tests.benchmarks.search_page import (
+    BEST_EPOCH,
+    CONFIRMED,
+    DEFAULT,
+    OWN,
+    Followed,
+    draw,
+    summary,
+    table_of,
+)
+from tests.benchmarks.tables import FORMULA, Point, World, world_of
 
-TABLE = Path("experiments/tables/flowers_32px.parquet")
+RECORDS = Path("experiments/tables")
+PACKAGES = ["ray", "hyperopt", "optuna", "syne-tune"]
+CHECKPOINTS = (75, 150, 200, 300, 400, 800)
+SHORT = (20, 40)
 WORKERS = 8
 WITHIN = 0.01
-STOCK_RAY = "Ray: HyperOptSearch + AsyncHyperBand"
-
-Found = dict[str, list[int]]
-"""Strategy -> epochs, by seed."""
-
-
-@cache
-def table_at(path: str) -> CurveTable:
-    return read_curves(Path(path))
+"""For the footnote: this near to the best a configuration is good."""
+Handed = dict[str, Point | None]
+"""Rule of choosing -> the configuration that it hands over."""
 
 
-def good_points(table: CurveTable) -> set[str]:
-    """Configurations whose accuracy after the last epoch is within a point of the best."""
-    final = {canonical(dict(c.parameters)): c.metrics[METRIC][-1] for c in table.configurations}
-    best = max(final.values())
-    return {name for name, value in final.items() if value >= best - WITHIN}
+@dataclass(frozen=True)
+class Step:
+    """A search after one more epoch."""
+
+    epochs: int
+    seconds: float
+    finished: Point | None
+    """The configuration whose last epoch it was, if it was."""
+    handed_over: Callable[[], Handed]
+    confirmed: Callable[[], tuple[int, Point | None]] | None = None
+    """What would be handed over after a confirmation, and the epochs of the confirmation."""
 
 
-def epochs_of_ours(path: str, seed: int, *, method: str, kind: str) -> int:
-    table = table_at(path)
-    everything = sum(curve.epochs for curve in table.configurations)
-    search = table.experiment.search.model_copy(
-        update={
-            "method": method,
-            "trials": len(table.configurations),
-            "target": 1.0,  # never reached: a good point ends the search
-            "early_stopping": table.experiment.search.early_stopping.model_copy(
-                update={"kind": kind, "min_epochs": 1, "reduction_factor": FACTOR}
-            ),
-        }
-    )
-    experiment: Experiment = table.experiment.model_copy(update={"search": search, "seed": seed})
-    good = good_points(table)
+Way = Callable[[World, int], Iterator[Step]]
 
-    simulation = Simulation(experiment, table.space, table.curve, Cluster(workers=WORKERS))
+
+def ours(world: World, seed: int, *, method: str, kind: str) -> Iterator[Step]:
+    given = world.experiment.search
+    changes = {
+        "method": method,
+        "limits": None,
+        "trials": MAX_TRIALS,
+        "target": 1.0,  # never reached: the benchmark ends the search
+        "confirm": Confirm(),
+        "early_stopping": EarlyStopping(kind=kind, min_epochs=1, reduction_factor=FACTOR),
+    }
+    search = given.model_copy(update=changes)
+    experiment = world.experiment.model_copy(update={"search": search, "seed": seed})
+    simulation = Simulation(experiment, world.space, world.curve, Cluster(workers=WORKERS))
+    history = simulation.history
+
+    def handed_over() -> Handed:
+        return {OWN: point_of_trial(winning_trial(history)), BEST_EPOCH: best_epoch(history)}
+
     for trial in simulation.epochs():
-        if trial.state == "finished" and canonical(trial.parameters) in good:
-            return simulation.history.epochs_spent
-    return everything
+        yield Step(
+            epochs=history.epochs_spent,
+            seconds=simulation.clock,
+            finished=trial.parameters if trial.state == "finished" else None,
+            handed_over=handed_over,
+            confirmed=partial(confirmed, experiment, history, world),
+        )
 
 
-def epochs_of_strategy(path: str, seed: int, *, make: Callable[[CurveTable, int], Strategy]) -> int:
+def point_of_trial(trial: TrialHistory | None) -> Point | None:
+    return trial and trial.parameters
+
+
+def best_epoch(history: History) -> Point | None:
+    """As earlier versions chose: the trial with the best epoch of all."""
+    scores = [(max(t.values(METRIC)), -t.number, t) for t in history.searched if t.epochs]
+    return max(scores)[2].parameters if scores else None
+
+
+def confirmed(experiment: Experiment, history: History, world: World) -> tuple[int, Point | None]:
+    """Runs the confirmation on a copy of the history, with trainings that the search had not."""
+    copy = deepcopy(history)
+    agenda = confirm_agenda(experiment, to_confirm(experiment, copy))
+    for take in count(1):
+        work = next_work(agenda, copy, copy.add)
+        if not isinstance(work, Work):
+            return copy.epochs_trained - history.epochs_trained, point_of_trial(winning_trial(copy))
+        copy.add(work.record())
+        curve = world.curve(work.parameters, take)
+        for epoch in range(curve.epochs):
+            copy.add(epoch_of(curve, work.trial_id, epoch))
+        copy.add(TrialEnded(time=0.0, trial_id=work.trial_id, state="finished"))
+    raise AssertionError("counts without end")
+
+
+def theirs(world: World, seed: int, *, make: Callable[..., Strategy]) -> Iterator[Step]:
     """The same loop for a tool that is asked and told."""
-    table = table_at(path)
-    strategy, good = make(table, seed), good_points(table)
-    everything = sum(curve.epochs for curve in table.configurations)
-    events: list[tuple[float, int, Any, Mapping[str, Any], int]] = []
-    planned = spent = 0
+    planned_epochs = world.epochs
+    strategy = make(world.space, seed, epochs=planned_epochs)
+    events: list[tuple[float, int, Trial, Curve]] = []
+    begun: list[Trial] = []
+    takes: Counter[str] = Counter()
+    order = count()
 
-    def plan(clock: float, handle: Any, parameters: Mapping[str, Any], epoch: int) -> None:
-        nonlocal planned
-        planned += 1
-        seconds = table.curve(parameters).seconds[epoch - 1]
-        heapq.heappush(events, (clock + seconds, planned, handle, parameters, epoch))
+    def begin(clock: float) -> None:
+        trial = strategy.ask()
+        begun.append(trial)
+        point = point_of(world.space, trial.config)
+        name = canonical(point)
+        curve = world.curve(point, takes[name])  # a point that is tried again is trained again
+        takes[name] += 1
+        heapq.heappush(events, (clock + curve.seconds[0], next(order), trial, curve))
+
+    def handed_over() -> Handed:
+        told = [trial for trial in begun if trial.values]
+        best = {
+            OWN: max(told, key=strategy.standing),
+            BEST_EPOCH: max(told, key=lambda trial: max(trial.values)),
+        }
+        return {rule: point_of(world.space, trial.config) for rule, trial in best.items()}
 
     for _ in range(WORKERS):
-        plan(0.0, *strategy.ask(), 1)
-    while spent < everything:
-        clock, _, handle, parameters, epoch = heapq.heappop(events)
-        curve = table.curve(parameters)
-        spent += 1
-        last = epoch == curve.epochs
-        goes_on = strategy.tell(handle, epoch, curve.metrics[METRIC][epoch - 1], last=last)
-        if last and canonical(dict(parameters)) in good:
-            return spent
-        if last or not goes_on:
-            plan(clock, *strategy.ask(), 1)
+        begin(0.0)
+    for spent in count(1):
+        clock, _, trial, curve = heapq.heappop(events)
+        trial.values.append(curve.metrics[METRIC][len(trial.values)])
+        trial.is_complete = len(trial.values) == planned_epochs
+        if strategy.tell(trial, last=trial.is_complete) and not trial.is_complete:
+            due = clock + curve.seconds[len(trial.values)]
+            heapq.heappush(events, (due, next(order), trial, curve))
         else:
-            plan(clock, handle, parameters, epoch + 1)
-    return everything
+            begin(clock)
+        finished = curve.parameters if trial.is_complete else None
+        yield Step(epochs=spent, seconds=clock, finished=finished, handed_over=handed_over)
 
 
-STRATEGIES: dict[str, Callable[[str, int], int]] = {
-    "random": partial(epochs_of_ours, method="random", kind="none"),
-    "random + ASHA stopping": partial(epochs_of_ours, method="random", kind="asha"),
-    "random + ASHA promotion": partial(epochs_of_ours, method="random", kind="asha_promotion"),
-    "TPE": partial(epochs_of_ours, method="bayes", kind="none"),
-    "TPE + ASHA stopping": partial(epochs_of_ours, method="bayes", kind="asha"),
-    "TPE + ASHA promotion": partial(epochs_of_ours, method="bayes", kind="asha_promotion"),
-    STOCK_RAY: partial(epochs_of_strategy, make=StockRay),
-    "Optuna: TPE + successive halving": partial(
-        epochs_of_strategy, make=partial(Optuna, sampler="tpe")
-    ),
-    "Optuna: random": partial(epochs_of_strategy, make=partial(Optuna, sampler="random")),
+WAYS: dict[str, Way] = {
+    "random": partial(ours, method="random", kind="none"),
+    "random + ASHA promotion": partial(ours, method="random", kind="asha_promotion"),
+    "TPE + ASHA stopping": partial(ours, method="bayes", kind="asha"),
+    DEFAULT: partial(ours, method="bayes", kind="asha_promotion"),
+    "Ray: HyperOptSearch + AsyncHyperBand": partial(theirs, make=StockRay),
+    "Optuna: as it comes": partial(theirs, make=partial(Optuna, halving=False)),
+    "Optuna: with successive halving": partial(theirs, make=partial(Optuna, halving=True)),
+    "Syne Tune: BOHB": partial(theirs, make=partial(SyneTune, rule="BOHB")),
 }
 
 
+def followed(task: tuple[str, str, int], *, short: bool = False) -> Followed:
+    table, way, seed = task
+    world, due = world_of(table, seed, short=short), SHORT if short else CHECKPOINTS
+    found = Followed(table, way, seed, {}, {}, confirmation=None, good=None)
+    epochs = list(due)
+    seconds = [each * world.seconds / WORKERS for each in due] if world.seconds else []
+    for step in WAYS[way](world, seed):
+        if (
+            found.good is None
+            and step.finished
+            and world.truth(step.finished) > world.best - WITHIN
+        ):
+            found.good = step.epochs
+        if epochs and step.epochs >= epochs[0]:
+            note(step.handed_over(), world, found.epochs)
+            epochs.pop(0)
+            if step.confirmed and world.trains_again:
+                found.confirmation, winner = step.confirmed()
+                note({CONFIRMED: winner}, world, found.epochs)
+        while seconds and step.seconds >= seconds[0]:
+            note(step.handed_over(), world, found.seconds)
+            seconds.pop(0)
+        if not epochs and not seconds:
+            break
+    for left, regrets in ((epochs, found.epochs), (seconds, found.seconds)):
+        for _ in left:  # every point of the space was tried
+            note(step.handed_over(), world, regrets)
+    return found
+
+
+def note(handed: Handed, world: World, regrets: dict[str, list[float]]) -> None:
+    for rule, point in handed.items():
+        regrets.setdefault(rule, []).append(round(world.regret(point), 5))
+
+
 def main(
-    table: Annotated[Path, typer.Option(help="Recorded curves.")] = TABLE,
-    seeds: int = 20,
+    tables: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="TaskSet's tables: taskset_*.parquet.")
+    ] = None,
+    seeds: Annotated[
+        int, typer.Option(help="Of each table; of each of TaskSet's, a quarter.")
+    ] = 40,
     processes: int = 2,
-    only: Annotated[str, typer.Option(help="Strategies whose name has this in it.")] = "",
-    out: Path | None = None,
+    only: Annotated[str, typer.Option(help="Searches whose name has this in it.")] = "",
+    short: Annotated[bool, typer.Option(help="A part of one record, to 40 epochs.")] = False,
+    out: Annotated[Path | None, typer.Option(help="The figures, as JSON.")] = None,
     plot: Annotated[Path | None, typer.Option(help="A picture of it: .svg or .png.")] = None,
 ) -> None:
-    console, record = Console(stderr=True), table_at(str(table))
-    found: Found = {}
-    with ProcessPoolExecutor(processes) as pool:
-        for name, run in STRATEGIES.items():
-            if only in name:
-                found[name] = list(pool.map(run, [str(table)] * seeds, range(seeds)))
-                console.print(f"{name}: median {statistics.median(found[name]):,.0f}")
-    good, everything = len(good_points(record)), sum(c.epochs for c in record.configurations)
-    console.print(comparison(found, good=good, everything=everything))
-    part = Part("search")
-    for name, epochs in found.items():
-        part.add(name, epochs, unit="epochs")
-    part.tell(out)
+    console, begin = Console(stderr=True), time.perf_counter()
+    records = [str(path) for path in sorted(RECORDS.glob("*.parquet"))]
+    sets = sorted(map(str, tables.glob("taskset_*.parquet"))) if tables else []
+    numbers = dict.fromkeys(records[:1] if short else [*records, FORMULA], seeds)
+    numbers |= dict.fromkeys(sets, -(-seeds // 4))
+    for table in records[: 1 if short else None]:
+        world_of(table, 0, short=short)  # its processes are fitted once, before this one forks
+    ways = [way for way in WAYS if only in way]
+    tasks = [(t, way, s) for way in ways for t, number in numbers.items() for s in range(number)]
+    with ProcessPoolExecutor(processes, initializer=threadpool_limits, initargs=(1,)) as pool:
+        runs = []
+        for run in pool.map(partial(followed, short=short), tasks):
+            runs.append(run)
+            if len(runs) == len(tasks) or tasks[len(runs)][1] != run.way:
+                minutes = (time.perf_counter() - begin) / 60
+                console.print(f"{run.way}: done after {minutes:.1f} minutes")
+    tree = summary(runs, checkpoints=SHORT if short else CHECKPOINTS)
+    tree |= {
+        "minutes": round((time.perf_counter() - begin) / 60, 1),
+        "conditions": conditions([name for name in PACKAGES if find_spec(name.replace("-", "_"))]),
+    }
+    for title in tree["tables"]:
+        console.print(Markdown("\n".join(table_of(tree, title))))
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(tree, indent=1) + "\n")
     if plot:
-        draw(found, everything=everything, path=plot)
-
-
-def comparison(found: Mapping[str, list[int]], *, good: int, everything: int) -> Table:
-    """Median and quartiles, and the share of random search's median."""
-    title = f"epochs until one of the {good} best is trained; all would be {everything:,}"
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
-    for column in ("strategy", "median", "quartiles", "n", "of random's"):
-        table.add_column(column, justify="left" if column == "strategy" else "right")
-    base = statistics.median(found["random"]) if "random" in found else float("nan")
-    for name, epochs in found.items():
-        low, middle, high = np.quantile(epochs, [0.25, 0.5, 0.75])
-        quartiles = f"{low:,.0f} - {high:,.0f}"
-        share = f"{middle / base:.2f}"
-        table.add_row(name, f"{middle:,.0f}", quartiles, str(len(epochs)), share)
-    return table
-
-
-def draw(found: Found, *, everything: int, path: Path) -> None:
-    """For each strategy the share of seeds that have got there, by epochs spent."""
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(10, 5), layout="constrained")
-    for name, epochs in found.items():
-        style = "--" if ":" in name else "-"  # others' tools are dashed
-        steps = np.sort([e for e in epochs if e < everything])
-        shares = np.arange(len(steps) + 1) / len(epochs)
-        # Those that never got there are no step: the line stays below 1.
-        axes.stairs(shares, [0, *steps, everything], baseline=None, linestyle=style, linewidth=1.5,
-                    label=f"{name} ({statistics.median(epochs):,.0f})")  # fmt: skip
-    axes.set(
-        xscale="log",
-        xlim=(50, everything),
-        ylim=(0, 1),
-        xlabel="epochs spent, of all trials",
-        ylabel="share of seeds with a good model trained to its end",
-    )
-    figure.legend(title="strategy (median)", fontsize="small", loc="outside right upper")
-    axes.grid(alpha=0.3)
-    figure.savefig(path)
+        draw(tree, plot)
 
 
 if __name__ == "__main__":

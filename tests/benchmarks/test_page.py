@@ -10,7 +10,7 @@ TREE = json.loads(MEASURED.read_text())
 def test_the_measured_part_is_written_from_what_the_benchmark_measured():
     page = PAGE.read_text()
     assert section(TREE) in page
-    assert replaced(page, section(TREE)) == page
+    assert replaced(page, section(TREE), name="measured") == page
 
 
 def test_every_ratio_stands_with_its_n_and_spread():
@@ -22,4 +22,4 @@ def test_every_ratio_stands_with_its_n_and_spread():
 
 def test_a_new_section_takes_the_place_of_the_old_alone():
     before = "# A\n<!-- measured: begin -->\nold\n<!-- measured: end -->\nrest\n"
-    assert replaced(before, "new\n") == before.replace("old", "new")
+    assert replaced(before, "new\n", name="measured") == before.replace("old", "new")

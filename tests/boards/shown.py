@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from tensorboard.plugins.hparams import api_pb2
 
-from inat_ray.boards.tensorboard import BEST, TensorBoardObserver
+from inat_ray.boards.tensorboard import BEST, SCORE, TensorBoardObserver
 from inat_ray.config.distributions import Categorical, Numeric
 from inat_ray.training.snapshot import Mistakes, Snapshot
 
@@ -84,4 +84,6 @@ def written(records, folder: Path, **known) -> Path:
 
 
 def by_tag(final_and_best: tuple[float, float]) -> dict[str, float]:
-    return dict(zip(("val/accuracy", BEST), final_and_best, strict=True))
+    """In a log of an earlier version the score is the best."""
+    final, best = final_and_best
+    return {"val/accuracy": final, BEST: best, SCORE: best}

@@ -8,6 +8,7 @@ import pytest
 
 from inat_ray.boards.parquet import write_tables
 from inat_ray.log.history import History
+from inat_ray.log.records import LOG_VERSION
 
 
 def at(seconds: int) -> datetime:
@@ -39,7 +40,9 @@ def test_a_trial_is_a_row_with_its_state_its_parameters_and_its_scores(sweep, ta
             "recipe.lr": 0.003,
             "model.batch_norm": True,
             "model.filters": "[32, 64]",
+            "rank": 1,
             "score": 0.9,
+            "best": 0.9,
             "best_epoch": 2,
             "best_val_accuracy": 0.9,
             "last_val_accuracy": 0.8,
@@ -52,6 +55,14 @@ def test_a_trial_is_a_row_with_its_state_its_parameters_and_its_scores(sweep, ta
             "ms_per_image": 1.0,
         }
     ]
+
+
+def test_the_score_is_the_best_stretchs_and_a_trial_without_one_ranks_below(sweep, tables):
+    trials, _ = tables([sweep[0].model_copy(update={"version": LOG_VERSION}), *sweep[1:]])
+    assert trials["rank"].to_pylist() == [1, 4, 5, None, 3, 2]
+    scores = [pytest.approx((0.5 + 0.9 + 0.8) / 3), 0.25, 0.1, None, 0.4, 0.6]
+    assert trials["score"].to_pylist() == scores
+    assert trials["best"].to_pylist() == [0.9, *scores[1:]]
 
 
 def test_trials_stand_in_order_of_start_whatever_way_they_ended(sweep, tables):

@@ -18,7 +18,8 @@ from tensorboard.plugins.hparams import api_pb2, get_experiment, list_session_gr
 from tensorboard.plugins.hparams.backend_context import Context
 from tensorboard.util.tensor_util import make_ndarray
 
-from inat_ray.boards.tensorboard import BEST, TensorBoardObserver
+from inat_ray.boards.tensorboard import BEST, SCORE, TensorBoardObserver
+from inat_ray.log.records import LOG_VERSION
 from inat_ray.log.run_log import RunLog, read_records
 from inat_ray.training.snapshot import Mistakes, Snapshot
 from tests.boards.shown import (
@@ -59,7 +60,7 @@ def plain(value):
     return getattr(value, value.WhichOneof("kind"))
 
 
-def test_the_experiment_declares_every_hyperparameter_with_its_type_and_both_metrics(
+def test_the_experiment_declares_every_hyperparameter_with_its_type_and_all_metrics(
     sweep, tmp_path
 ):
     experiment = ask(get_experiment, api_pb2.GetExperimentRequest(), written(sweep, tmp_path))
@@ -69,7 +70,14 @@ def test_the_experiment_declares_every_hyperparameter_with_its_type_and_both_met
         "model.filters": api_pb2.DATA_TYPE_STRING,
         "seed": api_pb2.DATA_TYPE_FLOAT64,
     }
-    assert [info.name.tag for info in experiment.metric_infos] == ["val/accuracy", BEST]
+    assert [info.name.tag for info in experiment.metric_infos] == ["val/accuracy", BEST, SCORE]
+
+
+def test_the_score_of_a_session_is_its_best_stretch(sweep, tmp_path):
+    records = [sweep[0].model_copy(update={"version": LOG_VERSION}), *sweep[1:]]
+    groups = {group.name: group for group in session_groups(written(records, tmp_path))}
+    scores = {m.name.tag: m.value for m in groups["trial_0000"].metric_values}
+    assert scores[SCORE] == pytest.approx((0.5 + 0.9 + 0.8) / 3)
 
 
 def test_a_seed_that_is_searched_is_declared_once_and_is_the_trials_own(study, tmp_path):
@@ -107,7 +115,7 @@ def test_hyperparameters_have_the_same_names_and_types_in_every_trial(sweep, tmp
     assert types == types[:1] * 6
 
 
-def test_the_metrics_of_a_session_are_its_final_and_its_best_accuracy(sweep, tmp_path):
+def test_a_session_has_its_final_and_its_best_accuracy_and_its_score(sweep, tmp_path):
     for group in session_groups(written(sweep, tmp_path)):
         values = {metric.name.tag: metric.value for metric in group.metric_values}
         expected = FINAL_AND_BEST[group.name]

@@ -101,8 +101,9 @@ def test_each_trial_is_a_run_with_its_epochs_and_its_ending(notebook, observe, s
     }
     assert notebook.summaries["trial_0000"] == {
         "state": "finished",
-        "score": 0.9,
+        "best": 0.9,
         "best_epoch": 2,
+        "score": 0.9,
         "ms_per_image": 1.0,
     }
     assert notebook.summaries["trial_0003"] == {"state": "failed", "error": "out of memory [GPU 0]"}

@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from inat_ray.log.history import OPEN, History
 from inat_ray.log.run_log import read_history
 from inat_ray.run.listing import read_run
-from inat_ray.terminal.run_texts import epochs_text
+from inat_ray.terminal.run_texts import epochs_text, judged_text
 from inat_ray.terminal.status import read_status, status_json
 from inat_ray.terminal.words import percent
 from inat_ray.training.predictions import read_predictions
@@ -34,10 +34,17 @@ def best_of(history: History) -> dict[str, float]:
     return {name: trial.best("val_accuracy").val_accuracy for name, trial in history.trials.items()}
 
 
+def scores_of(history: History) -> dict[str, float]:
+    return {name: history.score_value(trial) for name, trial in history.trials.items()}
+
+
 def test_the_tables_are_the_log(swept, history):
     rows = pq.read_table(swept[0] / "trials.parquet").to_pylist()
     assert {row["trial_id"]: row["best_val_accuracy"] for row in rows} == best_of(history)
-    assert {row["trial_id"]: row["score"] for row in rows} == best_of(history)
+    assert {row["trial_id"]: row["best"] for row in rows} == best_of(history)
+    assert {row["trial_id"]: row["score"] for row in rows} == scores_of(history)
+    ranked = sorted((row["rank"], row["trial_id"]) for row in rows if row["rank"] is not None)
+    assert ranked == [(n, t.trial_id) for n, t in enumerate(history.leaderboard(), start=1)]
     for row in rows:
         trial = history.trials[row["trial_id"]]
         found = (row["state"], row["seed"], row["epochs"], row["recipe.lr"])
@@ -68,7 +75,7 @@ def test_mlflow_has_each_value_of_the_log_and_the_test_accuracy(swept, history):
         for tag, metric in (("train/loss", "train_loss"), ("val/accuracy", "val_accuracy")):
             told = client.get_metric_history(runs[name].info.run_id, tag)
             assert [m.value for m in sorted(told, key=lambda m: m.step)] == trial.values(metric)
-        assert runs[name].data.metrics["score"] == best_of(history)[name]
+        assert runs[name].data.metrics["score"] == scores_of(history)[name]
         assert runs[name].data.tags["state"] == trial.state
     [whole] = [run for name, run in runs.items() if name not in history.trials]
     assert whole.data.metrics["test/accuracy"] == history.looks[0].accuracy
@@ -79,16 +86,21 @@ def test_wandb_has_each_value_of_the_log_and_the_test_accuracy(swept, history):
     runs = offline_runs(swept[0])
     for name, trial in history.trials.items():
         assert [s["val/accuracy"] for s in runs[name].history] == trial.values("val_accuracy")
-        assert runs[name].summary["score"] == best_of(history)[name]
+        assert runs[name].summary["score"] == scores_of(history)[name]
     [whole] = [run for name, run in runs.items() if name not in history.trials]
     assert whole.summary["test/accuracy"] == history.looks[0].accuracy
     assert whole.exit_code == 0
 
 
 def test_the_printed_leaderboard_is_the_log_in_its_order(swept, history):
-    line = re.compile(r"^\s*(\d+)\s+(trial_\d+)\s+([\d.]+ %)\s+(\d+)/\d+\s+(\w+)", re.M)
+    line = re.compile(
+        r"^\s*(\d+)\s+(trial_\d+)\s+(\(?[\d.]+ %\)?)\s+([\d.]+ %)\s+(\d+)/\d+\s+(\w+)", re.M
+    )
     expected = [
-        (str(place), t.trial_id, percent(best_of(history)[t.trial_id]), str(len(t.epochs)), t.state)
+        (
+            *(str(place), t.trial_id, judged_text(history, t)),
+            *(percent(best_of(history)[t.trial_id]), str(len(t.epochs)), t.state),
+        )
         for place, t in enumerate(history.leaderboard(), start=1)
     ]
     assert line.findall(swept[1].stderr) == expected
@@ -96,7 +108,7 @@ def test_the_printed_leaderboard_is_the_log_in_its_order(swept, history):
 
 def test_the_pages_leaderboard_has_the_logs_exact_values(history, page):
     row = re.compile(r'data-trial="(\w+)">\1</a></td><td class="number" data-value="([^"]+)"')
-    expected = [(t.trial_id, best_of(history)[t.trial_id]) for t in history.leaderboard()]
+    expected = [(t.trial_id, scores_of(history)[t.trial_id]) for t in history.leaderboard()]
     assert [(name, float(value)) for name, value in row.findall(page)] == expected
 
 
@@ -121,9 +133,7 @@ def test_the_test_accuracy_is_that_of_the_predictions_everywhere(swept, history,
     assert accuracy == look.accuracy
     for result in (read_json(folder / "result.json"), json.loads(done.stdout.splitlines()[-1])):
         assert (result["test_accuracy"], result["test_loss"]) == (look.accuracy, look.loss)
-        assert result["search"]["val_accuracy"] == max(
-            best_of(history)[trial.trial_id] for trial in history.searched
-        )
+        assert result["search"]["score"] == scores_of(history)[history.leader.trial_id]
     assert percent(accuracy) in page
     assert percent(accuracy) in done.stderr
 
@@ -136,7 +146,8 @@ def test_the_best_trial_and_the_kept_model_are_told_apart_and_are_the_same_every
     swept, history, page
 ):
     folder, done = swept
-    best, kept = max(best_of(history)[t.trial_id] for t in history.searched), history.final
+    leader, kept = history.leader.trial_id, history.final
+    best, score = best_of(history)[leader], scores_of(history)[leader]
     of_kept = best_of(history)[kept.trial_id]
     result = read_json(folder / "result.json")
     assert (result["search"]["val_accuracy"], result["val_accuracy"]) == (best, of_kept)
@@ -147,11 +158,12 @@ def test_the_best_trial_and_the_kept_model_are_told_apart_and_are_the_same_every
     told = dict(re.findall(r"(best trial|kept model): val_accuracy +([\d.]+ %)", done.stderr))
     assert told == {"best trial": percent(best), "kept model": percent(of_kept)}
     figures = dict(re.findall(r"<dt>(.*?)</dt>\s*<dd>(.*?)</dd>", page, re.S))
-    assert figures["Best trial&#39;s val acc"] == percent(best)
+    assert figures["Best trial&#39;s score"] == percent(score)
     assert figures["Kept model&#39;s val acc"] == percent(of_kept)
     status = status_json(read_status(str(folder)))
-    assert (status["best"]["best"], status["kept_model"]["best"]) == (best, of_kept)
-    assert read_run(folder).best == best
+    assert (status["best"]["score"], status["best"]["best"]) == (score, best)
+    assert status["kept_model"]["best"] == of_kept
+    assert read_run(folder).best == score
 
 
 def test_epochs_spent_and_saved_are_the_same_numbers_everywhere(swept, history, page):

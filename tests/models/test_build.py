@@ -20,7 +20,7 @@ def check(monkeypatch):
     def check_model(experiment, *, frozen=()):
         name = build.network_name(experiment.model)
         checked.append((name, experiment.image_size, 1 + len(frozen)))
-        real(experiment, frozen=frozen)
+        return real(experiment, frozen=frozen)
 
     monkeypatch.setattr(build, "check_model", check_model)
 

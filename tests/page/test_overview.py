@@ -4,7 +4,7 @@ import pytest
 
 from inat_ray.config.experiment import Experiment
 from inat_ray.log.history import History
-from inat_ray.log.records import LookAtTest, PointBeyond
+from inat_ray.log.records import LookAtTest, PointBeyond, TrialKnown
 from inat_ray.page.overview import lead_text, setting_section, summary_section
 from inat_ray.page.reported_run import ReportedRun
 from inat_ray.run.folder import RunFolder
@@ -46,6 +46,14 @@ def test_the_limits_are_told_and_how_many_points_were_beyond(run):
     body = setting_section(run).body
     assert "10 M parameters, 500 M macs" in body
     assert "1 point beyond the limits, not trained" in body
+
+
+def test_what_other_runs_knew_is_told_with_how_it_agrees(run):
+    run.experiment = Experiment.model_validate({})
+    run.folder.experiment.write_text("")
+    known = TrialKnown(source="runs/a trial_0000", parameters={}, values=[0.5], state="finished")
+    run.history.add(known)
+    assert "1 trial of runs/a" in setting_section(run).body
 
 
 def test_data_and_versions_are_those_of_the_result(run):

@@ -23,6 +23,7 @@ def scored(points, scores, *, logarithmic=()) -> Scored:
         trial_ids=[f"trial_{i:04d}" for i in range(len(points))],
         logarithmic=frozenset(logarithmic),
         metric="val_accuracy",
+        best=points[int(np.argmax(scores))],
     )
 
 

@@ -3,12 +3,18 @@
 import pytest
 
 from inat_ray.config.search import EarlyStopping
+from inat_ray.log.records import LOG_VERSION
 from inat_ray.page.trials import (
     curves_section,
     leaderboard_section,
     progress_section,
     rungs_section,
 )
+
+
+def of_now(records):
+    """The same log by this version: the others' winner was the trial with the best epoch."""
+    return [records[0].model_copy(update={"version": LOG_VERSION}), *records[1:]]
 
 
 @pytest.fixture
@@ -30,6 +36,21 @@ def test_every_trial_is_in_the_leaderboard_the_best_first_and_those_without_a_re
     ]
     assert rows[0][:5] == ["1", "trial_0000", "90.0 %", "3/3", "finished"]
     assert rows[-1][:5] == ["-", "trial_0003", "-", "0/3", "failed: out of memory [GPU 0]"]
+
+
+def test_the_leaderboard_is_by_scores_with_the_best_epoch_beside_them(sweep, history_of, rows_of):
+    section = leaderboard_section(history_of(of_now(sweep)))
+    rows = rows_of(section)
+    assert rows[0][:5] == ["1", "trial_0000", "73.3 %", "90.0 %", "3/3"]
+    assert rows[1][:5] == ["2", "trial_0005", "(60.0 %)", "60.0 %", "1/3"]
+    assert rows[-1][:5] == ["-", "trial_0003", "-", "-", "0/3"]
+    assert "Score: best mean of 3 epochs in a row" in section.body
+
+
+def test_the_line_of_the_best_so_far_is_that_of_the_score(sweep, history_of, plots_of):
+    (drawn,) = plots_of(progress_section(history_of(of_now(sweep))))
+    (line,) = (trace for trace in drawn["data"] if trace["name"] == "best so far")
+    assert line["y"] == pytest.approx([0.5, 0.9, 2.2 / 3, 2.2 / 3])
 
 
 def test_a_trials_name_leads_to_its_curve(history, plots_of):

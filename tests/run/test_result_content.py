@@ -105,6 +105,21 @@ def test_a_search_over_seeds_tells_its_configurations_and_wins_with_the_first_se
     ]
 
 
+def test_a_confirmed_search_tells_the_best_trial_and_what_new_seeds_made_of_it(experiment, data):
+    history = history_of({"a": [0.5], "b": [0.9, 0.2]})
+    for seed, accuracy in enumerate((0.4, 0.6), start=7):
+        name = f"b_seed_{seed}"
+        start = TrialStarted(trial_id=name, purpose="confirm", seed=seed, parameters={}, epochs=6)
+        epoch = history.trials["a"].epochs[0]
+        history.add(start)
+        history.add(epoch.model_copy(update={"trial_id": name, "val_accuracy": accuracy}))
+        history.add(TrialEnded(trial_id=name, state="finished"))
+    result = search_result(history, experiment=experiment, data=data)
+    assert (result["best_trial"], result["score"], result["winner"]) == ("b", 0.9, "b_seed_7")
+    (confirmed,) = result["confirmed"]
+    assert (confirmed["n"], confirmed["mean"]) == (2, 0.5)
+
+
 def test_a_search_without_seeds_has_no_study(experiment, data):
     history = history_of({"a": [0.5], "b": [0.6, 0.7]})
     assert "study" not in search_result(history, experiment=experiment, data=data)

@@ -2,7 +2,7 @@
 
 from inat_ray.config.experiment import Experiment
 from inat_ray.log.history import History
-from inat_ray.log.records import EpochEnded, RunStarted, TrialStarted
+from inat_ray.log.records import LOG_VERSION, EpochEnded, RunStarted, TrialStarted
 from inat_ray.search.limits import Beyond, Limit
 
 SPACE = {
@@ -39,6 +39,7 @@ def begun(experiment: Experiment, *, time: float = 0.0) -> History:
     history.add(
         RunStarted(
             time=time,
+            version=LOG_VERSION,
             name="made_up",
             method=experiment.search.method,
             metric=experiment.search.metric.name,

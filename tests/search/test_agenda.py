@@ -6,12 +6,29 @@ from hypothesis import strategies as st
 
 from inat_ray.config.space import search_space
 from inat_ray.log.history import History
-from inat_ray.log.records import RunResumed, SearchEnded, TrialEnded, TrialPaused
-from inat_ray.search.agenda import WAIT, Work, confirm_agenda, planned_trials, search_agenda
+from inat_ray.log.records import (
+    AnyRecord,
+    RunResumed,
+    SearchEnded,
+    TrialEnded,
+    TrialKnown,
+    TrialPaused,
+    TrialStarted,
+)
+from inat_ray.search.agenda import (
+    WAIT,
+    Agenda,
+    Work,
+    confirm_agenda,
+    planned_trials,
+    search_agenda,
+    to_confirm,
+)
 from inat_ray.search.limits import Beyond, no_limit
 from inat_ray.search.schedulers import SCHEDULERS
 from inat_ray.search.searchers import SEARCHERS
 from inat_ray.search.stopping import state_after_epoch
+from inat_ray.search.winner import winning_trial
 from tests.search.histories import begun, epoch_of, experiment_of, narrower_than
 
 
@@ -127,23 +144,109 @@ def test_a_search_that_has_ended_has_no_more_work_until_it_is_extended():
     assert agenda(history).trial_id == "trial_0001"
 
 
-def test_the_chosen_are_confirmed_with_the_same_seeds():
-    experiment = experiment_of(trials=2, confirm={"top": 2, "seeds": 2})
-    search = search_agenda(experiment, search_space(experiment))
-    history = begun(experiment)
-    for accuracy in (0.1, 0.3):
-        trial_id = begin(history, search(history))
-        history.add(epoch_of(trial_id, 1, accuracy))
-        history.add(TrialEnded(trial_id=trial_id, state="finished"))
-    confirm = confirm_agenda(experiment, history.leaderboard())
+CHOSEN = (0.4, 0.3, 0.2, 0.1)
+"""Accuracies of a finished search's trials."""
+
+
+def confirmation(*, top: int, seeds: int) -> tuple[Agenda, list[AnyRecord]]:
+    """The agenda after a search of four trials, and the search's records."""
+    experiment = experiment_of(trials=4, confirm={"top": top, "seeds": seeds})
+    records: list[AnyRecord] = [begun(experiment).run]
+    for number, accuracy in enumerate(CHOSEN):
+        trial_id, parameters = f"trial_{number:04d}", {"recipe.lr": accuracy}
+        records += [
+            TrialStarted(trial_id=trial_id, seed=number, parameters=parameters, epochs=2),
+            *(epoch_of(trial_id, epoch, accuracy) for epoch in (1, 2)),
+            TrialEnded(trial_id=trial_id, state="finished"),
+        ]
+    records.append(SearchEnded(reason="trials"))
+    chosen = to_confirm(experiment, History.of(records))
+    return confirm_agenda(experiment, chosen), records
+
+
+def taken(agenda: Agenda, history: History) -> list[tuple[str, int]]:
+    """(configuration, seed) of all work that it has before any of that ends."""
     works = []
-    while isinstance(work := confirm(history), Work):
-        works.append(work)
+    while isinstance(work := agenda(history), Work):
+        works.append((work.trial_id.partition("_seed_")[0], work.seed))
         begin(history, work)
-    assert confirm(history) == WAIT
-    assert [w.parameters for w in works] == [t.parameters for t in history.leaderboard()] * 2
-    assert works[0].seed == works[1].seed != works[2].seed == works[3].seed
-    assert not {w.seed for w in works} & {t.seed for t in history.searched}
+    return works
+
+
+def finish(history: History, accuracies: dict[str, float]) -> None:
+    for trial in list(history.active.values()):
+        accuracy = accuracies[trial.trial_id.partition("_seed_")[0]]
+        state = "finished" if math.isfinite(accuracy) else "diverged"
+        history.add(epoch_of(trial.trial_id, 1, accuracy))
+        history.add(epoch_of(trial.trial_id, 2, accuracy))
+        history.add(TrialEnded(trial_id=trial.trial_id, state=state))
+
+
+@pytest.mark.parametrize(
+    ("third", "finalists"),
+    [(0.5, ["trial_0002", "trial_0001"]), (math.nan, ["trial_0001", "trial_0000"])],
+)
+def test_the_chosen_get_a_new_seed_each_and_the_best_two_of_them_the_others(third, finalists):
+    agenda, records = confirmation(top=3, seeds=3)
+    history = History.of(records)
+    first = taken(agenda, history)
+    assert [name for name, _ in first] == ["trial_0000", "trial_0001", "trial_0002"]
+    assert agenda(history) == WAIT
+    finish(history, {"trial_0000": 0.1, "trial_0001": 0.3, "trial_0002": third})
+    further = taken(agenda, history)
+    assert [name for name, _ in further] == finalists * 2
+    finish(history, dict.fromkeys(finalists, 0.3))
+    assert agenda(history) == "trials"
+    seeds = [first[0][1], further[0][1], further[2][1]]
+    assert [seed for _, seed in first + further] == [seeds[0]] * 3 + [seeds[1]] * 2 + [seeds[2]] * 2
+    assert len(set(seeds) - {trial.seed for trial in history.searched}) == 3
+
+
+def test_a_run_of_an_earlier_version_is_confirmed_as_it_was_begun():
+    """With every seed for each."""
+    agenda, records = confirmation(top=3, seeds=2)
+    run = records[0].model_copy(update={"version": 2})
+    works = taken(agenda, History.of([run, *records[1:]]))
+    assert [name for name, _ in works] == ["trial_0000", "trial_0001", "trial_0002"] * 2
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 4), st.integers(2, 4), st.integers(1, 3), st.data())
+def test_a_confirmation_trains_the_same_however_often_and_wherever_it_is_killed(
+    top, seeds, slots, data
+):
+    agenda, records = confirmation(top=top, seeds=seeds)
+    whole, lived = History.of(records), History.of(records)
+    quality = {f"trial_{number:04d}": 0.2 + 0.1 * (number * 3 % 4) for number in range(4)}
+    while taken(agenda, whole):
+        finish(whole, quality)
+    events, kills = st.integers(0, 9), 6
+    for _ in range(200):
+        work = agenda(lived)
+        assert agenda(History.of(records)) == work
+        kill = kills and data.draw(events) < 3
+        kills -= bool(kill)
+        if kill:
+            record = RunResumed(trials=4)
+        elif isinstance(work, Work) and len(lived.active) < slots:
+            record = work.record()
+        elif not lived.active:
+            break
+        else:
+            running = data.draw(st.sampled_from([*lived.active.values()]))
+            done = len(running.epochs)
+            record = (
+                TrialEnded(trial_id=running.trial_id, state="finished")
+                if done == running.planned_epochs
+                else epoch_of(
+                    running.trial_id, done + 1, quality[running.trial_id.partition("_seed_")[0]]
+                )
+            )
+        records.append(record)
+        lived.add(record)
+    assert {t.trial_id for t in lived.confirming} == {t.trial_id for t in whole.confirming}
+    assert {t.state for t in lived.confirming} == {"finished"}
+    assert winning_trial(lived).trial_id == winning_trial(whole).trial_id
 
 
 def accuracy_of(parameters, epoch: int) -> float:
@@ -165,8 +268,8 @@ SEARCHES = st.fixed_dictionaries(
 
 
 @settings(max_examples=40, deadline=None)
-@given(SEARCHES, st.integers(1, 3), st.data())
-def test_replaying_any_prefix_gives_the_decisions_of_living_through_it(search, slots, data):
+@given(SEARCHES, st.sampled_from([0, 20]), st.integers(1, 3), st.data())
+def test_replaying_any_prefix_gives_the_decisions_of_living_through_it(search, known, slots, data):
     """Records by several slots in any order; at each one the replayed history decides the same."""
     agenda, lived, search_config = agenda_of(**search)
     records, limit = [lived.run], search["limit"]
@@ -176,6 +279,16 @@ def test_replaying_any_prefix_gives_the_decisions_of_living_through_it(search, s
         records.append(record)
         lived.add(record)
 
+    for number in range(known):
+        rate, dense = [0.1, 0.01, 0.001][number % 3], [8, 16, 32][number // 3 % 3]
+        add(
+            TrialKnown(
+                source=f"runs/{number % 2} trial_{number:04d}",
+                parameters={"recipe.lr": rate, "model.dense": dense},
+                values=[number / 20] * (1 + number % 3),
+                state="finished",
+            )
+        )
     for _ in range(400):
         replayed = History.of(records)
         work = agenda(lived)

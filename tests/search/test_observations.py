@@ -1,6 +1,6 @@
 from inat_ray.config.search import EarlyStopping
 from inat_ray.log.history import History
-from inat_ray.log.records import RunStarted, TrialEnded, TrialKnown, TrialStarted
+from inat_ray.log.records import RunStarted, TrialEnded, TrialStarted
 from inat_ray.search import observations as module
 from inat_ray.search.observations import level_of_comparison, observations
 from inat_ray.search.tpe import good_ones
@@ -92,15 +92,6 @@ def test_under_successive_halving_only_rungs_and_the_last_epoch_are_levels():
     history = history_of(*[([0.1, 0.2], "stopped")] * 5)
     assert level_of_comparison(history, NONE, enough=3) == 2
     assert level_of_comparison(history, ASHA, enough=3) == 1
-
-
-def test_what_another_run_has_found_ranks_with_the_rest():
-    history = history_of(([0.6, 0.7], "finished"), ([0.4, 0.5], "finished"))
-    for number, values in ((3, [0.1, 0.9]), (4, [0.8]), (5, [])):
-        history.add(
-            TrialKnown(source="x", parameters={"a": number}, values=values, state="stopped")
-        )
-    assert ranking(history) == [3, 1, 2, 4, 5]
 
 
 def test_a_loss_is_minimized_as_it_is():

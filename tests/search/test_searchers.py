@@ -8,7 +8,7 @@ from inat_ray.config.experiment import Experiment
 from inat_ray.config.search import EarlyStopping, SearchConfig
 from inat_ray.config.space import SearchSpace, search_space
 from inat_ray.log.history import History
-from inat_ray.log.records import RunResumed, RunStarted, TrialEnded, TrialStarted
+from inat_ray.log.records import RunResumed, RunStarted, TrialEnded, TrialKnown, TrialStarted
 from inat_ray.search.agenda import suggested
 from inat_ray.search.searchers import SEARCHERS, startup_trials
 from tests.search.histories import epoch_of
@@ -151,6 +151,19 @@ def test_a_search_that_is_extended_does_not_start_up_again(space):
     history.add(RunResumed(trials=100, extended=True))
     search = SearchConfig(method="bayes")
     assert suggested(search, space, history, seed=5) != shown[4]
+
+
+def test_of_a_search_that_knows_other_runs_every_second_trial_starts_at_random(space):
+    shown = [suggest_random(space, History(), 5, n) for n in range(4)]
+    is_random = []
+    for number in range(4):
+        history = history_of([(p, [0.5], "finished") for p in shown[:number]])
+        for place, point in enumerate(shown):
+            history.add(
+                TrialKnown(source=f"x {place}", parameters=point, values=[0.1], state="finished")
+            )
+        is_random.append(suggest_tpe(space, history, 5, number) == shown[number])
+    assert is_random == [False, True, False, True]
 
 
 GRID = {

@@ -1,6 +1,7 @@
 """What a command says at its end."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ from rich.console import Console
 
 from inat_ray.config.experiment import DataConfig, Experiment
 from inat_ray.data.dataset import open_dataset
-from inat_ray.terminal.announcements import announce, interruption_announced
+from inat_ray.log.records import TrialKnown
+from inat_ray.run.warm_start import WarmStart
+from inat_ray.terminal.announcements import announce, announce_warm_start, interruption_announced
 from tests.run.made_up_runs import create_run, run_started, write_log
 
 
@@ -57,3 +60,20 @@ def test_an_interruption_says_what_is_kept_and_how_to_go_on(tmp_path):
         raise KeyboardInterrupt
     assert "interrupted: 0 epochs of 0 trials" in console.file.getvalue()
     assert f"sweep --resume {run.path}" in console.file.getvalue()
+
+
+def test_each_source_of_a_warm_start_has_a_line_with_what_it_tells_and_why_not_more():
+    console = Console(file=io.StringIO(), width=100)
+    trial = TrialKnown(source="runs/first 0", parameters={}, values=[0.5], state="finished")
+    first = WarmStart(Path("runs/first"), (trial,), 3, ("2 left out: their model.kind is module",))
+    second = WarmStart(Path("runs/second"), notes=("holds no search",))
+    announce_warm_start(console, [first, second])
+    lines = [" ".join(line.split()) for line in console.file.getvalue().splitlines()]
+    assert "runs/first 1/3 2 left out: their model.kind is module" in lines
+    assert "runs/second - holds no search" in lines
+
+
+def test_a_warm_start_without_a_run_beside_says_so():
+    console = Console(file=io.StringIO(), width=100)
+    announce_warm_start(console, [])
+    assert "there is no run beside this one" in console.file.getvalue()

@@ -1,8 +1,15 @@
 import time
 
-from inat_ray.log.records import PointBeyond, RunResumed
+from inat_ray.log.records import LOG_VERSION, PointBeyond, RunResumed
 from inat_ray.terminal.estimate import seconds_left
-from inat_ray.terminal.run_texts import end_text, epochs_text, states_text, times_text
+from inat_ray.terminal.run_texts import (
+    best_text,
+    end_text,
+    epochs_text,
+    states_text,
+    times_text,
+)
+from tests.made_up_sweep import renamed
 
 
 def test_time_in_which_nothing_ran_is_neither_elapsed_nor_part_of_the_pace(sweep, history_of):
@@ -27,6 +34,15 @@ def test_the_clock_time_of_the_end_has_its_day_where_that_is_far(sweep, history_
 def test_epochs_are_counted_against_the_plan_with_what_early_stopping_saved(sweep, history_of):
     assert epochs_text(history_of(sweep)) == "8 epochs of 24 planned, 2 saved by stopping early"
     assert epochs_text(history_of(sweep[:3])) == "1 epoch of 24 planned"
+
+
+def test_the_best_is_told_by_its_score_and_after_a_confirmation_by_its_seeds(sweep, history_of):
+    run = sweep[0].model_copy(update={"version": LOG_VERSION})
+    history = history_of([run, *sweep[1:]])
+    assert best_text(history) == "best score 73.3 % (trial_0000)"
+    for record in renamed(sweep[1:6], "trial_0000_seed_7", purpose="confirm", seed=7):
+        history.add(record)
+    assert best_text(history) == "confirmed 73.3 % over 1 seed (trial_0000_seed_7)"
 
 
 def test_points_beyond_the_limits_are_counted_beside_the_trials(sweep, history_of):

@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from inat_ray.log.records import EpochEnded
+from inat_ray.log.records import LOG_VERSION, EpochEnded
 from inat_ray.terminal.search_tables import ablation_table, leaderboard_table, study_table
 
 STUDY = {"head_only": [0.80, 0.82], "none": [0.90, 0.94], "freeze_fc": [0.99]}
@@ -36,6 +36,22 @@ def test_the_leaderboard_ranks_trials_and_gives_each_parameter_a_column(sweep, h
         "trial_0002",
     ]
     assert lines[-1] == "and 1 more in trials.parquet"
+
+
+def test_the_leaderboard_is_by_scores_and_brackets_that_of_a_trial_without_a_whole_stretch(
+    sweep, history_of
+):
+    run = sweep[0].model_copy(update={"version": LOG_VERSION})
+    table = leaderboard_table(history_of([run, *sweep[1:]]))
+    lines = lines_of(table)
+    assert [line.split()[1:6] for line in lines if "trial_0" in line][:2] == [
+        ["trial_0000", "73.3", "%", "90.0", "%"],
+        ["trial_0005", "(60.0", "%)", "60.0", "%"],
+    ]
+    assert caption_of(table) == (
+        "and 1 more in trials.parquet\nscore: best mean of 3 epochs in a row; in brackets the best"
+        " epoch of a trial that has fewer"
+    )
 
 
 def test_parameters_of_the_leaderboard_that_do_not_fit_side_by_side_share_a_column(

@@ -9,13 +9,11 @@ import ray
 
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
-from inat_ray.config.model import ResnetConfig
 from inat_ray.data.dataset import DataSet, open_dataset
 from inat_ray.data.pack import NoRoomError, reopen_pack
 from inat_ray.run.folder import RunFolder
-from inat_ray.storage.place import Place
 from inat_ray.tuning import provision
-from inat_ray.tuning.provision import provisioned, with_reachable_weights
+from inat_ray.tuning.provision import provisioned
 from tests.run.made_up_runs import create_run
 
 pytestmark = pytest.mark.usefixtures("ray_instance")
@@ -85,38 +83,3 @@ def test_a_run_on_one_node_starts_nothing(data, tmp_path):
     run = create_run(tmp_path / "run", Experiment(), overwrite=False)
     with provisioned(data, run=run, tell=print) as same:
         assert same is data
-
-
-@pytest.fixture
-def weights_file(tmp_path) -> Path:
-    path = tmp_path / "weights.pth"
-    path.write_bytes(b"whatever a state dict would be")
-    return path
-
-
-def resnet_beginning_with(weights: str) -> Experiment:
-    return Experiment(model={"kind": "resnet", "weights": weights})
-
-
-def test_weights_that_are_a_file_here_are_a_copy_in_the_storage_there(run, weights_file):
-    twice = [
-        with_reachable_weights(resnet_beginning_with(str(weights_file)), run=run) for _ in range(2)
-    ]
-    assert twice[0] == twice[1]
-    assert isinstance(twice[0].model, ResnetConfig)
-    copy = Place.at(twice[0].model.weights)
-    assert copy.read() == weights_file.read_bytes()
-    assert run.storage is not None
-    assert (run.storage / "weights").names() == [copy.last_name]
-
-
-@pytest.mark.parametrize("weights", ["imagenet1k_v2", "none", "s3://elsewhere/weights.pth"])
-def test_weights_that_every_node_finds_by_itself_stay_as_they_are(run, weights):
-    experiment = resnet_beginning_with(weights)
-    assert with_reachable_weights(experiment, run=run) == experiment
-
-
-def test_on_one_node_weights_stay_where_they_are(tmp_path, weights_file):
-    run = create_run(tmp_path / "alone", Experiment(), overwrite=False)
-    experiment = resnet_beginning_with(str(weights_file))
-    assert with_reachable_weights(experiment, run=run) == experiment

@@ -8,9 +8,10 @@ from inat_ray.config.experiment import Experiment
 from inat_ray.config.space import search_space
 from inat_ray.log.history import History
 from inat_ray.log.records import RunResumed, SearchEnded, TrialEnded, TrialPaused, TrialStarted
-from inat_ray.log.run_log import RunLog
+from inat_ray.log.run_log import RunLog, read_records
 from inat_ray.run.folder import RunFolder
 from inat_ray.search.agenda import Work
+from inat_ray.search.winner import winning_trial
 from inat_ray.tuning import search
 from inat_ray.tuning.search import begin, check_limits, run_search
 from tests.run.made_up_runs import create_run
@@ -45,7 +46,8 @@ def resumed(monkeypatch):
             while isinstance(work := agenda(log.history), Work):
                 went_on.append(work.trial_id)
                 log.append(work.record())
-                log.append(epoch_of(work.trial_id, 9, 0.3))
+                for epoch in range(work.epochs_done + 1, 10):
+                    log.append(epoch_of(work.trial_id, epoch, 0.3))
                 log.append(TrialEnded(trial_id=work.trial_id, state="finished"))
             return work
 
@@ -84,6 +86,24 @@ def test_so_is_one_that_a_log_of_an_earlier_version_left_behind_at_the_search_s_
     assert [trial.state for trial in history.searched] == ["stopped", "stopped", "failed"]
     assert [name.partition("_")[0] for name in went_on] == ["b", "b"]
     assert not history.unfinished
+
+
+def test_a_confirmation_that_is_killed_after_any_record_trains_what_is_left(tmp_path, resumed):
+    experiment = experiment_of(trials=3, confirm={"top": 3, "seeds": 3})
+    ends = [TrialEnded(trial_id=name, state="finished") for name in "abc"]
+    whole = cut_off_search(tmp_path / "whole", experiment, *ends, SearchEnded(reason="trials"))
+    history, trained = resumed(experiment, whole)
+    assert len(trained) == 2 + 2 * 2  # `c` has no result
+    *records, _ = [*read_records(whole.events)]
+    search = next(n for n, r in enumerate(records, start=1) if isinstance(r, SearchEnded))
+    for kept in range(search, len(records) + 1):
+        run = create_run(tmp_path / f"killed_{kept}", experiment, overwrite=False)
+        with RunLog(run.log) as log:
+            for record in records[:kept]:
+                log.append(record)
+        again, _ = resumed(experiment, run)
+        assert {t.trial_id: t.state for t in again.confirming} == dict.fromkeys(trained, "finished")
+        assert winning_trial(again).trial_id == winning_trial(history).trial_id
 
 
 def checked(limits, *, dense, method="random") -> None:
