@@ -16,10 +16,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from itertools import count
+from math import inf
 from pathlib import Path
 from typing import Annotated
 
@@ -75,7 +76,7 @@ Handed = dict[str, Point | None]
 class Step:
     """A search after one more epoch."""
 
-    epochs: int
+    epochs: float
     seconds: float
     finished: Point | None
     """The configuration whose last epoch it was, if it was."""
@@ -199,23 +200,27 @@ WAYS: dict[str, Way] = {
 }
 
 
+def steps(way: str, world: World, seed: int) -> Iterator[Step]:
+    """Its last one stands for all to come: a search may have tried every point of the space."""
+    for step in WAYS[way](world, seed):
+        yield step
+    yield replace(step, epochs=inf, seconds=inf, finished=None)
+
+
 def followed(task: tuple[str, str, int], *, short: bool = False) -> Followed:
     table, way, seed = task
     world, due = world_of(table, seed, short=short), SHORT if short else CHECKPOINTS
     found = Followed(table, way, seed, {}, {}, confirmation=None, good=None)
     epochs = list(due)
     seconds = [each * world.seconds / WORKERS for each in due] if world.seconds else []
-    for step in WAYS[way](world, seed):
-        if (
-            found.good is None
-            and step.finished
-            and world.truth(step.finished) > world.best - WITHIN
-        ):
-            found.good = step.epochs
-        if epochs and step.epochs >= epochs[0]:
+    for step in steps(way, world, seed):
+        done = step.finished
+        if found.good is None and done and world.truth(done) > world.best - WITHIN:
+            found.good = int(step.epochs)
+        while epochs and step.epochs >= epochs[0]:
             note(step.handed_over(), world, found.epochs)
             epochs.pop(0)
-            if step.confirmed and world.trains_again:
+            if way == DEFAULT and step.confirmed and world.trains_again:
                 found.confirmation, winner = step.confirmed()
                 note({CONFIRMED: winner}, world, found.epochs)
         while seconds and step.seconds >= seconds[0]:
@@ -223,9 +228,6 @@ def followed(task: tuple[str, str, int], *, short: bool = False) -> Followed:
             seconds.pop(0)
         if not epochs and not seconds:
             break
-    for left, regrets in ((epochs, found.epochs), (seconds, found.seconds)):
-        for _ in left:  # every point of the space was tried
-            note(step.handed_over(), world, regrets)
     return found
 
 
