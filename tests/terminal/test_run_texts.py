@@ -1,6 +1,14 @@
 import time
 
-from inat_ray.log.records import LOG_VERSION, PointBeyond, RunResumed, TrialPicked
+from inat_ray.log.records import (
+    LOG_VERSION,
+    FinishAsked,
+    PointBeyond,
+    RunResumed,
+    SearchChanged,
+    StopAsked,
+    TrialPicked,
+)
 from inat_ray.terminal.estimate import seconds_left
 from inat_ray.terminal.run_texts import (
     best_text,
@@ -54,10 +62,27 @@ def test_points_beyond_the_limits_are_counted_beside_the_trials(sweep, history_o
     assert states_text(history) == expected
 
 
-def test_a_pick_is_told_with_what_else_a_person_asked_for(sweep, history_of):
-    history = history_of(sweep)
-    history.add(TrialPicked(trial_id="trial_0001"))
-    [text] = steering_texts(history.steering)
-    assert text.endswith(
-        "after 6 trials: trial_0001 is trained for the model instead of the winner"
-    )
+def test_what_a_person_asked_of_a_search_is_told_with_its_time(sweep, history_of):
+    at = sweep[-1].time
+    asked = [
+        SearchChanged(
+            time=at,
+            parameters={"recipe.lr": {"min": 0.1, "max": 0.3}, "model.filters": {"values": ["a"]}},
+            before={"recipe.lr": {"min": 0.1, "max": 0.5}, "model.filters": {"values": ["a", "b"]}},
+            trials=8,
+        ),
+        SearchChanged(time=at, budget=2, trials=2),
+        StopAsked(time=at, trial_id="trial_0005", epochs=2),
+        FinishAsked(time=at),
+        TrialPicked(time=at, trial_id="trial_0001"),
+    ]
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
+    texts = steering_texts(history_of([*sweep, *asked]).steering)
+    assert [text.removeprefix(f"{when}, after 6 trials: ") for text in texts] == [
+        "recipe.lr: max 0.3 instead of 0.5; model.filters: values a instead of a, b;"
+        " 8 trials planned",
+        "2 trials planned, 6 have begun and go on",
+        "trial_0005 ends after epoch 2",
+        "the search ends",
+        "trial_0001 is trained for the model instead of the winner",
+    ]
