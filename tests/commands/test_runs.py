@@ -57,8 +57,9 @@ def test_a_damaged_run_is_listed_with_its_reason(told, runs):
 
 def test_of_one_run_the_best_trials_by_their_costs_are_shown(told, tmp_path):
     records = search_records()
-    for place, speed in ((2, 200.0), (5, 100.0)):  # an epoch of a, and of b
-        records[place] = records[place].model_copy(update={"images_per_second": speed})
+    for place, speed in ((1, 200.0), (4, 100.0)):  # the starts of a and b, then an epoch
+        records[place] = records[place].model_copy(update={"epochs": 1})
+        records[place + 1] = records[place + 1].model_copy(update={"images_per_second": speed})
     run = make_run(tmp_path / "run", records, result={})
     code, text = told("runs", run, "--json")
     assert code == 0, text
