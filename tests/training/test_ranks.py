@@ -24,14 +24,19 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
 def train_as_rank(
-    rank: int, world_size: int, experiment: Experiment, folder: Path, code: tuple[Code, ...]
+    rank: int,
+    world_size: int,
+    experiments: tuple[Experiment, ...],
+    folder: Path,
+    code: tuple[Code, ...],
 ) -> None:
     torch.set_num_threads(1)
     allow(*code)
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world_size
     )
-    torch.save(trained(experiment, Ranks(rank, world_size)), folder / f"rank{rank}.pt")
+    for number, experiment in enumerate(experiments):
+        torch.save(trained(experiment, Ranks(rank, world_size)), folder / f"{number}_{rank}.pt")
     dist.barrier()  # a rank that leaves early takes gloo's threads from under the others
     dist.destroy_process_group()
     # The numbers are on disk. At its ordinary end a process that has used gloo aborts now and then
@@ -54,11 +59,22 @@ def trained(experiment: Experiment, ranks: Ranks) -> dict[str, object]:
 
 
 def of_all_ranks(world_size: int, experiment: Experiment, folder: Path) -> list[dict]:
-    mp.spawn(train_as_rank, (world_size, experiment, folder, allowed()), nprocs=world_size)
-    return [torch.load(folder / f"rank{rank}.pt") for rank in range(world_size)]
+    [found] = each_of_all_ranks(world_size, (experiment,), folder)
+    return found
 
 
-@pytest.fixture
+def each_of_all_ranks(
+    world_size: int, experiments: tuple[Experiment, ...], folder: Path
+) -> list[list[dict]]:
+    """Trains one experiment after the other in processes that take seconds to start."""
+    mp.spawn(train_as_rank, (world_size, experiments, folder, allowed()), nprocs=world_size)
+    return [
+        [torch.load(folder / f"{number}_{rank}.pt") for rank in range(world_size)]
+        for number in range(len(experiments))
+    ]
+
+
+@pytest.fixture(scope="module")
 def build(data_folder, small_settings):
     def build(*settings: str) -> Experiment:
         lines = [*small_settings, f"data.source={data_folder}", "recipe.batch_size=7", *settings]
@@ -69,11 +85,24 @@ def build(data_folder, small_settings):
     return build
 
 
-def test_unequal_shares_of_a_batch_train_as_the_whole_batch(build, tmp_path):
+@pytest.fixture(scope="module")
+def experiments(build) -> tuple[Experiment, ...]:
+    return (
+        build("model.batch_norm=false", "recipe.augmentation.mixup=0.5"),
+        build("model.dropout=0.3", "recipe.ema_decay=0.9"),
+    )
+
+
+@pytest.fixture(scope="module")
+def ranks(experiments, tmp_path_factory) -> list[list[dict]]:
+    """What two ranks have of each of them."""
+    return each_of_all_ranks(2, experiments, tmp_path_factory.mktemp("ranks"))
+
+
+def test_unequal_shares_of_a_batch_train_as_the_whole_batch(experiments, ranks):
     """7 images a step: every image counts the same, whichever rank it is on."""
-    experiment = build("model.batch_norm=false", "recipe.augmentation.mixup=0.5")
-    alone = one_thread_alone(experiment)
-    for each in of_all_ranks(2, experiment, tmp_path):
+    alone = one_thread_alone(experiments[0])
+    for each in ranks[0]:
         torch.testing.assert_close(each["losses"], alone["losses"], atol=1e-5, rtol=0)
         assert each["accuracies"] == alone["accuracies"]
         torch.testing.assert_close(each["model"], alone["model"], atol=1e-4, rtol=1e-3)
@@ -81,8 +110,8 @@ def test_unequal_shares_of_a_batch_train_as_the_whole_batch(build, tmp_path):
         assert each["mistakes"] == alone["mistakes"]
 
 
-def test_ranks_end_an_epoch_with_one_model_whatever_batch_norm_saw(build, tmp_path):
-    one, other = of_all_ranks(2, build("model.dropout=0.3", "recipe.ema_decay=0.9"), tmp_path)
+def test_ranks_end_an_epoch_with_one_model_whatever_batch_norm_saw(ranks):
+    one, other = ranks[1]
     assert one["losses"] == other["losses"]
     for name, tensor in one["model"].items():
         assert tensor.equal(other["model"][name]), name
