@@ -1,5 +1,6 @@
 """What `sweep` asks of a run that is there: more trials or fewer, another space, an earlier end."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.markup import escape
@@ -24,7 +25,7 @@ from inat_ray.storage.place import Place
 
 
 def request_of(
-    run: str, option: str, *, settings: list[str], trials: int | None
+    run: str, option: str, *, settings: Sequence[str], trials: int | None
 ) -> tuple[Request, list[str]]:
     """Returns what --resume, --extend or --finish asks, and the lines of --set about other things.
 
@@ -42,7 +43,11 @@ def request_of(
 
 def place_to_ask(run: str, request: Request) -> Place | None:
     """Returns where to leave a request, if there is one and a process is at work on the run."""
-    return None if request == NOTHING else place_of_work(run)
+    if request == NOTHING:
+        return None
+    if is_storage(run):  # a process that died there is known by what it does not do for a while
+        options.console().print("[dim]looking whether a process is at work on it[/]")
+    return place_of_work(run)
 
 
 def ask_and_tell(run: str, request: Request, *, at: Place) -> None:
@@ -51,8 +56,30 @@ def ask_and_tell(run: str, request: Request, *, at: Place) -> None:
 
     console = options.console()
     console.print(f"[dim]asking the process that is at work on {escape(run)}[/]")
-    for record in ask(run, request, at=at):
-        console.print(f"[bold]done[/]  {escape(steering_text(record))}", soft_wrap=True)
+    for begun, record in ask(run, request, at=at):
+        text = steering_text(record, begun=begun)
+        console.print(f"[bold]done[/]  {escape(text)}", soft_wrap=True)
+
+
+def go_on(
+    run: str,
+    option: str,
+    *,
+    settings: Sequence[str] = (),
+    trials: int | None = None,
+    address: str | None = None,
+    verbose: bool = False,
+) -> None:
+    """Does what --resume or --finish of a run in a folder does."""
+    from inat_ray.sweep import run_sweep
+    from inat_ray.tuning.plan import resumed_plan
+
+    request, others = request_of(run, option, settings=settings, trials=trials)
+    if (place := place_to_ask(run, request)) is not None:
+        ask_and_tell(run, request, at=place)
+        return
+    plan = resumed_plan(Path(run), settings=others, request=request, option=option, options={})
+    run_sweep(plan, address=address, verbose=verbose)
 
 
 def stop_trial(trial: str) -> None:

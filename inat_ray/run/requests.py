@@ -101,8 +101,8 @@ class Requests:
                     self._stored.put((file, content))
 
 
-def ask(run: str, request: Request, *, at: Place) -> list[Steering]:
-    """Asks the process that is at work on a run; returns the records that it made.
+def ask(run: str, request: Request, *, at: Place) -> list[tuple[int, Steering]]:
+    """Asks the process that is at work on a run; returns what it made of it, as in `History`.
 
     Raises UserError where the search cannot do it, or does not come to it.
     """
@@ -125,7 +125,7 @@ def ask(run: str, request: Request, *, at: Place) -> list[Steering]:
     after = read_contents(run).history.steering[len(before.history.steering) :]
     if not after:
         raise UserError(f"{run}: the sweep has left it undone; it says why where it runs")
-    return [record for _, record in after]
+    return after
 
 
 def place_of_work(run: str) -> Place | None:

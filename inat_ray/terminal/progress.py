@@ -108,7 +108,7 @@ def event_line(history: History, record: AnyRecord) -> str | None:
         case TrialEnded():
             return ending_line(history, history.trials[record.trial_id])
         case SearchChanged() | StopAsked() | FinishAsked():
-            return f"asked: {steering_text(record)}"
+            return f"asked: {steering_text(record, begun=len(history.searched))}"
         case _:
             return None
 

@@ -119,8 +119,8 @@ def score_meaning(history: History) -> str:
     if history.stretch == 1:
         return ""
     return (
-        f"score: best mean of {history.stretch} epochs in a row; in brackets the best epoch of a"
-        " trial that has fewer"
+        f"score: best mean of {history.stretch} epochs in a row (of all, if fewer were planned); in"
+        " brackets the best epoch of a trial that has not as many"
     )
 
 
@@ -133,13 +133,13 @@ def steering_texts(steering: Sequence[tuple[int, Steering]]) -> list[str]:
     """'2026-03-01 12:03, after 14 trials: recipe.lr: max 0.003 instead of 0.01', and so on."""
     return [
         f"{time.strftime('%Y-%m-%d %H:%M', time.localtime(record.time))}, after"
-        f" {counted(begun, 'trial')}: {steering_text(record)}"
+        f" {counted(begun, 'trial')}: {steering_text(record, begun=begun)}"
         for begun, record in steering
     ]
 
 
-def steering_text(record: Steering) -> str:
-    """'recipe.lr: max 0.003 instead of 0.01; 30 trials planned'."""
+def steering_text(record: Steering, *, begun: int) -> str:
+    """'recipe.lr: max 0.003 instead of 0.01; 30 trials planned'; `begun`: how many had begun."""
     match record:
         case StopAsked():
             return f"{record.trial_id} ends after epoch {record.epochs}"
@@ -150,7 +150,9 @@ def steering_text(record: Steering) -> str:
                 f"{name}: {', '.join(_differences(record.before[name], spec))}"
                 for name, spec in record.parameters.items()
             ]
-            return "; ".join([*parts, f"{counted(record.trials, 'trial')} planned"])
+            planned = f"{counted(record.trials, 'trial')} planned"
+            more = f", {begun} have begun and go on" if begun > record.trials else ""
+            return "; ".join([*parts, planned + more])
 
 
 def _differences(before: Mapping[str, JSON], now: Mapping[str, JSON]) -> Iterator[str]:

@@ -190,7 +190,7 @@ def test_a_paused_trial_has_had_enough_at_once():
 
 
 def test_what_runs_is_stopped_after_its_epoch_when_the_search_is_to_end():
-    search = Search()
+    search = Search(early_stopping={"kind": "asha"})
     search.train(state=None)
     search.ask(finish=True)
     assert judged(search) == "stopped"
