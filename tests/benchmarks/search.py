@@ -252,9 +252,10 @@ def main(
     console, begin = Console(stderr=True), time.perf_counter()
     records = [str(path) for path in sorted(RECORDS.glob("*.parquet"))]
     sets = sorted(map(str, tables.glob("taskset_*.parquet"))) if tables else []
-    numbers = dict.fromkeys(records[:1] if short else [*records, FORMULA], seeds)
+    records = records[-1:] if short else records
+    numbers = dict.fromkeys(records if short else [*records, FORMULA], seeds)
     numbers |= dict.fromkeys(sets, -(-seeds // 4))
-    for table in records[: 1 if short else None]:
+    for table in records:
         world_of(table, 0, short=short)  # its processes are fitted once, before this one forks
     ways = [way for way in WAYS if only in way]
     tasks = [(t, way, s) for way in ways for t, number in numbers.items() for s in range(number)]
