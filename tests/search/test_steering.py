@@ -128,6 +128,22 @@ def test_a_grid_tries_the_points_that_were_added_and_not_those_that_were_dropped
     assert search.next() == "trials"
 
 
+def test_a_grid_that_has_ended_gets_more_points_time_and_again():
+    search = Search(parameters=GRID, method="grid")
+    values = [0.1, 0.01]
+    for more in (0.02, 0.03):
+        while isinstance(search.next(), Work):
+            search.train()
+        search.history.add(SearchEnded(reason="trials"))
+        values.append(more)
+        (changed,) = search.answer(Request(settings=(f"{LR}.values={values}",)))
+        assert changed.trials == 2 * len(values)
+        planned = search.history.planned_trials
+        search.history.add(RunResumed(trials=planned, extended=True))
+        search.history.add(changed)
+    assert len(search.history.searched) == 6
+
+
 def test_points_beyond_the_limits_count_among_those_of_a_changed_space():
     search = Search(parameters=GRID, method="random", trials=100, limits={"macs": "1M"})
     search.train()
