@@ -85,7 +85,7 @@ class Experiment:
         seed: int | None = None,
         overwrite: bool = False,
         storage_path: str | None = None,
-        warm_start: Sequence[PathLike] = (),
+        warm_start: PathLike | Sequence[PathLike] = (),
         address: str | None = None,
         verbose: bool = False,
     ) -> "Run":
@@ -96,9 +96,11 @@ class Experiment:
         UserError, RunFailedError.
         """
         given = _given(data=data, seed=seed, trials=trials) | options.storage_option(storage_path)
-        sources = [Path(run) for run in warm_start]
+        runs = [warm_start] if isinstance(warm_start, PathLike) else warm_start
         with _interruptible():
-            plan = self._plan(given, out=_path(out), overwrite=overwrite, warm_start=sources)
+            plan = self._plan(
+                given, out=_path(out), overwrite=overwrite, warm_start=list(map(Path, runs))
+            )
             folder, _ = sweep.run_sweep(plan, address=address, overwrite=overwrite, verbose=verbose)
         return Run(folder)
 

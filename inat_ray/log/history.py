@@ -238,8 +238,7 @@ class History:
         That is how earlier versions chose, and their runs stay as they were begun. In a single
         training nothing is chosen.
         """
-        one = self.run.version < 3 or self.is_training
-        return 1 if one else max(1, min(STRETCH, self.run.epochs))
+        return 1 if self.run.version < 3 or self.is_training else STRETCH
 
     @property
     def best_score(self) -> Score | None:

@@ -39,14 +39,19 @@ def build_model(experiment: Experiment, *, classes: int, weights: Weights | None
         torch.manual_seed(experiment.seed)
         model = _build(settings, classes=classes, image_size=image_size)
     if weights is not None:
-        assert isinstance(settings, FreezableConfig)
-        state, where = weights.state, f"model.weights: {settings.weights}"
-        if isinstance(settings, PretrainedConfig):
-            state = for_size(model, settings, state, image_size=image_size)
-            if image_size != wanted_size(settings.model_dump()):
-                where += f", for images of {image_size} pixels"
-        load_backbone(model, state, head=head_name(model, settings), where=where)
+        _begin_with(weights, model, experiment)
     return model
+
+
+def _begin_with(weights: Weights, model: nn.Module, experiment: Experiment) -> None:
+    settings, image_size = experiment.model, experiment.image_size
+    assert isinstance(settings, FreezableConfig)
+    state, where = weights.state, f"model.weights: {settings.weights}"
+    if isinstance(settings, PretrainedConfig):
+        state = for_size(model, settings, state, image_size=image_size)
+        if image_size != wanted_size(settings.model_dump()):
+            where += f", for images of {image_size} pixels"
+    load_backbone(model, state, head=head_name(model, settings), where=where)
 
 
 def hollow_model(experiment: Experiment, *, classes: int) -> nn.Module:
@@ -106,18 +111,19 @@ def pretrained_weights(model: ModelConfig, *, progress: bool = False) -> Weights
 
 
 def check_model(experiment: Experiment, *, frozen: Iterable[ModelConfig] = ()) -> list[str]:
-    """Fetches the model's weights, builds it, and runs it on an image.
+    """Builds the model, runs it on an image, and fetches its weights.
 
     `frozen`: the same model, frozen in other ways. Returns what its author may want to know. Raises
     UserError for all that would fail in a trial: to be called before anything long starts.
     """
     if isinstance(experiment.model, CnnConfig):
         return []
-    weights = pretrained_weights(experiment.model, progress=True)
-    model = build_model(experiment, classes=2, weights=weights)
+    model = build_model(experiment, classes=2, weights=None)
     structure = structure_of(model, experiment, classes=2)
     for config in (experiment.model, *frozen):
         freezing_of(model, config, structure)
+    if weights := pretrained_weights(experiment.model, progress=True):
+        _begin_with(weights, model, experiment)
     return _check_training(model, experiment) if isinstance(experiment.model, ModuleConfig) else []
 
 

@@ -101,7 +101,7 @@ def _best_figures(run: ReportedRun) -> Facts:
             metric_text(metric, score),
         )
     if sure is not None:
-        yield f"Confirmed, {sure.n} new seeds", spread_text(metric, sure.mean, sure.sd)
+        yield f"Confirmed, {counted(sure.n, 'new seed')}", spread_text(metric, sure.mean, sure.sd)
     if kept is not None and (value := history.best_value(kept)) is not None:
         yield f"Kept model's {METRICS[metric].label}", metric_text(metric, value)
 
@@ -132,12 +132,12 @@ def _search_facts(run: ReportedRun) -> Facts:
 
 
 def _source_text(source: Source) -> str:
-    """'50 trials of runs/first (agreement 0.42)', or '(agreement -0.05, so not followed)'."""
+    """'50 trials of runs/first (agreement 0.42)'; why it is not followed, if it is not."""
     text = f"{counted(len(source.trials), 'trial')} of {source.name}"
     if source.agreement is None:
         return text
-    followed = "" if source.is_believed else ", so not followed"
-    return f"{text} (agreement {source.agreement:.2f}{followed})"
+    other = f"; own results among each other {source.own:.2f}, so no longer followed"
+    return f"{text} (agreement {source.agreement:.2f}{'' if source.is_believed else other})"
 
 
 def _method(name: str) -> str:

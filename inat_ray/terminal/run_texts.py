@@ -119,8 +119,8 @@ def score_meaning(history: History) -> str:
     if history.stretch == 1:
         return ""
     return (
-        f"score: best mean of {history.stretch} epochs in a row; in brackets the best epoch of a"
-        " trial that has fewer"
+        f"score: best mean of {history.stretch} epochs in a row (of all, if fewer were planned); in"
+        " brackets the best epoch of a trial that has not as many"
     )
 
 

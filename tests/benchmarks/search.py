@@ -13,13 +13,14 @@ import heapq
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from itertools import count
+from math import inf
 from pathlib import Path
 from typing import Annotated
 
@@ -32,7 +33,7 @@ from inat_ray.config.distributions import canonical
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.search import MAX_TRIALS, Confirm, EarlyStopping
 from inat_ray.log.history import History, TrialHistory
-from inat_ray.log.records import TrialEnded
+from inat_ray.log.records import TrialEnded, TrialKnown
 from inat_ray.search.agenda import Work, confirm_agenda, next_work, to_confirm
 from inat_ray.search.curves import Curve
 from inat_ray.search.simulate import Cluster, Simulation, epoch_of
@@ -75,7 +76,7 @@ Handed = dict[str, Point | None]
 class Step:
     """A search after one more epoch."""
 
-    epochs: int
+    epochs: float
     seconds: float
     finished: Point | None
     """The configuration whose last epoch it was, if it was."""
@@ -87,7 +88,10 @@ class Step:
 Way = Callable[[World, int], Iterator[Step]]
 
 
-def ours(world: World, seed: int, *, method: str, kind: str) -> Iterator[Step]:
+def ours(
+    world: World, seed: int, *, method: str, kind: str, known: Sequence[TrialKnown] = ()
+) -> Iterator[Step]:
+    """`known`: trials of other runs."""
     given = world.experiment.search
     changes = {
         "method": method,
@@ -101,6 +105,8 @@ def ours(world: World, seed: int, *, method: str, kind: str) -> Iterator[Step]:
     experiment = world.experiment.model_copy(update={"search": search, "seed": seed})
     simulation = Simulation(experiment, world.space, world.curve, Cluster(workers=WORKERS))
     history = simulation.history
+    for record in known:
+        history.add(record)
 
     def handed_over() -> Handed:
         return {OWN: point_of_trial(winning_trial(history)), BEST_EPOCH: best_epoch(history)}
@@ -194,23 +200,27 @@ WAYS: dict[str, Way] = {
 }
 
 
+def steps(way: str, world: World, seed: int) -> Iterator[Step]:
+    """Its last one stands for all to come: a search may have tried every point of the space."""
+    for step in WAYS[way](world, seed):
+        yield step
+    yield replace(step, epochs=inf, seconds=inf, finished=None)
+
+
 def followed(task: tuple[str, str, int], *, short: bool = False) -> Followed:
     table, way, seed = task
     world, due = world_of(table, seed, short=short), SHORT if short else CHECKPOINTS
     found = Followed(table, way, seed, {}, {}, confirmation=None, good=None)
     epochs = list(due)
     seconds = [each * world.seconds / WORKERS for each in due] if world.seconds else []
-    for step in WAYS[way](world, seed):
-        if (
-            found.good is None
-            and step.finished
-            and world.truth(step.finished) > world.best - WITHIN
-        ):
-            found.good = step.epochs
-        if epochs and step.epochs >= epochs[0]:
+    for step in steps(way, world, seed):
+        done = step.finished
+        if found.good is None and done and world.truth(done) > world.best - WITHIN:
+            found.good = int(step.epochs)
+        while epochs and step.epochs >= epochs[0]:
             note(step.handed_over(), world, found.epochs)
             epochs.pop(0)
-            if step.confirmed and world.trains_again:
+            if way == DEFAULT and step.confirmed and world.trains_again:
                 found.confirmation, winner = step.confirmed()
                 note({CONFIRMED: winner}, world, found.epochs)
         while seconds and step.seconds >= seconds[0]:
@@ -218,9 +228,6 @@ def followed(task: tuple[str, str, int], *, short: bool = False) -> Followed:
             seconds.pop(0)
         if not epochs and not seconds:
             break
-    for left, regrets in ((epochs, found.epochs), (seconds, found.seconds)):
-        for _ in left:  # every point of the space was tried
-            note(step.handed_over(), world, regrets)
     return found
 
 

@@ -114,7 +114,7 @@ def table_of(tree: Mapping[str, Any], title: str) -> Iterator[str]:
     yield _row(["---", *["---:"] * len(head)])
     for way, lines in table["ways"].items():
         for rule, line in lines["epochs"].items():
-            if rule != OWN and way != DEFAULT:
+            if not _is_shown(way, rule, lines):
                 continue
             cells = [_name(way, rule, lines), *(f"{100 * each:.1f}" for each in line["mean"])]
             cells.append(_difference(line))
@@ -122,6 +122,17 @@ def table_of(tree: Mapping[str, Any], title: str) -> Iterator[str]:
                 late = lines["seconds"].get(rule)
                 cells += [f"{100 * late['mean'][-1]:.1f}", _difference(late)] if late else ["", ""]
             yield _row([*cells, _good(lines) if rule == OWN else ""])
+
+
+def _is_shown(way: str, rule: str, lines: Mapping[str, Any]) -> bool:
+    """Other tools are shown by both rules where these differ: their own may be a bad one."""
+    differs = lines["epochs"][rule]["mean"] != lines["epochs"][OWN]["mean"]
+    return rule == OWN or way == DEFAULT or (_is_other(way) and differs)
+
+
+def _is_other(way: str) -> bool:
+    """Whether it is another tool's, whose name stands before a colon."""
+    return ":" in way
 
 
 def _row(cells: Sequence[str]) -> str:
@@ -151,7 +162,10 @@ def _good(lines: Mapping[str, Any]) -> str:
 
 
 def draw(tree: Mapping[str, Any], path: Path) -> None:
-    """Regret by epochs, a panel for each table, with a standard error either way."""
+    """Regret by epochs, a panel for each table, with a standard error either way.
+
+    Other tools are dashed, and by the better of the two rules of choosing.
+    """
     from matplotlib import pyplot
 
     tables, checkpoints = tree["tables"], tree["checkpoints"]
@@ -160,9 +174,10 @@ def draw(tree: Mapping[str, Any], path: Path) -> None:
     )
     for panel, (title, table) in zip(panels[0], tables.items(), strict=True):
         for way, lines in table["ways"].items():
-            line = lines["epochs"][OWN]
+            both = [lines["epochs"][rule] for rule in (OWN, BEST_EPOCH)]
+            line = min(both, key=lambda each: each["mean"][-1]) if _is_other(way) else both[0]
             mean, error = (100 * np.array(line[name][:-1]) for name in ("mean", "se"))
-            style = "--" if ":" in way else "-"  # others' tools are dashed
+            style = "--" if _is_other(way) else "-"
             label = way if panel is panels[0][0] else None
             (drawn,) = panel.plot(checkpoints, mean, style, label=label, linewidth=1.5)
             panel.fill_between(

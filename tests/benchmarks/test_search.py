@@ -3,7 +3,7 @@ import json
 import pytest
 
 from tests.benchmarks.search import main
-from tests.benchmarks.search_page import DEFAULT, OWN, Followed, section, summary
+from tests.benchmarks.search_page import BEST_EPOCH, DEFAULT, OWN, Followed, section, summary
 
 
 def test_the_short_form_compares_searches_on_a_record(tmp_path):
@@ -17,7 +17,8 @@ def test_the_short_form_compares_searches_on_a_record(tmp_path):
 
 
 def run(way, seed, regret, table="a.parquet"):
-    return Followed(table, way, seed, {OWN: regret}, {}, confirmation=None, good=None)
+    rules = {OWN: regret, BEST_EPOCH: regret}
+    return Followed(table, way, seed, rules, {}, confirmation=None, good=None)
 
 
 def test_differences_are_paired_by_seed():

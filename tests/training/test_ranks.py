@@ -159,6 +159,31 @@ def test_two_ranks_leave_parameters_out_of_a_step_as_one_does(build, tmp_path):
         torch.testing.assert_close(each["model"], alone["model"], atol=1e-4, rtol=1e-3)
 
 
+ON_FEATURES = {
+    "own": "model={{kind: module, target: '{folder}/my_net.py:Net', freeze: {{strategy: first_k,"
+    " k: 2}}, cache_features: any_cut}}",
+    "timm": "model={{kind: pretrained, source: timm, backbone: vit_tiny_patch16_224, weights: none,"
+    " freeze: {{strategy: fraction, fraction: 0.5}}, cache_features: any_cut, feature_views: 2}}",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ON_FEATURES)
+def test_two_ranks_on_features_of_a_frozen_part_train_as_one_does(build, tmp_path, kind):
+    """Networks whose part that trains has no batch norm, which sees each rank's images alone."""
+    write_network(tmp_path)
+    line = ON_FEATURES[kind].format(folder=tmp_path)
+    experiment = own_code(build(line, f"data.cache={tmp_path / 'cache'}"))
+    open_dataset(experiment.data)
+    shared = of_all_ranks(2, experiment, tmp_path)
+    assert len([*(tmp_path / "cache" / "features").glob("*/train.npy")]) == 1
+    alone = one_thread_alone(experiment)
+    assert len([*(tmp_path / "cache" / "features").glob("*/train.npy")]) == 1
+    for each in shared:
+        torch.testing.assert_close(each["losses"], alone["losses"], atol=1e-5, rtol=0)
+        torch.testing.assert_close(each["model"], alone["model"], atol=1e-4, rtol=1e-3)
+
+
 def test_alone_nothing_is_wrapped_and_the_loss_is_the_mean():
     module = nn.Linear(2, 2)
     assert ALONE.parallel(module, may_skip=False) is module
