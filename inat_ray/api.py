@@ -12,6 +12,7 @@ stderr: a live view in a terminal, plain lines in a notebook or a file. Ctrl-C, 
 button, raises KeyboardInterrupt once what was done is kept; `Run.resume` goes on from there.
 """
 
+import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,9 +21,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from inat_ray import options, sweep, train
+from inat_ray import options, steer, sweep, train
 from inat_ray.config import experiment as settings_of
-from inat_ray.config.code import checked_code, name_code
+from inat_ray.config.code import check_named, checked_code, name_code
 from inat_ray.config.errors import RunFailedError, UserError
 from inat_ray.config.load import load_experiment
 from inat_ray.config.shipped import find_experiment
@@ -84,7 +85,7 @@ class Experiment:
         seed: int | None = None,
         overwrite: bool = False,
         storage_path: str | None = None,
-        warm_start: Sequence[PathLike] = (),
+        warm_start: PathLike | Sequence[PathLike] = (),
         address: str | None = None,
         verbose: bool = False,
     ) -> "Run":
@@ -95,9 +96,11 @@ class Experiment:
         UserError, RunFailedError.
         """
         given = _given(data=data, seed=seed, trials=trials) | options.storage_option(storage_path)
-        sources = [Path(run) for run in warm_start]
+        runs = [warm_start] if isinstance(warm_start, PathLike) else warm_start
         with _interruptible():
-            plan = self._plan(given, out=_path(out), overwrite=overwrite, warm_start=sources)
+            plan = self._plan(
+                given, out=_path(out), overwrite=overwrite, warm_start=list(map(Path, runs))
+            )
             folder, _ = sweep.run_sweep(plan, address=address, overwrite=overwrite, verbose=verbose)
         return Run(folder)
 
@@ -200,6 +203,8 @@ class Run:
     def resume(
         self,
         *,
+        trials: int | None = None,
+        settings: Settings | None = None,
         address: str | None = None,
         code: PathLike | None = None,
         changed_code: bool = False,
@@ -207,20 +212,28 @@ class Run:
     ) -> "Run":
         """Resumes a run that was cut off, to its end. Raises UserError if it is finished.
 
-        `code` is as in `load`.
+        With `trials`, their number in all, or with bounds or values of search.parameters as
+        `settings`, a sweep goes on that runs (it is asked) or is finished. `code` is as in `load`.
         """
+        lines = [f"{key}={json.dumps(value)}" for key, value in (settings or {}).items()]
         with _interruptible(), _named_code(code, changed=changed_code):
-            if self._is_training:
-                config = checked_code(load_experiment(self._folder.experiment))
-                train.run_training(
-                    self.path, config, resumed=True, address=address, verbose=verbose
-                )
-            else:
-                from inat_ray.tuning.plan import resumed_plan
-
-                plan = resumed_plan(self.path, path=None, settings=(), options={})
-                sweep.run_sweep(plan, address=address, verbose=verbose)
+            if not self._is_training:
+                how: dict[str, Any] = {"address": address, "verbose": verbose}
+                steer.go_on(str(self.path), "--resume", settings=lines, trials=trials, **how)
+                return self
+            config = checked_code(load_experiment(self._folder.experiment))
+            train.run_training(self.path, config, resumed=True, address=address, verbose=verbose)
         return self
+
+    def finish(self) -> "Run":
+        """Ends a sweep's search, in the process that runs it or in this one: the winner is next."""
+        with _interruptible():
+            steer.go_on(str(self.path), "--finish")
+        return self
+
+    def stop(self, trial_id: str) -> None:
+        """Ends a trial of a sweep after its present epoch, whether the sweep runs or not."""
+        steer.stop_trial(f"{self.path}/{trial_id}")
 
     def report(
         self,
@@ -238,7 +251,9 @@ class Run:
 
         path = _path(out) or self._folder.report
         with _named_code(code, changed=changed_code):
-            write_report(open_run(self.path), path)
+            run = open_run(self.path)
+            check_named(run.experiment)
+            write_report(run, path)
         return path
 
     @property
@@ -339,7 +354,9 @@ def load(
     from inat_ray.training.checkpoint import load_model
 
     with _named_code(code, changed=changed_code):
-        return Model(load_model(model_file(Path(model))), device)
+        loaded = load_model(model_file(Path(model)))
+        check_named(loaded.experiment)
+        return Model(loaded, device)
 
 
 def _written(image: "Image | NDArray[np.uint8]", path: Path) -> Path:

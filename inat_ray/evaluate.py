@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 
 from inat_ray import options
-from inat_ray.config.code import name_code
+from inat_ray.config.code import check_named, name_code
 from inat_ray.config.errors import UserError
 from inat_ray.config.load import override
 from inat_ray.data.split import SubsetName
@@ -75,6 +75,7 @@ def main(
     from inat_ray.training.scores import assess
 
     loaded = load_model(path)
+    check_named(loaded.experiment)
     given = options.given(data=data, seed=seed)
     config = override(loaded.experiment, settings=settings or (), options=given)
     device = resolve_device(config.device)

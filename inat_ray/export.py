@@ -7,7 +7,7 @@ import typer
 from rich.markup import escape
 
 from inat_ray import options
-from inat_ray.config.code import name_code
+from inat_ray.config.code import check_named, name_code
 from inat_ray.config.errors import UserError
 from inat_ray.run.folder import model_file
 
@@ -55,6 +55,7 @@ def main(
 
     check_packages(form)
     loaded = load_model(path)
+    check_named(loaded.experiment)
     difference = export(loaded, file, form=form)
     size = file.stat().st_size
     console = options.console()

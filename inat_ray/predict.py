@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 
 from inat_ray import options
-from inat_ray.config.code import name_code
+from inat_ray.config.code import check_named, name_code
 from inat_ray.config.errors import RunFailedError, UserError
 from inat_ray.run.folder import model_file
 
@@ -62,6 +62,7 @@ def main(
     console = options.console()
     paths = _photographs(images, console)
     loaded = load_model(path)
+    check_named(loaded.experiment)
     good: list[Predicted] = []
     with prediction_file(out, loaded.classes) as write:
         for batch in _batches(loaded, paths, device=device, console=console):

@@ -7,7 +7,7 @@ import typer
 from rich.markup import escape
 
 from inat_ray import options
-from inat_ray.config.code import name_code
+from inat_ray.config.code import check_named, name_code
 from inat_ray.run.folder import RunFolder, existing_run
 
 RUN = "A run folder; several are compared."
@@ -45,6 +45,7 @@ def main(
     from inat_ray.terminal.announcements import note
 
     opened = [open_run(run, source=data) for run in runs]
+    check_named(*(run.experiment for run in opened))
     path = out or (RunFolder(runs[0]).report if len(runs) == 1 else Path("comparison.html"))
     if len(opened) == 1:
         write_report(opened[0], path)

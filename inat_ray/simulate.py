@@ -134,6 +134,12 @@ def _simulated(
             "[yellow]note[/]  the record has not every point of the space: the nearest stands in"
             " for one that is missing, and a curve that was cut short ends there"
         )
+    limited = any(experiment.search.limits for experiment, _ in searches.values())
+    if limited and all(curves.size(curve.parameters) is None for curve in curves.curves):
+        console.print(
+            "[yellow]note[/]  search.limits: is left out: the record, of an earlier version, does"
+            " not tell the sizes of its networks"
+        )
     found: dict[Setting, list[Outcome]] = {line: [] for line in searches}
     runs = list(product(searches, seeds))
     told = tracked(runs, "simulating", total=len(runs), unit="searches", console=console)

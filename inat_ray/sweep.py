@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from inat_ray import options
+from inat_ray import options, steer
 from inat_ray.config.code import name_code
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
@@ -18,12 +18,14 @@ from inat_ray.config.load import brief_experiment, load_experiment, read_sweep
 from inat_ray.config.shipped import QUICKSTART, find_experiment
 from inat_ray.config.wandb_translation import UnansweredError
 from inat_ray.log.lock import alive_in
-from inat_ray.log.records import TrialKnown
+from inat_ray.log.records import Steering, TrialKnown
 from inat_ray.run.claim import begin_run, claimed_or_reclaimed
 from inat_ray.run.code import keep_code
 from inat_ray.run.fetch import is_storage, run_here
 from inat_ray.run.folder import RunFolder
+from inat_ray.run.requests import Requests
 from inat_ray.run.warm_start import warm_starts
+from inat_ray.search.steering import NOTHING, answered
 
 if TYPE_CHECKING:
     from inat_ray.data.dataset import DataSet
@@ -45,12 +47,24 @@ def main(
     resume: Annotated[
         str | None,
         typer.Option(
-            metavar="RUN", help="Go on with a sweep that was cut off: its folder, or S/<its name>."
+            metavar="RUN",
+            help="Go on with a sweep that was cut off: its folder, or S/<its name>. With --trials N"
+            " or --set search.parameters.NAME.max=X, also with one that runs or is finished.",
         ),
     ] = None,
     extend: Annotated[
         str | None,
-        typer.Option(metavar="RUN", help="Add --trials N to a sweep that has come to its end."),
+        typer.Option(metavar="RUN", help="--resume, with --trials N more than the sweep has."),
+    ] = None,
+    finish: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN", help="End the search now, whether it runs or not: the winner is next."
+        ),
+    ] = None,
+    stop: Annotated[
+        str | None,
+        typer.Option(metavar="RUN/TRIAL", help="End a trial after the epoch that it is in."),
     ] = None,
     warm_start: Annotated[
         str | None,
@@ -104,11 +118,15 @@ def main(
         return
     if watch:
         raise UserError("--watch: needs --status RUN")
+    if stop is not None:
+        options.refuse(context, context.params.keys() - {"stop", "verbose"}, beside="--stop")
+        steer.stop_trial(stop)
+        return
     port = options.tensorboard_port(wanted=tensorboard, port=tensorboard_port)
     given = options.given(data=data, seed=seed, track=track)
     experiment = None if experiment is None else find_experiment(experiment)
     new = given | options.given(trials=trials)
-    if resume is None and extend is None:
+    if resume is extend is finish is None:
         experiment = experiment or QUICKSTART
         settings = _answered(experiment, settings or [], new)
         if save_experiment is not None:
@@ -116,7 +134,8 @@ def main(
     options.say_loading("torch", "ray")
     from inat_ray.tuning.plan import new_plan
 
-    if resume is None and extend is None:
+    plan: Plan | None
+    if resume is extend is finish is None:
         assert experiment is not None
         plan = new_plan(
             experiment,
@@ -127,12 +146,9 @@ def main(
             warm_start=[Path(run) for run in warm_start.split(",")] if warm_start else [],
         )
     else:
-        options.refuse(
-            context,
-            {"overwrite", "warm_start", "storage_path", "save_experiment"},
-            beside="--resume or --extend",
-        )
         plan = _continued(context, out=out, path=experiment, settings=settings or [], options=given)
+    if plan is None:  # the process that is at work on the run does it
+        return
     if dry_run:
         run_rehearsal(plan, address=address, verbose=verbose)
         return
@@ -181,24 +197,30 @@ def _save_experiment(file: Path, path: Path, settings: list[str], given: options
     options.console().print(f"[bold]saved[/] {escape(str(file))}", soft_wrap=True)
 
 
-def _continued(context: typer.Context, *, out: Path | None, **given: Any) -> "Plan":
-    """Returns the plan of --resume or --extend."""
-    from inat_ray.tuning.plan import extended_plan, resumed_plan
+def _continued(
+    context: typer.Context, *, out: Path | None, settings: list[str], **given: Any
+) -> "Plan | None":
+    """Returns the plan of --resume, --extend or --finish; None if a process that runs is asked."""
+    from inat_ray.tuning.plan import resumed_plan
 
-    resume, extend, trials = (context.params[name] for name in ("resume", "extend", "trials"))
-    if resume is not None:
-        options.refuse(context, {"extend"}, beside="--resume")
-        options.refuse(context, {"trials"}, beside="--resume; --extend adds trials")
-    run = resume or extend
+    names = [name for name in ("resume", "extend", "finish") if context.params[name] is not None]
+    option, run = f"--{names[0]}", context.params[names[0]]
+    unfit = {"overwrite", "warm_start", "storage_path", "save_experiment", *names[1:]}
+    options.refuse(context, unfit | ({"trials"} if option == "--finish" else set()), beside=option)
+    trials = context.params["trials"]
+    request, others = steer.request_of(run, option, settings=settings, trials=trials)
+    if (place := steer.place_to_ask(run, request)) is not None:
+        kept = {*names, "trials", "settings", "verbose"}
+        options.refuse(context, context.params.keys() - kept, beside=f"{option} of what runs")
+        steer.ask_and_tell(run, request, at=place)
+        return None
     if context.params["dry_run"] and is_storage(run):
         raise UserError(
             f"--dry-run: leaves no run here, and {run} would be brought from its storage;"
             " give the folder of a run on this machine"
         )
     folder = run_here(run, out)
-    if resume is not None:
-        return resumed_plan(folder, **given)
-    return extended_plan(folder, trials=trials, **given)
+    return resumed_plan(folder, settings=others, request=request, option=option, **given)
 
 
 def _show_status(run: str, *, watch: bool, as_json: bool) -> None:
@@ -281,7 +303,8 @@ def _check(plan: "Plan") -> None:
     for text in plan.notes:
         note(options.console(), text)
     check_source(plan.experiment.data)
-    check_models(plan.experiment, plan.space)
+    for text in check_models(plan.experiment, plan.present or plan.space):
+        note(options.console(), text)
 
 
 def run_rehearsal(plan: "Plan", *, address: str | None = None, verbose: bool = False) -> "DryRun":
@@ -302,7 +325,8 @@ def run_rehearsal(plan: "Plan", *, address: str | None = None, verbose: bool = F
     data = open_dataset(config.data, progress=True)
     announce(console, data=data)
     console.print("[dim]training the largest model for a few steps[/]")
-    found = dry_run(config, plan.space, data=data, resources=resources, slots=slots, known=known)
+    space = plan.present or plan.space
+    found = dry_run(config, space, data=data, resources=resources, slots=slots, known=known)
     announce_dry_run(console, found, slots=slots)
     return found
 
@@ -338,12 +362,16 @@ def _search(
         interruption_announced(console, run=run),
         provisioned(data, run=run, tell=partial(note, console)) as everywhere,
         observed as log,
+        Requests(run, experiment=config, space=plan.space, tell=partial(note, console)) as requests,
     ):
-        if log.history.started is None:
+        history, steering = log.history, list[Steering]()
+        if plan.request != NOTHING:
+            steering = answered(plan.request, experiment=config, space=plan.space, history=history)
+        if history.started is None:
             begin(config, space=plan.space, log=log, known=known)
         else:
-            carry_on(log=log, more_trials=plan.more_trials)
-        run_search(config, space=plan.space, data=everywhere, run=run, log=log)
+            carry_on(config, run=run, log=log, steering=steering)
+        run_search(config, space=plan.space, data=everywhere, run=run, log=log, requests=requests)
         return finish_search(config, data=everywhere, run=run, log=log, device=device)
 
 

@@ -142,11 +142,12 @@ def run_training(
         from inat_ray.models.build import check_model
         from inat_ray.run.result import finish_run
         from inat_ray.run.split import keep_split
-        from inat_ray.terminal.announcements import announce, announce_training, conclude
+        from inat_ray.terminal.announcements import announce, announce_training, conclude, note
         from inat_ray.tuning.engine import ray_if_needed
 
         console = options.console()
-        check_model(config)
+        for text in check_model(config):
+            note(console, text)
         check_trackers(config)
         with ray_if_needed(config, address=address, verbose=verbose) as resources:
             data = open_dataset(config.data, progress=True)

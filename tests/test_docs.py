@@ -71,11 +71,12 @@ def test_a_command_line_is_one_that_the_command_takes(app: click.Group, call: li
         command = command.commands[first]
     context = command.make_context(name, list(words), resilient_parsing=False)
     experiment = context.params.get("experiment")
-    if experiment is not None and str(experiment) not in ("EXPERIMENT", "mine.yaml"):
+    if experiment is not None and str(experiment) not in ("EXPERIMENT", "mine.yaml", "sweep.yaml"):
         path = Path(str(experiment))
         assert path.stem in EXPERIMENTS
         assert path.suffix == "" or (ROOT / path).exists()
-    for setting in context.params.get("settings") or ():
+    is_of_a_run = context.params.get("resume") is not None  # whose parameters they are about
+    for setting in () if is_of_a_run else context.params.get("settings") or ():
         load_experiment(None, settings=[setting])
 
 

@@ -67,6 +67,40 @@ def test_a_sweep_that_is_killed_twenty_times_ends_as_if_nothing_had_happened(
     assert endings(run) == endings(tmp_path / "whole")
 
 
+WITH_LIMITS = (
+    SWEEP
+    + """
+    model.dense: {values: [4, 8, 512, 1024]}
+  limits: {parameters: 8K}
+"""
+)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_sweep_with_limits_that_is_killed_refuses_the_same_points_and_trains_none_of_them(
+    command, data_folder, small_settings, tmp_path
+):
+    (tmp_path / "sweep.yaml").write_text(WITH_LIMITS)
+    lines = [line for line in small_settings if not line.startswith("model.dense")]
+    lines += ["recipe.epochs=20", "resources.max_concurrent=1"]
+    settings = [arg for line in lines for arg in ("--set", line)]
+    arguments = [str(tmp_path / "sweep.yaml"), "--data", str(data_folder), *settings]
+    whole = command("sweep", *arguments, "--out", tmp_path / "whole")
+    assert whole.returncode == 0, whole.stderr
+    rng, run = random.Random(18), tmp_path / "killed"
+    survive(run, "SIGKILL", [*arguments, "--out", str(run)], rng=rng)
+    survive(run, "SIGKILL", ["--resume", str(run)], rng=rng)
+    resumed = command("sweep", "--resume", run)
+    assert resumed.returncode == 0, resumed.stderr
+    expected, found = (read_history(each / "log") for each in (tmp_path / "whole", run))
+    refused = [(started, point.parameters) for started, point in found.beyond]
+    assert refused == [(started, point.parameters) for started, point in expected.beyond]
+    assert {point["model.dense"] for _, point in refused} == {512, 1024}
+    assert {trial.parameters["model.dense"] for trial in found.searched} == {4, 8}
+    assert sorted(epochs(run)) == sorted(epochs(tmp_path / "whole"))
+
+
 def survive(
     run: Path,
     kill: str,
@@ -94,7 +128,7 @@ def survive(
     assert epochs(run)[: len(kept)] == kept
     assert "Traceback" not in told
     if kill != "SIGKILL":
-        assert f"go on with: python -m inat_ray.sweep --resume {run}" in told
+        assert f"resume with: python -m inat_ray.sweep --resume {run}" in told
     if kill in ("raylet", "gcs_server"):
         assert told.strip().splitlines()[-1].startswith(f"error: Ray's {kill} died")
 

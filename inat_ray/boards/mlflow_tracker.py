@@ -21,6 +21,7 @@ STATUS: dict[TrialState, str] = {
     "paused": "SCHEDULED",
     "finished": "FINISHED",
     "stopped": "FINISHED",
+    "stopped_by_hand": "FINISHED",
     "diverged": "FAILED",
     "out_of_memory": "FAILED",
     "failed": "FAILED",

@@ -56,7 +56,7 @@ HPARAMS_COLUMNS = {
 }
 """Tag -> title of its column in the HParams tab, which shows the last value of a tag."""
 
-SUCCESSFUL: tuple[TrialState, ...] = ("finished", "stopped")
+SUCCESSFUL: tuple[TrialState, ...] = ("finished", "stopped", "stopped_by_hand")
 
 Snapshots = Callable[[str], Snapshot | None]
 """Finds a trial's snapshot by its id; None if there is none."""

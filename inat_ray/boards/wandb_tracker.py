@@ -11,7 +11,7 @@ from inat_ray.config.errors import UserError
 from inat_ray.config.tracking import WandbConfig
 from inat_ray.log.records import TrialState
 
-SUCCESSFUL: tuple[TrialState, ...] = ("finished", "stopped", "paused")
+SUCCESSFUL: tuple[TrialState, ...] = ("finished", "stopped", "stopped_by_hand", "paused")
 
 
 def check_wandb(config: WandbConfig) -> None:

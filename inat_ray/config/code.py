@@ -84,6 +84,19 @@ def name_code(place: str | None, *, changed: bool = False) -> None:
         raise UserError("--changed-code: needs --code FILE")
 
 
+def check_named(*experiments: Experiment | None) -> None:
+    """Raises UserError if a person names code, and none of the experiments has a use for it.
+
+    None: one that cannot be read.
+    """
+    if _named and not any(each is None or _named_by(_tree(each))[0] for each in experiments):
+        named = next(iter(_named.values())).place
+        raise UserError(
+            f"--code: {named}: there is no network of your own (model.kind: module) here that needs"
+            " code; leave it out"
+        )
+
+
 def code_for(target: str, digest: str | None) -> Code:
     """Returns the code of a target, by its SHA-256. Raises UserError if it may not run here."""
     allowed = _allowed | _named
@@ -108,7 +121,7 @@ def own_code(experiment: Experiment) -> Experiment:
     Returns the experiment with that code's SHA-256. An experiment that has one already is a run's,
     see `checked_code`. Raises UserError if there is no such code.
     """
-    targets, digest = _named_by(experiment.model_dump(mode="json"))
+    targets, digest = _named_by(_tree(experiment))
     if not targets or digest is not None:
         return checked_code(experiment)
     places = sorted({target.rpartition(":")[0] for target in targets})
@@ -122,7 +135,7 @@ def own_code(experiment: Experiment) -> Experiment:
         raise UserError(f"--code: is for the code of a run, and the experiment names {places[0]}")
     allow(code)
     known = _with_code(experiment, code)
-    if _named_by(known.model_dump(mode="json"))[1] is None:
+    if _named_by(_tree(known))[1] is None:
         raise UserError(
             "search.parameters.model.target: beside other kinds, a network of your own is listed as"
             " a whole model: model: {values: [{kind: cnn}, {kind: module, target: ...}]}"
@@ -135,6 +148,7 @@ def checked_code(experiment: Experiment) -> Experiment:
 
     Raises UserError if that may not run here.
     """
+    check_named(experiment)
     code = code_of(experiment)
     return experiment if code is None else _with_code(experiment, code)
 
@@ -144,7 +158,7 @@ def code_of(experiment: Experiment) -> Code | None:
 
     Raises UserError if it may not run here.
     """
-    targets, digest = _named_by(experiment.model_dump(mode="json"))
+    targets, digest = _named_by(_tree(experiment))
     return code_for(targets[0], digest) if targets else None
 
 
@@ -165,12 +179,16 @@ def locate_targets(tree: Any, folder: Path) -> None:
 
 def _with_code(experiment: Experiment, code: Code) -> Experiment:
     """Returns the experiment as a run keeps it: with the name of the code's file, and SHA-256."""
-    tree = experiment.model_dump(mode="json")
+    tree = _tree(experiment)
     for holder, key in _targets(tree):
         holder[key] = f"{code.place}:{holder[key].rpartition(':')[2]}"
         if key == "target":
             holder["sha256"] = code.sha256
     return Experiment.model_validate(tree)
+
+
+def _tree(experiment: Experiment) -> Any:
+    return experiment.model_dump(mode="json")
 
 
 def _named_by(tree: Any) -> tuple[list[str], str | None]:

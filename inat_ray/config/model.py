@@ -15,15 +15,6 @@ CONV_BLOCKS = 5
 MIN_IMAGE_SIZE = 2**CONV_BLOCKS
 """Each block halves the picture, so fewer pixels than this would leave nothing to pool."""
 
-RESNET_LAYERS = {
-    "resnet18": 21,
-    "resnet34": 37,
-    "resnet50": 54,
-    "resnet101": 105,
-    "resnet152": 156,
-}
-"""Layers by backbone as freezing counts them: every convolution, and the output layer."""
-
 Filters = Annotated[int, Field(ge=1, le=4096)]
 
 KernelSize = Annotated[int, Field(ge=1, le=15)]
@@ -199,16 +190,6 @@ class ResnetConfig(PretrainedConfig):
     """imagenet1k_v2 or imagenet1k_v1 (downloaded once), none, or the path of a state dict (.pth or
     .safetensors), which may be in a bucket (s3://...). On a cluster, a file on the head node is
     enough."""
-
-    @model_validator(mode="after")
-    def _layers_suffice(self) -> "ResnetConfig":
-        layers = RESNET_LAYERS[self.backbone]
-        if self.freeze.k is not None and self.freeze.k >= layers:
-            raise ValueError(
-                f"freeze.k {self.freeze.k}: {self.backbone} has {layers} layers,"
-                f" so {layers - 1} can be frozen at most"
-            )
-        return self
 
     @model_validator(mode="after")
     def _weights_exist(self) -> "ResnetConfig":

@@ -7,13 +7,14 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
+from inat_ray.config.distributions import ParameterSpec
 from inat_ray.config.errors import UserError
 from inat_ray.config.yaml_reader import parse_yaml
 
 Tree = dict[str, Any]
 
 PARAMETERS = "search.parameters."
-"""Below this key, names are dotted themselves, and a parameter is replaced as a whole."""
+"""Below this key, names are dotted themselves. A file replaces a parameter as a whole."""
 
 KIND, STRATEGY = "model.kind", "model.freeze.strategy"
 
@@ -35,7 +36,7 @@ def parse_setting(line: str) -> tuple[str, Any]:
 def put(tree: Tree, key: str, value: Any) -> None:
     """Sets the dotted `key` in the tree, making the mappings on the way."""
     is_parameter = key.startswith(PARAMETERS)
-    *path, leaf = key.split(".", maxsplit=2 if is_parameter else -1)
+    *path, leaf = _parts_of_parameter(tree, key) if is_parameter else key.split(".")
     for part in path:
         if not isinstance(tree.get(part), dict):
             tree[part] = {}
@@ -43,6 +44,15 @@ def put(tree: Tree, key: str, value: Any) -> None:
     tree[leaf] = value
     if is_parameter and value is None:
         del tree[leaf]  # null removes a parameter, as in a file that extends another
+
+
+def _parts_of_parameter(tree: Tree, key: str) -> list[str]:
+    """Splits search.parameters.NAME, or search.parameters.NAME.max of a parameter that is there."""
+    *path, name = key.split(".", maxsplit=2)
+    known = (tree.get("search") or {}).get("parameters") or {}
+    whole, _, part = name.rpartition(".")
+    is_part = name not in known and whole in known and part in ParameterSpec.model_fields
+    return [*path, whole, part] if is_part else [*path, name]
 
 
 def leave_other_kind(tree: Tree, key: str, value: Any, *, given: Collection[str]) -> None:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import compress, islice
 from typing import get_args
 
 import numpy as np
@@ -109,9 +110,15 @@ class SearchSpace:
         return list({canonical(point): point for point in existing}.values())
 
     def codes(self, point: Mapping[str, JSON]) -> Codes:
-        """Returns a code for each parameter, NaN for one that the point does not have."""
+        """Returns a code for each parameter, NaN for one that the point does not have.
+
+        NaN, too, where its value is none of the space: a person may have narrowed a range since.
+        """
         if id(point) not in self._known_codes:
-            codes = [p.code(point[n]) if n in point else np.nan for n, p in self.parameters.items()]
+            codes = [
+                p.code(point[n]) if n in point and p.contains(point[n]) else np.nan
+                for n, p in self.parameters.items()
+            ]
             self._known_codes[id(point)] = (point, np.array(codes))
         return self._known_codes[id(point)][1]
 
@@ -168,6 +175,40 @@ def search_space(experiment: Experiment, *, where: str = "experiment") -> Search
         for number, given in enumerate(experiment.search.first)
     ]
     return replace(space, first=tuple(first))
+
+
+def changed_space(
+    space: SearchSpace,
+    experiment: Experiment,
+    specs: Mapping[str, Mapping[str, JSON]],
+    *,
+    where: str = "experiment",
+) -> SearchSpace:
+    """Returns the space with other bounds or values of some parameters, under the same conditions.
+
+    First points that it has no longer are left out. Raises UserError as `search_space`, and where a
+    parameter would become one of another kind.
+    """
+    parameters, names = dict(space.parameters), list(space.parameters)
+    for name, spec in specs.items():
+        place = f"{where}: search.parameters.{name}"
+        above = SearchSpace(dict(islice(parameters.items(), names.index(name))), space.conditions)
+        met = _met(_wanted_above(name, above, place=place), above)
+        parameters[name] = _parameter(experiment, name, spec, met=met, place=place)
+        if _kind(parameters[name]) != _kind(space.parameters[name]):
+            raise UserError(
+                f"{place}: a range stays a range on its scale, and a choice a choice; other bounds"
+                " or values are allowed"
+            )
+    changed = replace(space, parameters=parameters)
+    if experiment.search.is_exhaustive:
+        _check_grid(changed, f"{where}: search.parameters")
+    has = (all(parameters[n].contains(value) for n, value in p.items()) for p in space.first)
+    return replace(changed, first=tuple(compress(space.first, has)))
+
+
+def _kind(parameter: Parameter) -> JSON:
+    return isinstance(parameter, Categorical) or (parameter.scale, parameter.integer)
 
 
 def is_within(name: str, sections: Iterable[str]) -> bool:

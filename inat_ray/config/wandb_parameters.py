@@ -110,9 +110,9 @@ def _is_one_of(name: str, table: set[str]) -> bool:
 
 
 def _known(name: str) -> Known | None:
-    if name != "model" and is_within(name, SEARCHABLE) and setting_at(name):
-        return Known(name, "", as_it_is)
-    return next((SETTINGS[words] for words in _words_of(name) if words in SETTINGS), None)
+    if known := next((SETTINGS[words] for words in _words_of(name) if words in SETTINGS), None):
+        return known
+    return Known(name, "", as_it_is) if is_within(name, SEARCHABLE) and setting_at(name) else None
 
 
 def _choose_kind(

@@ -13,7 +13,7 @@ from typing import Any
 
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.metrics import METRICS
-from inat_ray.config.overrides import put, settings_in
+from inat_ray.config.overrides import PARAMETERS, put, settings_in
 from inat_ray.config.wandb_names import DROPPED_KEYS, ERRORS, METRICS_THERE, number, plain
 from inat_ray.config.wandb_parameters import read_parameters
 from inat_ray.config.wandb_translation import Row, Translation
@@ -189,17 +189,19 @@ def _no_metric(name: JSON, words: str) -> str:
 
 
 def _early_stopping(found: Translation, rule: JSON, given: Mapping[str, JSON]) -> None:
-    if "search.early_stopping.kind" in given:
-        return
-    if rule is None:
+    is_given = "search.early_stopping.kind" in given
+    said = rule if isinstance(rule, Mapping) else {"type": rule}
+    if rule is None and not is_given:
         note = "W&B stops nothing early without early_terminate"
         found.say("", "search.early_stopping.kind", "none", note)
-        return
-    drop = "--set early_terminate=null leaves it out"
-    said = rule if isinstance(rule, Mapping) else {"type": rule}
-    if said.get("type") != "hyperband":
-        found.ask("early_terminate.type", f"{said.get('type')!r}: only hyperband is known", drop)
-        return
+    elif said.get("type") == "hyperband":
+        _hyperband(found, said)
+    elif not is_given:
+        reason = f"{said.get('type')!r}: only hyperband is known"
+        found.ask("early_terminate.type", reason, "--set early_terminate=null leaves it out")
+
+
+def _hyperband(found: Translation, said: Mapping[str, JSON]) -> None:
     eta = number(said.get("eta", 3))
     if eta < 2 or int(eta) != eta:
         reason = f"{eta}: a whole number from 2 on is allowed"
@@ -220,8 +222,10 @@ def _early_stopping(found: Translation, rule: JSON, given: Mapping[str, JSON]) -
 
 def _fair_schedule(found: Translation, given: Mapping[str, JSON]) -> None:
     """Where trials are compared early, replaces the default schedule, which peaks late."""
-    stops = found.tree.get("search", {}).get("early_stopping", {}).get("kind", "none") != "none"
-    if stops and not found.holds("recipe.schedule") and "recipe.schedule" not in given:
+    rule = found.tree.get("search", {}).get("early_stopping", {}).get("kind", "none")
+    stops = given.get("search.early_stopping.kind", rule) != "none"
+    named = {"recipe.schedule", f"{PARAMETERS}recipe.schedule"} & given.keys()
+    if stops and not named and not found.holds("recipe.schedule"):
         note = "with 5 % of warm-up; the default, one_cycle, would have warm-ups compared"
         found.say("", "recipe.schedule", "cosine", note)
         put(found.tree, "recipe.warmup_fraction", 0.05)

@@ -11,13 +11,17 @@ from inat_ray.log.records import (
     JSON,
     AnyRecord,
     EpochEnded,
+    FinishAsked,
     LookAtTest,
     PointBeyond,
     Purpose,
     Reason,
     RunResumed,
     RunStarted,
+    SearchChanged,
     SearchEnded,
+    Steering,
+    StopAsked,
     TrialEnded,
     TrialKnown,
     TrialPaused,
@@ -53,6 +57,8 @@ class TrialHistory:
     """The number of times that its process died since its last new epoch."""
     epochs: list[EpochEnded] = field(default_factory=list)
     """In order of epoch, the last record of each."""
+    stop_after: int | None = None
+    """The number of epochs after which it ends because a person asked for that."""
 
     @property
     def is_over(self) -> bool:
@@ -101,7 +107,17 @@ class History:
     ended: Reason | None = None
     """Why the search ended; None while it goes on."""
     planned_trials: int = 0
+    most_points: int | None = None
+    """Trials and points beyond the limits that there can be, as in `RunStarted.points`."""
     extended: bool = False
+    steering: list[tuple[int, Steering]] = field(default_factory=list)
+    """What a person asked for, each after the number of the search's trials that had started."""
+    changed: dict[str, dict[str, JSON]] = field(default_factory=dict)
+    """Parameters that were changed since the search began, with their present distributions."""
+    budget: int | None = None
+    """The number of trials that a person asked for last, since the search began."""
+    finish_asked: bool = False
+    """Whether a person asked for the search's end."""
     epochs_spent: int = 0
     """By the search's trials."""
     epochs_trained: int = 0
@@ -122,7 +138,8 @@ class History:
     """Points that were suggested, as `canonical` writes them."""
     _session: tuple[float, float] = (0.0, 0.0)
     """When the process that now writes began, and the seconds that earlier ones took."""
-    _last: float = 0.0
+    newest: AnyRecord | None = None
+    """The last record."""
 
     def add(self, record: AnyRecord) -> None:
         match record:
@@ -150,14 +167,17 @@ class History:
             case LookAtTest():
                 self.looks.append(record)
                 self.look = self.look or record
+            case SearchChanged() | StopAsked() | FinishAsked():
+                self._steer(record)
             case SearchEnded():
                 self.ended = record.reason
             case RunStarted():
                 self.started, self.planned_trials = record, record.trials
+                self.most_points = record.points
                 self._session = (record.time, 0.0)
             case RunResumed():
                 self._carry_on(record)
-        self._last = record.time
+        self.newest = record
 
     @classmethod
     def of(cls, records: Iterable[AnyRecord]) -> "History":
@@ -218,8 +238,7 @@ class History:
         That is how earlier versions chose, and their runs stay as they were begun. In a single
         training nothing is chosen.
         """
-        one = self.run.version < 3 or self.is_training
-        return 1 if one else max(1, min(STRETCH, self.run.epochs))
+        return 1 if self.run.version < 3 or self.is_training else STRETCH
 
     @property
     def best_score(self) -> Score | None:
@@ -234,7 +253,7 @@ class History:
     @property
     def seconds(self) -> float:
         """What the run took up to its last record."""
-        return self.seconds_at(self._last)
+        return self.seconds_at(self.newest.time if self.newest else 0.0)
 
     def seconds_at(self, now: float) -> float:
         """Returns what the run took up to `now` (since 1970), without time between processes."""
@@ -304,8 +323,22 @@ class History:
         self.beyond.append((len(self.numbered), record))
         self.beyond_in_a_row += 1
         self.points[canonical(record.parameters)] += 1
-        if self.run.points is not None:
-            self.planned_trials = min(self.planned_trials, self.run.points - len(self.beyond))
+        if self.most_points is not None:
+            self.planned_trials = min(self.planned_trials, self.most_points - len(self.beyond))
+
+    def _steer(self, record: Steering) -> None:
+        self.steering.append((len(self.searched), record))
+        match record:
+            case StopAsked():
+                self.trials[record.trial_id].stop_after = record.epochs
+            case FinishAsked():
+                self.finish_asked = True
+            case SearchChanged():
+                self.planned_trials, self.most_points = record.trials, record.points
+                self.changed |= record.parameters
+                self.beyond_in_a_row = 0
+                if record.budget is not None:
+                    self.budget, self.finish_asked = record.budget, False
 
     def _add_epoch(self, record: EpochEnded) -> None:
         trial = self.trials[record.trial_id]
@@ -364,6 +397,7 @@ class History:
         self._session = (record.time, self.seconds)
         self.planned_trials = record.trials
         if record.extended:
-            self.extended, self.ended = True, None
+            self.extended, self.ended, self.finish_asked = True, None, False
+            self.budget = record.trials
         for trial in list(self.active.values()):
             self._enter(trial, "interrupted")

@@ -6,7 +6,7 @@ An object store has no locks; there a file changes every few seconds while the p
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -106,10 +106,25 @@ def check_nobody_in(place: Place, *, option: str) -> None:
     Takes SECONDS_WITHOUT_BEAT where a process died there and left its file, else no time.
     """
     files = [place / name for name in place.names() if f"/{name}".endswith(f"/{ALIVE}")]
+    if _changes(files):
+        raise UserError(f"{option}: {place}: another process is at work on this run")
+
+
+def is_alive_in(place: Place) -> bool:
+    """Returns whether a process is at work on the run at this place of a storage.
+
+    Takes SECONDS_WITHOUT_BEAT where a process died there and left its file, else a beat at most.
+    """
+    file = place / ALIVE
+    return file.exists() and _changes([file])
+
+
+def _changes(files: Sequence[Place]) -> bool:
+    """Returns whether one of the files changes within SECONDS_WITHOUT_BEAT."""
     before = {file: file.glance() for file in files}
     patience = time.monotonic() + SECONDS_WITHOUT_BEAT
     while files and time.monotonic() < patience:
         time.sleep(SECONDS_A_BEAT / 10)
-        for file in files:
-            if file.glance() not in (before[file], None):
-                raise UserError(f"{option}: {place}: another process is at work on this run")
+        if any(file.glance() not in (before[file], None) for file in files):
+            return True
+    return False

@@ -21,14 +21,15 @@ TrialState = Literal[
     "paused",
     "finished",
     "stopped",
+    "stopped_by_hand",
     "diverged",
     "out_of_memory",
     "failed",
     "interrupted",
 ]
 """`paused`: at a rung, until it is promoted; `stopped`: by early stopping or a spent budget, also
-while it was paused or cut off; `diverged`: the loss became NaN or infinite; `interrupted`: cut off,
-continues when resumed."""
+while it was paused or cut off; `stopped_by_hand`: a person asked for it; `diverged`: the loss
+became NaN or infinite; `interrupted`: cut off, continues when resumed."""
 
 ParameterKind = Literal["number", "boolean", "string"]
 """How a hyperparameter's values are shown; those that are mixed or nested, as JSON strings."""
@@ -37,9 +38,9 @@ Purpose = Literal["search", "confirm", "final"]
 """`confirm`: one of the best configurations, trained again with another seed; `final`: the
 winner's configuration, trained once more for the model that is kept."""
 
-Reason = Literal["trials", "points", "limits", "epochs", "time", "target"]
-"""What ended a search: the budget that was spent, a space without an untried point, or one in which
-point after point is beyond the limits."""
+Reason = Literal["trials", "points", "limits", "epochs", "time", "target", "asked"]
+"""What ended a search: the budget that was spent, a space without an untried point, one in which
+point after point is beyond the limits, or a person who asked for its end."""
 
 
 Method = SearcherName | Literal["train"]
@@ -159,6 +160,40 @@ class TrialEnded(TrialRecord):
     error: str | None = None
 
 
+class SearchChanged(Record):
+    """A person changed the space, or the number of trials. What was tried before stays known."""
+
+    kind: Literal["search_changed"] = "search_changed"
+    parameters: dict[str, dict[str, JSON]] = {}
+    """Dotted name -> its distribution from here on, as an experiment writes it."""
+    before: dict[str, dict[str, JSON]] = {}
+    """The same parameters' distributions up to here."""
+    budget: PositiveInt | None = None
+    """The number of trials that was asked for, if that is what was changed."""
+    trials: NonNegativeInt
+    """Trials that are planned now: the budget, or all points of a space that has fewer."""
+    points: NonNegativeInt | None = None
+    """As in `RunStarted`."""
+
+
+class StopAsked(TrialRecord):
+    """A person asked for the end of a trial."""
+
+    kind: Literal["stop_asked"] = "stop_asked"
+    epochs: NonNegativeInt
+    """It ends once it has had so many: those up to now, and the one that it is in."""
+
+
+class FinishAsked(Record):
+    """A person asked for the end of the search. What is running ends after its present epoch."""
+
+    kind: Literal["finish_asked"] = "finish_asked"
+
+
+Steering = SearchChanged | StopAsked | FinishAsked
+"""What a person asked of a search after it began."""
+
+
 class SearchEnded(Record):
     """No further trial of the search begins or goes on."""
 
@@ -191,6 +226,7 @@ AnyRecord = Annotated[
     | TrialPaused
     | TrialResumed
     | TrialEnded
+    | Steering
     | SearchEnded
     | LookAtTest,
     Field(discriminator="kind"),

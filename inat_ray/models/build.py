@@ -13,6 +13,7 @@ from inat_ray.config.model import (
     ModelConfig,
     ModuleConfig,
     PretrainedConfig,
+    wanted_size,
 )
 from inat_ray.config.space import SearchSpace, is_within
 from inat_ray.config.variants import OF_THE_SIZE, experiment_at, variants
@@ -20,9 +21,9 @@ from inat_ray.models.cnn import build_cnn
 from inat_ray.models.freeze import freezing_of
 from inat_ray.models.head import head_name
 from inat_ray.models.module import build_module, explained
-from inat_ray.models.pretrained import build_pretrained
+from inat_ray.models.pretrained import build_pretrained, for_size
 from inat_ray.models.trace import Structure, trace
-from inat_ray.models.weights import Weights, load_backbone, read_weights
+from inat_ray.models.weights import Weights, load_backbone, read_weights, some_of
 
 OF_THE_NETWORK = ("model.target", "model.args", "model.freeze")
 """What can fail for a model, beside what decides the size of its images."""
@@ -33,15 +34,24 @@ def build_model(experiment: Experiment, *, classes: int, weights: Weights | None
 
     Raises UserError if the weights are another network's, or a network of one's own raises.
     """
-    settings = experiment.model
+    settings, image_size = experiment.model, experiment.image_size
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(experiment.seed)
-        model = _build(settings, classes=classes, image_size=experiment.image_size)
+        model = _build(settings, classes=classes, image_size=image_size)
     if weights is not None:
-        assert isinstance(settings, FreezableConfig)
-        where = f"model.weights: {settings.weights}"
-        load_backbone(model, weights.state, head=head_name(model, settings), where=where)
+        _begin_with(weights, model, experiment)
     return model
+
+
+def _begin_with(weights: Weights, model: nn.Module, experiment: Experiment) -> None:
+    settings, image_size = experiment.model, experiment.image_size
+    assert isinstance(settings, FreezableConfig)
+    state, where = weights.state, f"model.weights: {settings.weights}"
+    if isinstance(settings, PretrainedConfig):
+        state = for_size(model, settings, state, image_size=image_size)
+        if image_size != wanted_size(settings.model_dump()):
+            where += f", for images of {image_size} pixels"
+    load_backbone(model, state, head=head_name(model, settings), where=where)
 
 
 def hollow_model(experiment: Experiment, *, classes: int) -> nn.Module:
@@ -100,24 +110,24 @@ def pretrained_weights(model: ModelConfig, *, progress: bool = False) -> Weights
     return None
 
 
-def check_model(experiment: Experiment, *, frozen: Iterable[ModelConfig] = ()) -> None:
-    """Fetches the model's weights, builds it, and runs it on an image.
+def check_model(experiment: Experiment, *, frozen: Iterable[ModelConfig] = ()) -> list[str]:
+    """Builds the model, runs it on an image, and fetches its weights.
 
-    `frozen`: the same model, frozen in other ways. Raises UserError for all that would fail in a
-    trial: to be called before anything long starts.
+    `frozen`: the same model, frozen in other ways. Returns what its author may want to know. Raises
+    UserError for all that would fail in a trial: to be called before anything long starts.
     """
     if isinstance(experiment.model, CnnConfig):
-        return
-    weights = pretrained_weights(experiment.model, progress=True)
-    model = build_model(experiment, classes=2, weights=weights)
+        return []
+    model = build_model(experiment, classes=2, weights=None)
     structure = structure_of(model, experiment, classes=2)
     for config in (experiment.model, *frozen):
         freezing_of(model, config, structure)
-    if isinstance(experiment.model, ModuleConfig):
-        _check_training(model, experiment)
+    if weights := pretrained_weights(experiment.model, progress=True):
+        _begin_with(weights, model, experiment)
+    return _check_training(model, experiment) if isinstance(experiment.model, ModuleConfig) else []
 
 
-def check_models(experiment: Experiment, space: SearchSpace) -> None:
+def check_models(experiment: Experiment, space: SearchSpace) -> list[str]:
     """Checks every model that a search can train, on images of every size, like `check_model`."""
     networks: dict[str, list[Experiment]] = {}
     decisive = {name for name in space.parameters if is_within(name, OF_THE_NETWORK)}
@@ -125,10 +135,12 @@ def check_models(experiment: Experiment, space: SearchSpace) -> None:
         if tried := experiment_at(experiment, point):
             what = tried.model.model_dump_json(exclude={"freeze"})
             networks.setdefault(f"{what} {tried.image_size}", []).append(tried)
+    notes: dict[str, None] = {}
     # Sorted, so that weights are read once for all sizes of images.
     for _, alike in sorted(networks.items()):
         try:
-            check_model(alike[0], frozen=[each.model for each in alike[1:]])
+            found = check_model(alike[0], frozen=[each.model for each in alike[1:]])
+            notes |= dict.fromkeys(found)
         except UserError as error:
             if len(networks) == 1:
                 raise
@@ -136,10 +148,14 @@ def check_models(experiment: Experiment, space: SearchSpace) -> None:
             args = getattr(model, "args", {}).items()
             name = ", ".join([network_name(model), *(f"{key} {value}" for key, value in args)])
             raise UserError(f"{name}, images of {size} pixels: {error}") from None
+    return [*notes]
 
 
-def _check_training(model: nn.Module, experiment: Experiment) -> None:
-    """Raises UserError if a network of one's own cannot take a step as training does."""
+def _check_training(model: nn.Module, experiment: Experiment) -> list[str]:
+    """Raises UserError if a network of one's own cannot take a step as training does.
+
+    Returns a sentence about parameters that the step leaves out.
+    """
     size, recipe = experiment.image_size, experiment.recipe
     layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
     name = f"model: {network_name(experiment.model)}"
@@ -150,6 +166,10 @@ def _check_training(model: nn.Module, experiment: Experiment) -> None:
         shape = logits.shape if isinstance(logits, torch.Tensor) else ()
         _check_logits(shape, images=3, classes=2, name=f"{name}: in training mode")
         logits.sum().backward()
+    idle = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    if not idle:
+        return []
+    return [f"{name}: {some_of(idle)}: have no part in its logits, so they do not train"]
 
 
 def _build(model: ModelConfig, *, classes: int, image_size: int) -> nn.Module:
@@ -157,4 +177,6 @@ def _build(model: ModelConfig, *, classes: int, image_size: int) -> nn.Module:
         return build_cnn(model, classes=classes, image_size=image_size)
     if isinstance(model, ModuleConfig):
         return build_module(model, classes=classes, image_size=image_size)
-    return build_pretrained(model, classes=classes, image_size=image_size)
+    where = f"model: {network_name(model)}: cannot be built for images of {image_size} pixels"
+    with explained(where, but=NotImplementedError):
+        return build_pretrained(model, classes=classes, image_size=image_size)

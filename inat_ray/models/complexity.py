@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 
+from torch import nn
+
 from inat_ray.config.experiment import Experiment
 from inat_ray.models.build import hollow_model, structure_of
 from inat_ray.models.freeze import freezing_of
 from inat_ray.models.layers import layers_of
+from inat_ray.models.trace import Structure
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,11 @@ def complexity(experiment: Experiment, *, classes: int) -> Complexity:
     """
     model = hollow_model(experiment, classes=classes)
     structure = structure_of(model, experiment, classes=classes, count_macs=True)
+    return complexity_of(model, structure, experiment)
+
+
+def complexity_of(model: nn.Module, structure: Structure, experiment: Experiment) -> Complexity:
+    """Returns that of a model whose multiply-accumulates have been counted."""
     layers = layers_of(model, structure)
     freezing = freezing_of(model, experiment.model, structure)
     trained = freezing.trained(experiment.recipe.epochs - 1)

@@ -24,7 +24,8 @@ class Layer:
     """Of its modules; the layer itself is the first."""
     modules: tuple[nn.Module, ...]
     parameters: tuple[nn.Parameter, ...]
-    """A parameter that several layers use belongs to the first of them."""
+    """Those that can train: not what the network's author keeps still. A parameter that several
+    layers use belongs to the first of them."""
     stateless: tuple[nn.Module, ...] = ()
 
     @property
@@ -53,8 +54,8 @@ def layers_of(model: nn.Module, structure: Structure) -> list[Layer]:
     for names, stateless in zip(structure.layers, structure.stateless, strict=True):
         members = tuple(modules[name] for name in names)
         own = dict.fromkeys(p for module in members for p in module.parameters(recurse=False))
-        parameters = tuple(parameter for parameter in own if parameter not in taken)
-        taken.update(parameters)
+        parameters = tuple(p for p in own if p not in taken and p.requires_grad)
+        taken.update(own)
         layers.append(Layer(names, members, parameters, tuple(modules[n] for n in stateless)))
     _check_owners(model, layers, taken)
     return layers

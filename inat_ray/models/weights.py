@@ -223,7 +223,7 @@ def check_backbone(
     }
     if not any(wrong.values()):
         wrong = _by_reason({name: unusable(given[name], wanted[name]) for name in given})
-    found = [f"{len(names)} {what} ({_some(names)})" for what, names in wrong.items() if names]
+    found = [f"{len(names)} {what} ({some_of(names)})" for what, names in wrong.items() if names]
     if found:
         raise UserError(f"{where}: are not the weights of this backbone: {'; '.join(found)}")
 
@@ -239,7 +239,8 @@ def _without(head: str | None, state: Mapping[str, Tensor]) -> dict[str, Tensor]
     return {name: tensor for name, tensor in state.items() if not name.startswith(out)}
 
 
-def _some(names: list[str]) -> str:
+def some_of(names: list[str]) -> str:
+    """Returns the first of the names of parameters."""
     return ", ".join(names[:SHOWN_NAMES]) + (", ..." if len(names) > SHOWN_NAMES else "")
 
 

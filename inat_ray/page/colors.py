@@ -12,6 +12,7 @@ SCALE = "Viridis"
 STATES = {
     "finished": (BLUE, "circle"),
     "stopped": (GRAY, "circle-open"),
+    "stopped_by_hand": (PURPLE, "circle-open"),
     "paused": (SKY, "circle-open"),
     "running": (GREEN, "triangle-right"),
     "interrupted": (ORANGE, "diamond-open"),

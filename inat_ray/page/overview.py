@@ -9,7 +9,7 @@ from markupsafe import Markup
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.metrics import METRICS
 from inat_ray.config.space import IMAGE_SIZE, search_space
-from inat_ray.page.html import Section, facts, folded, missing, subheading
+from inat_ray.page.html import Section, facts, folded, missing, paragraph, subheading
 from inat_ray.page.metrics import accuracy_interval
 from inat_ray.page.reported_run import ReportedRun
 from inat_ray.search.limits import MOST_IN_A_ROW
@@ -17,7 +17,7 @@ from inat_ray.search.schedulers import SCHEDULERS
 from inat_ray.search.searchers import SEARCHERS
 from inat_ray.search.sources import Source, sources
 from inat_ray.search.winner import confirmed, final_training, winning_trial
-from inat_ray.terminal.run_texts import epochs_text, states_text
+from inat_ray.terminal.run_texts import epochs_text, states_text, steering_texts
 from inat_ray.terminal.words import (
     amount_text,
     counted,
@@ -35,6 +35,7 @@ ENDINGS = {
     "epochs": "when its budget of epochs was spent",
     "time": "when its time had run out",
     "target": "when its target was reached",
+    "asked": "when a person asked for its end",
     None: "not yet: it was cut off or is still running",
 }
 
@@ -60,6 +61,8 @@ def summary_section(run: ReportedRun) -> Section:
 def setting_section(run: ReportedRun) -> Section:
     """Shows what it takes to repeat the run: experiment, data, versions, and machine."""
     parts = [subheading("Search"), facts(_search_facts(run))]
+    if steering := steering_texts(run.history.steering):
+        parts += [subheading("Changed since it began"), *map(paragraph, steering)]
     if run.result.get("data"):
         parts += [subheading("Data"), facts(_data_facts(run))]
     if "versions" in run.result:
@@ -98,7 +101,7 @@ def _best_figures(run: ReportedRun) -> Facts:
             metric_text(metric, score),
         )
     if sure is not None:
-        yield f"Confirmed, {sure.n} new seeds", spread_text(metric, sure.mean, sure.sd)
+        yield f"Confirmed, {counted(sure.n, 'new seed')}", spread_text(metric, sure.mean, sure.sd)
     if kept is not None and (value := history.best_value(kept)) is not None:
         yield f"Kept model's {METRICS[metric].label}", metric_text(metric, value)
 
@@ -129,12 +132,12 @@ def _search_facts(run: ReportedRun) -> Facts:
 
 
 def _source_text(source: Source) -> str:
-    """'50 trials of runs/first (agreement 0.42)', or '(agreement -0.05, so not followed)'."""
+    """'50 trials of runs/first (agreement 0.42)'; why it is not followed, if it is not."""
     text = f"{counted(len(source.trials), 'trial')} of {source.name}"
     if source.agreement is None:
         return text
-    followed = "" if source.is_believed else ", so not followed"
-    return f"{text} (agreement {source.agreement:.2f}{followed})"
+    other = f"; own results among each other {source.own:.2f}, so no longer followed"
+    return f"{text} (agreement {source.agreement:.2f}{'' if source.is_believed else other})"
 
 
 def _method(name: str) -> str:

@@ -7,10 +7,12 @@ names is there to go on from, even the log in a storage, which lags behind.
 
 from dataclasses import dataclass
 
+from inat_ray.config.search import SearchConfig
 from inat_ray.log.history import TrialHistory
-from inat_ray.log.records import EpochEnded
+from inat_ray.log.records import EpochEnded, TrialEnded, TrialPaused, TrialState
 from inat_ray.log.run_log import RunLog
 from inat_ray.run.folder import RunFolder
+from inat_ray.search.stopping import state_after_epoch
 from inat_ray.storage.place import Place
 from inat_ray.training.loop import model_in
 
@@ -32,6 +34,24 @@ def record_epoch(epoch: EpochEnded, *, run: RunFolder, log: RunLog) -> None:
     log.append(epoch)
     if before is not None and before.checkpoint not in (None, epoch.checkpoint):
         log.then((run.shared / str(before.checkpoint)).remove)
+
+
+def settle_trial(search: SearchConfig, trial_id: str, *, run: RunFolder, log: RunLog) -> TrialState:
+    """Records what becomes of a trial whose newest epoch is in the log, and returns it."""
+    state = state_after_epoch(search, log.history, trial_id)
+    if state == "paused":
+        log.append(TrialPaused(trial_id=trial_id))
+    elif state != "running":
+        end_trial(trial_id, state, run=run, log=log)
+    return state
+
+
+def end_trial(
+    trial_id: str, state: TrialState, *, run: RunFolder, log: RunLog, error: str | None = None
+) -> None:
+    log.append(TrialEnded(trial_id=trial_id, state=state, error=error))
+    if state != "interrupted":
+        drop_checkpoints(trial_id, run=run, log=log)
 
 
 def drop_model(epoch: EpochEnded, *, run: RunFolder, log: RunLog) -> None:

@@ -24,6 +24,10 @@ from inat_ray.run.contents import read_whole
 from inat_ray.run.folder import RunFolder
 from inat_ray.run.result import read_result
 from inat_ray.search.curves import CURVE_METRICS, Curve, CurveTable, curves_of
+from inat_ray.search.limits import Beyond
+
+SIZE = ("model_parameters", "macs")
+"""Columns of a network's size, which tables of earlier versions lack."""
 
 SCHEMA = pa.schema(
     [
@@ -31,12 +35,15 @@ SCHEMA = pa.schema(
         pa.field("seed", pa.int32(), nullable=False),
         pa.field("epoch", pa.int32(), nullable=False),
         *(pa.field(name, pa.float32(), nullable=False) for name in ("seconds", *CURVE_METRICS)),
+        *(pa.field(name, pa.int64()) for name in SIZE),
     ]
 )
 """A table of curves: a row for each epoch of each curve."""
 
 Provenance = dict[str, Any]
 """The origin of recorded curves, as JSON."""
+
+_BEYOND = TypeAdapter(list[Beyond])
 
 _PARAMETERS: TypeAdapter[dict[str, JSON]] = TypeAdapter(dict[str, JSON])
 
@@ -50,19 +57,24 @@ def read_curves(path: Path) -> CurveTable:
         return _curves_of_run(path)
     with readable(path, remedy="a run folder or a table that simulate --save wrote is needed"):
         table = pq.read_table(path, page_checksum_verification=True)
-        experiment = Experiment.model_validate_json((table.schema.metadata or {})[b"experiment"])
-        curves = _curves(_with_later_metrics(table).select(SCHEMA.names).cast(SCHEMA))
-    return _table(experiment, curves, where=str(path))
+        about = table.schema.metadata or {}
+        experiment = Experiment.model_validate_json(about[b"experiment"])
+        curves = _curves(_with_later_columns(table).select(SCHEMA.names).cast(SCHEMA))
+        beyond = _BEYOND.validate_json(about.get(b"beyond", b"[]"))
+    return _table(experiment, curves, beyond, where=str(path))
 
 
-def _with_later_metrics(table: pa.Table) -> pa.Table:
-    """Adds the metrics that an older table lacks, as NaN."""
-    for name in later_metrics().keys() - set(table.column_names):
-        table = table.append_column(name, pa.array([math.nan] * table.num_rows))
+def _with_later_columns(table: pa.Table) -> pa.Table:
+    """Adds what an older table lacks: metrics as NaN, sizes as unknown."""
+    later = dict.fromkeys(later_metrics(), math.nan) | dict.fromkeys(SIZE, None)
+    for name in later.keys() - set(table.column_names):
+        table = table.append_column(name, pa.array([later[name]] * table.num_rows))
     return table
 
 
-def _table(experiment: Experiment, curves: list[Curve], *, where: str) -> CurveTable:
+def _table(
+    experiment: Experiment, curves: list[Curve], beyond: list[Beyond], *, where: str
+) -> CurveTable:
     """Raises UserError if a curve has a value that its parameter cannot have."""
     space = search_space(experiment, where=where)
     for curve in curves:
@@ -71,7 +83,7 @@ def _table(experiment: Experiment, curves: list[Curve], *, where: str) -> CurveT
                 raise UserError(
                     f"{where}: {name}: {value!r} is recorded where numbers are searched"
                 )
-    return CurveTable(experiment, space, curves)
+    return CurveTable(experiment, space, curves, beyond)
 
 
 def _is_number(value: JSON) -> bool:
@@ -88,7 +100,8 @@ def read_all_curves(paths: Sequence[Path]) -> CurveTable:
         if other.experiment.search.parameters != first.experiment.search.parameters:
             raise UserError(f"{path}: has other search.parameters than {paths[0]}")
     curves = [curve for table in (first, *others) for curve in table.curves]
-    return CurveTable(first.experiment, first.space, curves)
+    beyond = [point for table in (first, *others) for point in table.beyond]
+    return CurveTable(first.experiment, first.space, curves, beyond)
 
 
 def write_curves(table: CurveTable, path: Path, *, provenance: Provenance) -> None:
@@ -108,7 +121,11 @@ def write_curves(table: CurveTable, path: Path, *, provenance: Provenance) -> No
     for name in CURVE_METRICS:
         values = [curve.metrics[name][epoch] for curve, epoch in rows]
         columns[name] = pa.array(values, pa.float32())
+    for place, name in enumerate(SIZE):
+        sizes = [None if curve.size is None else curve.size[place] for curve, _ in rows]
+        columns[name] = pa.array(sizes, pa.int64())
     about = {"experiment": _without_addresses(table.experiment).model_dump_json()}
+    about["beyond"] = _BEYOND.dump_json(table.beyond).decode()
     about |= {key: json.dumps(value) for key, value in provenance.items()}
     table = pa.table(columns).replace_schema_metadata(about)
     pq.write_table(table, path, compression="zstd", write_page_checksum=True)
@@ -142,9 +159,14 @@ def _curves(table: pa.Table) -> list[Curve]:
             seed=columns["seed"][start],
             metrics={name: columns[name][start:end] for name in CURVE_METRICS},
             seconds=columns["seconds"][start:end],
+            size=_size(*(columns[name][start] for name in SIZE)),
         )
         for start, end in bounds
     ]
+
+
+def _size(parameters: int | None, macs: int | None) -> tuple[int, int] | None:
+    return None if parameters is None or macs is None else (parameters, macs)
 
 
 def _curves_of_run(path: Path) -> CurveTable:
@@ -152,7 +174,8 @@ def _curves_of_run(path: Path) -> CurveTable:
     curves = list(curves_of(history.searched))
     if not curves:
         raise UserError(f"{path}: no trial of this run has an epoch yet")
-    return _table(experiment, curves, where=str(RunFolder(path).experiment))
+    beyond = [Beyond(r.parameters, r.model_parameters, r.macs) for _, r in history.beyond]
+    return _table(experiment, curves, beyond, where=str(RunFolder(path).experiment))
 
 
 def provenance_of(path: Path) -> Provenance:

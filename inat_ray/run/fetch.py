@@ -11,6 +11,7 @@ from inat_ray.run.claim import check_free, usable
 from inat_ray.run.folder import (
     CHECKPOINTS,
     EXPERIMENT,
+    REQUESTS,
     RUNS,
     SNAPSHOTS,
     STORAGE,
@@ -68,7 +69,7 @@ def _fetch(address: str, path: Path | None) -> Path:
 def _bring(storage: Place, folder: Path) -> None:
     # Checkpoints, snapshots and weights stay in the storage, where every node sees them; the log's
     # segments become one file here, and who writes in the storage is no matter of the folder's.
-    others = (CHECKPOINTS, SEGMENTS, SNAPSHOTS, WRITER, ALIVE, WEIGHTS)
+    others = (CHECKPOINTS, SEGMENTS, SNAPSHOTS, WRITER, ALIVE, WEIGHTS, REQUESTS)
     for name in storage.names():
         if not name.startswith(others):
             _write(folder / name, (storage / name).read())

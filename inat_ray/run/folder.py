@@ -24,6 +24,9 @@ STORAGE = "storage"
 
 MODEL, EXPERIMENT = "best.safetensors", "experiment.yaml"
 CHECKPOINTS, WEIGHTS, SNAPSHOTS = "checkpoints", "weights", "snapshots"
+REQUESTS = "log/requests"
+"""The folder of what people ask of a sweep that runs, in its place in the storage, too."""
+
 CODE = "code"
 """The folder of the code of networks of one's own: kept for people, and never run from there."""
 

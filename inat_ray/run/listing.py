@@ -13,6 +13,7 @@ from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.log.costs import costs_of
 from inat_ray.log.history import History
+from inat_ray.log.records import Steering
 from inat_ray.run.contents import read_contents
 from inat_ray.run.folder import RunFolder
 from inat_ray.run.state import State
@@ -47,6 +48,8 @@ class Run:
     """The score of the winner, or of the leader so far."""
     costs: dict[str, float] = field(default_factory=dict)
     """What is known of that trial's costs, by name."""
+    steering: list[tuple[int, Steering]] = field(default_factory=list)
+    """As in `History`."""
     test_accuracy: float | None = None
     """The accuracy in the last look at the test set."""
     test_looks: int = 0
@@ -94,6 +97,7 @@ def read_run(folder: Path) -> Run:
         metric=begun.metric if begun else None,
         best=None if winner is None else history.score_value(winner),
         costs={} if winner is None else costs_of(winner),
+        steering=history.steering,
         test_accuracy=history.looks[-1].accuracy if history.looks else result.get("test_accuracy"),
         test_looks=len(history.looks),
         pack=_pack(result),

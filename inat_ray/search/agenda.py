@@ -5,8 +5,10 @@ from a rung, or one that was cut off with the process that ran it. So starting, 
 resuming are one mechanism, and a search can be replayed and simulated from its log.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from operator import itemgetter
 from typing import Literal
 
@@ -15,7 +17,7 @@ import numpy as np
 from inat_ray.config.distributions import Numeric, Parameter, canonical
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.search import MAX_TRIALS, SearchConfig
-from inat_ray.config.space import SearchSpace
+from inat_ray.config.space import SearchSpace, changed_space
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import (
     JSON,
@@ -89,6 +91,7 @@ def next_work(agenda: Agenda, history: History, record: Callable[[PointBeyond], 
 def search_agenda(experiment: Experiment, space: SearchSpace, limit: Limit = no_limit) -> Agenda:
     """Returns the agenda of the search: what was cut off, then promotions, then new trials."""
     search, stopping = experiment.search, experiment.search.early_stopping
+    present = present_space(experiment, space)
 
     def agenda(history: History) -> Next | Beyond:
         if reason := history.ended or spent_budget(search, history):
@@ -97,7 +100,7 @@ def search_agenda(experiment: Experiment, space: SearchSpace, limit: Limit = no_
             return carried_on(next(iter(history.interrupted.values())))
         if promoted := SCHEDULERS[stopping.kind].promote(stopping, history):
             return carried_on(history.trials[promoted])
-        new = _new_trial(experiment, space, history, limit=limit)
+        new = _new_trial(experiment, present(history), history, limit=limit)
         if isinstance(new, Work | Beyond):
             return new
         if promoted := _last_resort(search, history):
@@ -105,6 +108,19 @@ def search_agenda(experiment: Experiment, space: SearchSpace, limit: Limit = no_
         return WAIT if history.active else new
 
     return agenda
+
+
+def present_space(experiment: Experiment, begun: SearchSpace) -> Callable[[History], SearchSpace]:
+    """Returns what finds the space by a history: as the search began, and as it was changed since.
+
+    It is made anew only after a change.
+    """
+
+    @lru_cache(maxsize=4)
+    def changed(specs: str) -> SearchSpace:
+        return changed_space(begun, experiment, json.loads(specs))
+
+    return lambda history: changed(canonical(history.changed)) if history.changed else begun
 
 
 def _last_resort(search: SearchConfig, history: History) -> str | None:
@@ -162,10 +178,12 @@ def suggested(
     search: SearchConfig, space: SearchSpace, history: History, *, seed: int
 ) -> Point | None:
     """Returns the next point; None if every one has been suggested."""
-    searcher, number = SEARCHERS[search.method], history.suggested
-    if number < len(space.first) and not searcher.is_exhaustive:
-        return space.first[number]
-    return searcher.suggest(search, space, history, np.random.default_rng([seed, number]))
+    searcher = SEARCHERS[search.method]
+    first = () if searcher.is_exhaustive else space.first
+    if (point := next((p for p in first if not history.has_tried(p)), None)) is not None:
+        return point
+    rng = np.random.default_rng([seed, history.suggested])
+    return searcher.suggest(search, space, history, rng)
 
 
 def to_confirm(experiment: Experiment, history: History) -> list[TrialHistory]:
@@ -194,6 +212,20 @@ def confirm_agenda(experiment: Experiment, chosen: Sequence[TrialHistory]) -> Ag
         return WAIT if history.active else "trials"
 
     return agenda
+
+
+def until_asked(agenda: Agenda) -> Agenda:
+    """Returns the agenda of a confirmation that a person may end: then no other training begins.
+
+    Those that have begun go on, since one that was cut short would not be comparable.
+    """
+
+    def asked(history: History) -> Next | Beyond:
+        if history.finish_asked and not history.interrupted:
+            return WAIT if history.active else "asked"
+        return agenda(history)
+
+    return asked
 
 
 def _confirmations(
@@ -259,21 +291,28 @@ def planned_trials(search: SearchConfig, space: SearchSpace) -> int:
 
     If another budget ends the search, there is no number of trials to plan with.
     """
-    points, wanted = points_of(search, space), search.trials
-    if wanted is None and search.is_exhaustive:
-        assert points is not None
-        return points
-    if wanted is None:
-        wanted = MAX_TRIALS if search.has_budget_beside_trials else DEFAULT_TRIALS
+    points, wanted = points_of(search, space), wanted_trials(search)
     return wanted if points is None else min(wanted, points)
 
 
-def points_of(search: SearchConfig, space: SearchSpace) -> int | None:
-    """Returns how many points a search can suggest; None if there is no end of them."""
-    if space.grid is None or search.is_exhaustive:
-        return None if space.grid is None else len(space.grid)
+def wanted_trials(search: SearchConfig) -> int:
+    """Returns how many trials a search runs if its space has as many points."""
+    if search.trials is not None:
+        return search.trials
+    has_end = search.is_exhaustive or search.has_budget_beside_trials
+    return MAX_TRIALS if has_end else DEFAULT_TRIALS
+
+
+def points_of(search: SearchConfig, space: SearchSpace, *, tried: Iterable[str] = ()) -> int | None:
+    """Returns how many points a search can suggest; None if there is no end of them.
+
+    Points that were `tried`, as `canonical` writes them, do not count.
+    """
+    if space.grid is None:
+        return None
     # A first point may have a value that is never drawn.
-    return len({*space.grid_names, *map(canonical, space.first)})
+    first = [] if search.is_exhaustive else map(canonical, space.first)
+    return len({*space.grid_names, *first}.difference(tried))
 
 
 def parameter_kind(parameter: Parameter) -> ParameterKind:

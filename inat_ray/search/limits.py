@@ -7,7 +7,7 @@ from inat_ray.config.distributions import JSON, canonical
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.model import FreezableConfig
-from inat_ray.config.space import trial_experiment
+from inat_ray.config.space import IMAGE_SIZE, trial_experiment
 from inat_ray.log.records import PointBeyond
 from inat_ray.search.searchers import Point
 
@@ -17,6 +17,13 @@ other ones. If 2 % of a space are within, that happens by chance once in 400 tim
 
 NOT_OF_SIZE = {*FreezableConfig.model_fields, "dropout", "conv_dropout"}
 """Settings of a model that change neither its parameters nor its multiply-accumulates."""
+
+
+def decides_size(name: str) -> bool:
+    """Returns whether the size of a network depends on the setting of this dotted name."""
+    section, _, setting = name.partition(".")
+    is_of_model = section == "model" and setting.partition(".")[0] not in NOT_OF_SIZE
+    return is_of_model or name == IMAGE_SIZE
 
 
 @dataclass(frozen=True)

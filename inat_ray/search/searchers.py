@@ -75,8 +75,10 @@ def suggest_grid(
     """Returns the grid's first point that was not tried; the last parameter varies fastest."""
     assert space.grid is not None
     names = space.grid_names
-    # The search is seldom more than the first points ahead of the number of those suggested.
-    places = (*range(history.suggested, len(names)), *range(history.suggested))
+    # The search is seldom more than the first points ahead of the number of those suggested, unless
+    # the grid was changed meanwhile.
+    start = 0 if history.changed else history.suggested
+    places = (*range(start, len(names)), *range(start))
     place = next((i for i in places if names[i] not in history.points), None)
     return None if place is None else space.grid[place]
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.metrics import METRICS
 from inat_ray.config.space import SearchSpace
@@ -27,7 +28,8 @@ from inat_ray.log.records import (
 )
 from inat_ray.search.agenda import Work, next_work, run_started, search_agenda
 from inat_ray.search.curves import Curve, CurveOf, CurveTable
-from inat_ray.search.limits import Limit, no_limit
+from inat_ray.search.limits import Beyond, Limit, no_limit
+from inat_ray.search.searchers import Point
 from inat_ray.search.stopping import state_after_epoch
 
 
@@ -156,14 +158,34 @@ class Outcome:
     seconds_to_good: float | None
 
 
+def recorded_limit(experiment: Experiment, table: CurveTable) -> Limit:
+    """Returns the limits of an experiment's search; sizes of networks are those of the record."""
+    limits = experiment.search.limits
+
+    def limit(point: Point) -> Beyond | None:
+        if limits is None or (size := table.size(point)) is None:
+            return None
+        parameters, macs = size
+        is_within = limits.allow(parameters=parameters, macs=macs)
+        return None if is_within else Beyond(point, parameters, macs)
+
+    return limit
+
+
 def simulated(
     experiment: Experiment, table: CurveTable, cluster: Cluster, *, within: float
 ) -> Outcome:
-    """Runs a whole search. A trial is good if it ends within `within` of the best recorded one."""
-    simulation = Simulation(experiment, table.space, table.curve, cluster)
+    """Runs a whole search. A trial is good if it ends within `within` of the best recorded one.
+
+    Raises UserError if all that were recorded are beyond the limits.
+    """
+    limit = recorded_limit(experiment, table)
+    simulation = Simulation(experiment, table.space, table.curve, cluster, limit=limit)
     metric = METRICS[experiment.search.metric.name]
-    scores = (metric.score(curve.metrics[metric.name][-1]) for curve in table.configurations)
-    goal = max(scores) - within
+    allowed = [curve for curve in table.configurations if limit(dict(curve.parameters)) is None]
+    if not allowed:
+        raise UserError("search.limits: all that was recorded is beyond them; allow more")
+    goal = max(metric.score(curve.metrics[metric.name][-1]) for curve in allowed) - within
     history, best = simulation.history, -math.inf
     first: tuple[int, float] | tuple[None, None] = (None, None)
     for trial in simulation.epochs():

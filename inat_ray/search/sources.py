@@ -3,7 +3,7 @@
 import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -20,14 +20,15 @@ FEW = 8
 """The number of own results with which a source is judged; before that it is believed."""
 
 LEAST_AGREEMENT = 0.1
-"""Below it, a source is not believed."""
+"""Below it, a source is not believed. Above it, it is as long as the search's own results do not
+say more of each other: a misleading source agrees by chance where a space has few parameters."""
 
 WIDTH, NOISE = 0.25, 0.3
 """What a source's trials say of others: how far it reaches, in quantiles of a number, and the
 variance of a trial's place beside that which the parameters make."""
 
-MOST_COMPARED = 100
-"""The most trials of a source that say something of others: the cost grows with the cube."""
+MOST_COMPARED = 200
+"""The most trials of a source, or of the search, compared: the cost grows with the cube."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,15 @@ class Source:
     name: str
     trials: list[Observation]
     """With their places in the ranking of that run as losses."""
-    agreement: float | None
+    agreement: float | None = None
     """Spearman's rank correlation between the results of the search so far and what the source has
     one expect of them; None while there are few."""
+    own: float = 0.0
+    """The same of what the results have one expect of each other."""
 
     @property
     def is_believed(self) -> bool:
-        return self.agreement is None or self.agreement >= LEAST_AGREEMENT
+        return self.agreement is None or self.agreement >= max(LEAST_AGREEMENT, self.own)
 
 
 def told_by_sources(
@@ -62,17 +65,20 @@ def sources(space: SearchSpace, history: History, stopping: EarlyStopping) -> li
     groups: defaultdict[str, list[TrialKnown]] = defaultdict(list)
     for trial in history.known:
         groups[trial.source.rpartition(" ")[0]].append(trial)
-    own = [
+    results = [
         Observation(trial.parameters, place)
         for trial, place in ranked(history, stopping)
         if trial.epochs or trial.state in BAD
     ]
-    found = []
-    for name, known in groups.items():
-        trials = _ranked_known(history, known)
-        judged = agreement(space, trials, own) if len(own) >= FEW else None
-        found.append(Source(name, trials, judged))
-    return found
+    own = thinned(results, most=MOST_COMPARED)
+    found = [Source(name, _ranked_known(history, known)) for name, known in groups.items()]
+    if len(own) < FEW:
+        return found
+    of_own = agreement(own, expected_of_each_other(space, own))
+    return [
+        replace(s, agreement=agreement(own, expected(space, s.trials, own)), own=of_own)
+        for s in found
+    ]
 
 
 def _ranked_known(history: History, known: Sequence[TrialKnown]) -> list[Observation]:
@@ -91,15 +97,13 @@ def _score(history: History, trial: TrialKnown, epoch: int) -> float | None:
 
 def thinned(trials: Sequence[Observation], *, most: int) -> list[Observation]:
     """Returns no more than `most` trials: the best one, and every n-th behind it."""
-    step = math.ceil(len(trials) / max(1, most))
+    step = max(1, math.ceil(len(trials) / max(1, most)))
     return sorted(trials, key=lambda each: each.loss)[::step]
 
 
-def agreement(
-    space: SearchSpace, source: Sequence[Observation], own: Sequence[Observation]
-) -> float:
-    """Returns Spearman's rank correlation of own losses with those that a source has one expect."""
-    found = np.array([expected(space, source, own), [o.loss for o in own]])
+def agreement(own: Sequence[Observation], losses: Codes) -> float:
+    """Returns Spearman's rank correlation of own losses with those that were expected."""
+    found = np.array([losses, [each.loss for each in own]])
     orders = found.argsort(axis=1, kind="stable").argsort(axis=1)
     return float(np.asarray(np.corrcoef(orders))[0, 1])
 
@@ -122,6 +126,19 @@ def expected(
         covariance, losses - losses.mean()
     )
     return found
+
+
+def expected_of_each_other(space: SearchSpace, own: Sequence[Observation]) -> Codes:
+    """Returns the loss that all trials but one have one expect of that one, for each."""
+    codes, losses = (
+        np.array([space.codes(o.parameters) for o in own]),
+        np.array([o.loss for o in own]),
+    )
+    losses -= losses.mean()
+    inverse = np.linalg.inv(_covariance(space, codes, codes) + NOISE * np.eye(len(own)))
+    # Rasmussen & Williams, Gaussian Processes for Machine Learning, equation 5.12.
+    left_out: Codes = losses - inverse @ losses / np.diag(inverse)
+    return left_out
 
 
 def _covariance(space: SearchSpace, a: Codes, b: Codes) -> Codes:

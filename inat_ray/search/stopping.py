@@ -23,20 +23,26 @@ def state_after_epoch(search: SearchConfig, history: History, trial_id: str) -> 
 
 
 def state_if_over(trial: TrialHistory) -> TrialState | None:
-    """Returns `diverged` or `finished`, whatever other trials do; None if it could continue."""
-    if not trial.epochs:
-        return None
-    newest = trial.epochs[-1]
-    if newest.diverged:
+    """Returns how a trial ends whatever others do: at its last epoch, or because a person asked.
+
+    None if it could continue.
+    """
+    if trial.epochs and trial.epochs[-1].diverged:
         return "diverged"
-    return "finished" if newest.epoch >= trial.planned_epochs else None
+    if trial.epochs and trial.epochs[-1].epoch >= trial.planned_epochs:
+        return "finished"
+    is_enough = trial.stop_after is not None and len(trial.epochs) >= trial.stop_after
+    return "stopped_by_hand" if is_enough else None
 
 
 def spent_budget(search: SearchConfig, history: History) -> Reason | None:
     """Returns the budget that leaves nothing more to train, not even a trial's next epoch.
 
     An extension is counted in trials, so it lifts the other budgets. `trials` itself ends no trial.
+    A person who asks for the search's end ends it like a budget.
     """
+    if history.finish_asked:
+        return "asked"
     if history.extended:
         return None
     metric = METRICS[search.metric.name]

@@ -13,8 +13,8 @@ from inat_ray.data.names import shown_name
 from inat_ray.data.split import Split
 from inat_ray.log.records import JSON
 from inat_ray.models.build import hollow_model, network_name, structure_of
-from inat_ray.models.complexity import complexity
-from inat_ray.models.cut import bytes_of
+from inat_ray.models.complexity import complexity_of
+from inat_ray.models.cut import Cut, bytes_of
 from inat_ray.run.result import Result
 from inat_ray.terminal.tables import folded, numbers, plain_table
 from inat_ray.terminal.words import (
@@ -27,7 +27,7 @@ from inat_ray.terminal.words import (
     seeds_text,
     value_text,
 )
-from inat_ray.training.features import caches_features, cut_of, kept_views, pays, views_in_all
+from inat_ray.training.features import cut_of, kept_views, pays, views_in_all
 from inat_ray.training.predictions import Predictions
 from inat_ray.training.scores import Assessment, confusions, hardest_first
 
@@ -51,7 +51,9 @@ def freeze_table(experiment: Experiment, split: Split, *, classes: int) -> Table
     """Returns the layers, parameters, and multiply-accumulates that are trained and frozen."""
     model = experiment.model
     assert isinstance(model, FreezableConfig)
-    size = complexity(experiment, classes=classes)
+    network = hollow_model(experiment, classes=classes)
+    structure = structure_of(network, experiment, classes=classes, count_macs=True)
+    size = complexity_of(network, structure, experiment)
     columns = (Column(title, justify="right") for title in ("trained", "frozen", "share trained"))
     table = plain_table(
         Column(), *columns, title=f"{network_name(model)}: {_freeze_text(model)}", gap=2
@@ -62,18 +64,15 @@ def freeze_table(experiment: Experiment, split: Split, *, classes: int) -> Table
         ("MACs with a backward pass", size.backward_macs, size.macs),
     ):
         table.add_row(name, f"{trained:,}", f"{total - trained:,}", percent(trained / total))
-    table.caption = _features_text(experiment, split, classes=classes)
+    views = views_in_all(experiment, split)
+    table.caption = _features_text(
+        experiment, cut_of(network, experiment, structure, views=views), views=views
+    )
     return table
 
 
-def _features_text(experiment: Experiment, split: Split, *, classes: int) -> str | None:
+def _features_text(experiment: Experiment, cut: Cut | None, *, views: int) -> str | None:
     """Says whether features are kept, and how large they are; None if they cannot be."""
-    if not caches_features(experiment):
-        return None
-    views = views_in_all(experiment, split)
-    model = hollow_model(experiment, classes=classes)
-    structure = structure_of(model, experiment, classes=classes)
-    cut = cut_of(model, experiment, structure, views=views)
     if cut is None:
         return None
     size = f"{bytes_of(cut.shape) * views / 1e6:,.0f} MB"

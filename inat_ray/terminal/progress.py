@@ -9,7 +9,17 @@ from rich.live import Live
 
 from inat_ray.data.progress import can_redraw
 from inat_ray.log.history import History, TrialHistory
-from inat_ray.log.records import AnyRecord, EpochEnded, TrialEnded, TrialResumed, TrialStarted
+from inat_ray.log.records import (
+    AnyRecord,
+    EpochEnded,
+    FinishAsked,
+    SearchChanged,
+    Steering,
+    StopAsked,
+    TrialEnded,
+    TrialResumed,
+    TrialStarted,
+)
 from inat_ray.terminal.estimate import stands_alone
 from inat_ray.terminal.live import live_view
 from inat_ray.terminal.run_texts import (
@@ -18,6 +28,7 @@ from inat_ray.terminal.run_texts import (
     share_text,
     speed_text,
     states_text,
+    steering_text,
     times_text,
 )
 from inat_ray.terminal.words import counted, parameters_text, percent
@@ -67,10 +78,11 @@ class RunProgress:
             return live_view(self.history, now=time.time(), options=self.console.options)
 
     def _line(self, record: AnyRecord) -> str | None:
-        """Returns the line to print; above a live view only epochs and errors are printed."""
+        """Returns the line to print; above a live view only epochs, errors, and what a person
+        asked for."""
         line = event_line(self.history, record)
         if self._live is not None:
-            stays = isinstance(record, EpochEnded) or getattr(record, "error", None)
+            stays = isinstance(record, EpochEnded | Steering) or getattr(record, "error", None)
             return line if stays else None
         due = record.time - self._last_line >= SECONDS_BETWEEN_LINES
         if line is None and due and isinstance(record, EpochEnded):
@@ -95,6 +107,8 @@ def event_line(history: History, record: AnyRecord) -> str | None:
             return epoch_line(record, trial) if stands_alone(history, trial) else None
         case TrialEnded():
             return ending_line(history, history.trials[record.trial_id])
+        case SearchChanged() | StopAsked() | FinishAsked():
+            return f"asked: {steering_text(record, begun=len(history.searched))}"
         case _:
             return None
 

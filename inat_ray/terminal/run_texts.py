@@ -5,9 +5,11 @@ Each docstring shows the text that its function returns.
 
 import time
 from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 
 from inat_ray.config.metrics import METRICS
 from inat_ray.log.history import History, TrialHistory
+from inat_ray.log.records import JSON, FinishAsked, SearchChanged, Steering, StopAsked
 from inat_ray.search.winner import confirmed, final_training, winning_trial
 from inat_ray.terminal.estimate import epochs_planned, running_trials, seconds_left
 from inat_ray.terminal.words import (
@@ -17,6 +19,7 @@ from inat_ray.terminal.words import (
     duration,
     metric_text,
     seeds_text,
+    value_text,
 )
 
 DAY = 86_400
@@ -116,14 +119,50 @@ def score_meaning(history: History) -> str:
     if history.stretch == 1:
         return ""
     return (
-        f"score: best mean of {history.stretch} epochs in a row; in brackets the best epoch of a"
-        " trial that has fewer"
+        f"score: best mean of {history.stretch} epochs in a row (of all, if fewer were planned); in"
+        " brackets the best epoch of a trial that has not as many"
     )
 
 
 def share_text(trial: TrialHistory) -> str:
     """'3/8', the epochs that are done and those that are planned."""
     return f"{len(trial.epochs)}/{trial.planned_epochs}"
+
+
+def steering_texts(steering: Sequence[tuple[int, Steering]]) -> list[str]:
+    """'2026-03-01 12:03, after 14 trials: recipe.lr: max 0.003 instead of 0.01', and so on."""
+    return [
+        f"{time.strftime('%Y-%m-%d %H:%M', time.localtime(record.time))}, after"
+        f" {counted(begun, 'trial')}: {steering_text(record, begun=begun)}"
+        for begun, record in steering
+    ]
+
+
+def steering_text(record: Steering, *, begun: int) -> str:
+    """'recipe.lr: max 0.003 instead of 0.01; 30 trials planned'; `begun`: how many had begun."""
+    match record:
+        case StopAsked():
+            return f"{record.trial_id} ends after epoch {record.epochs}"
+        case FinishAsked():
+            return "the search ends"
+        case SearchChanged():
+            parts = [
+                f"{name}: {', '.join(_differences(record.before[name], spec))}"
+                for name, spec in record.parameters.items()
+            ]
+            planned = f"{counted(record.trials, 'trial')} planned"
+            more = f", {begun} have begun and go on" if begun > record.trials else ""
+            return "; ".join([*parts, planned + more])
+
+
+def _differences(before: Mapping[str, JSON], now: Mapping[str, JSON]) -> Iterator[str]:
+    for key in dict.fromkeys([*before, *now]):
+        if before.get(key) != now.get(key):
+            yield f"{key} {_of_a_spec(now.get(key))} instead of {_of_a_spec(before.get(key))}"
+
+
+def _of_a_spec(value: JSON) -> str:
+    return ", ".join(map(value_text, value)) if isinstance(value, list) else value_text(value)
 
 
 def resume_command(history: History, run: object) -> str:

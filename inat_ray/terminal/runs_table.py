@@ -14,6 +14,7 @@ from inat_ray.log.costs import COSTS
 from inat_ray.log.records import JSON
 from inat_ray.run.cleanup import Plan, megabytes
 from inat_ray.run.listing import Run
+from inat_ray.terminal.run_texts import steering_texts
 from inat_ray.terminal.tables import folded, numbers, plain_table
 from inat_ray.terminal.words import cost_text, duration, metric_text, percent, value_text
 
@@ -58,7 +59,8 @@ def run_row(run: Run) -> dict[str, Any]:
     """Returns a run as JSON; sizes are in bytes, times in seconds since 1970."""
     fields = {name: getattr(run, name) for name in JSON_FIELDS}
     costs = {name: run.costs.get(name) for name in COSTS}
-    return {"path": str(run.path), "bytes": run.size} | fields | costs
+    changes = {"changes": steering_texts(run.steering)}
+    return {"path": str(run.path), "bytes": run.size} | fields | costs | changes
 
 
 def compared_settings(runs: Sequence[Run]) -> dict[str, list[Any]]:
@@ -111,6 +113,7 @@ def _outcomes(runs: Sequence[Run]) -> dict[str, list[str]]:
         "time": [NOTHING if run.seconds is None else duration(run.seconds) for run in runs],
         "size": [megabytes(run.size) for run in runs],
         "begun": [_date(run.begun) for run in runs],
+        "changed": [escape("\n".join(steering_texts(run.steering))) or NOTHING for run in runs],
     }
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
+from rich.markup import escape
 from rich.table import Column, Table
 
 from inat_ray.config.metrics import METRICS
@@ -19,7 +20,13 @@ from inat_ray.search.study import (
     told_apart,
     unchanged,
 )
-from inat_ray.terminal.run_texts import judged_text, score_meaning, share_text, states_text
+from inat_ray.terminal.run_texts import (
+    judged_text,
+    score_meaning,
+    share_text,
+    states_text,
+    steering_texts,
+)
 from inat_ray.terminal.tables import parameters_table, plain_table
 from inat_ray.terminal.words import (
     cost_text,
@@ -48,7 +55,7 @@ def shown_metrics(metric: str) -> list[str]:
 def leaderboard_table(history: History, *, most: int = SHOWN_TRIALS, width: int = 80) -> Table:
     """Returns the best trials of a search by their scores, with the metrics at their best epochs.
 
-    Costs in which they differ are columns too.
+    Costs in which they differ are columns too. The caption tells how the search was steered.
     """
     metrics, shown = shown_metrics(history.run.metric), history.leaderboard()[:most]
     meaning, costs, rows = score_meaning(history), telling_costs(shown), []
@@ -72,7 +79,8 @@ def leaderboard_table(history: History, *, most: int = SHOWN_TRIALS, width: int 
     )
     more = len(history.searched) - len(rows)
     hidden = f"and {more} more in trials.parquet" if more else ""
-    table.caption = "\n".join(filter(None, [hidden, meaning])) or None
+    captions = [hidden, meaning, *map(escape, steering_texts(history.steering))]
+    table.caption = "\n".join(filter(None, captions)) or None
     return table
 
 

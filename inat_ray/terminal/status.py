@@ -20,7 +20,12 @@ from inat_ray.run.state import State
 from inat_ray.search.winner import final_training, winning_trial
 from inat_ray.terminal.estimate import epochs_planned, phase_of, running_trials, seconds_left
 from inat_ray.terminal.live import live_view
-from inat_ray.terminal.run_texts import best_text, kept_model_text, resume_command
+from inat_ray.terminal.run_texts import (
+    best_text,
+    kept_model_text,
+    resume_command,
+    steering_texts,
+)
 from inat_ray.terminal.words import duration, percent
 
 SECONDS_BETWEEN_READINGS = 2.0
@@ -90,6 +95,8 @@ def print_status(console: Console, status: Status, *, with_view: bool = True) ->
     """Prints the live view, the state, and the command that resumes the run."""
     if with_view:
         console.print(_view(console, status))
+    for text in steering_texts(status.history.steering):
+        console.print(f"[bold]changed[/] {escape(text)}", soft_wrap=True)
     details = ", ".join(_details(status))
     line = f"[bold]{status.state}[/]" + (f": {escape(details)}" if details else "")
     console.print(line, soft_wrap=True)
@@ -178,6 +185,7 @@ def _history_json(history: History, *, now: float) -> dict[str, Any]:
         "best": None if best is None else _trial_json(history, best),
         "kept_model": None if kept is None else _trial_json(history, kept),
         "running": [_trial_json(history, trial) for trial in running_trials(history)],
+        "changes": steering_texts(history.steering),
     }
 
 

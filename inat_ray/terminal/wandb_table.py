@@ -16,7 +16,7 @@ from inat_ray.terminal.words import value_text
 TELLING = (
     *("model.kind", "data.image_size", "recipe.epochs", "recipe.batch_size", "recipe.optimizer"),
     *("recipe.lr", "recipe.weight_decay", "recipe.schedule", "recipe.label_smoothing"),
-    "recipe.augment",
+    *("recipe.augment", "recipe.momentum"),
 )
 """Settings that a reader wants to know even where the sweep leaves them to the script."""
 

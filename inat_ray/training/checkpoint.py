@@ -18,7 +18,7 @@ from inat_ray.config.experiment import Experiment
 from inat_ray.data.augment import Normalize
 from inat_ray.data.dataset import Channels, DataSet
 from inat_ray.data.split import SubsetName
-from inat_ray.models.build import hollow_model
+from inat_ray.models.build import build_model, hollow_model
 from inat_ray.models.weights import Normalization, load_without_code, read_safetensors
 from inat_ray.storage.place import Place
 from inat_ray.training.device import tune_process
@@ -59,7 +59,8 @@ def save_model(place: Place, fit: Fit, *, training: str = "train") -> None:
         "training": training,
     }
     weights = {
-        name: tensor.detach().cpu().contiguous()
+        # A copy of each: the format has no tensors that share their numbers, as tied layers do.
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in fit.evaluated_model.state_dict().items()
     }
     place.write(safetensors.torch.save(weights, metadata=about))
@@ -115,7 +116,11 @@ def load_model(path: Path) -> LoadedModel:
         model = hollow_model(about.experiment, classes=len(about.classes))
         _check_numbers(weights, model.state_dict())
         # Copies: the file's own are mapped, and somebody may write over it.
-        model.load_state_dict({n: tensor.clone() for n, tensor in weights.items()}, assign=True)
+        state = {name: tensor.clone() for name, tensor in weights.items()}
+        model.load_state_dict(state, assign=True)
+        if any(buffer.is_meta for buffer in model.buffers()):  # of indices and masks, never saved
+            model = build_model(about.experiment, classes=len(about.classes), weights=None)
+            model.load_state_dict(state, assign=True)
     return LoadedModel(path=path, model=model, **dict(about))
 
 

@@ -197,7 +197,9 @@ class Fit:
             self._trained = trained
             set_trained(self.layers, trained)
             # Only now: DistributedDataParallel looks once which parameters have gradients.
-            self._forward = self.ranks.parallel(self.inputs.part(self.model))
+            self._forward = self.ranks.parallel(
+                self.inputs.part(self.model), may_skip=self._decides_anew
+            )
             if self._can_be_captured():
                 self._graph = StepGraph(self.optimizer)
         self._forward.train()
@@ -223,13 +225,17 @@ class Fit:
         batches = self.inputs.batches
         return (
             self.experiment.recipe.cuda_graph
-            # The Python of a network of one's own may decide anew in each step.
-            and not isinstance(self.experiment.model, ModuleConfig)
+            and not self._decides_anew
             and self.device.type == "cuda"
             and self.ranks.world_size == 1
             and isinstance(batches, TrainingBatches)
             and batches.images.resident is not None
         )
+
+    @property
+    def _decides_anew(self) -> bool:
+        """Returns whether each step may compute something else, as Python of one's own may."""
+        return isinstance(self.experiment.model, ModuleConfig)
 
     def _set_lr(self, lr: float | Tensor) -> None:
         for group in self.optimizer.param_groups:

@@ -32,15 +32,18 @@ class Ranks:
         """Whether this rank writes the files that all have in common."""
         return self.rank == 0
 
-    def parallel(self, module: nn.Module) -> nn.Module:
+    def parallel(self, module: nn.Module, *, may_skip: bool) -> nn.Module:
         """Returns `module` with gradients that are averaged over the ranks in the backward pass.
 
         It begins with the first rank's weights. Buffers stay each rank's own: see
-        `average_statistics`.
+        `average_statistics`. `may_skip`: whether there may be steps that leave parameters out,
+        whose gradients the other ranks would wait for.
         """
         if self.world_size == 1:
             return module
-        parallel = DistributedDataParallel(module, gradient_as_bucket_view=True)
+        parallel = DistributedDataParallel(
+            module, gradient_as_bucket_view=True, find_unused_parameters=may_skip
+        )
         # As an argument it has another name from PyTorch 2.15 on.
         parallel.broadcast_buffers = False
         return parallel

@@ -1,6 +1,6 @@
-"""Plans a sweep: a new run, one that is resumed, or one that is extended."""
+"""Plans a sweep: a new run, or one that is resumed, perhaps to do something else than before."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,14 @@ from inat_ray.config.space import SearchSpace, search_space
 from inat_ray.config.space_check import check_inside
 from inat_ray.config.variants import with_room_for_all
 from inat_ray.log.history import History
+from inat_ray.log.records import SearchChanged, Steering
 from inat_ray.log.run_log import read_history
 from inat_ray.run.claim import check_free
 from inat_ray.run.code import admitted
 from inat_ray.run.folder import RunFolder
+from inat_ray.search.agenda import present_space
 from inat_ray.search.searchers import SEARCHERS
+from inat_ray.search.steering import FINISH, NOTHING, Request, answered, is_searching
 
 Options = Mapping[str, tuple[str, Any]]
 """Dotted key -> (name of the command-line option, value)."""
@@ -33,8 +36,10 @@ class Plan:
     folder: Path | None
     """None: the default one, of a new run."""
     is_new: bool = True
-    more_trials: int = 0
-    """How many trials an extension adds."""
+    request: Request = NOTHING
+    """What a person asks of a search that goes on."""
+    present: SearchSpace | None = None
+    """The space as it is now, if the search goes on: `space` is the one that it began with."""
     warm_start: tuple[Path, ...] = ()
     """Other runs that the searcher learns from."""
     notes: tuple[str, ...] = ()
@@ -70,51 +75,61 @@ def new_plan(
 
 
 def resumed_plan(
-    folder: Path, *, path: Path | None, settings: Sequence[str], options: Options
-) -> Plan:
-    """Plans to continue the run in `folder` where it was cut off.
-
-    Raises UserError if it is complete, or if another experiment is asked for.
-    """
-    run = RunFolder(folder)
-    experiment = _own_experiment(run, "--resume", path=path, settings=settings, options=options)
-    if run.events.exists():
-        history = _history_of_search(run, option="--resume")
-        if run.result.exists() and not history.unfinished:
-            raise UserError(
-                f"--resume {folder}: the sweep is complete; --extend {folder} --trials N adds to it"
-            )
-    return _continued(run, experiment)
-
-
-def extended_plan(
     folder: Path,
     *,
-    trials: int | None,
-    path: Path | None,
-    settings: Sequence[str],
+    path: Path | None = None,
+    settings: Sequence[str] = (),
     options: Options,
+    request: Request = NOTHING,
+    option: str = "--resume",
 ) -> Plan:
-    """Plans further trials for the run in `folder`.
+    """Plans to continue the run in `folder`, where it was cut off or with more to do.
 
-    Raises UserError if its search has not ended, or if another experiment is asked for.
+    `request` is what a person asks of the search; `settings` may change what is about the machine.
+    Raises UserError if the run is complete and gets no more to do, or if another experiment is
+    asked for.
     """
-    if trials is None or trials < 1:
-        raise UserError(f"--extend {folder}: --trials N says how many trials to add; 1 or more")
     run = RunFolder(folder)
-    experiment = _own_experiment(run, "--extend", path=path, settings=settings, options=options)
-    if not run.events.exists():
-        raise UserError(f"--extend {folder}: holds no run")
-    if _history_of_search(run, option="--extend").ended is None:
-        raise UserError(
-            f"--extend {folder}: the search has not ended yet; --resume {folder} continues it"
-        )
-    return _continued(run, experiment, more_trials=trials)
-
-
-def _continued(run: RunFolder, experiment: Experiment, *, more_trials: int = 0) -> Plan:
+    experiment = _own_experiment(run, option, path=path, settings=settings, options=options)
     space = search_space(experiment, where=str(run.experiment))
-    return Plan(experiment, space, run.path, is_new=False, more_trials=more_trials)
+    history = _history_of_search(run, option=option) if run.events.exists() else History()
+    if request in (NOTHING, FINISH) and run.result.exists() and not history.unfinished:
+        raise UserError(
+            f"{option} {folder}: the sweep is complete; --resume {folder} --trials N adds to it, if"
+            f" N is above {len(history.searched)}"
+        )
+    if request == FINISH:
+        if history.leader is None:
+            raise UserError(f"{option} {folder}: no trial has a result; --resume {folder} goes on")
+        if history.finish_asked or not is_searching(experiment, history):
+            request = NOTHING  # only the winner is left
+    steering: list[Steering] = []
+    if request != NOTHING:
+        steering = answered(request, experiment=experiment, space=space, history=history)
+    notes = [note for record in steering for note in _notes(record, history, option=option)]
+    for record in steering:
+        history.add(record)
+    present = present_space(experiment, space)(history)
+    return Plan(
+        experiment,
+        space,
+        folder,
+        is_new=False,
+        request=request,
+        present=present,
+        notes=tuple(notes),
+    )
+
+
+def _notes(record: Steering, history: History, *, option: str) -> Iterator[str]:
+    """Raises UserError if a search that has ended would get nothing to do."""
+    if isinstance(record, SearchChanged) and record.trials <= (begun := len(history.searched)):
+        if history.ended is not None:
+            raise UserError(
+                f"{option}: the search has ended after {begun} trials, and is to have"
+                f" {record.trials}; --trials above {begun} gives it more to do"
+            )
+        yield f"{begun} trials have begun: they go on, and no other one begins"
 
 
 def _own_experiment(
@@ -136,8 +151,9 @@ def _own_experiment(
     if found := differences(stored, now):
         raise UserError(
             f"{option} {run.path}: goes on with the run's own experiment, and this one differs:"
-            f" {'; '.join(found)}; only settings of resources and device, and --data for images"
-            " that were moved may change"
+            f" {'; '.join(found)}; only settings of resources and device, --data for images that"
+            " were moved, --trials, and bounds and values of search.parameters may change; for"
+            f" anything else, a new sweep with --warm-start {run.path} knows what this one found"
         )
     if now.resources.storage_path != stored.resources.storage_path:
         raise UserError(

@@ -9,7 +9,7 @@ through which Tune asks and tells; the `Desk`, which answers all of them from th
 """
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -28,13 +28,13 @@ from inat_ray.config.experiment import Experiment
 from inat_ray.config.resources import Resources
 from inat_ray.config.space import trial_experiment
 from inat_ray.data.dataset import DataSet
-from inat_ray.log.records import Reason, TrialEnded, TrialPaused, TrialState
+from inat_ray.log.records import Reason
 from inat_ray.log.run_log import RunLog
-from inat_ray.run.checkpoints import StartingPoint, drop_checkpoints, record_epoch
+from inat_ray.run.checkpoints import StartingPoint, end_trial, record_epoch, settle_trial
 from inat_ray.run.folder import CHECKPOINTS, RunFolder, snapshot_in
+from inat_ray.run.requests import Requests
 from inat_ray.run.weights import stored_weights, with_weights_at
 from inat_ray.search.agenda import WAIT, Agenda, Work, next_work
-from inat_ray.search.stopping import state_after_epoch
 from inat_ray.storage.place import Place
 from inat_ray.training.loop import Job, TrainedEpoch
 from inat_ray.tuning.cluster import UNBOUNDED, Slots, gpu_type_to_ask_for, trial_resources
@@ -49,7 +49,13 @@ own."""
 
 
 def run_agenda(
-    experiment: Experiment, agenda: Agenda, *, data: DataSet, run: RunFolder, log: RunLog
+    experiment: Experiment,
+    agenda: Agenda,
+    *,
+    data: DataSet,
+    run: RunFolder,
+    log: RunLog,
+    requests: Requests | None = None,
 ) -> Reason:
     """Runs all work that the agenda has, and returns why it has no more; needs Ray to be up.
 
@@ -58,7 +64,8 @@ def run_agenda(
     marked as interrupted.
     """
     resources = trial_resources(experiment)
-    desk = Desk(experiment, agenda, run=run, log=log, slots=Slots(resources))
+    slots = Slots(resources)
+    desk = Desk(experiment, agenda, run=run, log=log, slots=slots, requests=requests)
     trainable = tune.with_parameters(
         Trial,
         experiment=experiment,
@@ -228,7 +235,10 @@ class DeskScheduler(_AtTheDesk, FIFOScheduler):
 
 
 class DeskCallback(_AtTheDesk, tune.Callback):
-    """Tells the desk of a trial that failed, or whose process was lost."""
+    """Tells the desk of a trial that failed, or whose process was lost; and that time goes on."""
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **_: Any) -> None:
+        self.desk.heed()
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         self.desk.fail(trial.config["work"].trial_id, _error_of(trial))
@@ -255,10 +265,17 @@ class Desk:
     """
 
     def __init__(
-        self, experiment: Experiment, agenda: Agenda, *, run: RunFolder, log: RunLog, slots: Slots
+        self,
+        experiment: Experiment,
+        agenda: Agenda,
+        *,
+        run: RunFolder,
+        log: RunLog,
+        slots: Callable[[], int],
+        requests: Requests | None = None,
     ) -> None:
         self.experiment, self.agenda = experiment, agenda
-        self.run, self.log, self.slots = run, log, slots
+        self.run, self.log, self.slots, self.requests = run, log, slots, requests
         self.reason: Reason | None = None
         self.broken: RunFailedError | None = None
 
@@ -268,6 +285,12 @@ class Desk:
             if not self.broken and not self.reason:
                 return self._hand_out()
         return str(Searcher.FINISHED)
+
+    def heed(self) -> None:
+        """Takes in what a person has asked since; Tune's loop calls it some times a second."""
+        with self._keeping_what_breaks():
+            if self.requests is not None and not self.broken:
+                self.requests.take_in(self.log)
 
     def _hand_out(self) -> dict[str, Work] | str | None:
         # Without any running trial, one begins even if there is no room: an autoscaler starts
@@ -293,12 +316,8 @@ class Desk:
             if not self.broken:
                 epoch = epoch_record(done, trial_id=trial_id, run=self.run)
                 record_epoch(epoch, run=self.run, log=self.log)
-                state = state_after_epoch(self.experiment.search, self.log.history, trial_id)
-                if state == "paused":
-                    self.log.append(TrialPaused(trial_id=trial_id))
-                elif state != "running":
-                    self._end(trial_id, state=state)
-                return state == "running"
+                search = self.experiment.search
+                return settle_trial(search, trial_id, run=self.run, log=self.log) == "running"
         return False
 
     def fail(self, trial_id: str, error: Exception) -> None:
@@ -312,18 +331,13 @@ class Desk:
         again = self.broken is not None or trial.losses < self.experiment.resources.max_failures
         state, reason = state_after_error(error, may_go_on=again)
         with self._keeping_what_breaks():
-            self._end(trial_id, state=state, error=reason)
+            end_trial(trial_id, state, run=self.run, log=self.log, error=reason)
 
     def interrupt(self) -> None:
         """Marks what was running at Ctrl-C, to continue when the run is resumed."""
         with self._keeping_what_breaks():
             for trial_id in list(self.log.history.active):
-                self._end(trial_id, state="interrupted")
-
-    def _end(self, trial_id: str, *, state: TrialState, error: str | None = None) -> None:
-        self.log.append(TrialEnded(trial_id=trial_id, state=state, error=error))
-        if state != "interrupted":
-            drop_checkpoints(trial_id, run=self.run, log=self.log)
+                end_trial(trial_id, "interrupted", run=self.run, log=self.log)
 
     @contextmanager
     def _keeping_what_breaks(self) -> Iterator[None]:

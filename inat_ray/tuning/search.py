@@ -1,16 +1,25 @@
 """Runs a search and its confirmation to their end, as far as the log does not have them yet."""
 
+import time
 from collections.abc import Sequence
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.space import SearchSpace
 from inat_ray.data.dataset import DataSet
-from inat_ray.log.history import History, TrialHistory
-from inat_ray.log.records import RunResumed, SearchEnded, TrialEnded, TrialKnown, TrialState
+from inat_ray.log.history import History
+from inat_ray.log.records import (
+    EpochEnded,
+    RunResumed,
+    SearchChanged,
+    SearchEnded,
+    Steering,
+    TrialKnown,
+)
 from inat_ray.log.run_log import RunLog
-from inat_ray.run.checkpoints import drop_checkpoints
+from inat_ray.run.checkpoints import end_trial, settle_trial
 from inat_ray.run.folder import RunFolder
+from inat_ray.run.requests import Requests
 from inat_ray.search.agenda import (
     Work,
     confirm_agenda,
@@ -18,6 +27,7 @@ from inat_ray.search.agenda import (
     run_started,
     search_agenda,
     to_confirm,
+    until_asked,
 )
 from inat_ray.search.limits import limit_of
 from inat_ray.search.stopping import state_if_over
@@ -53,36 +63,55 @@ def begin(
         log.append(record)
 
 
-def carry_on(*, log: RunLog, more_trials: int = 0) -> None:
-    """Records that a run which was cut off continues, or that a finished one gets more trials."""
-    trials = log.history.planned_trials + more_trials
-    log.append(RunResumed(trials=trials, extended=more_trials > 0))
+def carry_on(
+    experiment: Experiment, *, run: RunFolder, log: RunLog, steering: Sequence[Steering] = ()
+) -> None:
+    """Records that a run continues, and what a person asks of it: more trials after its end, say.
+
+    A process that died between an epoch and what becomes of its trial is made up for.
+    """
+    history = log.history
+    if isinstance(history.newest, EpochEnded) and history.newest.trial_id in history.active:
+        settle_trial(experiment.search, history.newest.trial_id, run=run, log=log)
+    changes = (record for record in steering if isinstance(record, SearchChanged))
+    has_more = any(change.trials > len(history.searched) for change in changes)
+    extended = history.ended is not None and has_more
+    log.append(RunResumed(trials=history.planned_trials, extended=extended))
+    for record in steering:
+        log.append(record.model_copy(update={"time": time.time()}))
 
 
 def run_search(
-    experiment: Experiment, *, space: SearchSpace, data: DataSet, run: RunFolder, log: RunLog
+    experiment: Experiment,
+    *,
+    space: SearchSpace,
+    data: DataSet,
+    run: RunFolder,
+    log: RunLog,
+    requests: Requests | None = None,
 ) -> None:
     """Trains what is left of the search, then of its confirmation; needs Ray to be up.
 
+    `space` is the one that the search began with. What `requests` bring is taken in meanwhile.
     Raises what `run_agenda` raises.
     """
     _end_what_is_over(run=run, log=log)
     if log.history.ended is None:
         limit = limit_of(experiment, classes=len(data.classes))
         agenda = search_agenda(experiment, space, limit)
-        reason = run_agenda(experiment, agenda, data=data, run=run, log=log)
+        reason = run_agenda(experiment, agenda, data=data, run=run, log=log, requests=requests)
         _end_what_waits(run=run, log=log)
         log.append(SearchEnded(reason=reason))
     if chosen := to_confirm(experiment, log.history):
-        agenda = confirm_agenda(experiment, chosen)
-        run_agenda(experiment, agenda, data=data, run=run, log=log)
+        agenda = until_asked(confirm_agenda(experiment, chosen))
+        run_agenda(experiment, agenda, data=data, run=run, log=log, requests=requests)
 
 
 def _end_what_is_over(*, run: RunFolder, log: RunLog) -> None:
     """Records the end of trials whose last epoch is in the log: the driver died in between."""
-    for trial in list(log.history.interrupted.values()):
-        if (state := state_if_over(trial)) is not None:
-            _end(trial, state, run=run, log=log)
+    for trial in [*log.history.waiting, *log.history.interrupted.values()]:
+        if not trial.is_over and (state := state_if_over(trial)) is not None:
+            end_trial(trial.trial_id, state, run=run, log=log)
     if log.history.ended is not None:  # earlier versions left some paused or cut off for ever
         _end_what_waits(run=run, log=log)
 
@@ -90,9 +119,4 @@ def _end_what_is_over(*, run: RunFolder, log: RunLog) -> None:
 def _end_what_waits(*, run: RunFolder, log: RunLog) -> None:
     """Stops what a finished search leaves: paused trials, and those cut off at its budget."""
     for trial in log.history.waiting:
-        _end(trial, "stopped", run=run, log=log)
-
-
-def _end(trial: TrialHistory, state: TrialState, *, run: RunFolder, log: RunLog) -> None:
-    log.append(TrialEnded(trial_id=trial.trial_id, state=state))
-    drop_checkpoints(trial.trial_id, run=run, log=log)
+        end_trial(trial.trial_id, "stopped", run=run, log=log)

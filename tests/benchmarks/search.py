@@ -14,7 +14,7 @@ import json
 import resource
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -34,7 +34,7 @@ from inat_ray.config.distributions import canonical
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.search import MAX_TRIALS, Confirm, EarlyStopping
 from inat_ray.log.history import History, TrialHistory
-from inat_ray.log.records import TrialEnded
+from inat_ray.log.records import TrialEnded, TrialKnown
 from inat_ray.search.agenda import Work, confirm_agenda, next_work, to_confirm
 from inat_ray.search.curves import Curve
 from inat_ray.search.simulate import Cluster, Simulation, epoch_of
@@ -89,7 +89,10 @@ class Step:
 Way = Callable[[World, int], Iterator[Step]]
 
 
-def ours(world: World, seed: int, *, method: str, kind: str) -> Iterator[Step]:
+def ours(
+    world: World, seed: int, *, method: str, kind: str, known: Sequence[TrialKnown] = ()
+) -> Iterator[Step]:
+    """`known`: trials of other runs."""
     given = world.experiment.search
     changes = {
         "method": method,
@@ -103,6 +106,8 @@ def ours(world: World, seed: int, *, method: str, kind: str) -> Iterator[Step]:
     experiment = world.experiment.model_copy(update={"search": search, "seed": seed})
     simulation = Simulation(experiment, world.space, world.curve, Cluster(workers=WORKERS))
     history = simulation.history
+    for record in known:
+        history.add(record)
 
     def handed_over() -> Handed:
         return {OWN: point_of_trial(winning_trial(history)), BEST_EPOCH: best_epoch(history)}

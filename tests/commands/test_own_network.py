@@ -97,6 +97,17 @@ def test_other_code_is_refused_by_both_digests_unless_the_word_is_said(
     assert status == 0, text
 
 
+@pytest.mark.parametrize("name", ["predict", "evaluate", "export", "report", "train", "sweep"])
+def test_code_beside_what_needs_none_is_told(
+    save_untrained, swept, arguments, told, image, tmp_path, name
+):
+    model = save_untrained(tmp_path / "m.safetensors")
+    line = {"report": [swept[0]], "train": arguments, "sweep": arguments}
+    line |= lines(model, image, tmp_path)
+    status, text = told(name, *line[name], "--code", write_network(tmp_path))
+    assert (status, "there is no network of your own" in text) == (2, True), text
+
+
 def test_a_report_without_the_code_lacks_what_needs_it_and_says_so(trained, told, tmp_path):
     page = tmp_path / "page.html"
     status, text = told("report", trained, "--out", page)

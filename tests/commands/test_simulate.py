@@ -43,6 +43,14 @@ def test_a_line_a_setting_says_what_it_spends_to_get_where(told, table):
     assert hours["none", 4] < 36.0 / 2
 
 
+def test_limits_on_a_record_that_tells_no_sizes_are_left_out_and_that_is_said(told, table):
+    line = ["simulate", table, "--seeds", 1, "--workers", 1, "--early-stopping", "none", "--json"]
+    code, text = told(*line, "--set", "search.limits.parameters=10M")
+    assert code == 0, text
+    assert "note search.limits: is left out" in " ".join(text.split())
+    assert json.loads(text.splitlines()[-1])["lines"][0]["epochs"] == 9 * 4
+
+
 def test_the_same_seeds_give_the_same_answer(told, table):
     answers = [told("simulate", table, "--seeds", 2, "--json")[1].splitlines()[-1] for _ in "ab"]
     assert answers[0] == answers[1]

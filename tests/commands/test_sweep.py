@@ -183,7 +183,7 @@ def test_killed_outright_moved_and_resumed_it_ends_as_if_nothing_had_happened(
     assert curves(tmp_path / "moved") == curves(tmp_path / "whole")
     code, text = told("sweep", "--resume", tmp_path / "moved")
     assert code == 2
-    assert "the sweep is complete; --extend" in " ".join(text.split())
+    assert "the sweep is complete; --resume" in " ".join(text.split())
 
 
 @pytest.mark.slow
@@ -258,7 +258,16 @@ def test_what_the_sweep_beside_has_found_is_told_to_the_searcher(swept, argument
         (["--resume", "nowhere"], "--resume nowhere: holds no run"),
         (["--extend", "RUN"], "--trials N says how many trials to add"),
         (["--resume", "RUN"], "the sweep is complete"),
-        (["--resume", "RUN", "--trials", "9"], "--extend adds trials"),
+        (["--resume", "RUN", "--trials", "0"], "--trials 0: 1 to 100,000 are allowed"),
+        (["--resume", "RUN", "--trials", "6"], "has ended after 6 trials"),
+        (["--finish", "RUN"], "the sweep is complete"),
+        (["--finish", "RUN", "--trials", "9"], "--trials: has no place beside --finish"),
+        (["--finish", "RUN", "--resume", "RUN"], "--finish: has no place beside --resume"),
+        (["--stop", "trial_0001"], "RUN/TRIAL is allowed"),
+        (["--stop", "RUN/trial_0001"], "trial_0001: has ended already: "),
+        (["--stop", "RUN/trial_9"], "--stop trial_9: the run has no trial of that name"),
+        (["--stop", "RUN/winner"], "--stop winner: is no trial of the search"),
+        (["--stop", "nowhere/trial_0001"], "nowhere"),
         (["--resume", "RUN", "--set", "recipe.lr=0.5"], "recipe.lr: 0.003 before, 0.5 now"),
         (["--extend", "RUN", "--trials", "2", "--seed", "9"], "seed: 0 before, 9 now"),
         (["--resume", "RUN", "--out", "elsewhere"], "--out: has no place beside --resume"),
@@ -269,7 +278,7 @@ def test_what_the_sweep_beside_has_found_is_told_to_the_searcher(swept, argument
     ],
 )
 def test_what_cannot_go_on_is_told_before_anything_begins(swept, told, options, message):
-    given = [swept[0] if option == "RUN" else option for option in options]
+    given = [option.replace("RUN", str(swept[0])) for option in options]
     code, text = told("sweep", *given)
     assert code == 2
     assert message in " ".join(text.split())

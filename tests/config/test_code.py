@@ -8,6 +8,7 @@ from inat_ray.config import code
 from inat_ray.config.code import (
     allow,
     allowed,
+    check_named,
     checked_code,
     code_of,
     name_code,
@@ -208,3 +209,15 @@ def test_an_experiment_without_a_network_of_ones_own_stays_as_it_is():
     experiment = load_experiment(None)
     assert own_code(experiment) is experiment
     assert code_of(experiment) is None
+
+
+def test_code_that_nothing_needs_is_told(tmp_path):
+    own, cnn = of_a_run(tmp_path), load_experiment(None)
+    check_named(cnn)
+    name_code(str(write_network(tmp_path)))
+    check_named(cnn, own)
+    for refuse in (check_named, own_code, checked_code):
+        with pytest.raises(
+            UserError, match=r"^--code: my_net\.py: there is no network of your own"
+        ):
+            refuse(cnn)

@@ -30,10 +30,6 @@ def load(*settings: str) -> Experiment:
         ([RESNET, "model.freeze={strategy: head_only, k: 3}"], "strategy head_only takes no k"),
         ([RESNET, "model.freeze={strategy: half}"], "model.freeze.strategy: 'half'"),
         ([RESNET, "model.freeze={strategie: none}"], "did you mean 'strategy'?"),
-        (
-            [RESNET, "model.freeze={strategy: first_k, k: 54}"],
-            "resnet50 has 54 layers, so 53 can be frozen at most",
-        ),
         (["model={kind: resnet, backbone: resnet18}"], "resnet18 has imagenet1k_v1 alone"),
         (
             ["resources={workers_per_trial: 2, gpus_per_worker: 0.5}"],

@@ -39,6 +39,14 @@ def test_a_setting_fixes_its_parameter_and_says_so(loaded):
     assert experiment.search.first == [{"recipe.optimizer": "sgd"}]
 
 
+def test_a_part_of_a_parameter_is_changed_alone(loaded):
+    experiment, told = loaded("search.parameters.recipe.momentum.values=[0.5]")
+    before, _ = loaded()
+    when = before.search.parameters["recipe.momentum"].get("when")
+    assert experiment.search.parameters["recipe.momentum"] == {"values": [0.5], "when": when}
+    assert (told, list(experiment.search.parameters)) == ([], list(before.search.parameters))
+
+
 def test_a_condition_on_a_fixed_parameter_is_met_or_not(loaded):
     experiment, told = loaded("recipe.optimizer=muon")
     assert experiment.search.parameters["recipe.momentum"] == {"values": [0.8, 0.9]}

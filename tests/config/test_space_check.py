@@ -52,11 +52,12 @@ def test_a_pair_in_a_list_of_values_is_found(method):
 
 
 def test_a_pair_that_meets_in_one_corner_alone_is_found():
-    backbones = {"values": ["resnet50", "resnet18"]}
-    layers = {"distribution": "int_uniform", "min": 0, "max": 21}
-    model = {"kind": "resnet", "weights": "none", "freeze": {"strategy": "first_k", "k": 1}}
-    with pytest.raises(UserError, match=r"resnet18 has 21 layers"):
-        check({"model.backbone": backbones, "model.freeze.k": layers}, model=model)
+    corner = {
+        "recipe.warmup_fraction": {"min": 0.1, "max": 0.5},
+        "recipe.decay_fraction": {"min": 0.1, "max": 0.501},
+    }
+    with pytest.raises(UserError, match=r"warmup_fraction \+ decay_fraction must not exceed 1"):
+        check(corner, recipe={"schedule": "warmup_stable_decay"})
 
 
 def test_a_first_point_is_resolved_too():

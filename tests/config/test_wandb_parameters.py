@@ -30,6 +30,7 @@ def searched(parameters: dict, **given) -> dict:
         ("img_size", [[64, 64], 128], "data.image_size", [64, 128]),
         ("weight_init", ["kaiming_normal", "default"], "model.initialization", ["he", "pytorch"]),
         ("recipe.label_smoothing", [0, 0.1], "recipe.label_smoothing", [0, 0.1]),
+        ("model.activation", ["ReLU", "GELU"], "model.activation", ["relu", "gelu"]),
     ],
 )
 def test_a_habit_is_a_setting_with_its_own_values(name, values, setting, ours):

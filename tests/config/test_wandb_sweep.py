@@ -248,6 +248,16 @@ def test_hyperband_compares_after_the_epochs_that_it_names(load, rule, first, fa
     assert (experiment.recipe.schedule, experiment.recipe.warmup_fraction) == ("cosine", 0.05)
 
 
+def test_another_rule_on_the_command_line_keeps_the_epochs_that_hyperband_names(load):
+    rule = {"type": "hyperband", "min_iter": 2}
+    line = "search.early_stopping.kind=asha_promotion"
+    found = load(line, early_terminate=rule).search.early_stopping
+    assert (found.kind, found.min_epochs) == ("asha_promotion", 2)
+    assert load(line, early_terminate={"type": "envelope"}).search.early_stopping.min_epochs == 1
+    untouched = load("search.early_stopping.kind=none", early_terminate=rule).recipe.schedule
+    assert untouched == "one_cycle"
+
+
 def test_a_schedule_that_is_named_stays(load):
     rule = {"type": "hyperband", "min_iter": 1}
     assert load("recipe.schedule=one_cycle", early_terminate=rule).recipe.schedule == "one_cycle"

@@ -4,7 +4,7 @@ from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.space import search_space
 from inat_ray.models import build
-from inat_ray.models.build import check_models
+from inat_ray.models.build import check_model, check_models
 
 RESNET = {"kind": "resnet", "weights": "none"}
 BACKBONES = {"model.backbone": {"values": ["squeezenet1_1", "mobilenet_v3_small"]}}
@@ -20,7 +20,7 @@ def check(monkeypatch):
     def check_model(experiment, *, frozen=()):
         name = build.network_name(experiment.model)
         checked.append((name, experiment.image_size, 1 + len(frozen)))
-        real(experiment, frozen=frozen)
+        return real(experiment, frozen=frozen)
 
     monkeypatch.setattr(build, "check_model", check_model)
 
@@ -61,6 +61,12 @@ def test_too_many_frozen_layers_are_told_with_the_backbone(check):
     layers = {"model.freeze.k": {"min": 1, "max": 36}}
     with pytest.raises(UserError, match=r"squeezenet1_1, images of 64 pixels: model.freeze.k: 36"):
         check(BACKBONES | layers, kind="pretrained", freeze={"strategy": "first_k", "k": 1})
+
+
+def test_too_many_frozen_layers_are_told_before_weights_are_fetched():
+    model = {"kind": "resnet", "weights": "/nowhere", "freeze": {"strategy": "first_k", "k": 54}}
+    with pytest.raises(UserError, match=r"freeze\.k: 54: .* has 54 layers, so 53 can be frozen"):
+        check_model(Experiment.model_validate({"model": model}))
 
 
 def test_weights_that_are_missing_are_told_with_the_backbone(check):

@@ -13,7 +13,7 @@ from inat_ray.config.load import load_experiment
 from inat_ray.config.space import search_space
 from inat_ray.models.build import build_model, check_model, check_models, structure_of
 from inat_ray.models.complexity import complexity
-from inat_ray.models.freeze import freezing_of
+from inat_ray.models.freeze import freezing_of, set_trained
 from inat_ray.models.layers import layers_of
 from tests.own_network import SOURCE, write_experiment, write_network
 
@@ -168,6 +168,42 @@ def test_a_strategy_that_speaks_of_a_head_is_refused_by_name_where_there_is_none
     model = experiment.model.model_copy(update={"freeze": freeze})
     with pytest.raises(UserError, match=f"model.freeze.strategy: {strategy}: speaks of the head"):
         check_model(experiment.model_copy(update={"model": model}))
+
+
+WITH_SPARES = SOURCE.replace(
+    "        self.head =",
+    "        self.spare = nn.Linear(4, 4)\n"
+    "        self.still = nn.Linear(width, width).requires_grad_(False)\n"
+    "        self.head =",
+).replace(
+    "        features = torch.relu(self.second(maps))",
+    "        maps = self.still(maps.movedim(1, 3)).movedim(3, 1)\n"
+    "        features = torch.relu(self.second(maps))",
+)
+"""A network with a layer that it never calls, and one that its author keeps still."""
+
+
+def test_parameters_that_have_no_part_in_the_logits_are_told_once(tmp_path):
+    more = "search: {method: random, parameters: {model.args.width: {values: [4, 8]}}}\n"
+    experiment = own(tmp_path, WITH_SPARES, more=more)
+    told = [
+        "model: my_net.py:Net: spare.weight, spare.bias: have no part in its logits, so they do"
+        " not train"
+    ]
+    assert check_model(experiment) == told
+    assert check_models(experiment, search_space(experiment)) == told
+    assert check_model(own(tmp_path)) == []
+
+
+def test_what_a_networks_author_keeps_still_does_not_train(tmp_path):
+    experiment = own(tmp_path, WITH_SPARES)
+    model = build_model(experiment, classes=3, weights=None)
+    layers = layers_of(model, structure_of(model, experiment, classes=3))
+    set_trained(layers, [True] * len(layers))
+    kept = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    assert kept == {"still.weight", "still.bias"}
+    counted = complexity(experiment, classes=3)
+    assert counted.parameters - counted.trainable_parameters == 8 * 8 + 8
 
 
 SEARCH = "search: {method: random, parameters: {%s}}\n"

@@ -1,15 +1,20 @@
 """The families of torchvision and timm, built and frozen alike."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor, nn
 
+from inat_ray.config.backbones import IMAGENET_MEAN, IMAGENET_STD
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.models.build import build_model, hollow_model, structure_of
 from inat_ray.models.freeze import freezing_of, set_trained, training_mode
 from inat_ray.models.head import head_inputs, head_name
 from inat_ray.models.layers import layers_of
+from inat_ray.models.pretrained import for_size
+from inat_ray.models.weights import Weights
 
 TORCHVISION = [
     "resnet18",
@@ -34,8 +39,10 @@ TIMM = [
 QUICK = {"resnet18", "mobilenet_v3_small", "convnext_atto", "vit_tiny_patch16_224"}
 """One of each kind in the default suite, all of them in `make test-slow`."""
 
+slow = pytest.mark.slow
+
 BACKBONES = [
-    pytest.param(source, name, marks=[] if name in QUICK else pytest.mark.slow)
+    pytest.param(source, name, marks=[] if name in QUICK else slow)
     for source, names in (("torchvision", TORCHVISION), ("timm", TIMM))
     for name in names
 ]
@@ -154,3 +161,79 @@ def test_images_that_a_network_cannot_take_are_told():
     model = build_model(experiment, classes=CLASSES, weights=None)
     with pytest.raises(UserError, match="alexnet: does not run on images of 32 x 32 pixels"):
         structure_of(model, experiment, classes=CLASSES)
+
+
+def at_size(size: int, source: str, backbone: str) -> Experiment:
+    experiment = settings(source, backbone)
+    data = experiment.data.model_copy(update={"image_size": size})
+    return experiment.model_copy(update={"data": data})
+
+
+SMALL_VITS = ["vit_tiny_patch16_224", pytest.param("swin_tiny_patch4_window7_224", marks=slow)]
+
+
+@pytest.mark.parametrize("backbone", SMALL_VITS)
+def test_weights_for_one_size_of_images_serve_another(backbone):
+    large, small = (at_size(size, "timm", backbone) for size in (64, 32))
+    state = build_model(large, classes=CLASSES, weights=None).state_dict()
+    weights = Weights(state, IMAGENET_MEAN, IMAGENET_STD)
+    model = build_model(small, classes=CLASSES, weights=weights).eval()
+    assert model(images()).shape == (2, CLASSES)
+    kept = model.state_dict()
+    same = {name for name in state if kept[name].shape == state[name].shape}
+    changed = {name.rpartition(".")[2] for name in state.keys() - same}
+    assert changed <= {"pos_embed", "relative_position_bias_table"}
+    assert changed or backbone.startswith("swin")
+    head = head_name(model, small.model)
+    assert all(kept[n].equal(state[n]) for n in same if not n.startswith(f"{head}."))
+
+
+def test_positions_of_torchvisions_vit_are_interpolated_and_its_class_token_is_kept():
+    experiment = at_size(160, "torchvision", "vit_b_16")
+    model = hollow_model(experiment, classes=CLASSES)
+    given = torch.full((1, 1 + 14**2, 768), 3.0)
+    given[:, 0] = 5.0
+    state = {"encoder.pos_embedding": given, "class_token": torch.ones(1)}
+    found = for_size(model, experiment.model, state, image_size=160)
+    assert found["class_token"] is state["class_token"]
+    positions = found["encoder.pos_embedding"]
+    assert positions.shape == model.encoder.pos_embedding.shape == (1, 1 + 10**2, 768)
+    assert positions[:, 0].equal(given[:, 0])
+    torch.testing.assert_close(positions[:, 1:], torch.full((1, 100, 768), 3.0))
+    assert given.shape == state["encoder.pos_embedding"].shape
+
+
+@slow
+def test_torchvisions_vit_starts_from_weights_for_224_pixels_at_160():
+    large, small = (at_size(size, "torchvision", "vit_b_16") for size in (224, 160))
+    state = build_model(large, classes=CLASSES, weights=None).state_dict()
+    weights = Weights(state, IMAGENET_MEAN, IMAGENET_STD)
+    model = build_model(small, classes=CLASSES, weights=weights)
+    structure_of(model, small, classes=CLASSES)
+    assert model.conv_proj.weight.equal(state["conv_proj.weight"])
+
+
+@pytest.mark.parametrize(
+    ("source", "backbone", "size", "message"),
+    [
+        ("torchvision", "vit_b_16", 100, r"data\.image_size: 100: .* such as 96 or 112$"),
+        ("torchvision", "maxvit_t", 160, r"cannot be built for images of 160 pixels: ValueError"),
+    ],
+)
+def test_a_size_that_a_network_cannot_be_built_for_is_told(source, backbone, size, message):
+    experiment = at_size(size, source, backbone)
+    for build in (hollow_model, partial(build_model, weights=None)):
+        with pytest.raises(UserError, match=message) as caught:
+            build(experiment, classes=CLASSES)
+        assert "\n" not in str(caught.value)
+
+
+def test_weights_whose_positions_cannot_be_interpolated_are_told_with_the_size():
+    state = build_model(at_size(64, "timm", "pit_ti_224"), classes=CLASSES, weights=None)
+    weights = Weights(state.state_dict(), IMAGENET_MEAN, IMAGENET_STD)
+    experiment = at_size(96, "timm", "pit_ti_224")
+    model = experiment.model.model_copy(update={"weights": "pit.pth"})
+    with pytest.raises(UserError, match=r"pit\.pth, for images of 96 pixels: .*\(pos_embed\)"):
+        build_model(
+            experiment.model_copy(update={"model": model}), classes=CLASSES, weights=weights
+        )

@@ -4,10 +4,11 @@ import pytest
 
 from inat_ray.config.experiment import Experiment
 from inat_ray.log.history import History
-from inat_ray.log.records import LookAtTest, PointBeyond, TrialKnown
+from inat_ray.log.records import EpochEnded, LookAtTest, PointBeyond, StopAsked, TrialKnown
 from inat_ray.page.overview import lead_text, setting_section, summary_section
 from inat_ray.page.reported_run import ReportedRun
 from inat_ray.run.folder import RunFolder
+from tests.made_up_sweep import renamed
 
 
 @pytest.fixture
@@ -20,6 +21,17 @@ def test_the_figures_that_are_read_first_are_the_logs(run):
     body = summary_section(run).body
     for text in ("90.0 %", "87.5 %", ">6<", ">8<"):  # best, test, trials, epochs
         assert text in body
+
+
+def test_the_best_trials_score_stands_beside_that_of_new_seeds(run, sweep):
+    for seed, accuracy in ((7, 0.5), (8, 0.7)):
+        for record in renamed(sweep[1:6], f"again_{seed}", purpose="confirm", seed=seed):
+            is_epoch = isinstance(record, EpochEnded)
+            update = {"val_accuracy": accuracy} if is_epoch else {}
+            run.history.add(record.model_copy(update=update))
+    body = summary_section(run).body
+    assert "Confirmed, 2 new seeds" in body
+    assert "60.0 ± 14.1 %" in body
 
 
 def test_what_is_missing_is_said_at_the_top(run):
@@ -36,6 +48,14 @@ def test_the_setting_tells_method_metric_and_epochs(run):
         "6 of 8 trials",
     ):
         assert text in body
+
+
+def test_what_a_person_changed_is_told_with_its_time(run):
+    assert "Changed since it began" not in setting_section(run).body
+    run.history.add(StopAsked(trial_id="trial_0005", epochs=2))
+    body = setting_section(run).body
+    assert "Changed since it began" in body
+    assert "after 6 trials: trial_0005 ends after epoch 2" in body
 
 
 def test_the_limits_are_told_and_how_many_points_were_beyond(run):

@@ -7,10 +7,12 @@ import pytest
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.space import search_space
+from inat_ray.log.records import EpochEnded
 from inat_ray.log.run_log import EVENTS
 from inat_ray.run.curve_files import read_curves, write_curves
 from inat_ray.run.folder import RunFolder
 from inat_ray.search.curves import CURVE_METRICS, Curve, CurveTable
+from inat_ray.search.limits import Beyond
 from tests.run.made_up_runs import make_run, search_records
 from tests.search.histories import experiment_of
 
@@ -107,3 +109,29 @@ def test_a_runs_own_values_are_looked_at_too(tmp_path):
     log.write_text(log.read_text().replace('"recipe.lr":0.1', '"recipe.lr":"fast"', 1))
     with pytest.raises(UserError, match=r"recipe\.lr: 'fast' is recorded where numbers"):
         read_curves(run)
+
+
+def test_a_runs_log_tells_the_sizes_of_its_networks_and_what_was_beyond_its_limits(tmp_path):
+    parameters = {"recipe.lr": {"min": 0.01, "max": 1.0}}
+    beyond = Beyond({"recipe.lr": 0.5}, 9000, 90)
+    records = [
+        each.model_copy(update={"model_parameters": 7000, "macs": 70})
+        if isinstance(each, EpochEnded)
+        else each
+        for each in search_records()
+    ]
+    run = make_run(
+        tmp_path / "r",
+        [*records[:1], beyond.record(), *records[1:]],
+        search={"parameters": parameters},
+    )
+    found = read_curves(run)
+    assert {curve.size for curve in found.curves} == {(7000, 70)}
+    assert found.beyond == [beyond]
+    write_curves(found, tmp_path / "t.parquet", provenance={})
+    assert read_curves(tmp_path / "t.parquet").curves[0].size == (7000, 70)
+
+
+def test_the_sizes_that_an_older_table_lacks_are_unknown(path):
+    pq.write_table(pq.read_table(path).drop_columns(["model_parameters", "macs"]), path)
+    assert {curve.size for curve in read_curves(path).curves} == {None}

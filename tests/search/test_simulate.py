@@ -1,12 +1,15 @@
 import math
+from dataclasses import replace
 
 import pytest
 
+from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.space import search_space
 from inat_ray.run.curve_files import read_curves, write_curves
 from inat_ray.search.curves import CURVE_METRICS, Curve, CurveTable
-from inat_ray.search.simulate import Cluster, Simulation, simulated
+from inat_ray.search.limits import Beyond
+from inat_ray.search.simulate import Cluster, Simulation, recorded_limit, simulated
 
 SPACE = {
     "recipe.lr": {"values": [0.1, 0.03, 0.01, 0.003]},
@@ -114,6 +117,51 @@ def test_early_stopping_spends_less_and_an_outcome_says_how_much():
         spent[kind] = outcome.epochs
     assert spent["none"] == 16 * EPOCHS
     assert max(spent["asha"], spent["asha_promotion"], spent["median"]) < 0.7 * spent["none"]
+
+
+def with_sizes(table: CurveTable) -> CurveTable:
+    """A network has a thousand parameters, and ten MACs, for each of its dense neurons."""
+    curves = [
+        replace(c, size=(1000 * c.parameters["model.dense"], 10 * c.parameters["model.dense"]))
+        for c in table.curves
+    ]
+    return replace(table, curves=curves)
+
+
+@pytest.mark.parametrize("method", ["random", "bayes", "grid"])
+def test_points_beyond_the_limits_are_not_trained(method):
+    table = with_sizes(table_of(method=method, limits={"parameters": 16_000}))
+    limit = recorded_limit(table.experiment, table)
+    history = Simulation(table.experiment, table.space, table.curve, Cluster(2), limit=limit).run()
+    assert {trial.parameters["model.dense"] for trial in history.searched} == {8, 16}
+    assert history.beyond
+    best = simulated(table.experiment, table, Cluster(2), within=0.0)
+    assert best.epochs_to_good is not None  # the best of those within the limits is good
+    assert best.epochs == history.epochs_spent
+
+
+def test_a_size_does_not_depend_on_how_a_network_is_trained():
+    table = with_sizes(table_of())
+    assert table.size({"recipe.lr": 123.0, "model.dense": 32}) == (32_000, 320)
+    assert table_of().size({"model.dense": 32}) is None
+
+
+def test_points_that_were_beyond_the_limits_of_the_record_are_so_again(tmp_path):
+    table = with_sizes(table_of(limits={"macs": 160}))
+    left = [c for c in table.curves if c.size[1] <= 160]
+    beyond = [Beyond(dict(c.parameters), *c.size) for c in table.curves if c not in left]
+    write_curves(replace(table, curves=left, beyond=beyond), tmp_path / "t.parquet", provenance={})
+    read = read_curves(tmp_path / "t.parquet")
+    assert read.beyond == beyond
+    limit = recorded_limit(read.experiment, read)
+    assert [limit(each.parameters) for each in beyond] == beyond
+    assert not any(limit(dict(c.parameters)) for c in left)
+
+
+def test_limits_that_leave_nothing_of_the_record_are_told():
+    table = with_sizes(table_of(limits={"parameters": 1}))
+    with pytest.raises(UserError, match=r"search\.limits: all that was recorded is beyond them"):
+        simulated(table.experiment, table, Cluster(), within=0.0)
 
 
 def test_a_table_survives_the_disk(tmp_path):

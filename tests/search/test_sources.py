@@ -78,6 +78,15 @@ def test_a_source_whose_order_is_that_of_the_results_is_believed_and_others_are_
     assert len(told_by_sources(space, history, NONE)) == 30
 
 
+def test_a_source_is_left_once_the_results_say_more_of_each_other_than_it_does(space):
+    def rough(point) -> float:
+        return score(point) + 0.2 * luck(point)
+
+    (found,) = sources(space, history_of(60, rough=rough), NONE)
+    assert 0.5 < found.agreement < found.own
+    assert not found.is_believed
+
+
 def test_a_source_that_was_left_can_come_back(space):
     """The agreement is that of all results, whatever it was before."""
     history = history_of(20, relative=score)

@@ -5,7 +5,7 @@ from rich.console import Console
 
 from inat_ray.data.progress import NOTEBOOK
 from inat_ray.log.history import TrialHistory
-from inat_ray.log.records import SearchEnded
+from inat_ray.log.records import FinishAsked, SearchEnded
 from inat_ray.terminal.progress import RunProgress, ending_line, standing_line
 from tests.made_up_sweep import renamed
 
@@ -46,6 +46,15 @@ def test_without_a_terminal_each_start_and_each_end_is_a_line(sweep):
     ]
     assert lines[7].startswith("[4/8] trial_0003 failed (out of memory [GPU 0]) after 0/3 epochs")
     assert len(lines) == 6 + 5
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_what_a_person_asks_for_is_a_line_in_a_file_and_above_a_live_view(sweep, is_terminal):
+    records = [*sweep, FinishAsked(time=sweep[-1].time)]
+    if is_terminal:
+        assert "asked: the search ends" in shown(records, terminal())
+    else:
+        assert plain_lines(records)[-1] == "asked: the search ends"
 
 
 def test_without_a_terminal_a_search_says_every_ten_seconds_where_it_stands(sweep):

@@ -1,12 +1,20 @@
 import time
 
-from inat_ray.log.records import LOG_VERSION, PointBeyond, RunResumed
+from inat_ray.log.records import (
+    LOG_VERSION,
+    FinishAsked,
+    PointBeyond,
+    RunResumed,
+    SearchChanged,
+    StopAsked,
+)
 from inat_ray.terminal.estimate import seconds_left
 from inat_ray.terminal.run_texts import (
     best_text,
     end_text,
     epochs_text,
     states_text,
+    steering_texts,
     times_text,
 )
 from tests.made_up_sweep import renamed
@@ -51,3 +59,27 @@ def test_points_beyond_the_limits_are_counted_beside_the_trials(sweep, history_o
     history.add(PointBeyond(parameters={}, model_parameters=9, macs=9))
     expected = "1 of 8 trials: 1 running; 1 point beyond the limits, not trained"
     assert states_text(history) == expected
+
+
+def test_what_a_person_asked_of_a_search_is_told_with_its_time(sweep, history_of):
+    at = sweep[-1].time
+    asked = [
+        SearchChanged(
+            time=at,
+            parameters={"recipe.lr": {"min": 0.1, "max": 0.3}, "model.filters": {"values": ["a"]}},
+            before={"recipe.lr": {"min": 0.1, "max": 0.5}, "model.filters": {"values": ["a", "b"]}},
+            trials=8,
+        ),
+        SearchChanged(time=at, budget=2, trials=2),
+        StopAsked(time=at, trial_id="trial_0005", epochs=2),
+        FinishAsked(time=at),
+    ]
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
+    texts = steering_texts(history_of([*sweep, *asked]).steering)
+    assert [text.removeprefix(f"{when}, after 6 trials: ") for text in texts] == [
+        "recipe.lr: max 0.3 instead of 0.5; model.filters: values a instead of a, b;"
+        " 8 trials planned",
+        "2 trials planned, 6 have begun and go on",
+        "trial_0005 ends after epoch 2",
+        "the search ends",
+    ]

@@ -49,8 +49,8 @@ def test_the_leaderboard_is_by_scores_and_brackets_that_of_a_trial_without_a_who
         ["trial_0005", "(60.0", "%)", "60.0", "%"],
     ]
     assert caption_of(table) == (
-        "and 1 more in trials.parquet\nscore: best mean of 3 epochs in a row; in brackets the best"
-        " epoch of a trial that has fewer"
+        "and 1 more in trials.parquet\nscore: best mean of 5 epochs in a row (of all, if fewer were"
+        " planned); in brackets the best epoch of a trial that has not as many"
     )
 
 

@@ -1,14 +1,16 @@
 import pickle
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.models.build import build_model
 from inat_ray.storage.place import Place
-from inat_ray.training.checkpoint import load_checkpoint, load_model, save_checkpoint
+from inat_ray.training.checkpoint import load_checkpoint, load_model, save_checkpoint, save_model
 
 CPU = torch.device("cpu")
 
@@ -78,6 +80,47 @@ def test_a_model_is_what_its_file_says(parts, tmp_path):
     assert (model.classes, model.mean, model.epoch) == (["ash", "beech"], (0.5, 0.5, 0.5), 3)
     for name, tensor in model.model.state_dict().items():
         assert tensor.equal(parts[0][name])
+
+
+WITH_BUFFERS_OF_THEIR_OWN = [
+    ("timm", "test_vit_relpos", 160),
+    pytest.param("timm", "swin_tiny_patch4_window7_224", 64, marks=pytest.mark.slow),
+    pytest.param("timm", "eva02_tiny_patch14_336", 56, marks=pytest.mark.slow),
+    pytest.param("timm", "tiny_vit_5m_224", 64, marks=pytest.mark.slow),
+    pytest.param("torchvision", "swin_t", 64, marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize(("source", "backbone", "size"), WITH_BUFFERS_OF_THEIR_OWN)
+def test_a_network_computes_its_indices_and_masks_again_which_no_file_has(
+    parts, tmp_path, source, backbone, size
+):
+    model = {"kind": "pretrained", "source": source, "backbone": backbone, "weights": "none"}
+    experiment = Experiment.model_validate(
+        {"model": model, "data": {"image_size": size}, "seed": 5}
+    )
+    made = build_model(experiment, classes=2, weights=None).eval()
+    about = parts[1] | {"experiment": experiment.model_dump_json()}
+    save_file(made.state_dict(), tmp_path / "m.safetensors", metadata=about)
+    loaded = load_model(tmp_path / "m.safetensors").model_on(CPU).eval()
+    images = torch.rand(2, 3, size, size)
+    with torch.no_grad():
+        assert loaded(images).equal(made.to(memory_format=torch.channels_last)(images))
+
+
+def test_a_layer_that_stands_in_two_places_is_saved_under_both_names(tmp_path):
+    layer = torch.nn.Linear(2, 2)
+    fit: Any = SimpleNamespace(
+        experiment=Experiment(),
+        data=SimpleNamespace(classes=["ash", "beech"]),
+        mean=(0.5, 0.5, 0.5),
+        std=(0.2, 0.2, 0.2),
+        epochs_done=1,
+        evaluated_model=torch.nn.Sequential(layer, layer),
+    )
+    save_model(Place.at(tmp_path / "m.safetensors"), fit)
+    saved = load_file(tmp_path / "m.safetensors")
+    assert all(saved[f"{place}.weight"].equal(layer.weight) for place in (0, 1))
 
 
 @pytest.mark.parametrize(

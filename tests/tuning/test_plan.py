@@ -8,13 +8,14 @@ from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import dump_experiment
 from inat_ray.config.space import search_space
-from inat_ray.log.records import SearchEnded
+from inat_ray.log.records import SearchEnded, TrialEnded, TrialStarted
 from inat_ray.log.run_log import RunLog
 from inat_ray.run.folder import RunFolder
 from inat_ray.search.agenda import run_started
-from inat_ray.tuning.plan import Plan, extended_plan, new_plan, resumed_plan
+from inat_ray.search.steering import FINISH, Request
+from inat_ray.tuning.plan import Plan, new_plan, resumed_plan
 from tests.run.made_up_runs import create_run
-from tests.search.histories import experiment_of
+from tests.search.histories import epoch_of, experiment_of
 
 NOTHING = {"path": None, "settings": (), "options": {}}
 """Nothing is given beside the run."""
@@ -47,7 +48,7 @@ def new(folder: Path, experiment: Experiment, *settings: str, **given) -> Plan:
 
 def test_a_new_sweep_is_planned_from_its_experiment_alone(tmp_path, experiment):
     plan = new(tmp_path, experiment, "search.trials=7")
-    assert (plan.is_new, plan.folder, plan.more_trials) == (True, None, 0)
+    assert (plan.is_new, plan.folder) == (True, None)
     assert plan.experiment.search.trials == 7
     assert list(plan.space.parameters) == ["recipe.lr"]
 
@@ -64,7 +65,7 @@ def test_only_a_searcher_that_learns_is_told_of_other_runs(tmp_path, experiment)
 
 def test_a_sweep_that_was_cut_off_goes_on_with_its_own_experiment(run, experiment):
     plan = resumed_plan(run.path, **NOTHING)
-    assert (plan.is_new, plan.folder, plan.more_trials) == (False, run.path, 0)
+    assert (plan.is_new, plan.folder, plan.present) == (False, run.path, plan.space)
     assert plan.experiment == experiment
 
 
@@ -73,21 +74,52 @@ def test_what_the_machine_has_may_change_and_nothing_else(run):
     assert resumed_plan(run.path, **given).experiment.resources.max_concurrent == 1
     with pytest.raises(UserError, match=r"this one differs: recipe\.momentum"):
         resumed_plan(run.path, **NOTHING | {"settings": ["recipe.momentum=0.5"]})
+    with pytest.raises(UserError, match=r"a new sweep with --warm-start .*run knows what"):
+        resumed_plan(run.path, **NOTHING | {"options": {"seed": ("--seed", 5)}})
     with pytest.raises(UserError, match=r"storage_path: stays what it was.*: none"):
         resumed_plan(run.path, **NOTHING | {"settings": ["resources.storage_path=/elsewhere"]})
 
 
-def test_a_complete_sweep_is_extended_and_not_resumed(run):
-    with pytest.raises(UserError, match="the search has not ended yet"):
-        extended_plan(run.path, trials=3, **NOTHING)
+def test_a_complete_sweep_goes_on_only_with_more_to_do(run):
     add(run, SearchEnded(reason="trials"))
     assert resumed_plan(run.path, **NOTHING).folder == run.path  # its winner is to be trained
     run.result.write_text("{}")
-    with pytest.raises(UserError, match="the sweep is complete"):
-        resumed_plan(run.path, **NOTHING)
-    assert extended_plan(run.path, trials=3, **NOTHING).more_trials == 3
-    with pytest.raises(UserError, match="--trials N"):
-        extended_plan(run.path, trials=0, **NOTHING)
+    for request in ({}, {"request": FINISH}):
+        with pytest.raises(UserError, match=r"the sweep is complete.*if N is above 0"):
+            resumed_plan(run.path, **NOTHING, **request)
+    for more in (Request(trials=2), Request(trials=1)):
+        assert resumed_plan(run.path, **NOTHING, request=more).request == more
+    add_trials(run, 2)
+    with pytest.raises(UserError, match=r"has ended after 2 trials.* to have 2; --trials above 2"):
+        resumed_plan(run.path, **NOTHING, request=Request(trials=3))  # the space has no third point
+
+
+def add_trials(run: RunFolder, count: int) -> None:
+    for number, lr in enumerate((0.1, 0.01)[:count]):
+        trial = {"trial_id": f"trial_{number:04d}"}
+        add(run, TrialStarted(**trial, seed=number, parameters={"recipe.lr": lr}, epochs=9))
+        add(run, epoch_of(trial["trial_id"], 1, 0.5))
+        add(run, TrialEnded(**trial, state="stopped"))
+
+
+def test_a_search_without_a_result_is_not_finished(run):
+    with pytest.raises(UserError, match=r"no trial has a result; --resume .* goes on"):
+        resumed_plan(run.path, **NOTHING, request=FINISH, option="--finish")
+    add_trials(run, 1)
+    assert resumed_plan(run.path, **NOTHING, request=FINISH).request == FINISH
+
+
+def test_fewer_trials_than_have_begun_are_said_to_go_on(run):
+    add_trials(run, 2)
+    (note,) = resumed_plan(run.path, **NOTHING, request=Request(trials=1)).notes
+    assert note == "2 trials have begun: they go on, and no other one begins"
+
+
+def test_the_present_space_is_the_one_that_was_asked_for(run):
+    asked = Request(settings=("search.parameters.recipe.lr.values=[0.1]",))
+    plan = resumed_plan(run.path, **NOTHING, request=asked)
+    assert plan.present.parameters["recipe.lr"].values == (0.1,)
+    assert plan.space.parameters["recipe.lr"].values == (0.1, 0.01)
 
 
 def test_a_run_of_train_is_no_sweep(tmp_path, experiment):
@@ -95,8 +127,6 @@ def test_a_run_of_train_is_no_sweep(tmp_path, experiment):
     add(run, run_started(experiment))
     with pytest.raises(UserError, match="is a run of train"):
         resumed_plan(run.path, **NOTHING)
-    with pytest.raises(UserError, match="is a run of train"):
-        extended_plan(run.path, trials=1, **NOTHING)
 
 
 def test_a_plan_is_made_before_pytorch_or_ray_are_imported():

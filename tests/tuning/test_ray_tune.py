@@ -14,6 +14,7 @@ from inat_ray.log.records import EpochEnded, TrialResumed
 from inat_ray.log.run_log import EVENTS, RunLog, read_history, read_records
 from inat_ray.run.fetch import run_here
 from inat_ray.run.folder import RunFolder
+from inat_ray.search.steering import Request, answered
 from inat_ray.search.study import configurations
 from inat_ray.tuning.cluster import Slots, trial_resources
 from inat_ray.tuning.provision import provisioned
@@ -132,7 +133,9 @@ def test_a_search_that_was_interrupted_goes_on_on_another_machine_and_can_be_ext
         with RunLog(here.log, storage=here.storage) as log:
             if more == 0:
                 assert {t.trial_id: len(t.epochs) for t in log.history.searched} == done
-            carry_on(log=log, more_trials=more)
+            request = Request(trials=3 + more) if more else Request()
+            asked = answered(request, experiment=experiment, space=space, history=log.history)
+            carry_on(experiment, run=here, log=log, steering=asked)
             run_search(experiment, space=space, data=data, run=here, log=log)
     assert losses(read_history(here.log)) == losses(grid[0])
     assert here.checkpoints.names() == []
@@ -149,7 +152,7 @@ def test_a_trial_whose_end_was_not_noted_before_its_process_died_is_not_trained_
     (run.log / EVENTS).write_bytes(whole.removesuffix(ended + over))
     with RunLog(run.log) as log:
         assert log.history.searched[0].state == "running"
-        carry_on(log=log)
+        carry_on(experiment, run=run, log=log)
         space = search_space(experiment)
         run_search(experiment, space=space, data=data, run=run, log=log)
         assert log.history.searched[0].state == "finished"
@@ -246,7 +249,7 @@ def test_a_trial_without_gpus_gets_what_it_asks_for(data_folder, small_settings)
 def test_trials_of_two_workers_run_one_after_another_and_give_everything_back(
     data_folder, small_settings, data, tmp_path
 ):
-    """Under ASHA, which stops some; the workers go on from trial to trial."""
+    """Trials are paused at a rung and some promoted; the workers go on from trial to trial."""
     experiment = small_experiment(
         data_folder,
         small_settings,
