@@ -225,7 +225,7 @@ def _continued(
     if (place := steer.place_to_ask(run, request)) is not None:
         kept = {*names, "trials", "settings", "verbose"}
         options.refuse(context, context.params.keys() - kept, beside=f"{option} of what runs")
-        steer.ask_and_tell(run, request, at=place)
+        steer.ask_and_tell(run, request, others, at=place)
         return None
     if context.params["dry_run"] and is_storage(run):
         raise UserError(

@@ -401,9 +401,9 @@ class History:
 
     def _carry_on(self, record: RunResumed) -> None:
         self._session = (record.time, self.seconds)
-        self.planned_trials = record.trials
+        if record.trials != self.planned_trials:  # so did earlier versions extend a search
+            self.planned_trials = self.budget = record.trials
         if record.extended:
             self.extended, self.ended, self.finish_asked = True, None, False
-            self.budget = record.trials
         for trial in list(self.active.values()):
             self._enter(trial, "interrupted")

@@ -53,7 +53,9 @@ def configurations(history: History, *, purpose: Purpose = "search") -> list[Con
     best one was lucky. The others follow, by mean too.
     """
     groups: defaultdict[str, dict[int, TrialHistory]] = defaultdict(dict)
-    for trial in history.confirming if purpose == "confirm" else history.searched:
+    # A confirmation that has just begun would confirm nothing but its first epochs.
+    confirming = (trial for trial in history.confirming if trial.is_over)
+    for trial in confirming if purpose == "confirm" else history.searched:
         if history.score_value(trial) is not None:
             # Random search may draw a point twice; the same seed again is no new evidence.
             groups[canonical(_without_seed(trial.parameters))].setdefault(trial.seed, trial)

@@ -321,7 +321,7 @@ def test_a_wandb_sweep_is_shown_and_saved_before_anything_begins(told, tmp_path)
     assert "a W&B sweep, read as an experiment" in words
     assert re.search(r"parameters.dense_size +model.dense +\{values: \[128, 256\]\}", text)
     assert "not run: inat_ray trains its own networks" in words.replace("\n", " ")
-    assert "as always here: model.kind cnn, recipe.weight_decay 0.05" in words
+    assert "model.kind cnn, recipe.momentum 0.9, recipe.weight_decay 0.05" in words
     experiment = load_experiment(saved)
     assert experiment.search.trials == 4
     trials = {"search.trials": ("--trials", 4), "data.source": ("--data", str(given[1]))}
