@@ -1,4 +1,5 @@
 import json
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -19,10 +20,12 @@ from inat_ray.run.folder import RunFolder
 from inat_ray.run.listing import read_run
 from inat_ray.run.result import write_result
 from inat_ray.storage.place import Place
+from inat_ray.sweep import run_sweep
 from inat_ray.training.checkpoint import load_model
 from inat_ray.training.loop import Job, Worker, train_to_the_end
 from inat_ray.tuning import final_training
 from inat_ray.tuning.final_training import finish_search, train_winner
+from inat_ray.tuning.plan import picked_plan
 from inat_ray.tuning.search import begin
 from tests.run.made_up_runs import create_run
 from tests.search.histories import epoch_of
@@ -262,6 +265,26 @@ def test_a_picked_trial_is_trained_for_the_model_and_its_look_at_the_test_set_is
     assert "picked" not in finish(sweep)["search"]
     assert sweep.trained == ["winner", "pick_2", "winner", "pick_2"]
     assert read_run(sweep.run.path).state == "finished"
+
+
+def test_a_sweep_that_picks_a_trial_says_so_in_every_place(sweep, monkeypatch, capsys):
+    search(sweep, A, 0, 0.5)
+    search(sweep, B, 0, 0.6)
+    finish(sweep)
+    monkeypatch.setattr("inat_ray.tuning.session.ray_session", lambda **_: nullcontext())
+    monkeypatch.setattr(
+        "inat_ray.tuning.provision.provisioned", lambda data, **_: nullcontext(data)
+    )
+    for name in ("trial_resources", "final_resources"):
+        monkeypatch.setattr(f"inat_ray.tuning.cluster.{name}", lambda _: None)
+    plan = picked_plan(sweep.run.path, trial="trial_0000", options={})
+    path, result = run_sweep(plan)
+    assert (result["training"], result["test_looks"]) == ("pick_2", 2)
+    assert load_experiment(path / "best.yaml").recipe.lr == A
+    for text in (capsys.readouterr().err, (path / "report.html").read_text(encoding="utf-8")):
+        told = " ".join(text.split())
+        assert "trial_0000 is trained for the model instead of the winner" in told
+        assert "2: the newest counts" in told
 
 
 def test_a_pick_that_is_cut_off_leaves_the_winners_model_and_goes_on_when_resumed(sweep):
