@@ -55,7 +55,8 @@ def shown_metrics(metric: str) -> list[str]:
 def leaderboard_table(history: History, *, most: int = SHOWN_TRIALS, width: int = 80) -> Table:
     """Returns the best trials of a search by their scores, with the metrics at their best epochs.
 
-    Costs in which they differ are columns too. The caption tells how the search was steered.
+    Costs in which they differ are columns too, where there is room for them. The caption tells how
+    the search was steered.
     """
     metrics, shown = shown_metrics(history.run.metric), history.leaderboard()[:most]
     meaning, costs, rows = score_meaning(history), telling_costs(shown), []
@@ -76,6 +77,7 @@ def leaderboard_table(history: History, *, most: int = SHOWN_TRIALS, width: int 
         names=list(history.run.parameters),
         width=width,
         title=f"{history.run.name}: {states_text(history)}",
+        spare=len(costs),
     )
     more = len(history.searched) - len(rows)
     hidden = f"and {more} more in trials.parquet" if more else ""
