@@ -67,9 +67,9 @@ benchmark: $(READY)  ## make benchmark DATA=folder; the figures of docs/benchmar
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --editable '.[benchmark]'
 	$(BIN)/python -m tests.benchmarks --data $(or $(DATA),$(error photographs are needed: make benchmark DATA=folder))
 
-benchmark-search: $(READY)  ## searchers and schedulers, ours and others', on recorded curves
+benchmark-search: $(READY)  ## searches, ours and others', side by side; TABLES=folder of TaskSet's
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[benchmark]'
-	$(BIN)/python -m tests.benchmarks.search --seeds 100 --out runs/search.json --plot runs/search.svg
+	$(BIN)/python -m tests.benchmarks.search $(if $(TABLES),--tables $(TABLES)) --out runs/search.json --plot docs/images/searches.svg
 	$(BIN)/python -m tests.benchmarks.scale --out runs/scale.json
 
 # Exact versions of everything, without the address that they came from.

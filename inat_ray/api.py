@@ -225,6 +225,27 @@ class Run:
             train.run_training(self.path, config, resumed=True, address=address, verbose=verbose)
         return self
 
+    def pick(
+        self,
+        trial: str,
+        *,
+        address: str | None = None,
+        code: PathLike | None = None,
+        changed_code: bool = False,
+        verbose: bool = False,
+    ) -> "Run":
+        """Trains this trial's configuration instead of the winner's for the model that is kept, and
+        looks at the test set once more; like `inat-ray sweep --pick`. Raises UserError.
+
+        `code` is as in `load`.
+        """
+        from inat_ray.tuning.plan import picked_plan
+
+        with _interruptible(), _named_code(code, changed=changed_code):
+            plan = picked_plan(self.path, trial=trial, path=None, settings=(), options={})
+            sweep.run_sweep(plan, address=address, verbose=verbose)
+        return self
+
     def finish(self) -> "Run":
         """Ends a sweep's search, in the process that runs it or in this one: the winner is next."""
         with _interruptible():

@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
@@ -24,7 +24,8 @@ Folder = Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Where runs are
 def main(folder: Folder = RUNS, as_json: options.AsJson = False) -> None:
     """List the runs below a folder, newest first.
 
-    Two more commands: `compare RUN RUN...` and `clean [FOLDER]`; each has a --help of its own.
+    Of one run, also the trials of its search that are the best for what they cost. Two more
+    commands: `compare RUN RUN...` and `clean [FOLDER]`; each has a --help of its own.
 
     Example: inat-ray runs runs
     """
@@ -41,8 +42,28 @@ def main(folder: Folder = RUNS, as_json: options.AsJson = False) -> None:
         if run.problem is not None:
             text = escape(f"{run.path}: {run.problem}")
             console.print(f"[yellow]damaged[/]  {text}", soft_wrap=True)
+    result: dict[str, Any] = {"runs": [run_row(run) for run in runs]}
+    if [run.path for run in runs] == [folder]:
+        result |= _show_fronts(folder)
     if as_json:
-        options.print_json({"runs": [run_row(run) for run in runs]})
+        options.print_json(result)
+
+
+def _show_fronts(run: Path) -> dict[str, Any]:
+    """Prints the trials of a search that are the best for what they cost; returns their names."""
+    from inat_ray.run.contents import read_contents
+    from inat_ray.search.front import fronts
+    from inat_ray.terminal.search_tables import front_table
+    from inat_ray.terminal.words import command_text
+
+    history = read_contents(run).history
+    found = fronts(history)
+    if found:
+        console = options.console()
+        console.print(front_table(history, width=console.width))
+        command = escape(f"{command_text('sweep')} --resume {run} --pick TRIAL")
+        console.print(f"Keep another: [bold]{command}[/]", soft_wrap=True)
+    return {"fronts": {cost.name: [trial.trial_id for trial in trials] for cost, trials in found}}
 
 
 def compare(

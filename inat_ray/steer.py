@@ -50,8 +50,12 @@ def place_to_ask(run: str, request: Request) -> Place | None:
     return place_of_work(run)
 
 
-def ask_and_tell(run: str, request: Request, *, at: Place) -> None:
-    """Asks the process that is at work on the run, and says what it made of it."""
+def ask_and_tell(run: str, request: Request, others: Sequence[str] = (), *, at: Place) -> None:
+    """Asks the process that is at work on the run, and says what it made of it.
+
+    Raises UserError for `others`, lines of --set about other things than the search.
+    """
+    request = request.model_copy(update={"settings": (*request.settings, *others)})
     from inat_ray.terminal.run_texts import steering_text
 
     console = options.console()
@@ -76,7 +80,7 @@ def go_on(
 
     request, others = request_of(run, option, settings=settings, trials=trials)
     if (place := place_to_ask(run, request)) is not None:
-        ask_and_tell(run, request, at=place)
+        ask_and_tell(run, request, others, at=place)
         return
     plan = resumed_plan(Path(run), settings=others, request=request, option=option, options={})
     run_sweep(plan, address=address, verbose=verbose)

@@ -18,7 +18,7 @@ from inat_ray.config.load import brief_experiment, load_experiment, read_sweep
 from inat_ray.config.shipped import QUICKSTART, find_experiment
 from inat_ray.config.wandb_translation import UnansweredError
 from inat_ray.log.lock import alive_in
-from inat_ray.log.records import Steering, TrialKnown
+from inat_ray.log.records import Steering, TrialKnown, TrialPicked
 from inat_ray.run.claim import begin_run, claimed_or_reclaimed
 from inat_ray.run.code import keep_code
 from inat_ray.run.fetch import is_storage, run_here
@@ -65,6 +65,14 @@ def main(
     stop: Annotated[
         str | None,
         typer.Option(metavar="RUN/TRIAL", help="End a trial after the epoch that it is in."),
+    ] = None,
+    pick: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TRIAL",
+            help="With --resume of a finished sweep: train this trial's configuration instead of"
+            " the winner's for the model that is kept; one more look at the test set.",
+        ),
     ] = None,
     warm_start: Annotated[
         str | None,
@@ -118,6 +126,8 @@ def main(
         return
     if watch:
         raise UserError("--watch: needs --status RUN")
+    if pick is not None and resume is None:
+        raise UserError(f"--pick {pick}: needs --resume RUN, a sweep that is finished")
     if stop is not None:
         options.refuse(context, context.params.keys() - {"stop", "verbose"}, beside="--stop")
         steer.stop_trial(stop)
@@ -201,18 +211,21 @@ def _continued(
     context: typer.Context, *, out: Path | None, settings: list[str], **given: Any
 ) -> "Plan | None":
     """Returns the plan of --resume, --extend or --finish; None if a process that runs is asked."""
-    from inat_ray.tuning.plan import resumed_plan
+    from inat_ray.tuning.plan import picked_plan, resumed_plan
 
     names = [name for name in ("resume", "extend", "finish") if context.params[name] is not None]
     option, run = f"--{names[0]}", context.params[names[0]]
     unfit = {"overwrite", "warm_start", "storage_path", "save_experiment", *names[1:]}
     options.refuse(context, unfit | ({"trials"} if option == "--finish" else set()), beside=option)
+    if (pick := context.params["pick"]) is not None:
+        options.refuse(context, {"trials", "dry_run"}, beside="--pick")
+        return picked_plan(run_here(run, out), trial=pick, settings=settings, **given)
     trials = context.params["trials"]
     request, others = steer.request_of(run, option, settings=settings, trials=trials)
     if (place := steer.place_to_ask(run, request)) is not None:
         kept = {*names, "trials", "settings", "verbose"}
         options.refuse(context, context.params.keys() - kept, beside=f"{option} of what runs")
-        steer.ask_and_tell(run, request, at=place)
+        steer.ask_and_tell(run, request, others, at=place)
         return None
     if context.params["dry_run"] and is_storage(run):
         raise UserError(
@@ -367,6 +380,8 @@ def _search(
         history, steering = log.history, list[Steering]()
         if plan.request != NOTHING:
             steering = answered(plan.request, experiment=config, space=plan.space, history=history)
+        if plan.pick is not None:
+            steering = [TrialPicked(trial_id=plan.pick)]
         if history.started is None:
             begin(config, space=plan.space, log=log, known=known)
         else:

@@ -1,5 +1,6 @@
 """What torchvision and timm say of their networks: names, weights, and the images these want."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -64,6 +65,15 @@ def images_for(source: Source, backbone: str, weights: str) -> Images:
     if source == "timm":
         return _timm_images(backbone, tag)
     return Images() if backbone in _RESNETS else _torchvision_images(backbone, tag)
+
+
+def patch_side(source: Source, backbone: str) -> int:
+    """Returns the side of the patches of which a network's images must consist, in pixels.
+
+    1 if images may have any size: timm's ViTs leave out what is over.
+    """
+    found = re.fullmatch(r"vit_[a-z]_(\d+)", backbone) if source == "torchvision" else None
+    return int(found[1]) if found else 1
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -10,7 +10,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from inat_ray.config.model import MIN_IMAGE_SIZE, CnnConfig, ModelConfig, wanted_size
+from inat_ray.config.backbones import patch_side
+from inat_ray.config.model import (
+    MIN_IMAGE_SIZE,
+    CnnConfig,
+    ModelConfig,
+    PretrainedConfig,
+    wanted_size,
+)
 from inat_ray.config.resources import Resources
 from inat_ray.config.search import SearchConfig
 from inat_ray.config.section import PathText, Section
@@ -236,6 +243,19 @@ class Experiment(Section):
         """Side of the square that the model sees, in pixels; of a trial, if each has its own."""
         assert self.data.image_size is not None
         return self.data.image_size
+
+    @model_validator(mode="after")
+    def _images_have_whole_patches(self) -> "Experiment":
+        model, size = self.model, self.data.image_size
+        if not isinstance(model, PretrainedConfig) or size is None:
+            return self
+        side = patch_side(model.source, model.backbone)
+        if over := size % side:
+            raise ValueError(
+                f"data.image_size {size}: {model.backbone} has patches of {side} pixels; a multiple"
+                f" of it is allowed, such as {max(size - over, side)} or {size - over + side}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _device_suits_the_resources(self) -> "Experiment":

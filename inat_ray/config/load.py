@@ -1,6 +1,7 @@
 """Makes an `Experiment` from YAML files, `--set` and other options."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from inat_ray.config.overrides import (
     parse_setting,
     put,
     settings_in,
+    texts_of_models,
 )
 from inat_ray.config.shipped import find_experiment
 from inat_ray.config.wandb_sweep import answer, is_wandb_sweep, translate
@@ -107,6 +109,7 @@ def _settle(
         origins |= dict.fromkeys(settings_in({key: value}), option)
         for note in fix_parameters(tree, key, value, option=option):
             tell(note)
+    _locate_weights(tree)
     try:
         return _located(Experiment.model_validate(tree))
     except ValidationError as error:
@@ -122,6 +125,15 @@ def _located(experiment: Experiment) -> Experiment:
         if place not in NAMED_SOURCES and not place.startswith("~")
     }
     return experiment.model_copy(update={"data": data.model_copy(update=relative)})
+
+
+def _locate_weights(tree: Tree) -> None:
+    """Gives weights in files, also those of a search, full paths for the same reason."""
+    for holder, key in texts_of_models(tree, "weights"):
+        path = Path(holder[key])
+        with suppress(OSError):  # a name that is too long is for validation to tell
+            if path.suffix and path.is_file():
+                holder[key] = str(path.absolute())
 
 
 def dump_experiment(experiment: Experiment) -> str:

@@ -25,6 +25,7 @@ from inat_ray.log.records import (
     TrialEnded,
     TrialKnown,
     TrialPaused,
+    TrialPicked,
     TrialResumed,
     TrialStarted,
     TrialState,
@@ -95,6 +96,8 @@ class History:
     """The trials of its confirmation, in order of start."""
     final: TrialHistory | None = None
     """The training for the kept model that was begun or resumed last."""
+    picked: TrialHistory | None = None
+    """The trial that a person chose for the kept model since the search ended."""
     known: list[TrialKnown] = field(default_factory=list)
     """Trials of other runs that the searcher was told of."""
     beyond: list[tuple[int, PointBeyond]] = field(default_factory=list)
@@ -167,10 +170,10 @@ class History:
             case LookAtTest():
                 self.looks.append(record)
                 self.look = self.look or record
-            case SearchChanged() | StopAsked() | FinishAsked():
+            case SearchChanged() | StopAsked() | FinishAsked() | TrialPicked():
                 self._steer(record)
             case SearchEnded():
-                self.ended = record.reason
+                self.ended, self.picked = record.reason, None
             case RunStarted():
                 self.started, self.planned_trials = record, record.trials
                 self.most_points = record.points
@@ -203,7 +206,8 @@ class History:
 
         That training is tried again when it failed: without it there is no model.
         """
-        final = self.final is not None and self.final.state in ("running", "interrupted", "failed")
+        open_states = ("running", "interrupted", "failed")
+        final = self.final.state in open_states if self.final else self.picked is not None
         return self.ended is None or bool(self.active or self.interrupted) or final
 
     @property
@@ -333,6 +337,8 @@ class History:
                 self.trials[record.trial_id].stop_after = record.epochs
             case FinishAsked():
                 self.finish_asked = True
+            case TrialPicked():
+                self.picked, self.final, self.look = self.trials[record.trial_id], None, None
             case SearchChanged():
                 self.planned_trials, self.most_points = record.trials, record.points
                 self.changed |= record.parameters
@@ -395,9 +401,9 @@ class History:
 
     def _carry_on(self, record: RunResumed) -> None:
         self._session = (record.time, self.seconds)
-        self.planned_trials = record.trials
+        if record.trials != self.planned_trials:  # so did earlier versions extend a search
+            self.planned_trials = self.budget = record.trials
         if record.extended:
             self.extended, self.ended, self.finish_asked = True, None, False
-            self.budget = record.trials
         for trial in list(self.active.values()):
             self._enter(trial, "interrupted")

@@ -190,7 +190,14 @@ class FinishAsked(Record):
     kind: Literal["finish_asked"] = "finish_asked"
 
 
-Steering = SearchChanged | StopAsked | FinishAsked
+class TrialPicked(TrialRecord):
+    """A person asked, after the search, for a model of this trial's configuration: it is kept
+    instead of the winner's."""
+
+    kind: Literal["trial_picked"] = "trial_picked"
+
+
+Steering = SearchChanged | StopAsked | FinishAsked | TrialPicked
 """What a person asked of a search after it began."""
 
 

@@ -65,7 +65,7 @@ def hollow_model(experiment: Experiment, *, classes: int) -> nn.Module:
     try:
         with torch.device("meta"):
             return _build(settings, classes=classes, image_size=image_size)
-    except NotImplementedError:  # it computes with numbers while it is built, as RegNets do
+    except UserError:  # it computes with numbers while it is built, as RegNets do
         return _build(settings, classes=classes, image_size=image_size).to("meta")
 
 
@@ -178,5 +178,5 @@ def _build(model: ModelConfig, *, classes: int, image_size: int) -> nn.Module:
     if isinstance(model, ModuleConfig):
         return build_module(model, classes=classes, image_size=image_size)
     where = f"model: {network_name(model)}: cannot be built for images of {image_size} pixels"
-    with explained(where, but=NotImplementedError):
+    with explained(where):
         return build_pretrained(model, classes=classes, image_size=image_size)

@@ -57,11 +57,11 @@ def build_module(config: ModuleConfig, *, classes: int, image_size: int) -> nn.M
 
 
 @contextmanager
-def explained(where: str, *, but: type[Exception] = UserError) -> Iterator[None]:
-    """Turns what a network raises, `but` some, into a UserError that names the line of its file."""
+def explained(where: str) -> Iterator[None]:
+    """Turns what a network raises into a UserError, which names the line of its file."""
     try:
         yield
-    except (UserError, but):
+    except UserError:
         raise
     except (Exception, SystemExit) as error:
         said = " ".join(f"{type(error).__name__}: {error}".split())[:MOST_OF_AN_ERROR]

@@ -22,6 +22,7 @@ from inat_ray.terminal.words import (
     amount_text,
     counted,
     duration,
+    looks_text,
     metric_text,
     parameters_text,
     percent,
@@ -128,7 +129,7 @@ def _search_facts(run: ReportedRun) -> Facts:
     if winner := winning_trial(history):
         yield "Best configuration", parameters_text(winner.parameters) or "as given"
     yield "Seed", str(run.experiment.seed) if run.experiment else "unknown"
-    yield "Looks at the test set", str(len(history.looks))
+    yield "Looks at the test set", looks_text(len(history.looks))
 
 
 def _source_text(source: Source) -> str:

@@ -17,11 +17,13 @@ from inat_ray.page.reported_run import ReportedRun, open_run
 from inat_ray.page.studies import freeze_section, is_freeze_study, study_section
 from inat_ray.page.trials import (
     curves_section,
+    front_section,
     leaderboard_section,
     progress_section,
     rungs_section,
 )
 from inat_ray.run.folder import RunFolder
+from inat_ray.search.front import fronts
 from inat_ray.search.schedulers import SCHEDULERS
 from inat_ray.search.study import seed_is_searched
 from inat_ray.search.winner import confirmed
@@ -79,6 +81,8 @@ def _search_sections(run: ReportedRun) -> Iterator[Section]:
     yield leaderboard_section(history)
     yield progress_section(history)
     yield curves_section(history)
+    if fronts(history):
+        yield front_section(history)
     yield from _study_sections(run)
     scored = scored_trials(history, experiment)
     if scored.names:

@@ -1,6 +1,7 @@
 """A search trial by trial: leaderboard, results over time, learning curves, rungs."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import plotly.graph_objects as go
 from markupsafe import Markup
@@ -10,13 +11,14 @@ from inat_ray.config.search import EarlyStopping
 from inat_ray.log.costs import COSTS, Cost, costs_of
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import EpochEnded
-from inat_ray.page.colors import ORANGE, STATES
-from inat_ray.page.html import Cell, Number, Section, paragraph, table
+from inat_ray.page.colors import GRAY, ORANGE, STATES
+from inat_ray.page.html import Cell, Number, Section, beside, paragraph, table
 from inat_ray.page.metrics import best_so_far, metric_cell, metric_plot, results
+from inat_ray.search.front import fronts
 from inat_ray.search.schedulers import at_rung
 from inat_ray.terminal.run_texts import judged_text, score_meaning, share_text
 from inat_ray.terminal.search_tables import shown_metrics
-from inat_ray.terminal.words import cost_text, short_names, value_text
+from inat_ray.terminal.words import command_text, cost_text, short_names, value_text
 
 MOST_ROWS = 500
 """The most rows of the leaderboard; all trials are in trials.parquet."""
@@ -117,6 +119,60 @@ def progress_section(history: History) -> Section:
     label = f"{{}} of {len(found)} trials by their start"
     drawn = metric_plot(figure, metric, label=label, caption=caption)
     return Section("Results over time", "progress", drawn)
+
+
+def front_section(history: History) -> Section:
+    """Draws score against each cost in which the trials differ, and lists those on the fronts."""
+    found = fronts(history)
+    shown = {trial.trial_id for _, trials in found for trial in trials}
+    rows: list[list[Cell]] = [
+        [
+            rank,
+            trial.trial_id,
+            _score(history, trial),
+            *(_cost(trial, cost) for cost, _ in found),
+            ", ".join(cost.label for cost, front in found if trial in front),
+        ]
+        for rank, trial in enumerate(history.leaderboard(), start=1)
+        if trial.trial_id in shown
+    ]
+    columns = ["#", "trial", "score", *(cost.label for cost, _ in found), "best for its"]
+    text = (
+        "A trial is on a front if no other one costs as little and is as good. Hollow points are"
+        " trials that ended too early to be judged. Gaps smaller than those between seeds say"
+        f" little. {command_text('sweep')} --resume RUN --pick TRIAL trains another one than the"
+        " winner, and keeps that as the run's model."
+    )
+    plots = beside(_front_plot(history, cost, trials) for cost, trials in found)
+    listed = table(columns, rows, caption="The trials on the fronts, best first")
+    return Section("Cost beside accuracy", "front", paragraph(text), plots, listed)
+
+
+def _front_plot(history: History, cost: Cost, on_front: list[TrialHistory]) -> Markup:
+    """Draws all trials by a cost, and the front as a line that steps from the cheapest on."""
+    known = [trial for trial in history.leaderboard() if cost.of(trial) is not None]
+    judged = [t for t in known if (score := history.score_of(t)) is not None and score.whole]
+    others = known[len(judged) :]  # they stand behind those that have a whole stretch
+    traces: list[tuple[str, list[TrialHistory], dict[str, Any]]] = [
+        ("trials", judged, {"mode": "markers"}),
+        ("ended early", others, {"mode": "markers", "marker": {"symbol": "circle-open"}}),
+        ("front", on_front, {"line": {"shape": "hv"}, "mode": "lines+markers"}),
+    ]
+    figure = go.Figure()
+    for name, trials, look in traces:
+        if trials:
+            figure.add_scatter(
+                x=[cost.of(trial) for trial in trials],
+                y=[history.score_value(trial) for trial in trials],
+                text=[trial.trial_id for trial in trials],
+                name=name,
+                hovertemplate="%{text}<br>%{x:.4g}, %{y:.4f}",
+                **look,
+            )
+            figure.data[-1].marker.color = ORANGE if trials is on_front else GRAY
+    figure.update_xaxes(title=cost.label, type="log")
+    label = f"{{}} of {len(known)} trials by their {cost.label}; {len(on_front)} are on the front"
+    return metric_plot(figure, history.run.metric, label=label, height=360)
 
 
 def curves_section(history: History) -> Section:

@@ -144,6 +144,8 @@ def search_result(history: History, *, experiment: Experiment, data: DataSet) ->
         "epochs": history.epochs_spent,
         "epochs_saved": history.epochs_saved,
     }
+    if history.picked is not None:
+        result["picked"] = history.picked.trial_id
     if experiment.search.limits is not None:
         result["beyond_limits"] = len(history.beyond)
     if seed_is_searched(history):

@@ -72,15 +72,13 @@ def warm_start(path: Path, experiment: Experiment, space: SearchSpace) -> WarmSt
     """
     other, history = read_whole(path)
     _check_comparable(path, experiment, space, history)
-    left_out, without = Counter[str](), set[str]()
-    told = []
+    left_out, told = Counter[str](), []
     for trial in history.searched:
         found = _settings(other, trial, names=space.parameters)
         point, reason = _point(found, trial, space, kind=experiment.model.kind)
         if reason is not None:
             left_out[reason] += 1
         elif trial.epochs:
-            without |= {name for name in space.parameters if space.exists(name, point)} - {*point}
             told.append(
                 TrialKnown(
                     source=f"{path} {trial.trial_id}",
@@ -90,12 +88,25 @@ def warm_start(path: Path, experiment: Experiment, space: SearchSpace) -> WarmSt
                 )
             )
     notes = [f"{count} left out: {reason}" for reason, count in left_out.items()]
-    notes += [f"told without {name}: this space does not have its value" for name in without]
-    surplus = [name for name in history.run.parameters if name not in space.parameters]
-    if surplus:
-        notes.append(f"varied there alone: {', '.join(surplus)}")
-    notes += _other_circumstances(experiment, other)
+    if told:
+        notes += _what_is_missing(told, history, space)
+        notes += _other_circumstances(experiment, other)
     return WarmStart(path, tuple(told), searched=len(history.searched), notes=tuple(notes))
+
+
+def _what_is_missing(
+    told: Sequence[TrialKnown], history: History, space: SearchSpace
+) -> Iterator[str]:
+    """Yields the parameters that the trials are told without, and those that this space lacks."""
+    without = [
+        name
+        for name in space.parameters
+        if any(name not in t.parameters and space.exists(name, t.parameters) for t in told)
+    ]
+    if without:
+        yield f"told without {', '.join(without)}: fixed there, outside of this space"
+    if surplus := [name for name in history.run.parameters if name not in space.parameters]:
+        yield f"varied there alone: {', '.join(surplus)}"
 
 
 def _named(path: Path) -> str:

@@ -17,13 +17,21 @@ def winning_trial(history: History) -> TrialHistory | None:
     return history.leader
 
 
-def final_training(history: History) -> TrialHistory | None:
-    """Returns the winner's training for the model that is kept; None if it has not begun.
+def chosen_trial(history: History) -> TrialHistory | None:
+    """Returns the trial whose configuration and seed the kept model gets.
 
-    It is also None if another winner was trained since, as in a search that was extended: the model
+    It is the one that a person picked since the search ended, or else the winner.
+    """
+    return history.picked or winning_trial(history)
+
+
+def final_training(history: History) -> TrialHistory | None:
+    """Returns the chosen trial's training for the model that is kept; None if it has not begun.
+
+    It is also None if another one was trained since, as in a search that was extended: the model
     is the other's now.
     """
-    best, final = winning_trial(history), history.final
+    best, final = chosen_trial(history), history.final
     same = best is not None and final is not None and is_training_of(final, best)
     return final if same else None
 

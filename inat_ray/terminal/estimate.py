@@ -18,7 +18,8 @@ def phase_of(history: History) -> Phase:
         return "search"
     if not all(trial.is_over for trial in history.confirming):
         return "confirmation"
-    if history.final is not None and not history.final.is_over:
+    begins = history.final is None and history.picked is not None
+    if begins or (history.final is not None and not history.final.is_over):
         return "winner's training"
     if final_training(history) is None:
         return "finished" if history.looks and history.final is None else "confirmation"

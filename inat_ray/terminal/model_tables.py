@@ -21,6 +21,7 @@ from inat_ray.terminal.words import (
     counted,
     counts_text,
     interval_text,
+    looks_text,
     metric_text,
     parameters_text,
     percent,
@@ -119,6 +120,8 @@ def _result_rows(result: Result) -> Iterator[tuple[str, str]]:
             yield from _search_rows(value)
         elif key.endswith("_interval"):
             yield key, interval_text(value)
+        elif key == "test_looks":
+            yield key, looks_text(value)
         elif not isinstance(value, dict | list):
             kept = "search" in result and key.startswith("val_")
             yield f"kept model: {key}" if kept else key, _shown(key, value)

@@ -17,6 +17,7 @@ from inat_ray.log.records import (
     Steering,
     StopAsked,
     TrialEnded,
+    TrialPicked,
     TrialResumed,
     TrialStarted,
 )
@@ -107,7 +108,7 @@ def event_line(history: History, record: AnyRecord) -> str | None:
             return epoch_line(record, trial) if stands_alone(history, trial) else None
         case TrialEnded():
             return ending_line(history, history.trials[record.trial_id])
-        case SearchChanged() | StopAsked() | FinishAsked():
+        case SearchChanged() | StopAsked() | FinishAsked() | TrialPicked():
             return f"asked: {steering_text(record, begun=len(history.searched))}"
         case _:
             return None

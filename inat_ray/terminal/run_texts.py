@@ -9,7 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from inat_ray.config.metrics import METRICS
 from inat_ray.log.history import History, TrialHistory
-from inat_ray.log.records import JSON, FinishAsked, SearchChanged, Steering, StopAsked
+from inat_ray.log.records import (
+    JSON,
+    FinishAsked,
+    SearchChanged,
+    Steering,
+    StopAsked,
+    TrialPicked,
+)
 from inat_ray.search.winner import confirmed, final_training, winning_trial
 from inat_ray.terminal.estimate import epochs_planned, running_trials, seconds_left
 from inat_ray.terminal.words import (
@@ -145,6 +152,8 @@ def steering_text(record: Steering, *, begun: int) -> str:
             return f"{record.trial_id} ends after epoch {record.epochs}"
         case FinishAsked():
             return "the search ends"
+        case TrialPicked():
+            return f"{record.trial_id} is trained for the model instead of the winner"
         case SearchChanged():
             parts = [
                 f"{name}: {', '.join(_differences(record.before[name], spec))}"

@@ -1,16 +1,17 @@
 """A search as tables: its leaderboard, its configurations over seeds, and its ablation."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from rich.markup import escape
 from rich.table import Column, Table
 
 from inat_ray.config.metrics import METRICS
 from inat_ray.config.space import SEED
-from inat_ray.log.costs import telling_costs
-from inat_ray.log.history import History
+from inat_ray.log.costs import Cost, telling_costs
+from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import Purpose
+from inat_ray.search.front import fronts
 from inat_ray.search.study import (
     Configuration,
     changes,
@@ -38,6 +39,8 @@ from inat_ray.terminal.words import (
 
 SHOWN_TRIALS = 10
 
+MARK = "*"
+
 Trainable = Mapping[str, int]
 """Trial id -> number of parameters that it trains."""
 
@@ -58,17 +61,66 @@ def leaderboard_table(history: History, *, most: int = SHOWN_TRIALS, width: int 
     Costs in which they differ are columns too, where there is room for them. The caption tells how
     the search was steered.
     """
-    metrics, shown = shown_metrics(history.run.metric), history.leaderboard()[:most]
-    meaning, costs, rows = score_meaning(history), telling_costs(shown), []
-    for rank, trial in enumerate(shown, start=1):
+    shown = list(enumerate(history.leaderboard()[:most], start=1))
+    title = f"{history.run.name}: {states_text(history)}"
+    costs = telling_costs(trial for _, trial in shown)
+    table = _trials_table(history, shown, costs=costs, width=width, title=title)
+    more = len(history.searched) - len(shown)
+    hidden = f"and {more} more in trials.parquet" if more else ""
+    captions = [hidden, score_meaning(history), *map(escape, steering_texts(history.steering))]
+    table.caption = "\n".join(filter(None, captions)) or None
+    return table
+
+
+def front_table(history: History, *, width: int = 80) -> Table:
+    """Returns the trials that are the best for what they cost, best first; see `search.front`.
+
+    A star is at each cost on whose front a trial is.
+    """
+    found = fronts(history)
+    marked = {(cost.name, trial.trial_id) for cost, trials in found for trial in trials}
+    shown = {trial_id for _, trial_id in marked}
+    ranked = enumerate(history.leaderboard(), start=1)
+    table = _trials_table(
+        history,
+        [(rank, trial) for rank, trial in ranked if trial.trial_id in shown],
+        costs=[cost for cost, _ in found],
+        marked=marked,
+        width=width,
+        title=f"{history.run.name}: the best for what they cost",
+    )
+    meaning = f"{MARK}: no other trial costs as little and is as good"
+    table.caption = "\n".join(filter(None, [meaning, score_meaning(history)]))
+    return table
+
+
+def _trials_table(
+    history: History,
+    ranked: Sequence[tuple[int, TrialHistory]],
+    *,
+    costs: Sequence[Cost],
+    marked: Collection[tuple[str, str]] = (),
+    width: int,
+    title: str,
+) -> Table:
+    """Returns a row for each trial that has a result, with its rank, metrics and costs.
+
+    `marked`: names of a cost and a trial whose cell has a mark; without marks, costs are left out
+    where there is no room for them.
+    """
+    metrics, meaning, rows = shown_metrics(history.run.metric), score_meaning(history), []
+    for rank, trial in ranked:
         best = trial.best(history.run.metric)
         values = [metric_text(metric, getattr(best, metric)) for metric in metrics]
-        taken = [cost_text(cost, cost.of(trial)) for cost in costs]
+        taken = [
+            cost_text(cost, cost.of(trial)) + MARK * ((cost.name, trial.trial_id) in marked)
+            for cost in costs
+        ]
         if meaning:
             values = [judged_text(history, trial) or "", *values]
         cells = [str(rank), trial.trial_id, *values, share_text(trial), trial.state, *taken]
         rows.append((cells, trial.parameters))
-    table = parameters_table(
+    return parameters_table(
         *("#", "trial", *(["score"] if meaning else [])),
         *(METRICS[metric].label for metric in metrics),
         *("epochs", "state"),
@@ -76,14 +128,9 @@ def leaderboard_table(history: History, *, most: int = SHOWN_TRIALS, width: int 
         rows=rows,
         names=list(history.run.parameters),
         width=width,
-        title=f"{history.run.name}: {states_text(history)}",
-        spare=len(costs),
+        title=title,
+        spare=0 if marked else len(costs),
     )
-    more = len(history.searched) - len(rows)
-    hidden = f"and {more} more in trials.parquet" if more else ""
-    captions = [hidden, meaning, *map(escape, steering_texts(history.steering))]
-    table.caption = "\n".join(filter(None, captions)) or None
-    return table
 
 
 def study_table(

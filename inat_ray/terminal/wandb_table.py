@@ -14,9 +14,9 @@ from inat_ray.terminal.tables import folded, plain_table
 from inat_ray.terminal.words import value_text
 
 TELLING = (
-    *("model.kind", "data.image_size", "recipe.epochs", "recipe.batch_size", "recipe.optimizer"),
-    *("recipe.lr", "recipe.weight_decay", "recipe.schedule", "recipe.label_smoothing"),
-    *("recipe.augment", "recipe.momentum"),
+    *("data.source", "data.image_size", "model.kind", "recipe.epochs", "recipe.batch_size"),
+    *("recipe.optimizer", "recipe.lr", "recipe.momentum", "recipe.weight_decay"),
+    *("recipe.schedule", "recipe.label_smoothing", "recipe.augment"),
 )
 """Settings that a reader wants to know even where the sweep leaves them to the script."""
 
@@ -36,7 +36,7 @@ def sweep_table(found: Translation, experiment: Experiment) -> Table:
     tree = experiment.model_dump(mode="json")
     left = [f"{name} {value_at(tree, name)}" for name in TELLING if not found.holds(name)]
     if left:
-        table.caption = escape(f"what it does not say is as always here: {', '.join(left)}")
+        table.caption = escape(f"what it does not say: {', '.join(left)}")
     return table
 
 

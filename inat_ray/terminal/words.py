@@ -69,6 +69,12 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
+def looks_text(looks: int) -> str:
+    """'1', or '3: the newest counts; one by which a model is chosen is optimistic'."""
+    more = ": the newest counts; one by which a model is chosen is optimistic"
+    return f"{looks}{more if looks > 1 else ''}"
+
+
 def amount_text(count: float) -> str:
     """'4.65 M', '390 M', '1.2 G', '850': three digits of a count."""
     for unit, size in (("G", 1e9), ("M", 1e6), ("K", 1e3)):

@@ -20,7 +20,7 @@ from inat_ray.run.result import Result
 from inat_ray.run.result_content import look_result, search_result, training_result
 from inat_ray.run.test_set import look_at_test
 from inat_ray.run.weights import with_reachable_weights
-from inat_ray.search.winner import final_training, is_training_of, winning_trial
+from inat_ray.search.winner import chosen_trial, final_training, is_training_of
 from inat_ray.storage.place import Place
 from inat_ray.training.checkpoint import load_model
 from inat_ray.training.loop import Job, TrainedEpoch, train_to_the_end
@@ -40,7 +40,7 @@ LOST = (NodeDiedError, WorkerCrashedError, ObjectLostError)
 def finish_search(
     experiment: Experiment, *, data: DataSet, run: RunFolder, log: RunLog, device: torch.device
 ) -> tuple[Experiment, Result]:
-    """Trains the winning trial's configuration again, keeps its best epoch, tests it once.
+    """Trains the chosen trial's configuration again, keeps its best epoch, tests it once.
 
     Nothing that the log has already is done again: a search that was extended and has the same
     winner keeps its model and test result. A winner that returns after another one is trained
@@ -48,7 +48,7 @@ def finish_search(
     run's result; needs Ray to be up. Raises RunFailedError if no trial has a result, with the
     errors that were seen.
     """
-    best = winning_trial(log.history)
+    best = chosen_trial(log.history)
     if best is None:
         errors = sorted({trial.error or trial.state for trial in log.history.searched})
         because = "; ".join(errors) or "every point was beyond search.limits"
@@ -76,7 +76,8 @@ def _recorded(
     """Begins or continues the winner's training, and records each epoch."""
     finals = [trial for trial in log.history.numbered if trial.purpose == "final"]
     known = next((trial for trial in finals if is_training_of(trial, best)), None)
-    trial_id = known.trial_id if known else _new_name(len(finals))
+    kind = "winner" if log.history.picked is None else "pick"
+    trial_id = known.trial_id if known else _new_name(kind, len(finals))
     reachable = with_reachable_weights(winner, run=run)
     job = training_job(reachable, data=data, run=run, name=trial_id)
     start = starting_point(known, run=run)
@@ -92,9 +93,9 @@ def _recorded(
     )
 
 
-def _new_name(others: int) -> str:
+def _new_name(kind: str, others: int) -> str:
     """Returns `winner`; if an extended search has another winner, `winner_2`, and so on."""
-    return f"winner_{others + 1}" if others else "winner"
+    return f"{kind}_{others + 1}" if others else kind
 
 
 def train_winner(job: Job, *, storage: Place, start: StartingPoint) -> Iterator[TrainedEpoch]:

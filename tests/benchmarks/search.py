@@ -11,6 +11,7 @@ extra `benchmark`; --tables names a folder of TaskSet's tables.
 
 import heapq
 import json
+import resource
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -267,17 +268,21 @@ def main(
                 minutes = (time.perf_counter() - begin) / 60
                 console.print(f"{run.way}: done after {minutes:.1f} minutes")
     tree = summary(runs, checkpoints=SHORT if short else CHECKPOINTS)
-    tree |= {
-        "minutes": round((time.perf_counter() - begin) / 60, 1),
-        "conditions": conditions([name for name in PACKAGES if find_spec(name.replace("-", "_"))]),
-    }
+    found = conditions([name for name in PACKAGES if find_spec(name.replace("-", "_"))])
+    tree |= {"processor_minutes": round(processor_minutes(), 1), "conditions": found}
     for title in tree["tables"]:
         console.print(Markdown("\n".join(table_of(tree, title))))
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(tree, indent=1) + "\n")
+        out.write_text(json.dumps(tree) + "\n")
     if plot:
         draw(tree, plot)
+
+
+def processor_minutes() -> float:
+    """Of this process and those that it has waited for."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used) / 60
 
 
 if __name__ == "__main__":

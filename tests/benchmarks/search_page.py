@@ -93,9 +93,10 @@ def _error(values: np.ndarray) -> np.ndarray:
 def section(tree: Mapping[str, Any]) -> str:
     """Markdown: all tables."""
     found = tree["conditions"]
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     lines = [
-        f"Measured by `make benchmark-search` in {tree['minutes']:.0f} minutes on {found['date']}:"
-        f" {found['processor']}, {found['cores']} cores.",
+        f"Measured by `make benchmark-search` on {found['date']}: {found['processor']},"
+        f" {found['cores']} cores, {tree['processor_minutes']:.0f} minutes of one; {versions}.",
         "",
     ]
     for title in tree["tables"]:

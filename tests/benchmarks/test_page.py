@@ -2,7 +2,8 @@
 
 import json
 
-from tests.benchmarks.page import MEASURED, PAGE, RATIOS, replaced, section
+from tests.benchmarks import search_page
+from tests.benchmarks.page import MEASURED, PAGE, RATIOS, SEARCHED, replaced, section
 
 TREE = json.loads(MEASURED.read_text())
 
@@ -11,6 +12,12 @@ def test_the_measured_part_is_written_from_what_the_benchmark_measured():
     page = PAGE.read_text()
     assert section(TREE) in page
     assert replaced(page, section(TREE), name="measured") == page
+
+
+def test_the_part_on_searches_is_written_from_what_their_benchmark_measured():
+    page, text = PAGE.read_text(), search_page.section(json.loads(SEARCHED.read_text()))
+    assert text in page
+    assert replaced(page, text, name="searched") == page
 
 
 def test_every_ratio_stands_with_its_n_and_spread():

@@ -2,19 +2,19 @@ import json
 
 import pytest
 
+from inat_ray.config.load import load_experiment
 from inat_ray.log.run_log import read_history
 from inat_ray.run.claim import reclaimed
+from inat_ray.train import run_training
 from inat_ray.training.predictions import read_predictions
 from inat_ray.training.scores import assess
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, command, data_folder, small_settings):
+def trained(tmp_path_factory, data_folder, small_settings):
     """A run of `train` on photographs that has not seen the test set."""
-    folder = tmp_path_factory.mktemp("train") / "run"
-    settings = [arg for line in small_settings for arg in ("--set", line)]
-    done = command("train", "--data", data_folder, "--out", folder, *settings)
-    assert done.returncode == 0, done.stderr
+    experiment = load_experiment(None, settings=[*small_settings, f"data.source={data_folder}"])
+    folder, _ = run_training(tmp_path_factory.mktemp("train") / "run", experiment)
     return folder
 
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from tests.run.made_up_runs import cut_off_run, finished_run
+from tests.run.made_up_runs import cut_off_run, finished_run, make_run, search_records
 
 
 @pytest.fixture
@@ -53,6 +53,21 @@ def test_a_damaged_run_is_listed_with_its_reason(told, runs):
     code, text = told("runs", runs)
     assert code == 0
     assert "result.json: cannot be read (Invalid JSON" in text.replace("\n", "")
+
+
+def test_of_one_run_the_best_trials_by_their_costs_are_shown(told, tmp_path):
+    records = search_records()
+    for place, speed in ((1, 200.0), (4, 100.0)):  # the starts of a and b, then an epoch
+        records[place] = records[place].model_copy(update={"epochs": 1})
+        records[place + 1] = records[place + 1].model_copy(update={"images_per_second": speed})
+    run = make_run(tmp_path / "run", records, result={})
+    code, text = told("runs", run, "--json")
+    assert code == 0, text
+    assert last_line(text)["fronts"] == {"ms_per_image": ["a", "b"]}
+    assert "the best for what they cost" in text
+    assert f"--resume {run} --pick TRIAL" in text.replace("\n", "")
+    code, text = told("runs", tmp_path, "--json")
+    assert "fronts" not in last_line(text)
 
 
 def test_runs_are_compared(told, runs):

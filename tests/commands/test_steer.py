@@ -83,13 +83,13 @@ LR = "search.parameters.recipe.lr"
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_a_sweep_that_is_narrowed_extended_relieved_of_a_trial_and_finished_loses_nothing(
     told, command, data_folder, small_settings, tmp_path
 ):
     (tmp_path / "sweep.yaml").write_text(SWEEP)
     # An epoch of a tenth of a second: long enough for commands that come in the midst of a trial.
-    lines = [*small_settings, "recipe.epochs=150", "recipe.batch_size=2"]
+    lines = [*small_settings, "recipe.epochs=60", "recipe.batch_size=2"]
     lines += ["resources.max_concurrent=1"]
     small = [word for line in lines for word in ("--set", line)]
     run = tmp_path / "run"
@@ -122,7 +122,7 @@ def test_a_sweep_that_is_narrowed_extended_relieved_of_a_trial_and_finished_lose
         wait_for_epochs(run, 2, sweep)
         code, text = told("sweep", "--finish", run)
         assert (code, "done  the search ends" in flat(text)) == (0, True)
-        assert sweep.wait(timeout=240) == 0
+        assert sweep.wait(timeout=600) == 0
 
     check_that_nothing_is_lost(run, stopped=running)
     assert all(text in (run / "report.html").read_text() for text in told_of(run))
@@ -178,7 +178,7 @@ def kill(sweep: "subprocess.Popen[bytes]") -> None:
 def wait_for_epochs(run: Path, more: int, sweep: "subprocess.Popen[bytes]") -> None:
     events = run / "log" / EVENTS
     wanted = count(events) + more
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 600
     while count(events) < wanted:
         assert sweep.poll() is None, "the sweep has ended"
         assert time.monotonic() < deadline

@@ -228,6 +228,29 @@ def test_an_extended_sweep_has_more_trials_and_says_how_often_it_looked(swept, c
     assert purposes.count("search") == 8
 
 
+@pytest.mark.slow
+def test_a_picked_trial_becomes_the_runs_model_and_every_place_says_so(swept, command, tmp_path):
+    folder, _ = swept
+    run = tmp_path / "picked"
+    shutil.copytree(folder, run)
+    worst = read_history(folder / "log").leaderboard()[-1]
+    picked = command("sweep", "--resume", run, "--pick", worst.trial_id, "--json")
+    assert picked.returncode == 0, picked.stderr
+    result = json.loads(picked.stdout.splitlines()[-1])
+    assert (result["training"], result["test_looks"]) == ("pick_2", 2)
+    assert result["search"]["picked"] == worst.trial_id
+    assert load_experiment(run / "best.yaml").recipe.lr == worst.parameters["recipe.lr"]
+    history = read_history(run / "log")
+    assert [look.accuracy for look in history.looks][1:] == [result["test_accuracy"]]
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert f"{worst.trial_id} is trained for the model instead of the winner" in page
+    assert "2: the newest counts" in page
+    assert "2: the newest counts" in picked.stderr
+    again = command("sweep", "--resume", run, "--pick", worst.trial_id)
+    assert again.returncode == 2
+    assert "is of that trial already" in " ".join(again.stderr.split())
+
+
 @pytest.mark.parametrize("option", ["--resume", "--extend"])
 @pytest.mark.parametrize("stored", ["S/run", "s3://bucket/run"])
 def test_a_dry_run_brings_no_run_from_its_storage(told, tmp_path, monkeypatch, option, stored):
@@ -269,6 +292,10 @@ def test_what_the_sweep_beside_has_found_is_told_to_the_searcher(swept, argument
         (["--stop", "RUN/winner"], "--stop winner: is no trial of the search"),
         (["--stop", "nowhere/trial_0001"], "nowhere"),
         (["--resume", "RUN", "--set", "recipe.lr=0.5"], "recipe.lr: 0.003 before, 0.5 now"),
+        (["--pick", "trial_0001"], "--pick trial_0001: needs --resume RUN"),
+        (["--pick", "trial_0099", "--resume", "RUN"], "its trials are trial_0000 to trial_0005"),
+        (["--pick", "winner", "--resume", "RUN", "--dry-run"], "--dry-run: has no place beside"),
+        (["--pick", "trial_0001", "--resume", "nowhere"], "--resume nowhere: holds no run"),
         (["--extend", "RUN", "--trials", "2", "--seed", "9"], "seed: 0 before, 9 now"),
         (["--resume", "RUN", "--out", "elsewhere"], "--out: has no place beside --resume"),
         (
@@ -294,7 +321,7 @@ def test_a_wandb_sweep_is_shown_and_saved_before_anything_begins(told, tmp_path)
     assert "a W&B sweep, read as an experiment" in words
     assert re.search(r"parameters.dense_size +model.dense +\{values: \[128, 256\]\}", text)
     assert "not run: inat_ray trains its own networks" in words.replace("\n", " ")
-    assert "as always here: model.kind cnn, recipe.weight_decay 0.05" in words
+    assert "model.kind cnn, recipe.momentum 0.9, recipe.weight_decay 0.05" in words
     experiment = load_experiment(saved)
     assert experiment.search.trials == 4
     trials = {"search.trials": ("--trials", 4), "data.source": ("--data", str(given[1]))}

@@ -1,6 +1,5 @@
 import json
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -11,7 +10,7 @@ from safetensors.torch import load_file
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
 from inat_ray.log.records import EpochEnded
-from inat_ray.log.run_log import EVENTS, read_history, read_records
+from inat_ray.log.run_log import EVENTS, RunLog, read_history, read_records
 from inat_ray.run.claim import reclaimed
 from tests.run.made_up_runs import create_run
 
@@ -48,10 +47,10 @@ def test_the_tables_hold_the_trial_and_its_epochs(trained):
     assert [epoch["epoch"] for epoch in epochs] == [1, 2]
 
 
-def test_the_run_can_be_repeated_from_what_it_left(trained, command, tmp_path):
+def test_the_run_can_be_repeated_from_what_it_left(trained, told, tmp_path):
     folder, _ = trained
-    again = command("train", folder / "experiment.yaml", "--out", tmp_path / "again")
-    assert again.returncode == 0, again.stderr
+    code, text = told("train", folder / "experiment.yaml", "--out", tmp_path / "again")
+    assert code == 0, text
     first, second = (
         pq.read_table(run / "epochs.parquet").select(["train_loss", "val_loss", "val_accuracy"])
         for run in (folder, tmp_path / "again")
@@ -219,40 +218,23 @@ def test_a_killed_driver_of_two_workers_loses_an_epoch_at_most(
     assert lines_of_epochs(tmp_path / "cut") == lines_of_epochs(tmp_path / "whole")
 
 
-LIVE_TRAINING = """
-import shutil, sys
-from inat_ray import options, train
-from inat_ray.log.run_log import RunLog
-from pathlib import Path
-
-append = RunLog.append
-
-def then_it_is_gone(log, record):
-    append(log, record)
-    if record.kind == "epoch_ended":
-        shutil.rmtree(log.path.parent.parent)
-
-RunLog.append = then_it_is_gone
-options.run(train.main)
-"""
-
-
 def test_a_run_folder_that_vanishes_while_it_trains_ends_it_with_a_sentence(
-    data_folder, small_settings, tmp_path
+    told, monkeypatch, data_folder, small_settings, tmp_path
 ):
+    append = RunLog.append
+
+    def then_it_is_gone(log, record) -> None:
+        append(log, record)
+        if isinstance(record, EpochEnded):
+            shutil.rmtree(tmp_path / "run")
+
+    monkeypatch.setattr(RunLog, "append", then_it_is_gone)
     settings = [arg for line in small_settings for arg in ("--set", line)]
-    line = [sys.executable, "-c", LIVE_TRAINING, "--data", str(data_folder), *settings]
-    done = subprocess.run(
-        [*line, "--out", str(tmp_path / "run")],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 1, done.stderr
-    assert "error:" in done.stderr.splitlines()[-1]
-    assert "was removed" in done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr
+    code, text = told("train", "--data", data_folder, "--out", tmp_path / "run", *settings)
+    assert code == 1, text
+    assert "error:" in text.splitlines()[-1]
+    assert "was removed" in text.splitlines()[-1]
+    assert "Traceback" not in text
 
 
 @pytest.mark.parametrize("name", ["train", "sweep", "evaluate", "prepare"])

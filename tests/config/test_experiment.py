@@ -35,6 +35,11 @@ def load(*settings: str) -> Experiment:
             ["resources={workers_per_trial: 2, gpus_per_worker: 0.5}"],
             "workers that train together need whole GPUs",
         ),
+        (
+            ["model={kind: pretrained, backbone: vit_b_16, weights: none}", "data.image_size=100"],
+            "data.image_size 100: vit_b_16 has patches of 16 pixels; a multiple of it is allowed,"
+            " such as 96 or 112",
+        ),
         (["model.squeeze_excite=8"], "squeeze_excite is a part of residual blocks"),
         (["resources.workers_per_trial=65"], "recipe.batch_size 64 is split over 65 workers"),
         (["resources.final_workers=65"], "recipe.batch_size 64 is split over 65 workers"),

@@ -159,3 +159,24 @@ def test_relative_folders_of_the_data_are_those_of_where_the_experiment_was_load
     assert (data.source, data.cache) == (f"{tmp_path}/photos", f"{tmp_path}/cache")
     assert load_experiment(None).data.source == "demo"
     assert load_experiment(None).data.cache == "~/.cache/inat_ray"
+
+
+def test_weights_in_files_are_those_of_where_the_experiment_was_loaded(
+    write, tmp_path, monkeypatch
+):
+    write("w.pth", "")
+    monkeypatch.chdir(tmp_path)
+    path = write(
+        "a.yaml",
+        """
+model: {kind: resnet, weights: w.pth}
+search: {parameters: {model.weights: {values: [none, w.pth, gone.pth, imagenet1k_v2]}}}
+""",
+    )
+    there = str(tmp_path / "w.pth")
+    experiment = load_experiment(path)
+    assert experiment.model.weights == there
+    values = experiment.search.parameters["model.weights"]["values"]
+    assert values == ["none", there, "gone.pth", "imagenet1k_v2"]
+    long = write("b.yaml", f"model: {{kind: resnet, weights: {'w' * 5000}.pth}}")
+    assert "is too long for a path" in error_of(long)

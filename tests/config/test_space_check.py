@@ -60,6 +60,14 @@ def test_a_pair_that_meets_in_one_corner_alone_is_found():
         check(corner, recipe={"schedule": "warmup_stable_decay"})
 
 
+def test_a_range_of_image_sizes_is_in_whole_patches_of_a_vit():
+    model = {"kind": "pretrained", "backbone": "vit_b_16", "weights": "none"}
+    sizes = {"distribution": "int_uniform", "min": 64, "max": 224}
+    with pytest.raises(UserError, match=r"points are invalid .* vit_b_16 has patches of 16 pixels"):
+        check({"data.image_size": sizes}, model=model)
+    check({"data.image_size": {**sizes, "distribution": "q_uniform", "q": 32}}, model=model)
+
+
 def test_a_first_point_is_resolved_too():
     tree = {
         "model": {"residual_blocks": 1},

@@ -6,6 +6,7 @@ from inat_ray.log.records import (
     RunResumed,
     TrialEnded,
     TrialPaused,
+    TrialPicked,
     TrialResumed,
     TrialStarted,
 )
@@ -134,6 +135,17 @@ def test_a_look_is_of_the_winners_newest_epoch_by_the_order_of_the_log_whatever_
     history.add(early)
     assert history.look == early
     assert len(history.looks) == 3
+
+
+def test_a_run_whose_pick_is_not_trained_yet_is_unfinished():
+    records = search_records()
+    history = History.of(records)
+    assert not history.unfinished
+    history.add(TrialPicked(trial_id="a"))
+    assert (history.unfinished, history.picked, history.look) == (True, history.trials["a"], None)
+    for record in (started("pick_2", purpose="final"), ended("pick_2")):
+        history.add(record)
+    assert not history.unfinished
 
 
 def test_a_run_is_a_training_once_its_first_record_says_so():

@@ -213,17 +213,10 @@ def test_torchvisions_vit_starts_from_weights_for_224_pixels_at_160():
     assert model.conv_proj.weight.equal(state["conv_proj.weight"])
 
 
-@pytest.mark.parametrize(
-    ("source", "backbone", "size", "message"),
-    [
-        ("torchvision", "vit_b_16", 100, r"data\.image_size: 100: .* such as 96 or 112$"),
-        ("torchvision", "maxvit_t", 160, r"cannot be built for images of 160 pixels: ValueError"),
-    ],
-)
-def test_a_size_that_a_network_cannot_be_built_for_is_told(source, backbone, size, message):
-    experiment = at_size(size, source, backbone)
+def test_a_size_that_a_network_cannot_be_built_for_is_told():
+    experiment = at_size(160, "torchvision", "maxvit_t")
     for build in (hollow_model, partial(build_model, weights=None)):
-        with pytest.raises(UserError, match=message) as caught:
+        with pytest.raises(UserError, match=r"built for images of 160 pixels: Val") as caught:
             build(experiment, classes=CLASSES)
         assert "\n" not in str(caught.value)
 

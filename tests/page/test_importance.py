@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from inat_ray.page import importance
 from inat_ray.page.importance import (
     correlation_interval,
     importances,
@@ -39,12 +40,20 @@ def test_scores_that_depend_on_nothing_are_not_explained(points):
     assert importances(points, scores).explained < 0.2
 
 
+@pytest.fixture
+def few_samples(monkeypatch):
+    """Enough where numbers are compared that must be equal."""
+    monkeypatch.setattr(importance, "BOOTSTRAPS", 5)
+
+
+@pytest.mark.usefixtures("few_samples")
 def test_a_scale_makes_no_difference(points):
     scores = [np.log10(point["lr"]) for point in points]
     logarithms = [point | {"lr": np.log10(point["lr"])} for point in points]
     assert importances(points, scores) == importances(logarithms, scores)
 
 
+@pytest.mark.usefixtures("few_samples")
 def test_the_same_trials_give_the_same_importances(points):
     scores = [point["noise"] for point in points]
     assert importances(points, scores) == importances(points, scores)

@@ -27,7 +27,7 @@ def scored(points, scores, *, logarithmic=()) -> Scored:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def made_up() -> Scored:
     rng = np.random.default_rng(0)
     points = [
@@ -38,7 +38,7 @@ def made_up() -> Scored:
     return scored(points, [np.log10(p["lr"]) / 10 + 0.9 for p in points], logarithmic=["lr"])
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def section(made_up):
     return parameters_section(made_up)
 

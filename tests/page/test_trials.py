@@ -6,6 +6,7 @@ from inat_ray.config.search import EarlyStopping
 from inat_ray.log.records import LOG_VERSION
 from inat_ray.page.trials import (
     curves_section,
+    front_section,
     leaderboard_section,
     progress_section,
     rungs_section,
@@ -96,3 +97,29 @@ def test_the_leaderboard_has_a_column_for_each_cost_that_is_known(sweep, history
     for records, heads in ((sweep, ["ms/image"]), (sized, ["MACs", "ms/image"])):
         body = leaderboard_section(history_of(records)).body
         assert [h for h in ("params", "MACs", "memory", "ms/image") if f">{h}<" in body] == heads
+
+
+def test_a_front_is_drawn_against_each_cost_and_its_trials_are_listed(
+    sweep, history_of, rows_of, plots_of
+):
+    sizes = {"trial_0000": 900, "trial_0005": 800, "trial_0004": 100, "trial_0001": 200}
+    sized = [
+        record.model_copy(update={"model_parameters": sizes.get(record.trial_id)})
+        if record.kind == "epoch_ended"
+        else record
+        for record in sweep
+    ]
+    section = front_section(history_of(sized))
+    assert rows_of(section) == [
+        ["1", "trial_0000", "90.0 %", "900", "params"],
+        ["2", "trial_0005", "60.0 %", "800", "params"],
+        ["3", "trial_0004", "40.0 %", "100", "params"],
+    ]
+    [plot] = plots_of(section)
+    trials, front = plot["data"]
+    assert sorted(trials["text"]) == ["trial_0000", "trial_0001", "trial_0004", "trial_0005"]
+    assert list(zip(front["text"], front["x"], front["y"], strict=True)) == [
+        ("trial_0004", 100, 0.4),
+        ("trial_0005", 800, 0.6),
+        ("trial_0000", 900, 0.9),
+    ]

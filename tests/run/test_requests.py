@@ -108,6 +108,9 @@ def test_what_the_search_cannot_do_is_told_to_whoever_asks_and_left_nowhere(run)
     with Sweep(run) as sweep:
         with pytest.raises(UserError, match="--stop trial_7: the run has no trial"):
             ask(str(run.path), Request(stop="trial_7"), at=place_of_work(str(run.path)))
+        settings = ("recipe.lr=0.1", "search.parameters.recipe.lr.max=0.05")
+        with pytest.raises(UserError, match=r"--set recipe.lr: stays as it is .*--warm-start RUN"):
+            ask(str(run.path), Request(settings=settings), at=place_of_work(str(run.path)))
         assert sweep.told == []
     assert not (run.path / REQUESTS).exists()
     assert read_history(run.log).steering == []

@@ -71,7 +71,7 @@ def test_without_a_value_that_was_fixed_there_all_trials_are_told(other):
     dropout = {"model.dropout": {"min": 0.1, "max": 0.5}}
     found = told(other, parameters={"recipe.lr": {"min": 0.001, "max": 0.2}} | dropout)
     assert [k.parameters for k in found.trials] == [{"recipe.lr": 0.1}, {"recipe.lr": 0.01}]
-    assert "told without model.dropout: this space does not have its value" in found.notes
+    assert "told without model.dropout: fixed there, outside of this space" in found.notes
 
 
 def test_trials_of_another_kind_of_model_are_left_out(tmp_path):

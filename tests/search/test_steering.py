@@ -1,6 +1,9 @@
 import math
+from contextlib import suppress
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.space import search_space
@@ -126,6 +129,22 @@ def test_a_grid_tries_the_points_that_were_added_and_not_those_that_were_dropped
         rest.append(tuple(search.train().values()))
     assert rest == [(0.01, 8), (0.01, 16), (0.001, 8), (0.001, 16)]
     assert search.next() == "trials"
+
+
+def test_a_grid_that_has_ended_gets_more_points_time_and_again():
+    search = Search(parameters=GRID, method="grid")
+    values = [0.1, 0.01]
+    for more in (0.02, 0.03):
+        while isinstance(search.next(), Work):
+            search.train()
+        search.history.add(SearchEnded(reason="trials"))
+        values.append(more)
+        (changed,) = search.answer(Request(settings=(f"{LR}.values={values}",)))
+        assert changed.trials == 2 * len(values)
+        planned = search.history.planned_trials
+        search.history.add(RunResumed(trials=planned, extended=True))
+        search.history.add(changed)
+    assert len(search.history.searched) == 6
 
 
 def test_points_beyond_the_limits_count_among_those_of_a_changed_space():
@@ -287,3 +306,58 @@ def test_settings_of_the_search_are_told_from_those_of_the_machine():
     assert others == lines[1:]
     with pytest.raises(UserError, match="--trials 0: 1 to 100,000 are allowed"):
         change_asked([], trials=0)
+
+
+ASKED = st.sampled_from(
+    [
+        Request(settings=(f"{LR}.values=[0.1, 0.02, 0.001]",)),
+        Request(settings=("search.parameters.model.dense.values=[16]",), trials=6),
+        Request(trials=3),
+        Request(trials=8),
+        Request(finish=True),
+        *(Request(stop=f"trial_{number:04d}") for number in range(3)),
+    ]
+)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.sampled_from(["random", "bayes", "grid"]),
+    st.sampled_from(["asha", "asha_promotion"]),
+    st.integers(1, 3),
+    st.data(),
+)
+def test_a_steered_search_is_replayed_to_the_same_decisions_at_every_record(
+    method, kind, slots, data
+):
+    """Several workers, whose epochs end in any order."""
+    search = Search(parameters=GRID, method=method, early_stopping={"kind": kind})
+    agenda = search_agenda(search.experiment, search.space)
+    records = [search.history.run]
+
+    def add(record) -> None:
+        records.append(record)
+        search.history.add(record)
+
+    for _ in range(40):
+        if data.draw(st.integers(0, 4)) == 0:
+            with suppress(UserError):
+                (asked,) = search.answer(data.draw(ASKED))
+                add(asked)
+        work = agenda(search.history)
+        assert agenda(History.of(records)) == work
+        if isinstance(work, Work) and len(search.history.active) < slots:
+            add(work.record())
+            continue
+        if not (running := list(search.history.active)):
+            break
+        trial = search.history.trials[data.draw(st.sampled_from(running))]
+        epoch = len(trial.epochs) + 1
+        add(epoch_of(trial.trial_id, epoch, 1 / (trial.number + 2) * epoch / (epoch + 3)))
+        about = search.experiment.search
+        state = state_after_epoch(about, search.history, trial.trial_id)
+        assert state_after_epoch(about, History.of(records), trial.trial_id) == state
+        if state == "paused":
+            add(TrialPaused(trial_id=trial.trial_id))
+        elif state != "running":
+            add(TrialEnded(trial_id=trial.trial_id, state=state))

@@ -2,8 +2,9 @@ import math
 
 import pytest
 
+from inat_ray.log.records import SearchEnded, TrialPicked, TrialStarted
 from inat_ray.search.study import seed_is_searched
-from inat_ray.search.winner import winning_trial
+from inat_ray.search.winner import chosen_trial, final_training, winning_trial
 from tests.search.test_study import history_of, rates
 
 
@@ -37,3 +38,25 @@ def test_without_seeds_the_best_trial_wins():
 @pytest.mark.parametrize("names", [("recipe.lr", "seed"), ("recipe.lr",)])
 def test_without_a_result_nothing_wins(names):
     assert winning_trial(history_of([(0.1, 0, [])], names=names)) is None
+
+
+def test_the_kept_model_is_of_the_trial_that_a_person_picked_until_the_search_ends_anew():
+    history = history_of([(0.1, 0, [0.5]), (0.1, 1, [0.9])], names=("recipe.lr",))
+    winner, other = winning_trial(history), history.trials["trial_0000"]
+    assert chosen_trial(history) is winner
+    history.add(SearchEnded(reason="trials"))
+    history.add(final_start("winner", winner))
+    history.add(TrialPicked(trial_id="trial_0000"))
+    assert (winning_trial(history), chosen_trial(history)) == (winner, other)
+    assert final_training(history) is None
+    history.add(final_start("pick_2", other))
+    assert final_training(history).trial_id == "pick_2"
+    history.add(SearchEnded(reason="trials"))
+    assert chosen_trial(history) is winner
+    assert final_training(history) is None
+
+
+def final_start(name: str, trial) -> TrialStarted:
+    return TrialStarted(
+        trial_id=name, purpose="final", seed=trial.seed, parameters=trial.parameters, epochs=1
+    )

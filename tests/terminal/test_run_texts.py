@@ -7,6 +7,7 @@ from inat_ray.log.records import (
     RunResumed,
     SearchChanged,
     StopAsked,
+    TrialPicked,
 )
 from inat_ray.terminal.estimate import seconds_left
 from inat_ray.terminal.run_texts import (
@@ -74,6 +75,7 @@ def test_what_a_person_asked_of_a_search_is_told_with_its_time(sweep, history_of
         SearchChanged(time=at, budget=2, trials=2),
         StopAsked(time=at, trial_id="trial_0005", epochs=2),
         FinishAsked(time=at),
+        TrialPicked(time=at, trial_id="trial_0001"),
     ]
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
     texts = steering_texts(history_of([*sweep, *asked]).steering)
@@ -83,4 +85,5 @@ def test_what_a_person_asked_of_a_search_is_told_with_its_time(sweep, history_of
         "2 trials planned, 6 have begun and go on",
         "trial_0005 ends after epoch 2",
         "the search ends",
+        "trial_0001 is trained for the model instead of the winner",
     ]

@@ -1,10 +1,16 @@
 import io
+import re
 
 import pytest
 from rich.console import Console
 
 from inat_ray.log.records import LOG_VERSION, EpochEnded
-from inat_ray.terminal.search_tables import ablation_table, leaderboard_table, study_table
+from inat_ray.terminal.search_tables import (
+    ablation_table,
+    front_table,
+    leaderboard_table,
+    study_table,
+)
 
 STUDY = {"head_only": [0.80, 0.82], "none": [0.90, 0.94], "freeze_fc": [0.99]}
 ABLATION = {"none": [0.90, 0.94, 0.92], "head_only": [0.80, 0.82, 0.81], "freeze_fc": [0.99]}
@@ -92,6 +98,28 @@ def test_a_search_by_loss_has_a_column_for_it(sweep, history_of):
 
 def test_a_leaderboard_without_results_is_a_table_without_rows(sweep, history_of):
     assert leaderboard_table(history_of(sweep[:1])).row_count == 0
+
+
+def test_the_best_for_their_costs_are_listed_with_the_fronts_that_they_are_on(sweep, history_of):
+    sizes = {"trial_0000": 900, "trial_0005": 800, "trial_0004": 100, "trial_0001": 200}
+    sized = [
+        record.model_copy(update={"model_parameters": sizes.get(record.trial_id)})
+        if isinstance(record, EpochEnded)
+        else record
+        for record in sweep
+    ]
+    lines = lines_of(front_table(history_of(sized)))
+    assert [line.split()[:2] for line in lines if line.startswith((" 1", " 2", " 3", " 4"))] == [
+        ["1", "trial_0000"],
+        ["2", "trial_0005"],
+        ["3", "trial_0004"],
+    ]
+    assert [re.findall(r"\d+\*", line) for line in lines if "trial_" in line] == [
+        ["900*"],
+        ["800*"],
+        ["100*"],
+    ]
+    assert lines[-1] == "*: no other trial costs as little and is as good"
 
 
 def caption_of(table) -> str:

@@ -10,6 +10,7 @@ from inat_ray.terminal.words import (
     counts_text,
     duration,
     gap_text,
+    looks_text,
     metric_text,
     parameters_text,
     short_names,
@@ -111,3 +112,8 @@ def test_an_amount_has_three_digits(count, text):
 )
 def test_a_cost_is_written_in_its_unit(name, value, text):
     assert cost_text(COSTS[name], value) == text
+
+
+def test_more_looks_than_one_are_said_to_be_optimistic():
+    assert looks_text(1) == "1"
+    assert looks_text(2).startswith("2: the newest counts")

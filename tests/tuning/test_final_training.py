@@ -12,7 +12,7 @@ from inat_ray.config.load import load_experiment
 from inat_ray.config.resources import Resources
 from inat_ray.config.space import search_space
 from inat_ray.data.dataset import open_dataset
-from inat_ray.log.records import RunResumed, SearchEnded, TrialEnded, TrialStarted
+from inat_ray.log.records import RunResumed, SearchEnded, TrialEnded, TrialPicked, TrialStarted
 from inat_ray.log.run_log import RunLog, read_history
 from inat_ray.run.checkpoints import BEGINNING, StartingPoint
 from inat_ray.run.folder import RunFolder
@@ -233,6 +233,51 @@ def test_a_winner_that_was_cut_off_does_not_leave_a_search_unfinished_that_found
     search(sweep, B, 0, 0.6)
     finish(sweep)
     assert not read_history(sweep.run.log).unfinished
+    assert read_run(sweep.run.path).state == "finished"
+
+
+def pick(sweep, trial: str) -> None:
+    with RunLog(sweep.run.log) as log:
+        log.append(RunResumed(trials=9))
+        log.append(TrialPicked(trial_id=trial))
+
+
+def test_a_picked_trial_is_trained_for_the_model_and_its_look_at_the_test_set_is_counted(sweep):
+    search(sweep, A, 0, 0.5)
+    search(sweep, B, 0, 0.6)
+    assert finish(sweep)["test_looks"] == 1
+    pick(sweep, "trial_0000")
+    assert read_run(sweep.run.path).state == "cut off"
+    result = finish(sweep)
+    assert (result["training"], result["test_looks"]) == ("pick_2", 2)
+    assert (result["search"]["winner"], result["search"]["picked"]) == ("trial_0001", "trial_0000")
+    assert load_model(sweep.run.model).experiment.recipe.lr == A
+    assert belong_together(sweep)
+    assert finish(sweep) == result  # nothing is done again
+    pick(sweep, "trial_0001")
+    result = finish(sweep)
+    assert (result["training"], result["test_looks"]) == ("winner", 3)
+    assert load_model(sweep.run.model).experiment.recipe.lr == B
+    search(sweep, A, 1, 0.9)
+    assert "picked" not in finish(sweep)["search"]
+    assert sweep.trained == ["winner", "pick_2", "winner", "pick_2"]
+    assert read_run(sweep.run.path).state == "finished"
+
+
+def test_a_pick_that_is_cut_off_leaves_the_winners_model_and_goes_on_when_resumed(sweep):
+    search(sweep, A, 0, 0.5)
+    search(sweep, B, 0, 0.6)
+    finish(sweep)
+    before = sweep.run.model.read_bytes()
+    pick(sweep, "trial_0000")
+    sweep.killed_after = 1
+    with pytest.raises(KilledError):
+        finish(sweep)
+    assert sweep.run.model.read_bytes() == before
+    assert read_run(sweep.run.path).state == "cut off"
+    sweep.killed_after = None
+    assert finish(sweep)["training"] == "pick_2"
+    assert belong_together(sweep)
     assert read_run(sweep.run.path).state == "finished"
 
 

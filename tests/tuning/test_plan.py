@@ -13,8 +13,9 @@ from inat_ray.log.run_log import RunLog
 from inat_ray.run.folder import RunFolder
 from inat_ray.search.agenda import run_started
 from inat_ray.search.steering import FINISH, Request
-from inat_ray.tuning.plan import Plan, new_plan, resumed_plan
-from tests.run.made_up_runs import create_run
+from inat_ray.tuning.plan import Plan, new_plan, picked_plan, resumed_plan
+from tests.log.made_up_logs import ended, started
+from tests.run.made_up_runs import create_run, make_run, search_records
 from tests.search.histories import epoch_of, experiment_of
 
 NOTHING = {"path": None, "settings": (), "options": {}}
@@ -120,6 +121,44 @@ def test_the_present_space_is_the_one_that_was_asked_for(run):
     plan = resumed_plan(run.path, **NOTHING, request=asked)
     assert plan.present.parameters["recipe.lr"].values == (0.1,)
     assert plan.space.parameters["recipe.lr"].values == (0.1, 0.01)
+
+
+@pytest.fixture
+def finished(tmp_path, experiment) -> Path:
+    """A search whose second trial won, and whose third one failed."""
+    records = search_records()
+    records[1] = records[1].model_copy(update={"seed": 3})  # the start of the first one
+    records[7:7] = [started("c"), ended("c", "failed", "no room")]
+    result = {"test_accuracy": 0.6}
+    return make_run(tmp_path / "over", records, result=result, **experiment.model_dump())
+
+
+def test_another_trial_is_picked_from_a_finished_run(finished):
+    plan = picked_plan(finished, trial="a", **NOTHING)
+    assert (plan.pick, plan.folder, plan.is_new) == ("a", finished, False)
+
+
+@pytest.mark.parametrize(
+    ("trial", "reason"),
+    [
+        ("d", r"has no trial of that name; its trials are a to c"),
+        ("winner", "has no trial of that name"),
+        ("c", r"has no result \(no room\)"),
+    ],
+)
+def test_what_cannot_be_picked_is_told_with_what_can(finished, trial, reason):
+    with pytest.raises(UserError, match=f"--pick {trial}: .*{reason}"):
+        picked_plan(finished, trial=trial, **NOTHING)
+
+
+def test_the_trial_that_the_model_is_of_needs_no_pick(finished):
+    with pytest.raises(UserError, match=r"--pick b: the model in .* is of that trial already"):
+        picked_plan(finished, trial="b", **NOTHING)
+
+
+def test_nothing_is_picked_from_a_run_that_is_not_finished(run):
+    with pytest.raises(UserError, match=r"--pick trial_0000: the run in .* is cut off"):
+        picked_plan(run.path, trial="trial_0000", **NOTHING)
 
 
 def test_a_run_of_train_is_no_sweep(tmp_path, experiment):

@@ -29,6 +29,9 @@ pytestmark = [
 
 PARAMETERS = "search.parameters.recipe.lr={values: [0.001, 0.003]}"
 
+ALONE = "resources.max_concurrent=1"
+"""One process, where a test needs no two: each takes seconds to start."""
+
 GRID = (
     "search.method=grid",
     "search.parameters.seed={values: [5, 3]}",
@@ -171,6 +174,7 @@ def test_a_trial_that_fails_is_recorded_with_its_error_and_the_others_go_on(
     experiment = small_experiment(
         data_folder,
         small_settings,
+        ALONE,
         "recipe.epochs=1",
         "search.trials=3",
         "search.first=[{recipe.schedule: warmup_stable_decay, recipe.warmup_fraction: 0.9}]",
@@ -217,6 +221,7 @@ def test_a_search_with_bad_rates_ends_with_a_diverged_trial(
     experiment = small_experiment(
         data_folder,
         small_settings,
+        ALONE,
         "recipe.optimizer=sgd",
         "recipe.schedule=constant",
         "recipe.weight_decay=10",
@@ -237,9 +242,7 @@ def test_more_than_the_cluster_has_is_refused(data_folder, small_settings):
 
 
 def test_a_trial_without_gpus_gets_what_it_asks_for(data_folder, small_settings):
-    experiment = small_experiment(
-        data_folder, small_settings, "device=cpu", "resources.max_concurrent=1"
-    )
+    experiment = small_experiment(data_folder, small_settings, "device=cpu", ALONE)
     resources = trial_resources(experiment)
     assert (resources.cpus_per_worker, resources.gpus_per_worker) == (1, 0.0)
     assert Slots(resources)() == 1
@@ -256,7 +259,7 @@ def test_trials_of_two_workers_run_one_after_another_and_give_everything_back(
         "search.trials=4",
         "search.parameters.recipe.lr={values: [0.00001, 0.003, 0.001, 0.0001]}",
         "resources.workers_per_trial=2",
-        "resources.max_concurrent=1",
+        ALONE,
     )
     history, run = search(experiment, data, tmp_path / "run")
     states = [trial.state for trial in history.searched]

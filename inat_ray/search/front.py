@@ -1,0 +1,37 @@
+"""The Pareto front of a search: the trials that are the best for what they cost."""
+
+from itertools import groupby
+from operator import itemgetter
+
+from inat_ray.log.costs import Cost, telling_costs
+from inat_ray.log.history import History, TrialHistory
+
+
+def front(history: History, cost: Cost) -> list[TrialHistory]:
+    """Returns the trials that no other one equals or beats in score and cost, and beats in one.
+
+    The cheapest is first, so the best is last; trials that are equal in both are all there. One
+    whose score is not of a whole stretch, or whose cost is not known, is not on the front and beats
+    nobody: what it would be worth was not found out.
+    """
+    known = [
+        (amount, score.value, trial)
+        for trial in history.searched
+        if (score := history.score_of(trial)) is not None and score.whole
+        if (amount := cost.of(trial)) is not None
+    ]
+    found: list[TrialHistory] = []
+    best = None
+    for _, alike in groupby(sorted(known, key=itemgetter(0)), key=itemgetter(0)):
+        points = list(alike)
+        highest = max(score for _, score, _ in points)
+        if best is None or highest > best:
+            best = highest
+            found += [trial for _, score, trial in points if score == highest]
+    return found
+
+
+def fronts(history: History) -> list[tuple[Cost, list[TrialHistory]]]:
+    """Returns the front against each cost in which the trials with a result differ."""
+    found = ((cost, front(history, cost)) for cost in telling_costs(history.leaderboard()))
+    return [(cost, trials) for cost, trials in found if trials]
