@@ -58,7 +58,8 @@ def shown_metrics(metric: str) -> list[str]:
 def leaderboard_table(history: History, *, most: int = SHOWN_TRIALS, width: int = 80) -> Table:
     """Returns the best trials of a search by their scores, with the metrics at their best epochs.
 
-    Costs in which they differ are columns too. The caption tells how the search was steered.
+    Costs in which they differ are columns too, where there is room for them. The caption tells how
+    the search was steered.
     """
     shown = list(enumerate(history.leaderboard()[:most], start=1))
     title = f"{history.run.name}: {states_text(history)}"
@@ -104,7 +105,8 @@ def _trials_table(
 ) -> Table:
     """Returns a row for each trial that has a result, with its rank, metrics and costs.
 
-    `marked`: names of a cost and a trial whose cell has a mark.
+    `marked`: names of a cost and a trial whose cell has a mark; without marks, costs are left out
+    where there is no room for them.
     """
     metrics, meaning, rows = shown_metrics(history.run.metric), score_meaning(history), []
     for rank, trial in ranked:
@@ -127,6 +129,7 @@ def _trials_table(
         names=list(history.run.parameters),
         width=width,
         title=title,
+        spare=0 if marked else len(costs),
     )
 
 

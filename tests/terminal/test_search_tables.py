@@ -70,6 +70,17 @@ def test_parameters_of_the_leaderboard_that_do_not_fit_side_by_side_share_a_colu
     assert "lr=0.003" in "".join(lines)
 
 
+def test_costs_make_room_for_parameters_where_a_leaderboard_is_narrow(sweep, history_of):
+    """All trials differ in their size, and in 50 columns there is no room to say so."""
+    sized = [
+        r.model_copy(update={"model_parameters": 10**n}) if isinstance(r, EpochEnded) else r
+        for n, r in enumerate(sweep)
+    ]
+    for width, has_costs in ((100, True), (50, False)):
+        table = leaderboard_table(history_of(sized), width=width)
+        assert ("params" in "".join(lines_of(table, width=width))) == has_costs
+
+
 def test_long_leaderboards_are_cut_and_say_so(sweep, history_of):
     lines = lines_of(leaderboard_table(history_of(sweep), most=2))
     assert sum("trial_" in line for line in lines) == 2
