@@ -62,7 +62,7 @@ from tests.benchmarks.search_page import (
 )
 from tests.benchmarks.tables import FORMULA, Point, World, world_of
 
-RECORDS = Path("experiments/tables")
+FLOWERS = Path("experiments/tables/flowers_32px.parquet")
 PACKAGES = ["ray", "hyperopt", "optuna", "syne-tune"]
 CHECKPOINTS = (75, 150, 200, 300, 400, 800)
 SHORT = (20, 40)
@@ -238,6 +238,10 @@ def note(handed: Handed, world: World, regrets: dict[str, list[float]]) -> None:
 
 
 def main(
+    record: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="R", help="A run or a table of curves, besides that of flowers."),
+    ] = None,
     tables: Annotated[
         Path | None, typer.Option(metavar="DIR", help="TaskSet's tables: taskset_*.parquet.")
     ] = None,
@@ -251,9 +255,8 @@ def main(
     plot: Annotated[Path | None, typer.Option(help="A picture of it: .svg or .png.")] = None,
 ) -> None:
     console, begin = Console(stderr=True), time.perf_counter()
-    records = [str(path) for path in sorted(RECORDS.glob("*.parquet"))]
+    records = [str(path) for path in (FLOWERS, *(record or []))]
     sets = sorted(map(str, tables.glob("taskset_*.parquet"))) if tables else []
-    records = records[-1:] if short else records
     numbers = dict.fromkeys(records if short else [*records, FORMULA], seeds)
     numbers |= dict.fromkeys(sets, -(-seeds // 4))
     for table in records:
