@@ -220,6 +220,11 @@ def _continued(
     if (pick := context.params["pick"]) is not None:
         options.refuse(context, {"trials", "dry_run"}, beside="--pick")
         return picked_plan(run_here(run, out), trial=pick, settings=settings, **given)
+    if context.params["dry_run"] and is_storage(run):
+        raise UserError(
+            f"--dry-run: leaves no run here, and {run} would be brought from its storage;"
+            " give the folder of a run on this machine"
+        )
     trials = context.params["trials"]
     request, others = steer.request_of(run, option, settings=settings, trials=trials)
     if (place := steer.place_to_ask(run, request)) is not None:
@@ -227,11 +232,6 @@ def _continued(
         options.refuse(context, context.params.keys() - kept, beside=f"{option} of what runs")
         steer.ask_and_tell(run, request, others, at=place)
         return None
-    if context.params["dry_run"] and is_storage(run):
-        raise UserError(
-            f"--dry-run: leaves no run here, and {run} would be brought from its storage;"
-            " give the folder of a run on this machine"
-        )
     folder = run_here(run, out)
     return resumed_plan(folder, settings=others, request=request, option=option, **given)
 

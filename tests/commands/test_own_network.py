@@ -23,6 +23,7 @@ from inat_ray.config.errors import UserError
 from inat_ray.log.records import EpochEnded
 from inat_ray.log.run_log import EVENTS, read_history, read_records
 from tests.own_network import SOURCE, evil, write_experiment, write_network
+from tests.run.made_up_runs import make_run
 
 SMALL = """
 data: {{source: {data}, cache: {cache}, image_size: 32}}
@@ -105,10 +106,11 @@ def test_other_code_is_refused_by_both_digests_unless_the_word_is_said(
 
 @pytest.mark.parametrize("name", ["predict", "evaluate", "export", "report", "train", "sweep"])
 def test_code_beside_what_needs_none_is_told(
-    save_untrained, swept, arguments, told, image, tmp_path, name
+    save_untrained, arguments, told, image, tmp_path, name
 ):
     model = save_untrained(tmp_path / "m.safetensors")
-    line = {"report": [swept[0]], "train": arguments, "sweep": arguments}
+    run = make_run(tmp_path / "run", [])
+    line = {"report": [run], "train": arguments, "sweep": arguments}
     line |= lines(model, image, tmp_path)
     status, text = told(name, *line[name], "--code", write_network(tmp_path))
     assert (status, "there is no network of your own" in text) == (2, True), text
