@@ -18,7 +18,7 @@ from inat_ray.search.front import fronts
 from inat_ray.search.schedulers import at_rung
 from inat_ray.terminal.run_texts import judged_text, score_meaning, share_text
 from inat_ray.terminal.search_tables import shown_metrics
-from inat_ray.terminal.words import command_text, cost_text, short_names, value_text
+from inat_ray.terminal.words import cost_text, short_names, value_text
 
 MOST_ROWS = 500
 """The most rows of the leaderboard; all trials are in trials.parquet."""
@@ -140,7 +140,7 @@ def front_section(history: History) -> Section:
     text = (
         "A trial is on a front if no other one costs as little and is as good. Hollow points are"
         " trials that ended too early to be judged. Gaps smaller than those between seeds say"
-        f" little. {command_text('sweep')} --resume RUN --pick TRIAL trains another one than the"
+        " little. inat-ray sweep --resume RUN --pick TRIAL trains another one than the"
         " winner, and keeps that as the run's model."
     )
     plots = beside(_front_plot(history, cost, trials) for cost, trials in found)
