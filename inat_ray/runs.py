@@ -60,7 +60,7 @@ def _show_fronts(run: Path) -> dict[str, Any]:
     found = fronts(history)
     if found:
         console = options.console()
-        console.print(front_table(history, width=console.width))
+        console.print(front_table(history, found, width=console.width))
         command = escape(f"{command_text('sweep')} --resume {run} --pick TRIAL")
         console.print(f"Keep another: [bold]{command}[/]", soft_wrap=True)
     return {"fronts": {cost.name: [trial.trial_id for trial in trials] for cost, trials in found}}

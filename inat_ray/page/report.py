@@ -81,8 +81,8 @@ def _search_sections(run: ReportedRun) -> Iterator[Section]:
     yield leaderboard_section(history)
     yield progress_section(history)
     yield curves_section(history)
-    if fronts(history):
-        yield front_section(history)
+    if found := fronts(history):
+        yield front_section(history, found)
     yield from _study_sections(run)
     scored = scored_trials(history, experiment)
     if scored.names:

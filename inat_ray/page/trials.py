@@ -14,7 +14,7 @@ from inat_ray.log.records import EpochEnded
 from inat_ray.page.colors import GRAY, ORANGE, STATES
 from inat_ray.page.html import Cell, Number, Section, beside, paragraph, table
 from inat_ray.page.metrics import best_so_far, metric_cell, metric_plot, results
-from inat_ray.search.front import fronts
+from inat_ray.search.front import Fronts
 from inat_ray.search.schedulers import at_rung
 from inat_ray.terminal.run_texts import judged_text, score_meaning, share_text
 from inat_ray.terminal.search_tables import shown_metrics
@@ -121,9 +121,8 @@ def progress_section(history: History) -> Section:
     return Section("Results over time", "progress", drawn)
 
 
-def front_section(history: History) -> Section:
+def front_section(history: History, found: Fronts) -> Section:
     """Draws score against each cost in which the trials differ, and lists those on the fronts."""
-    found = fronts(history)
     shown = {trial.trial_id for _, trials in found for trial in trials}
     rows: list[list[Cell]] = [
         [

@@ -6,6 +6,9 @@ from operator import itemgetter
 from inat_ray.log.costs import Cost, telling_costs
 from inat_ray.log.history import History, TrialHistory
 
+Fronts = list[tuple[Cost, list[TrialHistory]]]
+"""Each cost with the trials on its front."""
+
 
 def front(history: History, cost: Cost) -> list[TrialHistory]:
     """Returns the trials that no other one equals or beats in score and cost, and beats in one.
@@ -31,7 +34,7 @@ def front(history: History, cost: Cost) -> list[TrialHistory]:
     return found
 
 
-def fronts(history: History) -> list[tuple[Cost, list[TrialHistory]]]:
+def fronts(history: History) -> Fronts:
     """Returns the front against each cost in which the trials with a result differ."""
     found = ((cost, front(history, cost)) for cost in telling_costs(history.leaderboard()))
     return [(cost, trials) for cost, trials in found if trials]

@@ -11,7 +11,7 @@ from inat_ray.config.space import SEED
 from inat_ray.log.costs import Cost, telling_costs
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import Purpose
-from inat_ray.search.front import fronts
+from inat_ray.search.front import Fronts
 from inat_ray.search.study import (
     Configuration,
     changes,
@@ -72,12 +72,11 @@ def leaderboard_table(history: History, *, most: int = SHOWN_TRIALS, width: int 
     return table
 
 
-def front_table(history: History, *, width: int = 80) -> Table:
+def front_table(history: History, found: Fronts, *, width: int = 80) -> Table:
     """Returns the trials that are the best for what they cost, best first; see `search.front`.
 
     A star is at each cost on whose front a trial is.
     """
-    found = fronts(history)
     marked = {(cost.name, trial.trial_id) for cost, trials in found for trial in trials}
     shown = {trial_id for _, trial_id in marked}
     ranked = enumerate(history.leaderboard(), start=1)

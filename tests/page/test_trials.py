@@ -11,6 +11,7 @@ from inat_ray.page.trials import (
     progress_section,
     rungs_section,
 )
+from inat_ray.search.front import fronts
 
 
 def of_now(records):
@@ -109,7 +110,8 @@ def test_a_front_is_drawn_against_each_cost_and_its_trials_are_listed(
         else record
         for record in sweep
     ]
-    section = front_section(history_of(sized))
+    history = history_of(sized)
+    section = front_section(history, fronts(history))
     assert rows_of(section) == [
         ["1", "trial_0000", "90.0 %", "900", "params"],
         ["2", "trial_0005", "60.0 %", "800", "params"],

@@ -5,6 +5,7 @@ import pytest
 from rich.console import Console
 
 from inat_ray.log.records import LOG_VERSION, EpochEnded
+from inat_ray.search.front import fronts
 from inat_ray.terminal.search_tables import (
     ablation_table,
     front_table,
@@ -108,7 +109,8 @@ def test_the_best_for_their_costs_are_listed_with_the_fronts_that_they_are_on(sw
         else record
         for record in sweep
     ]
-    lines = lines_of(front_table(history_of(sized)))
+    history = history_of(sized)
+    lines = lines_of(front_table(history, fronts(history)))
     assert [line.split()[:2] for line in lines if line.startswith((" 1", " 2", " 3", " 4"))] == [
         ["1", "trial_0000"],
         ["2", "trial_0005"],
