@@ -14,9 +14,9 @@ from inat_ray.log.records import EpochEnded
 from inat_ray.page.colors import GRAY, ORANGE, STATES
 from inat_ray.page.html import Cell, Number, Section, beside, paragraph, table
 from inat_ray.page.metrics import best_so_far, metric_cell, metric_plot, results
-from inat_ray.search.front import Fronts
+from inat_ray.search.front import Fronts, is_judged
 from inat_ray.search.schedulers import at_rung
-from inat_ray.terminal.run_texts import judged_text, score_meaning, share_text
+from inat_ray.terminal.run_texts import score_cell, score_meaning, share_text
 from inat_ray.terminal.search_tables import shown_metrics
 from inat_ray.terminal.words import cost_text, short_names, value_text
 
@@ -69,7 +69,7 @@ def _row(history: History, trial: TrialHistory, *, rank: int, costs: Sequence[Co
 
 
 def _score(history: History, trial: TrialHistory) -> Cell:
-    value, text = history.score_value(trial), judged_text(history, trial)
+    value, text = history.score_value(trial), score_cell(history, trial)
     return None if value is None or text is None else Number(value, text)
 
 
@@ -150,8 +150,8 @@ def front_section(history: History, found: Fronts) -> Section:
 def _front_plot(history: History, cost: Cost, on_front: list[TrialHistory]) -> Markup:
     """Draws all trials by a cost, and the front as a line that steps from the cheapest on."""
     known = [trial for trial in history.leaderboard() if cost.of(trial) is not None]
-    judged = [t for t in known if (score := history.score_of(t)) is not None and score.whole]
-    others = known[len(judged) :]  # they stand behind those that have a whole stretch
+    judged = [trial for trial in known if is_judged(history, trial)]
+    others = [trial for trial in known if not is_judged(history, trial)]
     traces: list[tuple[str, list[TrialHistory], dict[str, Any]]] = [
         ("trials", judged, {"mode": "markers"}),
         ("ended early", others, {"mode": "markers", "marker": {"symbol": "circle-open"}}),
