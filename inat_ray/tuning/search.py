@@ -96,15 +96,21 @@ def run_search(
     Raises what `run_agenda` raises.
     """
     _end_what_is_over(run=run, log=log)
-    if log.history.ended is None:
-        limit = limit_of(experiment, classes=len(data.classes))
-        agenda = search_agenda(experiment, space, limit)
+    limit = limit_of(experiment, classes=len(data.classes))
+    agenda = search_agenda(experiment, space, limit)
+    while log.history.ended is None:
         reason = run_agenda(experiment, agenda, data=data, run=run, log=log, requests=requests)
-        _end_what_waits(run=run, log=log)
-        log.append(SearchEnded(reason=reason))
+        if requests is not None:
+            requests.take_in(log)
+        # Meanwhile a person may have given it more to do.
+        if not isinstance(next_work(agenda, log.history, log.append), Work):
+            _end_what_waits(run=run, log=log)
+            log.append(SearchEnded(reason=reason))
     if chosen := to_confirm(experiment, log.history):
         agenda = until_asked(confirm_agenda(experiment, chosen))
         run_agenda(experiment, agenda, data=data, run=run, log=log, requests=requests)
+    if requests is not None:  # so that nobody waits for an answer until the winner is trained
+        requests.take_in(log)
 
 
 def _end_what_is_over(*, run: RunFolder, log: RunLog) -> None:

@@ -46,7 +46,6 @@ def test_a_trial_of_a_sweep_that_nobody_works_on_is_ended_and_the_sweep_stays_cu
     [
         (["--resume", "S", "--trials", "3"], "holds no run"),
         (["--stop", "S/trial_0001"], "holds no run"),
-        (["--stop", "STORED/b"], "no process is at work on the run; --resume"),
         (["--finish", "RUN", "--set", NARROWED], "has no place beside --finish"),
         (["--resume", "RUN", "--set", NARROWED], "a search keeps its parameters"),
         (["--extend", "RUN"], "--trials N says how many trials to add"),
