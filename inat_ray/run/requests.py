@@ -59,8 +59,9 @@ class Requests:
 
     def __enter__(self) -> Self:
         if (storage := self._run.storage) is not None:
-            watch = threading.Thread(target=self._watch, args=(storage,), daemon=True)
-            watch.start()
+            found: set[Place] = set()
+            self._look(storage, found)  # at what was left while no process was at work on the run
+            threading.Thread(target=self._watch, args=(storage, found), daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -94,13 +95,15 @@ class Requests:
         while not self._stored.empty():
             yield self._stored.get()
 
-    def _watch(self, storage: Place) -> None:
-        found: set[Place] = set()
+    def _watch(self, storage: Place, found: set[Place]) -> None:
         while not self._over.wait(SECONDS_BETWEEN_LOOKS):
-            with suppress(OSError, UserError):  # the storage is away; the log's mirror tells of it
-                for file, content in _files(storage, known=found):
-                    found.add(file)
-                    self._stored.put((file, content))
+            self._look(storage, found)
+
+    def _look(self, storage: Place, found: set[Place]) -> None:
+        with suppress(OSError, UserError):  # the storage is away; the log's mirror tells of it
+            for file, content in _files(storage, known=found):
+                found.add(file)
+                self._stored.put((file, content))
 
 
 def ask(run: str, request: Request, *, at: Place) -> list[tuple[int, Steering]]:
