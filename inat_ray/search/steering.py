@@ -63,6 +63,9 @@ def change_asked(settings: Sequence[str], *, trials: int | None) -> tuple[Reques
     """
     if trials is not None and not 1 <= trials <= MAX_TRIALS:
         raise UserError(f"--trials {trials}: 1 to {MAX_TRIALS:,} are allowed")
+    for line in settings:
+        if line.partition("=")[0].strip() == "search.trials":
+            raise UserError(f"--set {line}: --trials N changes the number of trials of a run")
     about = [_is_about_search(line.partition("=")[0].strip()) for line in settings]
     others = [line for line, is_about in zip(settings, about, strict=True) if not is_about]
     return Request(settings=tuple(compress(settings, about)), trials=trials), others
@@ -84,8 +87,10 @@ def answered(
 
     Raises UserError where the search, as far as it is now, cannot do it.
     """
-    if history.started is None or history.is_training:
-        raise UserError("there is no search that has begun, so nothing of it can be changed")
+    if history.started is None:
+        raise UserError("the search has not begun yet, so nothing of it can be changed")
+    if history.is_training:
+        raise UserError("the run is of train, so there is no search to change")
     records: list[Steering] = []
     if request.settings or request.trials is not None:
         records.append(_change(request, experiment=experiment, begun=space, history=history))
@@ -110,7 +115,9 @@ def _change(
     is_over = history.ended is not None or history.finish_asked
     as_planned = request.trials in (None, None if is_over else history.planned_trials)
     if not changed and not asked.keys() & budgets.keys() and as_planned:
-        raise UserError("--set, --trials: the search is as they say already")
+        raise UserError(
+            "--set, --trials: the search is as they say already; --resume RUN alone goes on with it"
+        )
     space = changed_space(begun, experiment, {**history.changed, **changed}, where="--set")
     for name in changed:
         kind = history.run.parameters[name]
@@ -184,10 +191,12 @@ def _nothing_left(spent: BudgetName, budget: object, history: History) -> str:
         "time": f"taken {history.seconds:.0f} s",
         "target": f"reached {history.turned(history.standings.highest):.4g}",
     }
-    text = f"--set search.{spent}={budget}: the search has {had[spent]} already"
     if history.ended is None:
-        return f"{text}; --finish RUN ends it now"
-    return f"{text}; another value, or null, lets it go on"
+        return f"search.{spent} {budget}: the search has {had[spent]}; --finish RUN ends it now"
+    return (
+        f"search.{spent} {budget}: is spent, since the search has {had[spent]}; --set"
+        f" search.{spent}=... with another value, or null, lets it go on"
+    )
 
 
 def _pick(name: str, history: History) -> TrialPicked:

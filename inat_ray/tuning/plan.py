@@ -130,7 +130,8 @@ def _notes(record: Steering, history: History, *, option: str) -> Iterator[str]:
         if history.ended is not None:
             raise UserError(
                 f"{option}: the search has ended after {begun} trials, and is to have"
-                f" {record.trials}; --trials above {begun} gives it more to do"
+                f" {record.trials}; --trials above {begun} gives it more to do, or more values
+                " where every point was tried"
             )
         yield f"{begun} trials have begun: they go on, and no other one begins"
 
@@ -155,8 +156,9 @@ def _own_experiment(
         raise UserError(
             f"{option} {run.path}: goes on with the run's own experiment, and this one differs:"
             f" {'; '.join(found)}; only settings of resources and device, --data for images that"
-            " were moved, --trials, and bounds and values of search.parameters may change; for"
-            f" anything else, a new sweep with --warm-start {run.path} knows what this one found"
+            " were moved, --trials and other budgets, and bounds and values of search.parameters"
+            f" may change; for anything else, a new sweep with --warm-start {run.path} knows what"
+            " this one found"
         )
     if now.resources.storage_path != stored.resources.storage_path:
         raise UserError(

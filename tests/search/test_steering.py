@@ -257,9 +257,9 @@ def test_a_search_that_was_to_end_goes_on_with_more_trials():
         (Request(settings=("search.target=3",)), "target 3.0: val_accuracy is a share"),
         (
             Request(settings=("search.epochs=1",)),
-            "search.epochs=1: the search has had 1 epochs already; --finish RUN ends it now",
+            "search.epochs 1: the search has had 1 epochs; --finish RUN ends it now",
         ),
-        (Request(settings=("search.target=0.4",)), "the search has reached 0.5 already"),
+        (Request(settings=("search.target=0.4",)), "the search has reached 0.5; --finish"),
         (Request(settings=("search.target=null",)), "the search is as they say already"),
         (Request(pick="trial_0000"), "--pick trial_0000: the run is not finished yet; --resume"),
         (Request(stop="trial_0002"), "--stop trial_0002: the run has no trial of that name"),
@@ -298,7 +298,9 @@ def test_a_budget_that_ended_a_search_is_raised_and_the_others_hold_still():
     search.train(epochs=4)
     search.history.add(SearchEnded(reason="epochs"))
     for settings_ in (("search.target=0.9",), (f"{LR}.max=1e-2",)):
-        with pytest.raises(UserError, match=r"search.epochs=4: .* 4 epochs already; another value"):
+        with pytest.raises(
+            UserError, match=r"search.epochs 4: .* 4 epochs; --set search.epochs=... "
+        ):
             search.answer(Request(settings=settings_))
     (changed,) = search.answer(Request(settings=("search.epochs=8",)))
     assert changed.budgets == {"epochs": 8, "time": None, "target": None}
@@ -391,7 +393,7 @@ def test_a_search_that_has_ended_has_no_end_to_be_asked_for_unless_it_is_being_c
 def test_a_training_is_not_steered():
     search = Search()
     search.history = History.of([run_started(search.experiment)])
-    with pytest.raises(UserError, match="there is no search"):
+    with pytest.raises(UserError, match="is of train, so there is no search"):
         search.ask(finish=True)
 
 
@@ -402,6 +404,8 @@ def test_settings_of_the_search_are_told_from_those_of_the_machine():
     assert others == lines[2:]
     with pytest.raises(UserError, match="--trials 0: 1 to 100,000 are allowed"):
         change_asked([], trials=0)
+    with pytest.raises(UserError, match="--trials N changes the number"):
+        change_asked(["search.trials=5"], trials=None)
 
 
 ASKED = st.sampled_from(
