@@ -130,7 +130,7 @@ def _notes(record: Steering, history: History, *, option: str) -> Iterator[str]:
         if history.ended is not None:
             raise UserError(
                 f"{option}: the search has ended after {begun} trials, and is to have"
-                f" {record.trials}; --trials above {begun} gives it more to do, or more values
+                f" {record.trials}; --trials above {begun} gives it more to do, or more values"
                 " where every point was tried"
             )
         yield f"{begun} trials have begun: they go on, and no other one begins"
