@@ -16,7 +16,7 @@ from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import brief_experiment, load_experiment, read_sweep
 from inat_ray.config.shipped import QUICKSTART, find_experiment
-from inat_ray.config.wandb_translation import UnansweredError
+from inat_ray.config.wandb.translation import UnansweredError
 from inat_ray.log.lock import alive_in
 from inat_ray.log.records import Steering, TrialKnown
 from inat_ray.run.claim import begin_run, claimed_or_reclaimed
