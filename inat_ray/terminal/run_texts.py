@@ -159,6 +159,11 @@ def steering_text(record: Steering, *, begun: int) -> str:
                 f"{name}: {', '.join(_differences(record.before[name], spec))}"
                 for name, spec in record.parameters.items()
             ]
+            parts += [
+                f"search.{name}: {value_text(budget)} instead of {value_text(before)}"
+                for name, budget in record.budgets.items()
+                if budget != (before := record.budgets_before.get(name))
+            ]
             planned = f"{counted(record.trials, 'trial')} planned"
             more = f", {begun} have begun and go on" if begun > record.trials else ""
             return "; ".join([*parts, planned + more])
