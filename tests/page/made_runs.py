@@ -27,8 +27,6 @@ from inat_ray.log.records import (
     EpochEnded,
     LookAtTest,
     RunResumed,
-    RunStarted,
-    SearchEnded,
     TrialEnded,
     TrialResumed,
 )
@@ -128,7 +126,8 @@ def write_run(
     write_predictions(predictions, path / look.predictions)
     history = folded(records)
     winner, final = winning_trial(history), history.final
-    assert winner is not None and final is not None
+    assert winner is not None
+    assert final is not None
     model = trial_experiment(experiment, parameters=winner.parameters, seed=winner.seed)
     save_model(Place.at(run.model), Fit(model, data), training=final.trial_id)
     result = training_result(final, experiment=model, data=data) | look_result(look)
@@ -239,7 +238,7 @@ def made_curve(experiment: Experiment, parameters: Mapping, *, seed: int) -> Cur
     noise = rng.normal(0, 0.018, epochs) * (1 - 0.7 * step / epochs)
     validation = np.clip(0.2 + (final - 0.2) * rise + noise, 0.05, 0.99)
     train = np.clip(0.2 + (min(1.0, final + 0.08) - 0.2) * rise * 1.02, 0.05, 1)
-    values = {name: validation for name in CURVE_METRICS}
+    values = dict.fromkeys(CURVE_METRICS, validation)
     values |= {
         "train_accuracy": train,
         "train_loss": 1.7 * (1 - train) + 0.05,
