@@ -10,6 +10,7 @@ from inat_ray.config.errors import UserError
 from inat_ray.page.comparison import comparison_sections
 from inat_ray.page.explanation import explanation_section
 from inat_ray.page.html import Section, missing, write_page
+from inat_ray.page.leaderboard import leaderboard_section
 from inat_ray.page.model_sections import model_sections
 from inat_ray.page.overview import lead_text, setting_section, summary_section
 from inat_ray.page.parameters import parameters_section, scored_trials
@@ -18,7 +19,6 @@ from inat_ray.page.studies import freeze_section, is_freeze_study, study_section
 from inat_ray.page.trials import (
     curves_section,
     front_section,
-    leaderboard_section,
     progress_section,
     rungs_section,
 )
