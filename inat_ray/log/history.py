@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from inat_ray.config.distributions import canonical
 from inat_ray.config.metrics import METRICS, MetricName
 from inat_ray.log.records import (
+    BUDGETS,
     JSON,
     AnyRecord,
+    Budgets,
     EpochEnded,
     FinishAsked,
     LookAtTest,
@@ -119,6 +121,8 @@ class History:
     """Parameters that were changed since the search began, with their present distributions."""
     budget: int | None = None
     """The number of trials that a person asked for last, since the search began."""
+    budgets: Budgets = field(default_factory=dict)
+    """The other budgets that are not as the experiment has them, since a person changed them."""
     finish_asked: bool = False
     """Whether a person asked for the search's end."""
     epochs_spent: int = 0
@@ -339,9 +343,11 @@ class History:
             case SearchChanged():
                 self.planned_trials, self.most_points = record.trials, record.points
                 self.changed |= record.parameters
+                self.budgets |= record.budgets
                 self.beyond_in_a_row = 0
-                if record.budget is not None:
-                    self.budget, self.finish_asked = record.budget, False
+                self.budget = record.budget or self.budget
+                if record.budget is not None or record.budgets:
+                    self.finish_asked = False
 
     def _add_epoch(self, record: EpochEnded) -> None:
         trial = self.trials[record.trial_id]
@@ -402,5 +408,6 @@ class History:
             self.planned_trials = self.budget = record.trials
         if record.extended:
             self.extended, self.ended, self.finish_asked = True, None, False
+            self.budgets = dict.fromkeys(BUDGETS)
         for trial in list(self.active.values()):
             self._enter(trial, "interrupted")

@@ -112,7 +112,7 @@ def score_text(history: History, trial: TrialHistory) -> str | None:
     return None if score is None else f"{label} {metric_text(metric, score)}"
 
 
-def score_cell(history: History, trial: TrialHistory) -> str | None:
+def score_value_text(history: History, trial: TrialHistory) -> str | None:
     """'91.2 %'; None without a result."""
     score = history.score_value(trial)
     return None if score is None else metric_text(history.run.metric, score)
@@ -155,6 +155,11 @@ def steering_text(record: Steering, *, begun: int) -> str:
             parts = [
                 f"{name}: {', '.join(_differences(record.before[name], spec))}"
                 for name, spec in record.parameters.items()
+            ]
+            parts += [
+                f"search.{name}: {value_text(budget)} instead of {value_text(before)}"
+                for name, budget in record.budgets.items()
+                if budget != (before := record.budgets_before.get(name))
             ]
             planned = f"{counted(record.trials, 'trial')} planned"
             more = f", {begun} have begun and go on" if begun > record.trials else ""

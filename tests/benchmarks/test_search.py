@@ -18,7 +18,7 @@ def test_the_short_form_compares_searches_on_a_record(tmp_path):
 
 def run(way, seed, regret, table="a.parquet"):
     rules = {OWN: regret, BEST_EPOCH: regret}
-    return Followed(table, way, seed, rules, {}, confirmation=None, good=None)
+    return Followed(table, way, seed, rules, {}, confirmation=None, good=None, minutes=0.0)
 
 
 def test_differences_are_paired_by_seed():

@@ -18,8 +18,8 @@ from inat_ray.config.model import MODEL_KINDS
 from inat_ray.config.overrides import KIND, PARAMETERS, put
 from inat_ray.config.section import kind_of_field
 from inat_ray.config.space import SEARCHABLE, SEED, is_within
-from inat_ray.config.wandb_distributions import drawn, kept_inside
-from inat_ray.config.wandb_names import (
+from inat_ray.config.wandb.distributions import drawn, kept_inside
+from inat_ray.config.wandb.names import (
     ALREADY_SO,
     BACKBONE,
     FACTORS,
@@ -36,7 +36,7 @@ from inat_ray.config.wandb_names import (
     number,
     plain,
 )
-from inat_ray.config.wandb_translation import Translation
+from inat_ray.config.wandb.translation import Translation
 
 JSON = Any
 Tree = dict[str, Any]

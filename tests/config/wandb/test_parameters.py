@@ -1,7 +1,7 @@
 import pytest
 
-from inat_ray.config.wandb_parameters import read_parameters
-from inat_ray.config.wandb_translation import Translation
+from inat_ray.config.wandb.parameters import read_parameters
+from inat_ray.config.wandb.translation import Translation
 
 
 def read(parameters: dict, **given) -> Translation:

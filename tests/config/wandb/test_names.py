@@ -1,7 +1,7 @@
 from collections import Counter
 
 from inat_ray.config.model import MODEL_KINDS
-from inat_ray.config.wandb_names import (
+from inat_ray.config.wandb.names import (
     ALREADY_SO,
     KNOWN,
     NOT_NEEDED,
@@ -9,7 +9,7 @@ from inat_ray.config.wandb_names import (
     ORGANISATION,
     plain,
 )
-from inat_ray.config.wandb_parameters import setting_at
+from inat_ray.config.wandb.parameters import setting_at
 
 
 def test_no_name_means_two_things():
