@@ -6,9 +6,17 @@ from tests.benchmarks.search import main
 from tests.benchmarks.search_page import BEST_EPOCH, DEFAULT, OWN, Followed, section, summary
 
 
-def test_the_short_form_compares_searches_on_a_record(tmp_path):
-    main(short=True, seeds=2, processes=1, only="ASHA", out=tmp_path / "search.json")
-    tree = json.loads((tmp_path / "search.json").read_text())
+def test_the_short_form_compares_searches_on_a_record_and_goes_on_where_it_was_cut_off(tmp_path):
+    def compared():
+        main(short=True, seeds=2, processes=1, only="ASHA", out=tmp_path / "search.json")
+        return json.loads((tmp_path / "search.json").read_text())
+
+    tree, ended = compared(), tmp_path / "search.jsonl"
+    lines = ended.read_text().splitlines(keepends=True)
+    assert len(lines) == 6
+    ended.write_text("".join(lines[:-1]))
+    assert compared()["tables"] == tree["tables"]
+    assert [json.loads(line)["seed"] for line in ended.open()] == [0, 0, 0, 1, 1, 1]
     ways = tree["tables"]["flowers_32px"]["ways"]
     assert set(ways) == {"random + ASHA promotion", "TPE + ASHA stopping", DEFAULT}
     for lines in ways.values():
