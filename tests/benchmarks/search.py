@@ -306,7 +306,8 @@ def read(path: Path | None) -> list[Followed]:
     if path is None:
         return []
     path.parent.mkdir(parents=True, exist_ok=True)
-    return [Followed(**json.loads(line)) for line in path.open()] if path.exists() else []
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [Followed(**json.loads(line)) for line in lines]
 
 
 def quiet() -> None:

@@ -50,7 +50,7 @@ def test_the_best_is_told_by_its_score_and_after_a_confirmation_by_its_seeds(swe
     for record in renamed(sweep[1:6], "trial_0000_seed_7", purpose="confirm", seed=7):
         assert best_text(history) == "best score 80.0 % (trial_0000)"
         history.add(record)
-    assert best_text(history) == "confirmed 73.3 % over 1 seed (trial_0000_seed_7)"
+    assert best_text(history) == "confirmed 90.0 % over 1 seed (trial_0000_seed_7)"
 
 
 def test_points_beyond_the_limits_are_counted_beside_the_trials(sweep, history_of):
