@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
 from scipy.stats import rankdata
 
 from inat_ray.config.distributions import Categorical, Numeric, Parameter, canonical
@@ -28,6 +29,9 @@ from inat_ray.search.curves import CURVE_METRICS, Curve, CurveTable
 METRIC = "val_accuracy"
 DRAWS = 4_096
 """Points at random, for the median of a space that has no end of them, and to find its best."""
+
+LAST = 5
+"""The epochs at the end of a training that tell its level."""
 
 Array = NDArray[np.float64]
 Point = Mapping[str, Any]
@@ -83,8 +87,11 @@ def rng_of(point: Point, *key: int) -> np.random.Generator:
 class Recorded:
     """A record of `sweep`, to be recorded again: mean curves, and what seeds make of them.
 
-    The mean of a configuration is a Gaussian process over the points of the space, fitted to all
-    curves: one for each of their first principal components, on the scale of log-odds. The rest of
+    The mean of a configuration of a grid is a Gaussian process over its points, fitted to all
+    curves: one for each of their first principal components, on the scale of log-odds. In a space
+    without end that goes on beyond what was recorded, to peaks that no training has: there a
+    configuration has the mean of the nearest one that was recorded, by the scales of a process for
+    the level at the end. The rest of
     a training is that of a real one, of a configuration about as good: what a seed's curve differs
     by from the mean of the seeds, times sqrt(n / (n - 1)).
     """
@@ -152,10 +159,26 @@ class Recorded:
             for value in coordinates(parameter, point.get(name))
         ]
 
+    @cached_property
+    def _recorded(self) -> tuple[Array, Array, Array]:
+        """(places, mean curves, how far it is in each coordinate to another level at the end)."""
+        places = np.array([self._place(curves[0].parameters) for curves in self._points.values()])
+        means = [
+            np.mean([curve.metrics[METRIC] for curve in curves], axis=0)
+            for curves in self._points.values()
+        ]
+        levels = log_odds(np.array(means))[:, -LAST:].mean(axis=1)
+        process = fitted_process(places, levels, scales=(0.3, 5))
+        return places, np.array(means), process.kernel_.k1.k2.length_scale
+
     def means(self, points: Sequence[Point]) -> Array:
         """Mean curves, shape (points, epochs)."""
-        middle, axes, processes = self._process
         places = np.array([self._place(point) for point in points])
+        if self.space.grid is None:
+            known, means, scales = self._recorded
+            near: Array = means[cdist(places / scales, known / scales).argmin(axis=1)]
+            return near
+        middle, axes, processes = self._process
         scores = np.array([process.predict(places) for process in processes]).T
         found: Array = 1 / (1 + np.exp(-(middle + scores @ axes)))
         return found
@@ -222,12 +245,12 @@ def coordinates(parameter: Parameter, value: Any) -> list[float]:
     return [float(value is not None and parameter.code(value) == k) for k in range(parameter.size)]
 
 
-def fitted_process(places: Array, values: Array) -> Any:
+def fitted_process(places: Array, values: Array, *, scales: tuple[float, float] = (0.2, 50)) -> Any:
     """A Gaussian process whose scales, one for each coordinate, are the most likely ones."""
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
-    smooth = Matern(np.ones(places.shape[1]), (0.2, 50), nu=2.5)
+    smooth = Matern(np.ones(places.shape[1]), scales, nu=2.5)
     kernel = ConstantKernel(1.0) * smooth + WhiteKernel(0.3, (1e-3, 10))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a coordinate that does not matter has no end of a scale
