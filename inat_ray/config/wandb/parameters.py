@@ -15,7 +15,8 @@ from inat_ray.config.faults import shown
 from inat_ray.config.model import MODEL_KINDS
 from inat_ray.config.overrides import KIND, PARAMETERS, put
 from inat_ray.config.section import kind_of_field
-from inat_ray.config.space import SEARCHABLE, SEED, is_within, value_at
+from inat_ray.config.space import SEARCHABLE, SEED, is_within
+from inat_ray.config.trial import value_at
 from inat_ray.config.wandb.blocks import block_of, numbered, of_each_block, of_first_and_shape
 from inat_ray.config.wandb.choices import (
     NotHadError,
