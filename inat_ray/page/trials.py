@@ -14,7 +14,7 @@ from inat_ray.page.colors import GRAY, ORANGE, STATES
 from inat_ray.page.html import Cell, Section, beside, paragraph, table
 from inat_ray.page.leaderboard import CURVES, cost_cell, score_cell
 from inat_ray.page.metrics import best_so_far, metric_cell, metric_plot, results
-from inat_ray.search.front import Fronts
+from inat_ray.search.front import Fronts, is_judged
 from inat_ray.search.schedulers import at_rung
 from inat_ray.terminal.run_texts import score_meaning
 
@@ -89,8 +89,8 @@ def front_section(history: History, found: Fronts) -> Section:
 def _front_plot(history: History, cost: Cost, on_front: list[TrialHistory]) -> Markup:
     """Draws all trials by a cost, and the front as a line that steps from the cheapest on."""
     known = [trial for trial in history.leaderboard() if cost.of(trial) is not None]
-    judged = [t for t in known if (score := history.score_of(t)) is not None and score.whole]
-    others = known[len(judged) :]  # they stand behind those that have a whole stretch
+    judged = [trial for trial in known if is_judged(history, trial)]
+    others = [trial for trial in known if not is_judged(history, trial)]
     traces: list[tuple[str, list[TrialHistory], dict[str, Any]]] = [
         ("trials", judged, {"mode": "markers"}),
         ("ended early", others, {"mode": "markers", "marker": {"symbol": "circle-open"}}),

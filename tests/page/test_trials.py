@@ -3,7 +3,6 @@
 import pytest
 
 from inat_ray.config.search import EarlyStopping
-from inat_ray.log.records import LOG_VERSION
 from inat_ray.page.trials import (
     curves_section,
     front_section,
@@ -11,11 +10,7 @@ from inat_ray.page.trials import (
     rungs_section,
 )
 from inat_ray.search.front import fronts
-
-
-def of_now(records):
-    """The same log by this version: the others' winner was the trial with the best epoch."""
-    return [records[0].model_copy(update={"version": LOG_VERSION}), *records[1:]]
+from tests.made_up_sweep import of_now
 
 
 @pytest.fixture
@@ -26,7 +21,7 @@ def history(sweep, history_of):
 def test_the_line_of_the_best_so_far_is_that_of_the_score(sweep, history_of, plots_of):
     (drawn,) = plots_of(progress_section(history_of(of_now(sweep))))
     (line,) = (trace for trace in drawn["data"] if trace["name"] == "best so far")
-    assert line["y"] == pytest.approx([0.5, 0.9, 2.2 / 3, 2.2 / 3])
+    assert line["y"] == pytest.approx([0.5, 0.7, 0.8, 0.8])
 
 
 def test_a_curve_has_its_trials_name(history, plots_of):
