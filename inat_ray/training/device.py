@@ -2,9 +2,14 @@
 
 import ctypes
 import platform
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from functools import cache
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment, RecipeConfig
@@ -59,6 +64,47 @@ def autocast(recipe: RecipeConfig, device: torch.device) -> torch.autocast:
 def _has_bf16() -> bool:
     """Asks once: every step would pay for it."""
     return bool(torch.cuda.is_bf16_supported())
+
+
+def synchronize(device: torch.device) -> None:
+    """Waits until a GPU has done all that it was asked for."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def on_host(state: Any) -> Any:
+    """Copies the tensors of a nested state to the host's memory.
+
+    What is copied from a GPU is there once that has come to it: `in_background` waits for it. It
+    goes into pinned memory, which PyTorch keeps and gives out again.
+    """
+    if isinstance(state, Tensor):
+        return state.detach().to("cpu", copy=True, non_blocking=state.is_cuda)
+    if isinstance(state, dict):
+        return {key: on_host(value) for key, value in state.items()}
+    return [on_host(each) for each in state] if isinstance(state, list) else state
+
+
+def in_background(work: Iterable[Callable[[], None]], device: torch.device) -> Future[None]:
+    """Does all `work` on a thread, once the device has done what it was asked for until now.
+
+    The process does not wait for the thread when it ends.
+    """
+    asked = torch.cuda.current_stream(device).record_event() if device.type == "cuda" else None
+    future: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            if asked is not None:
+                asked.synchronize()
+            for each in work:
+                each()
+            future.set_result(None)
+        except BaseException as error:  # raised to whoever asks for the result
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
 
 
 def forget_peak_memory(device: torch.device) -> None:
