@@ -27,10 +27,8 @@ from inat_ray.data.augment import (
     plain_view,
 )
 from inat_ray.data.dataset import DataSet
+from inat_ray.data.resident import Key, resident
 from inat_ray.data.split import Indices, SubsetName
-
-RESIDENT_SHARE = 0.5
-"""A subset lives on the GPU if it takes less than this share of the memory that is free."""
 
 
 @dataclass(frozen=True)
@@ -70,25 +68,22 @@ class Images:
 
 
 def subset_images(data: DataSet, subset: SubsetName, device: torch.device) -> Images:
-    """Opens the images of a subset; moves them to a GPU at once, if there is room."""
+    """Opens the images of a subset; on a GPU they are moved to it at once, if there is room."""
     indices, pixels = data.subset(subset), data.pack.images
     labels = data.pack.labels[indices]
-    resident = None
-    if fits_on(device, len(indices) * pixels[0].nbytes):
-        resident = torch.from_numpy(np.take(pixels, indices, axis=0)).to(device)
     return Images(
         indices=indices,
         labels=labels,
         pixels=pixels,
         device=device,
-        resident=resident,
+        resident=resident(
+            Key(str(data.pack.path), subset, indices.tobytes()),
+            lambda: np.take(pixels, indices, axis=0),
+            size=len(indices) * pixels[0].nbytes,
+            device=device,
+        ),
         targets=torch.from_numpy(labels).to(device),
     )
-
-
-def fits_on(device: torch.device, size: int) -> bool:
-    """Whether `size` bytes may live on the device: a GPU with room for them."""
-    return device.type == "cuda" and size < RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]
 
 
 def shuffled_batches(count: int, *, batch_size: int, seed: int, epoch: int) -> NDArray[np.int64]:

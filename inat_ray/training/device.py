@@ -14,6 +14,24 @@ from torch import Tensor
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment, RecipeConfig
 
+OUT_OF_MEMORY = (
+    "OutOfMemoryError",  # of torch on GPUs, and of Ray, which ends processes before the system does
+    "NODE_OUT_OF_MEMORY",  # Ray again, in what it says of a dead process
+    "CUDA error: out of memory",  # of CUDA itself, past torch's own allocator
+    "CUDA driver error: out of memory",
+    "failure 'out of memory'",  # of NCCL
+    "MPS backend out of memory",
+    "_STATUS_ALLOC_FAILED",  # of cuBLAS, cuSOLVER, cuSPARSE, and of cuDNN before 9
+    "ALLOCATION_FAILED",  # of cuDNN
+    "MemoryError",
+    "not enough memory: you tried to allocate",  # of torch on CPUs, a mere RuntimeError
+    "can't allocate memory",
+)
+NEEDS_LESS = (
+    "a smaller recipe.batch_size or data.image_size needs less memory, and on a GPU a larger"
+    " resources.gpus_per_worker gives a trial more of it"
+)
+
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 KEPT_BYTES = 1 << 30
 
@@ -50,6 +68,23 @@ def tune_process(device: torch.device) -> None:
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")
+
+
+def is_out_of_memory(said: str) -> bool:
+    """Returns whether an error, as its type and its text, tells of a want of memory.
+
+    Most are mere RuntimeErrors.
+    """
+    return any(sign in said for sign in OUT_OF_MEMORY)
+
+
+def limit_memory(device: torch.device, *, share: float) -> None:
+    """Limits this process to its share of a GPU's memory: another's training must not fail.
+
+    What the process takes before its first tensor, some 500 MB for CUDA itself, comes on top.
+    """
+    if device.type == "cuda":
+        torch.cuda.set_per_process_memory_fraction(min(share, 1.0))
 
 
 def autocast(recipe: RecipeConfig, device: torch.device) -> torch.autocast:

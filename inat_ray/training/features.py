@@ -27,7 +27,6 @@ from inat_ray.data.augment import Normalize, augment, draw_augmentation, generat
 from inat_ray.data.batches import (
     Batch,
     Images,
-    fits_on,
     rank_share,
     shuffled_batches,
     steps_per_epoch,
@@ -35,6 +34,7 @@ from inat_ray.data.batches import (
 )
 from inat_ray.data.dataset import DataSet
 from inat_ray.data.progress import advancing
+from inat_ray.data.resident import Key, resident
 from inat_ray.data.split import Split, SubsetName
 from inat_ray.models.cut import Cut, HeadCut, bytes_of, graph_cut, head_cut
 from inat_ray.models.freeze import freezing_of
@@ -42,7 +42,7 @@ from inat_ray.models.head import head_name
 from inat_ray.models.layers import layers_of
 from inat_ray.models.trace import Structure, in_mode
 from inat_ray.storage.disk import remove
-from inat_ray.training.device import autocast
+from inat_ray.training.device import autocast, on_host, synchronize
 from inat_ray.training.evaluation import lay_out
 from inat_ray.training.ranks import Ranks
 
@@ -152,7 +152,9 @@ class Features:
 
     def _gather(self, views: NDArray[np.int64], rows: NDArray[np.int64]) -> Tensor:
         if isinstance(self.values, Tensor):
-            return self.values[torch.from_numpy(views), torch.from_numpy(rows)]
+            places = np.stack([views, rows])
+            view, row = torch.from_numpy(places).to(self.device, non_blocking=True)
+            return self.values[view, row]
         return torch.from_numpy(self.values[views, rows]).to(self.device, non_blocking=True)
 
 
@@ -239,10 +241,12 @@ class FeatureStore:
         return views, len(self._data.subset(subset)), *self._cut.shape
 
     def _map(self, subset: SubsetName, values: NDArray[np.float32]) -> Features:
-        on_device = fits_on(self._device, values.nbytes)
+        rows = self._data.subset(subset)
+        key = Key(str(self.folder), subset, rows.tobytes())
+        on_gpu = resident(key, lambda: np.array(values), size=values.nbytes, device=self._device)
         return Features(
-            values=torch.from_numpy(np.array(values)).to(self._device) if on_device else values,
-            labels=self._data.pack.labels[self._data.subset(subset)],
+            values=values if on_gpu is None else on_gpu,
+            labels=self._data.pack.labels[rows],
             device=self._device,
         )
 
@@ -322,7 +326,9 @@ class FeatureStore:
         digest.update(self._cut.text.encode())
         digest.update(self._data.split.train.tobytes())
         digest.update(self._data.split.validation.tobytes())
-        for name, tensor in self._model.state_dict().items():
-            if self._cut.owns(name):
-                digest.update(tensor.cpu().numpy().tobytes())
+        state = self._model.state_dict()
+        frozen = on_host({name: tensor for name, tensor in state.items() if self._cut.owns(name)})
+        synchronize(self._device)
+        for tensor in frozen.values():
+            digest.update(tensor.numpy().tobytes())
         return digest.hexdigest()[:24]

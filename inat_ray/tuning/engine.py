@@ -13,7 +13,7 @@ from inat_ray.config.resources import Resources
 from inat_ray.data.dataset import DataSet
 from inat_ray.run.folder import RunFolder
 from inat_ray.storage.place import Place
-from inat_ray.training.device import device_of
+from inat_ray.training.device import device_of, limit_memory
 from inat_ray.training.loop import Engine, Worker
 
 
@@ -60,7 +60,9 @@ def engine(
     if resources.workers_per_trial == 1:
         if threads is not None:
             torch.set_num_threads(threads)
-        yield Worker(worker_device(resources), progress=progress)
+        device = worker_device(resources)
+        limit_memory(device, share=resources.gpus_per_worker or 0)
+        yield Worker(device, progress=progress)
         return
     from inat_ray.training.worker_group import WorkerGroup
 
