@@ -24,6 +24,7 @@ from inat_ray.data.augment import (
     draw_augmentation,
     draw_mix,
     generator,
+    moved,
     plain_view,
 )
 from inat_ray.data.dataset import DataSet
@@ -57,13 +58,13 @@ class Images:
 
     def take(self, rows: NDArray[np.int64] | Tensor) -> tuple[Tensor, Tensor]:
         """Returns images (b, 3, S, S) uint8, channels last, and labels (b,), on the device."""
-        rows = torch.as_tensor(rows).to(self.rows_on, non_blocking=True)
+        rows = moved(torch.as_tensor(rows), self.rows_on)
         if self.resident is None:
             gathered = torch.from_numpy(np.take(self.pixels, self.indices[rows.numpy()], axis=0))
-            images = gathered.to(self.device, non_blocking=True)
+            images = moved(gathered, self.device)
         else:
             images = self.resident[rows]
-        labels = self.targets[rows.to(self.device, non_blocking=True)]
+        labels = self.targets[moved(rows, self.device)]
         return images.permute(0, 3, 1, 2), labels
 
 

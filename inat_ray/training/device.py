@@ -37,11 +37,16 @@ KEPT_BYTES = 1 << 30
 
 
 def resolve_device(name: str) -> torch.device:
-    """Returns the device for `auto`, `cuda` or `cpu`. Raises UserError if there is no GPU."""
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("device: cuda: PyTorch sees no GPU here; allowed: cpu, or auto")
+    """Returns the device of a name in experiments. Raises UserError if there is no such GPU."""
+    there = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        name = next(kind for kind, is_there in there.items() if is_there)
+    if not there[name]:
+        raise UserError(f"device: {name}: PyTorch sees no such GPU here; allowed: cpu, or auto")
     return torch.device(name)
 
 
@@ -105,6 +110,16 @@ def synchronize(device: torch.device) -> None:
     """Waits until a GPU has done all that it was asked for."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+    if device.type == "mps":
+        torch.mps.synchronize()
+
+
+def free_cache(device: torch.device) -> None:
+    """Gives back the memory of a GPU that no tensor needs any more."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    if device.type == "mps":
+        torch.mps.empty_cache()
 
 
 def on_host(state: Any) -> Any:

@@ -23,7 +23,14 @@ from torch import Tensor, nn
 
 from inat_ray.config.experiment import AugmentConfig, Experiment
 from inat_ray.config.model import FreezableConfig, ModuleConfig
-from inat_ray.data.augment import Normalize, augment, draw_augmentation, generator, plain_view
+from inat_ray.data.augment import (
+    Normalize,
+    augment,
+    draw_augmentation,
+    generator,
+    moved,
+    plain_view,
+)
 from inat_ray.data.batches import (
     Batch,
     Images,
@@ -148,14 +155,14 @@ class Features:
         return self._gather(views, rows), self.labels_of(rows)
 
     def labels_of(self, rows: NDArray[np.int64]) -> Tensor:
-        return torch.from_numpy(self.labels[rows]).to(self.device, non_blocking=True)
+        return moved(torch.from_numpy(self.labels[rows]), self.device)
 
     def _gather(self, views: NDArray[np.int64], rows: NDArray[np.int64]) -> Tensor:
         if isinstance(self.values, Tensor):
             places = np.stack([views, rows])
-            view, row = torch.from_numpy(places).to(self.device, non_blocking=True)
+            view, row = moved(torch.from_numpy(places), self.device)
             return self.values[view, row]
-        return torch.from_numpy(self.values[views, rows]).to(self.device, non_blocking=True)
+        return moved(torch.from_numpy(self.values[views, rows]), self.device)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from inat_ray.training.checkpoint import (
     model_writer,
     save_checkpoint,
 )
-from inat_ray.training.device import in_background, on_host
+from inat_ray.training.device import free_cache, in_background, on_host
 from inat_ray.training.fit import Fit
 from inat_ray.training.ranks import ALONE, Ranks
 from inat_ray.training.snapshot import (
@@ -174,8 +174,7 @@ class Worker:
         training = self._training
         if training is None or not training.is_at(job, epochs_done):
             self._training = training = None  # the old one's memory goes first
-            if self._device.type == "cuda":
-                torch.cuda.empty_cache()
+            free_cache(self._device)
             self._training = training = Training(
                 job,
                 device=self._device,
