@@ -96,9 +96,10 @@ def load(
 ) -> Model:
     """Loads the model in a file (best.safetensors) or a run's folder.
 
-    `device` is auto (a GPU if there is one), cuda or cpu. A network of your own needs its `code`,
-    the file (or installed module) that it was trained with, since a model runs no code by itself;
-    `changed_code` takes another one. Raises UserError if there is no model, or it needs code.
+    `device` is auto (a GPU if there is one), cuda, mps or cpu. A network of your own needs its
+    `code`, the file (or installed module) that it was trained with, since a model runs no code by
+    itself; `changed_code` takes another one. Raises UserError if there is no model, or it needs
+    code.
     """
     from inat_ray.training.checkpoint import load_model
 

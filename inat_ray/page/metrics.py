@@ -6,7 +6,6 @@ from markupsafe import Markup
 from inat_ray.config.metrics import METRICS
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import EpochEnded, LookAtTest
-from inat_ray.log.score import Score
 from inat_ray.page.html import Number, plot
 from inat_ray.terminal.words import interval_text, metric_text, percent
 from inat_ray.training.scores import wilson_interval
@@ -47,9 +46,14 @@ def share_cell(share: float | None) -> Number | None:
     return None if share is None else Number(share, percent(share))
 
 
+def look_interval(look: LookAtTest) -> tuple[float, float]:
+    """Returns the 95 % interval of a test accuracy."""
+    return wilson_interval(round(look.accuracy * look.images), look.images)
+
+
 def accuracy_interval(look: LookAtTest) -> str:
-    """Returns the 95 % interval of a test accuracy: '71.5 to 77.8 %'."""
-    return interval_text(wilson_interval(round(look.accuracy * look.images), look.images))
+    """Returns the same in words: '71.5 to 77.8 %'."""
+    return interval_text(look_interval(look))
 
 
 def results(history: History) -> list[tuple[TrialHistory, float]]:
@@ -61,17 +65,16 @@ def results(history: History) -> list[tuple[TrialHistory, float]]:
 def best_so_far(history: History) -> list[tuple[int, float, float]]:
     """Returns (epochs spent, time, value) wherever an epoch of the search gave it a better score.
 
-    The first whole stretch is better than any single epoch, so the value may fall. The last entry
-    is that of the search's last epoch. Times are in seconds since 1970.
+    The last entry is that of the search's last epoch. Times are in seconds since 1970.
     """
     records = sorted((e for t in history.searched for e in t.epochs), key=lambda e: e.time)
     steps: list[tuple[int, float, float]] = []
-    best: Score | None = None
+    best: float | None = None
     for spent, record in enumerate(records, start=1):
         score = history.score_at(history.trials[record.trial_id], record.epoch)
         if score is not None and (best is None or score > best):
             best = score
-            steps.append((spent, record.time, history.turned(best.value)))
+            steps.append((spent, record.time, history.turned(best)))
     if steps:
         # The line goes on to the end of the search.
         steps.append((len(records), records[-1].time, steps[-1][2]))

@@ -5,23 +5,17 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
-from plotly.colors import sample_colorscale
 from plotly.subplots import make_subplots
 
-from inat_ray.page.colors import BLUE, GRAY, GREEN, SCALE, VERMILION
+from inat_ray.page.colors import BLUE, CRIMSON, GRAY, GREEN, SHADES
 from inat_ray.training.scores import Bin, ClassScores, wilson_interval
 
 SCORES = {
     "recall": (BLUE, "circle-open", 13),
-    "precision": (VERMILION, "diamond", 7),
+    "precision": (CRIMSON, "diamond", 7),
     "F1": (GREEN, "line-ns-open", 16),
 }
 """Color, symbol, and size: each can be seen through the others where scores are equal."""
-
-SHARES = list(
-    zip((0, 0.1, 0.3, 1), sample_colorscale(SCALE, [0.25, 0.45, 0.65, 0.88]), strict=True)
-)
-"""Finer where confusions lie; without the scale's ends, which would be lost on black and white."""
 
 MOST_WRITTEN = 20
 """Classes up to which the cells of a confusion matrix have room for their counts."""
@@ -82,7 +76,7 @@ def confusion_plot(
             customdata=counts,
             zmin=0,
             zmax=1,
-            colorscale=SHARES,
+            colorscale=SHADES,
             xgap=1,
             ygap=1,
             hoverongaps=False,

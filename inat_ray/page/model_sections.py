@@ -36,7 +36,7 @@ from inat_ray.training.scores import (
     spread_sample,
 )
 
-SHOWN_PICTURES, SHOWN_MISTAKES = 30, 12
+STRIP, SHOWN_PICTURES, SHOWN_MISTAKES = 7, 30, 12
 PLOTTED_CLASSES, MATRIX_CLASSES, SHOWN_CONFUSIONS = 40, 100, 20
 PICTURE_SIDE = 160
 """The longest side of a picture, in pixels."""
@@ -84,6 +84,14 @@ def model_sections(
         Section(f"Some {subset} images", "model-pictures", *_sample(pictures, subset)),
         Section("The most confident mistakes", "model-mistakes", *_mistakes(pictures)),
     ]
+
+
+def examples(predictions: Predictions, data: DataSet | None) -> list[Markup]:
+    """Returns a strip of images with prediction and truth; nothing without the photographs."""
+    if data is None:
+        return []
+    rows = spread_sample(predictions, STRIP)
+    return Pictures(predictions, data).shown(rows)
 
 
 class Pictures:

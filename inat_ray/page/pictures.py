@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from plotly.colors import sample_colorscale
 from torch import Tensor
 
 Pixels = NDArray[np.uint8]
@@ -108,6 +107,8 @@ def _bytes(values: Tensor) -> Pixels:
 @cache
 def _heat_table() -> Pixels:
     """Returns 256 colors (256, 3), whose steps look even, in gray too."""
+    from plotly.colors import sample_colorscale  # Plotly is slow to load, and few need a color
+
     places = np.linspace(0, 1, 256).tolist()
     colors = sample_colorscale(HEAT_SCALE, places, colortype="tuple")
     return (np.array(colors) * 255).round().astype(np.uint8)

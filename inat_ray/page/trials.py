@@ -1,4 +1,4 @@
-"""A search trial by trial: leaderboard, results over time, learning curves, rungs."""
+"""A search trial by trial: results over time, learning curves, cost, rungs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,84 +6,23 @@ from typing import Any
 import plotly.graph_objects as go
 from markupsafe import Markup
 
-from inat_ray.config.metrics import METRICS
 from inat_ray.config.search import EarlyStopping
-from inat_ray.log.costs import COSTS, Cost, costs_of
+from inat_ray.log.costs import Cost
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import EpochEnded
 from inat_ray.page.colors import GRAY, ORANGE, STATES
-from inat_ray.page.html import Cell, Number, Section, beside, paragraph, table
+from inat_ray.page.html import Cell, Section, beside, paragraph, table
+from inat_ray.page.leaderboard import CURVES, cost_cell, score_cell
 from inat_ray.page.metrics import best_so_far, metric_cell, metric_plot, results
-from inat_ray.search.front import Fronts
+from inat_ray.search.front import Fronts, is_judged
 from inat_ray.search.schedulers import at_rung
-from inat_ray.terminal.run_texts import judged_text, score_meaning, share_text
-from inat_ray.terminal.search_tables import shown_metrics
-from inat_ray.terminal.words import cost_text, short_names, value_text
-
-MOST_ROWS = 500
-"""The most rows of the leaderboard; all trials are in trials.parquet."""
+from inat_ray.terminal.run_texts import score_meaning
 
 EACH_EPOCH_NAMED = 12
 """Up to this many epochs, the axis names each; plotly would also name halves."""
 
 MOST_CURVES = 300
 """The most curves in one plot: those of the best trials."""
-
-CURVES = "learning-curves"
-
-
-def leaderboard_section(history: History) -> Section:
-    """Lists every trial, the best first; those without a result last."""
-    without = [trial for trial in history.searched if history.best_value(trial) is None]
-    shown = [*history.leaderboard(), *without][:MOST_ROWS]
-    labels = [METRICS[metric].label for metric in shown_metrics(history.run.metric)]
-    names = short_names(list(history.run.parameters))
-    known = {name for trial in shown for name in costs_of(trial)}
-    costs = [cost for name, cost in COSTS.items() if name in known]
-    meaning = score_meaning(history)
-    columns = ["#", "trial", *(["score"] if meaning else []), *labels, "epochs", "state", "seconds"]
-    columns += [*(cost.label for cost in costs), *names.values()]
-    rows = [_row(history, t, rank=rank, costs=costs) for rank, t in enumerate(shown, start=1)]
-    caption = "All trials, best first. Click a name to see the trial's curve, a column to sort."
-    if left_out := len(history.searched) - len(shown):
-        caption += f" {left_out} more are in trials.parquet."
-    if meaning:
-        caption += f" {meaning.capitalize()}; the other values are the best epoch's."
-    return Section("Leaderboard", "leaderboard", table(columns, rows, caption=caption))
-
-
-def _row(history: History, trial: TrialHistory, *, rank: int, costs: Sequence[Cost]) -> list[Cell]:
-    best = trial.best(history.run.metric)
-    seconds = sum(epoch.seconds for epoch in trial.epochs)
-    return [
-        rank if best is not None else None,
-        Markup('<a href="#{0}" data-trial="{1}">{1}</a>').format(CURVES, trial.trial_id),
-        *([_score(history, trial)] if history.stretch > 1 else []),
-        *(metric_cell(metric, best) for metric in shown_metrics(history.run.metric)),
-        Number(len(trial.epochs), share_text(trial)),
-        f"{trial.state}: {trial.error}" if trial.error else trial.state,
-        Number(seconds, f"{seconds:.1f}"),
-        *(_cost(trial, cost) for cost in costs),
-        *(_parameter(trial, name) for name in history.run.parameters),
-    ]
-
-
-def _score(history: History, trial: TrialHistory) -> Cell:
-    value, text = history.score_value(trial), judged_text(history, trial)
-    return None if value is None or text is None else Number(value, text)
-
-
-def _cost(trial: TrialHistory, cost: Cost) -> Cell:
-    value = cost.of(trial)
-    return None if value is None else Number(value, cost_text(cost, value))
-
-
-def _parameter(trial: TrialHistory, name: str) -> Cell:
-    if name not in trial.parameters:
-        return None
-    value = trial.parameters[name]
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return Number(value, value_text(value)) if is_number else value_text(value)
 
 
 def progress_section(history: History) -> Section:
@@ -128,8 +67,8 @@ def front_section(history: History, found: Fronts) -> Section:
         [
             rank,
             trial.trial_id,
-            _score(history, trial),
-            *(_cost(trial, cost) for cost, _ in found),
+            score_cell(history, trial),
+            *(cost_cell(trial, cost) for cost, _ in found),
             ", ".join(cost.label for cost, front in found if trial in front),
         ]
         for rank, trial in enumerate(history.leaderboard(), start=1)
@@ -150,8 +89,8 @@ def front_section(history: History, found: Fronts) -> Section:
 def _front_plot(history: History, cost: Cost, on_front: list[TrialHistory]) -> Markup:
     """Draws all trials by a cost, and the front as a line that steps from the cheapest on."""
     known = [trial for trial in history.leaderboard() if cost.of(trial) is not None]
-    judged = [t for t in known if (score := history.score_of(t)) is not None and score.whole]
-    others = known[len(judged) :]  # they stand behind those that have a whole stretch
+    judged = [trial for trial in known if is_judged(history, trial)]
+    others = [trial for trial in known if not is_judged(history, trial)]
     traces: list[tuple[str, list[TrialHistory], dict[str, Any]]] = [
         ("trials", judged, {"mode": "markers"}),
         ("ended early", others, {"mode": "markers", "marker": {"symbol": "circle-open"}}),

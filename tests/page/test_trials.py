@@ -3,20 +3,14 @@
 import pytest
 
 from inat_ray.config.search import EarlyStopping
-from inat_ray.log.records import LOG_VERSION
 from inat_ray.page.trials import (
     curves_section,
     front_section,
-    leaderboard_section,
     progress_section,
     rungs_section,
 )
 from inat_ray.search.front import fronts
-
-
-def of_now(records):
-    """The same log by this version: the others' winner was the trial with the best epoch."""
-    return [records[0].model_copy(update={"version": LOG_VERSION}), *records[1:]]
+from tests.made_up_sweep import of_now
 
 
 @pytest.fixture
@@ -24,39 +18,13 @@ def history(sweep, history_of):
     return history_of(sweep)
 
 
-def test_every_trial_is_in_the_leaderboard_the_best_first_and_those_without_a_result_last(
-    history, rows_of
-):
-    rows = rows_of(leaderboard_section(history))
-    assert [row[1] for row in rows] == [
-        "trial_0000",
-        "trial_0005",
-        "trial_0004",
-        "trial_0001",
-        "trial_0002",
-        "trial_0003",
-    ]
-    assert rows[0][:5] == ["1", "trial_0000", "90.0 %", "3/3", "finished"]
-    assert rows[-1][:5] == ["-", "trial_0003", "-", "0/3", "failed: out of memory [GPU 0]"]
-
-
-def test_the_leaderboard_is_by_scores_with_the_best_epoch_beside_them(sweep, history_of, rows_of):
-    section = leaderboard_section(history_of(of_now(sweep)))
-    rows = rows_of(section)
-    assert rows[0][:5] == ["1", "trial_0000", "73.3 %", "90.0 %", "3/3"]
-    assert rows[1][:5] == ["2", "trial_0005", "(60.0 %)", "60.0 %", "1/3"]
-    assert rows[-1][:5] == ["-", "trial_0003", "-", "-", "0/3"]
-    assert "Score: best mean of 5 epochs in a row" in section.body
-
-
 def test_the_line_of_the_best_so_far_is_that_of_the_score(sweep, history_of, plots_of):
     (drawn,) = plots_of(progress_section(history_of(of_now(sweep))))
     (line,) = (trace for trace in drawn["data"] if trace["name"] == "best so far")
-    assert line["y"] == pytest.approx([0.5, 0.9, 2.2 / 3, 2.2 / 3])
+    assert line["y"] == pytest.approx([0.5, 0.7, 0.8, 0.8])
 
 
-def test_a_trials_name_leads_to_its_curve(history, plots_of):
-    assert 'href="#learning-curves" data-trial="trial_0000"' in leaderboard_section(history).body
+def test_a_curve_has_its_trials_name(history, plots_of):
     (drawn,) = plots_of(curves_section(history))
     assert "trial_0000" in [trace.get("meta") for trace in drawn["data"]]
 
@@ -91,13 +59,6 @@ def test_rungs_tell_who_came_and_who_went_on(history, rows_of, plots_of):
     assert rows_of(section) == [["1", "5", "2", "30.0 %"], ["2", "2", "1", "90.0 %"]]
     (drawn,) = plots_of(section)
     assert [len(trace["x"]) for trace in drawn["data"]] == [3, 4]
-
-
-def test_the_leaderboard_has_a_column_for_each_cost_that_is_known(sweep, history_of):
-    sized = [r.model_copy(update={"macs": 5_000_000}) if r is sweep[4] else r for r in sweep]
-    for records, heads in ((sweep, ["ms/image"]), (sized, ["MACs", "ms/image"])):
-        body = leaderboard_section(history_of(records)).body
-        assert [h for h in ("params", "MACs", "memory", "ms/image") if f">{h}<" in body] == heads
 
 
 def test_a_front_is_drawn_against_each_cost_and_its_trials_are_listed(

@@ -1,0 +1,105 @@
+"use strict";
+
+// Plots come last: Plotly is unpacked while the page is read already.
+
+function run(text) {
+  const script = document.createElement("script");
+  script.textContent = text;
+  document.head.append(script);
+}
+
+async function unpacked(text) {
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Response(stream).text();
+}
+
+async function begin() {
+  const packed = document.getElementById("plotly");
+  if (packed) run(await unpacked(packed.textContent));
+  run(document.getElementById("plots").textContent);
+}
+
+// The contents mark the section that is read, and fold where there is no room beside it.
+
+const contents = document.querySelector("nav details");
+const links = new Map([...document.querySelectorAll("nav a")].map((link) => [link.hash.slice(1), link]));
+const narrow = matchMedia("(max-width: 60rem)");
+
+function fold() { contents.open = !narrow.matches; }
+
+function markPlace() {
+  const heads = [...document.querySelectorAll("h2[id]")];
+  const atEnd = innerHeight + scrollY >= document.documentElement.scrollHeight - 2;
+  const above = atEnd ? heads : heads.filter((head) => head.getBoundingClientRect().top < innerHeight / 3);
+  const here = (above.at(-1) ?? heads[0])?.id;
+  for (const [id, link] of links) link.toggleAttribute("aria-current", id === here);
+  document.querySelector("nav .here").textContent = links.get(here)?.textContent ?? "";
+}
+
+let waiting = false;
+addEventListener("scroll", () => {
+  if (!waiting) requestAnimationFrame(() => { waiting = false; markPlace(); });
+  waiting = true;
+}, { passive: true });
+narrow.addEventListener("change", fold);
+contents.addEventListener("click", (event) => {
+  if (narrow.matches && event.target.closest("a")) contents.open = false;
+});
+fold();
+markPlace();
+
+// Text that is copied: where the clipboard is closed to the page, it is selected instead.
+
+for (const button of document.querySelectorAll("button[data-copies]")) {
+  button.addEventListener("click", async () => {
+    const source = document.getElementById(button.dataset.copies);
+    try {
+      await navigator.clipboard.writeText(source.textContent);
+      button.textContent = "Copied";
+    } catch {
+      source.hidden = false;
+      getSelection().selectAllChildren(source);
+      button.textContent = "Selected";
+    }
+  });
+}
+
+// The selection of trials is one over the page: whoever changes it tells all by this event.
+
+function select(trials, from) {
+  document.dispatchEvent(new CustomEvent("select-trials", { detail: { trials, from } }));
+}
+
+for (const board of document.querySelectorAll("table.board")) {
+  const rows = [...board.querySelectorAll("tr[data-trial]")];
+  const note = board.closest("section").querySelector(".selection");
+  for (const row of rows) {
+    row.addEventListener("click", (event) => {
+      if (event.target.closest("a") || getSelection().toString()) return;
+      select(row.ariaSelected === "true" ? [] : [row.dataset.trial], "leaderboard");
+    });
+    row.querySelector("a").addEventListener("click", () => select([row.dataset.trial], "leaderboard"));
+  }
+  note.querySelector("button").addEventListener("click", () => select([], "leaderboard"));
+  document.addEventListener("select-trials", ({ detail: { trials, from } }) => {
+    const chosen = new Set(trials);
+    for (const row of rows) {
+      row.ariaSelected = String(chosen.has(row.dataset.trial));
+      row.hidden = chosen.size > 0 && from !== "leaderboard" && !chosen.has(row.dataset.trial);
+    }
+    note.hidden = chosen.size === 0;
+    note.querySelector("span").textContent = `${trials.length} of ${rows.length} trials selected`;
+  });
+}
+
+// A table that is wider than its place fades at the edge behind which it goes on.
+
+for (const place of document.querySelectorAll(".scroll")) {
+  const mark = () => {
+    const rest = place.scrollWidth - place.clientWidth - place.scrollLeft;
+    place.parentElement.toggleAttribute("data-more", rest > 2);
+  };
+  place.addEventListener("scroll", mark, { passive: true });
+  new ResizeObserver(mark).observe(place);
+}
