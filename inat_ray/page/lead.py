@@ -60,10 +60,9 @@ def lead_section(run: ReportedRun, *, examples: Sequence[Markup] = ()) -> Sectio
     tiles = list(_tiles(run))
     drawn = (_tile(tile, scale=_scale(tiles, is_share=tile.is_share)) for tile in tiles)
     parts = [Markup('<dl class="tiles">{}</dl>').format(Markup("").join(drawn))] if tiles else []
-    if verdict := list(filter(None, _verdict(run))):
-        parts.append(
-            Markup('<p class="verdict"><b>{}</b> {}</p>').format(verdict[0], " ".join(verdict[1:]))
-        )
+    if verdict := [text.replace(" %", "\N{NO-BREAK SPACE}%") for text in _verdict(run) if text]:
+        said = Markup('<p class="verdict"><b>{}</b> {}</p>')
+        parts.append(said.format(verdict[0], " ".join(verdict[1:])))
     parts += [*map(missing, run.missing), *examples]
     best = chosen_trial(run.history) if run.history.started else None
     sides = [_costs(run)]
