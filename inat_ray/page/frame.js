@@ -65,31 +65,26 @@ for (const button of document.querySelectorAll("button[data-copies]")) {
   });
 }
 
-// The selection of trials is one over the page: whoever changes it tells all by this event.
-
-function select(trials, from) {
-  document.dispatchEvent(new CustomEvent("select-trials", { detail: { trials, from } }));
-}
+// The selection of trials is one over the page: whoever changes it tells all by `select-trials`. A row
+// that is pressed selects its trial; a selection made elsewhere leaves its rows alone in the table.
 
 for (const board of document.querySelectorAll("table.board")) {
+  const tell = (trials) =>
+    document.dispatchEvent(new CustomEvent("select-trials", { detail: { trials, from: "leaderboard" } }));
   const rows = [...board.querySelectorAll("tr[data-trial]")];
-  const note = board.closest("section").querySelector(".selection");
   for (const row of rows) {
     row.addEventListener("click", (event) => {
       if (event.target.closest("a") || getSelection().toString()) return;
-      select(row.ariaSelected === "true" ? [] : [row.dataset.trial], "leaderboard");
+      tell(row.ariaSelected === "true" ? [] : [row.dataset.trial]);
     });
-    row.querySelector("a").addEventListener("click", () => select([row.dataset.trial], "leaderboard"));
+    row.querySelector("a").addEventListener("click", () => tell([row.dataset.trial]));
   }
-  note.querySelector("button").addEventListener("click", () => select([], "leaderboard"));
   document.addEventListener("select-trials", ({ detail: { trials, from } }) => {
     const chosen = new Set(trials);
     for (const row of rows) {
       row.ariaSelected = String(chosen.has(row.dataset.trial));
       row.hidden = chosen.size > 0 && from !== "leaderboard" && !chosen.has(row.dataset.trial);
     }
-    note.hidden = chosen.size === 0;
-    note.querySelector("span").textContent = `${trials.length} of ${rows.length} trials selected`;
   });
 }
 
