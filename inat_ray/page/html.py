@@ -17,6 +17,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
+from inat_ray.page.figure import Figure
 from inat_ray.storage.disk import replacing
 
 HERE = files("inat_ray.page")
@@ -25,9 +26,10 @@ HERE = files("inat_ray.page")
 class Section:
     """A part of the page with a heading and an entry in the table of contents."""
 
-    def __init__(self, title: str, anchor: str, *parts: Markup) -> None:
+    def __init__(self, title: str, anchor: str, *parts: Markup | Figure) -> None:
         """`anchor` is the heading's id, so that #anchor leads to it; it is unique on the page."""
         self.title, self.anchor, self.body = title, anchor, joined(*parts)
+        self.figures = [part for part in parts if isinstance(part, Figure)]
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def render_page(*, title: str, lead: str, sections: Sequence[Section]) -> str:
     anchors = [section.anchor for section in sections]
     assert len(set(anchors)) == len(anchors)
     # Plotly takes 5 MB, which a page without a plot can do without.
-    has_plots = any('class="plot"' in section.body for section in sections)
+    has_plots = any('class="plotly"' in section.body for section in sections)
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -61,13 +63,13 @@ def render_page(*, title: str, lead: str, sections: Sequence[Section]) -> str:
         title=title,
         lead=lead,
         sections=sections,
-        style=Markup(_asset("page.css")),
-        script=Markup(_asset("page.js")),
+        style=Markup(_asset("page.css") + _asset("plots.css")),
+        script=Markup(_asset("page.js") + _asset("plots.js")),
         plotly=Markup(get_plotlyjs()) if has_plots else None,
     )
 
 
-def joined(*parts: Markup) -> Markup:
+def joined(*parts: Markup | Figure) -> Markup:
     """Returns the parts one below the other."""
     return Markup("\n").join(parts)
 
@@ -93,6 +95,11 @@ def subheading(text: str) -> Markup:
 def missing(text: str) -> Markup:
     """Returns a note of what a run lacks and why; nothing is left out silently."""
     return Markup('<p class="missing">{}</p>').format(text)
+
+
+def warning(text: str) -> Markup:
+    """Returns what a reader must know before they believe what follows."""
+    return Markup('<p class="missing alarm" role="alert">{}</p>').format(text)
 
 
 def facts(pairs: Iterable[tuple[str, str]], *, large: bool = False) -> Markup:
@@ -145,7 +152,7 @@ def plot(
     # Data in a script element must not hold the tag that ends it.
     text = json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")
     return Markup(
-        '<figure class="plot"><div class="wide"><div class="drawing" role="img"'
+        '<figure class="plotly"><div class="wide"><div class="drawing" role="img"'
         ' aria-label="{label}" style="height:{height}px;min-width:{width}px"></div></div>'
         '<script type="application/json">{text}</script>{below}</figure>'
     ).format(

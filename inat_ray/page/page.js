@@ -2,7 +2,7 @@
 
 // Plots, in the colors of the page.
 
-const drawings = [...document.querySelectorAll("figure.plot")].map((figure) => ({
+const drawings = [...document.querySelectorAll("figure.plotly")].map((figure) => ({
   place: figure.querySelector(".drawing"),
   content: JSON.parse(figure.querySelector("script").textContent),
 }));
@@ -110,26 +110,4 @@ function sortBy(head) {
 
 for (const button of document.querySelectorAll("table.sortable th button")) {
   button.addEventListener("click", () => sortBy(button.closest("th")));
-}
-
-// A trial's name in the leaderboard leads to its curve, which then stands out.
-
-function highlight(name) {
-  for (const { place } of drawings) {
-    const at = (place.data ?? []).findIndex((trace) => trace.meta === name);
-    if (at < 0) continue;
-    const own = place.data.map((trace, i) => (trace.meta === undefined ? trace.opacity ?? 1 : i === at ? 1 : 0.12));
-    const width = place.data.map((trace, i) => (i === at ? 4 : trace.line?.width ?? 1.5));
-    Plotly.restyle(place, { opacity: own, "line.width": width });
-    place.closest("figure").scrollIntoView({ block: "center" });
-    place.setAttribute("tabindex", "-1");
-    place.focus({ preventScroll: true });
-  }
-}
-
-for (const link of document.querySelectorAll("a[data-trial]")) {
-  link.addEventListener("click", (event) => {
-    event.preventDefault();
-    highlight(link.dataset.trial);
-  });
 }
