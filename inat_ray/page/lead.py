@@ -105,10 +105,9 @@ def _kept_tile(history: History) -> Tile:
     reached = None if kept is None else history.best_value(kept)
     said = "" if reached is None else f"the model itself: {metric_text(metric, reached)}"
     if history.picked is None and sure is not None:
-        note = f"{_origin(history, sure)}: "
-        note += (
-            "one new seed" if sure.sd is None else f"mean ± sd over {counted(sure.n, 'new seed')}"
-        )
+        seeds = counted(sure.n, "new seed" if sure.trials[0].purpose == "confirm" else "seed")
+        what = seeds if sure.sd is None else f"mean ± sd over {seeds}"
+        note = f"configuration of {_origin(history, sure)}: {what}"
         note += f"; {said} at its best epoch" if said else "; no model was trained yet"
         return _validation_tile(metric, "Kept model", value=sure.mean, sd=sure.sd, note=note)
     if reached is not None:
@@ -126,10 +125,9 @@ def over_seeds(history: History) -> Configuration | None:
 
 
 def _origin(history: History, sure: Configuration) -> str:
-    """Names the trial of the search that was confirmed."""
+    """Names the trial of the search that had the configuration first."""
     same = (trial for trial in history.searched if trial.parameters == sure.trials[0].parameters)
-    found = next(same, None)
-    return "the best configuration" if found is None else f"configuration of {found.trial_id}"
+    return next(same, sure.trials[0]).trial_id
 
 
 def _validation_tile(

@@ -8,6 +8,7 @@ from markupsafe import Markup
 from inat_ray.config.metrics import BINS
 from inat_ray.data.dataset import DataSet
 from inat_ray.data.split import SubsetName
+from inat_ray.page.figure import Figure
 from inat_ray.page.html import (
     Cell,
     Section,
@@ -16,11 +17,10 @@ from inat_ray.page.html import (
     missing,
     paragraph,
     picture,
-    plot,
     table,
 )
 from inat_ray.page.metrics import share_cell
-from inat_ray.page.model_plots import confusion_plot, reliability_plot, scores_plot
+from inat_ray.page.model_plots import confusion_figure, reliability_figure, scores_figure
 from inat_ray.page.pictures import jpeg
 from inat_ray.run.result import Result
 from inat_ray.terminal.words import interval_text, percent
@@ -160,19 +160,17 @@ def _costs(result: Result) -> list[tuple[str, str]]:
     return [(title, f"{value:,.0f}") for title, value in known if value is not None]
 
 
-def _classes(assessment: Assessment) -> list[Markup]:
+def _classes(assessment: Assessment) -> list[Markup | Figure]:
     hardest = hardest_first(assessment.classes)
     shown = hardest[:PLOTTED_CLASSES]
     cut = len(shown) < len(hardest)
-    caption = "The bar at a recall is its 95 % interval, from the images of the class."
+    caption = (
+        f"{assessment.images:,} images; whiskers: the 95 % interval of the recall, from the images"
+        " of the class."
+    )
     if cut:
         caption += f" The {len(shown)} classes with the lowest F1; the table has all."
-    drawn = plot(
-        scores_plot(shown),
-        label="Recall, precision and F1 of each class; the table below has the numbers",
-        caption=caption,
-        height=130 + 24 * len(shown),
-    )
+    drawn = scores_figure(shown, caption=caption)
     rows: list[list[Cell]] = [
         [c.name, c.images, c.predicted, *map(share_cell, (c.precision, c.recall, c.f1))]
         for c in hardest
@@ -187,7 +185,7 @@ def _classes(assessment: Assessment) -> list[Markup]:
     return [drawn, folded(numbers, summary=f"All {len(rows)} classes") if cut else numbers]
 
 
-def _confusions(predictions: Predictions, assessment: Assessment) -> list[Markup]:
+def _confusions(predictions: Predictions, assessment: Assessment) -> list[Markup | Figure]:
     hardest = {scores.name for scores in hardest_first(assessment.classes)[:MATRIX_CLASSES]}
     shown = [label for label, name in enumerate(predictions.classes) if name in hardest]
     caption = (
@@ -197,13 +195,8 @@ def _confusions(predictions: Predictions, assessment: Assessment) -> list[Markup
     )
     if len(shown) < len(predictions.classes):
         caption += f" Of all classes the {len(shown)} with the lowest F1."
-    drawn = plot(
-        confusion_plot(confusion_matrix(predictions), predictions.classes, shown=shown),
-        label="Confusion matrix: images by truth and prediction; the table below has the most"
-        " frequent confusions",
-        caption=caption,
-        # The names of the classes stand below the matrix, upright where they are long.
-        height=min(860, 200 + 44 * len(shown)) + 5 * min(20, max(map(len, hardest))),
+    drawn = confusion_figure(
+        confusion_matrix(predictions), predictions.classes, shown=shown, caption=caption
     )
     return [drawn, _confusions_table(predictions)]
 
@@ -221,17 +214,15 @@ def _confusions_table(predictions: Predictions) -> Markup:
     return table(("truth", "prediction", "images", "share of the class"), rows, caption=caption)
 
 
-def _calibration(predictions: Predictions, ece: float | None) -> list[Markup]:
+def _calibration(predictions: Predictions, ece: float | None) -> list[Markup | Figure]:
     if ece is None:
         return [missing("The model gave no finite probability.")]
-    drawn = plot(
-        reliability_plot(reliability(predictions)),
-        label="Reliability curve: accuracy against confidence, and images by confidence",
-        caption=f"Images by confidence in {BINS} bins of equal width; bars are 95 % intervals of"
-        " their accuracy. Below the dashed line the model is too sure of itself, above it too"
-        f" modest. Expected calibration error (Guo et al. 2017): {percent(ece)}.",
-        height=480,
+    caption = (
+        f"{len(predictions):,} images by confidence in {BINS} bins of equal width; whiskers: 95 %"
+        " intervals of their accuracy. Below the dashed line the model is too sure of itself, above"
+        f" it too modest. Expected calibration error (Guo et al. 2017): {percent(ece)}."
     )
+    drawn = reliability_figure(reliability(predictions), caption=caption)
     return [paragraph(calibration_text(predictions, ece)), drawn]
 
 

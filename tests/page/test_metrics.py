@@ -1,15 +1,16 @@
 import pytest
 
-from inat_ray.page.metrics import best_so_far, metric_cell, percent_axis
+from inat_ray.log.records import LOG_VERSION
+from inat_ray.page.metrics import best_so_far, fall_text, metric_cell, searched_winner
 
 
 def test_the_best_so_far_is_that_of_all_epochs_that_were_spent_by_then(sweep, history_of):
     history = history_of(sweep)
     steps = best_so_far(history)
     in_order = sorted((e for t in history.searched for e in t.epochs), key=lambda e: e.time)
-    for spent, time, value in steps:
+    for spent, record, value in steps:
         seen = [e.val_accuracy for e in in_order[:spent] if e.val_accuracy == e.val_accuracy]
-        assert (time, value) == (in_order[spent - 1].time, max(seen))
+        assert (record, value) == (in_order[spent - 1], max(seen))
     assert [value for _, _, value in steps] == [0.5, 0.9, 0.9]
     assert steps[-1][0] == len(in_order) == 8
 
@@ -25,4 +26,22 @@ def test_only_shares_are_shown_in_percent(training):
     assert metric_cell("val_accuracy", epoch).text.endswith(" %")
     assert metric_cell("val_loss", epoch).text == f"{epoch.val_loss:.3f}"
     assert metric_cell("val_loss", None) is None
-    assert (percent_axis("val_accuracy"), percent_axis("val_loss")) == ({"tickformat": ".0%"}, {})
+
+
+def test_a_best_so_far_that_falls_is_explained(sweep, history_of):
+    assert fall_text(history_of(sweep)) == ""
+    now = [sweep[0].model_copy(update={"version": LOG_VERSION}), *sweep[1:]]
+    history = history_of(now)
+    assert [v for _, _, v in best_so_far(history)] == pytest.approx([0.5, 0.9, 2.2 / 3, 2.2 / 3])
+    assert "best mean of 5 epochs in a row" in fall_text(history)
+
+
+def test_a_confirmed_winner_is_found_among_the_trials_of_the_search(history_of, study):
+    records = study({"a": [0.9], "b": [0.5]})
+    anew = [
+        record.model_copy(update={"trial_id": f"{record.trial_id}_again", "time": 2e9})
+        for record in records[4:]
+    ]
+    anew[0] = anew[0].model_copy(update={"purpose": "confirm", "seed": 7})
+    assert searched_winner(history_of(records)).trial_id == "trial_0000"
+    assert searched_winner(history_of([*records, *anew])).trial_id == "trial_0001"
