@@ -7,6 +7,7 @@ from markupsafe import Markup
 from inat_ray.config.metrics import METRICS
 from inat_ray.log.costs import COSTS, Cost, costs_of
 from inat_ray.log.history import History, TrialHistory
+from inat_ray.page.colors import STATES
 from inat_ray.page.html import Cell, Number, Section, table
 from inat_ray.page.metrics import metric_cell
 from inat_ray.terminal.run_texts import judged_text, score_meaning, share_text
@@ -24,20 +25,28 @@ def leaderboard_section(history: History) -> Section:
     """Lists every trial, the best first; those without a result last."""
     without = [trial for trial in history.searched if history.best_value(trial) is None]
     shown = [*history.leaderboard(), *without][:MOST_ROWS]
-    labels = [METRICS[metric].label for metric in shown_metrics(history.run.metric)]
     names = short_names(list(history.run.parameters))
     known = {name for trial in shown for name in costs_of(trial)}
     costs = [cost for name, cost in COSTS.items() if name in known]
     meaning = score_meaning(history)
-    columns = ["#", "trial", *(["score"] if meaning else []), *labels, "epochs", "state", "seconds"]
-    columns += [*(cost.label for cost in costs), *names.values()]
+    columns = ["#", "trial", *_result_columns(history), "epochs", "state", *names.values()]
+    columns += ["seconds", *(cost.label for cost in costs)]
     rows = [_row(history, t, rank=rank, costs=costs) for rank, t in enumerate(shown, start=1)]
-    caption = "All trials, best first. Click a name to see the trial's curve, a column to sort."
+    caption = (
+        f"{len(shown)} trials, the best first. A row selects its trial in every plot, its name"
+        " leads to its curve, and a column's head sorts."
+    )
     if left_out := len(history.searched) - len(shown):
         caption += f" {left_out} more are in trials.parquet."
     if meaning:
-        caption += f" {meaning.capitalize()}; the other values are the best epoch's."
-    return Section("Leaderboard", "leaderboard", table(columns, rows, caption=caption))
+        caption += f" {meaning.capitalize()}."
+    listed = table(columns, rows, caption=caption, trials=[trial.trial_id for trial in shown])
+    return Section("Leaderboard", "leaderboard", listed)
+
+
+def _result_columns(history: History) -> list[str]:
+    labels = [METRICS[metric].label for metric in shown_metrics(history.run.metric)]
+    return labels if history.stretch == 1 else ["score", *(f"best {label}" for label in labels)]
 
 
 def _row(history: History, trial: TrialHistory, *, rank: int, costs: Sequence[Cost]) -> list[Cell]:
@@ -49,16 +58,25 @@ def _row(history: History, trial: TrialHistory, *, rank: int, costs: Sequence[Co
         *([score_cell(history, trial)] if history.stretch > 1 else []),
         *(metric_cell(metric, best) for metric in shown_metrics(history.run.metric)),
         Number(len(trial.epochs), share_text(trial)),
-        f"{trial.state}: {trial.error}" if trial.error else trial.state,
+        _state(trial),
+        *(_parameter(trial, name) for name in history.run.parameters),
         Number(seconds, f"{seconds:.1f}"),
         *(cost_cell(trial, cost) for cost in costs),
-        *(_parameter(trial, name) for name in history.run.parameters),
     ]
+
+
+def _state(trial: TrialHistory) -> Markup:
+    color, symbol = STATES[trial.state]
+    full = "" if symbol.endswith("-open") else " full"
+    text = f"{trial.state}: {trial.error}" if trial.error else trial.state
+    return Markup('<span class="state{}" style="--its: {}">{}</span>').format(full, color, text)
 
 
 def score_cell(history: History, trial: TrialHistory) -> Cell:
     value, text = history.score_value(trial), judged_text(history, trial)
-    return None if value is None or text is None else Number(value, text)
+    if value is None or text is None:
+        return None
+    return Number(value, text, share=value if METRICS[history.run.metric].is_share else None)
 
 
 def cost_cell(trial: TrialHistory, cost: Cost) -> Cell:

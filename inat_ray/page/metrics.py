@@ -34,9 +34,14 @@ def share_cell(share: float | None) -> Number | None:
     return None if share is None else Number(share, percent(share))
 
 
+def look_interval(look: LookAtTest) -> tuple[float, float]:
+    """Returns the 95 % interval of a test accuracy."""
+    return wilson_interval(round(look.accuracy * look.images), look.images)
+
+
 def accuracy_interval(look: LookAtTest) -> str:
-    """Returns the 95 % interval of a test accuracy: '71.5 to 77.8 %'."""
-    return interval_text(wilson_interval(round(look.accuracy * look.images), look.images))
+    """Returns the same in words: '71.5 to 77.8 %'."""
+    return interval_text(look_interval(look))
 
 
 def results(history: History) -> list[tuple[TrialHistory, float]]:

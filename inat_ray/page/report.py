@@ -11,9 +11,10 @@ from inat_ray.page.comparison import comparison_sections
 from inat_ray.page.curves import curves_section
 from inat_ray.page.explanation import explanation_section
 from inat_ray.page.html import Section, missing, write_page
+from inat_ray.page.lead import lead_section
 from inat_ray.page.leaderboard import leaderboard_section
-from inat_ray.page.model_sections import model_sections
-from inat_ray.page.overview import lead_text, setting_section, summary_section
+from inat_ray.page.model_sections import examples, model_sections
+from inat_ray.page.overview import lead_text, setting_section
 from inat_ray.page.parameters import parameters_section
 from inat_ray.page.progress import progress_section
 from inat_ray.page.reported_run import ReportedRun, open_run
@@ -27,7 +28,6 @@ from inat_ray.search.study import seed_is_searched
 from inat_ray.search.winner import confirmed
 from inat_ray.terminal.announcements import note
 from inat_ray.terminal.words import command_text
-from inat_ray.training.predictions import read_predictions
 
 
 def write_report(run: ReportedRun, path: Path) -> None:
@@ -55,17 +55,17 @@ def write_comparison(runs: Sequence[ReportedRun], path: Path) -> None:
 
 def _sections(run: ReportedRun) -> Iterator[Section]:
     """Yields the sections for which the run has content."""
-    yield summary_section(run)
-    yield setting_section(run)
-    if run.history.started is None:
-        return
+    found = run.predictions
+    yield lead_section(run, examples=[] if found is None else examples(found, run.data))
     if run.is_search:
         yield from _search_sections(run)
     elif any(trial.epochs for trial in run.history.trials.values()):
         yield curves_section(run.history)
-    yield from _winner_sections(run)
+    if found is not None:
+        yield from model_sections(found, subset="test", data=run.data, result=run.result)
     if run.model is not None:
         yield explanation_section(run.model, run.data)
+    yield setting_section(run)
 
 
 def _search_sections(run: ReportedRun) -> Iterator[Section]:
@@ -103,18 +103,3 @@ def _study_sections(run: ReportedRun) -> Iterator[Section]:
             yield freeze_section(history, run.experiment, classes=len(run.data.classes))
         except UserError as error:  # the code of a network of one's own is not named
             yield Section("What to freeze", "freeze", missing(str(error)))
-
-
-def _winner_sections(run: ReportedRun) -> Iterator[Section]:
-    """Yields how the kept model did on the test images, from the predictions recorded then."""
-    if run.look is None:
-        text = "The test set has not been looked at yet."
-        yield Section("The model", "model", missing(text))
-        return
-    try:
-        predictions = read_predictions(run.folder.path / run.look.predictions)
-    except UserError as error:
-        text = f"The predictions could not be read: {error}"
-        yield Section("The model", "model", missing(text))
-        return
-    yield from model_sections(predictions, subset="test", data=run.data, result=run.result)

@@ -31,7 +31,7 @@ def rows_of() -> Callable[[Section], list[list[str]]]:
 
     def rows(section: Section) -> list[list[str]]:
         bodies = re.findall(r"<tbody>(.*?)</tbody>", section.body, re.S)
-        found = [row for body in bodies for row in re.findall(r"<tr>(.*?)</tr>", body, re.S)]
+        found = [row for body in bodies for row in re.findall(r"<tr[^>]*>(.*?)</tr>", body, re.S)]
         return [[re.sub(r"<[^>]*>", "", c) for c in re.findall(r"<td.*?</td>", r)] for r in found]
 
     return rows

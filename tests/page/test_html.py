@@ -3,7 +3,6 @@
 import re
 from html.parser import HTMLParser
 
-import plotly.graph_objects as go
 import pytest
 from markupsafe import Markup
 
@@ -14,7 +13,6 @@ from inat_ray.page.html import (
     missing,
     paragraph,
     picture,
-    plot,
     render_page,
     table,
     write_page,
@@ -32,7 +30,6 @@ TEXT = Section("Words", "words", paragraph("Nothing to draw."))
         missing,
         lambda text: table([text], [[text]], caption=text),
         lambda text: picture(b"", alt=text, caption=text),
-        lambda text: plot(go.Figure(go.Scatter(x=[text], name=text)), label=text, caption=text),
     ],
 )
 def test_a_runs_text_is_text_wherever_it_stands(made):
