@@ -181,6 +181,8 @@ class Figure:
     """The least width of a plot: as many stand side by side as there is room for."""
     shared: bool = False
     """Whether its plots share their y axis, so that only the first of a row has its texts."""
+    screen: int = SCREEN
+    """Its width on a screen, in pixels."""
     keys: Sequence[Key] = ()
     """Of a legend above all plots."""
     extra: Callable[[], Markup] | None = None
@@ -218,6 +220,7 @@ class Figure:
             viewBox=f"0 0 {width} {y:.0f}",
             width=width,
             height=round(y),
+            style=f"max-width:{1.1 * width:.0f}px",
             font_size=FONT,
             fill="var(--ink)",
             font_family="Liberation Sans, Arial, Helvetica, sans-serif",
@@ -265,7 +268,7 @@ class Figure:
                 f"{self.label} ({view})" if view else self.label,
                 Markup(self.svg(view, width)),
             )
-            for kind, width in (("screen", SCREEN), ("phone", PHONE))
+            for kind, width in (("screen", self.screen), ("phone", PHONE))
         )
         return Markup('<div class="view"{}>{}<script type="text/csv">{}</script></div>').format(
             Markup(" hidden") if place else Markup(""),

@@ -69,11 +69,6 @@ def joined(*parts: Markup | Figure) -> Markup:
     return Markup("\n").join(parts)
 
 
-def beside(plots: Iterable[Markup]) -> Markup:
-    """Returns plots side by side, as many as there is room for."""
-    return Markup('<div class="plots">{}</div>').format(Markup("").join(plots))
-
-
 def folded(body: Markup, *, summary: str) -> Markup:
     """Returns a body that a click or a key opens."""
     return Markup("<details><summary>{}</summary>{}</details>").format(summary, body)

@@ -309,7 +309,8 @@ class Words:
     anchor: Literal["start", "middle", "end"] = "start"
     shift: tuple[float, float] = (0, 0)
     color: str = "var(--ink)"
-    bold: bool = False
+    plain: bool = False
+    """Whether it has no halo that keeps it legible on lines."""
 
     def svg(self, frame: Frame) -> str:
         x, y = frame.at(self.x, self.y)
@@ -319,8 +320,7 @@ class Words:
             y + self.shift[1],
             text_anchor=self.anchor,
             fill=self.color,
-            font_weight="600" if self.bold else None,
-            class_="note",
+            class_="" if self.plain else "note",
         )
 
     def rows(self, x: Axis, y: Axis) -> Iterator[Row]:

@@ -1,74 +1,73 @@
-"""The figures of a model's predictions: scores by class, confusion matrix, calibration."""
+"""The plots of a model's predictions: scores by class, confusion matrix, calibration."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
-from inat_ray.page.axes import categories, linear
+from inat_ray.page.axes import Axis, categories, linear, round_ticks
 from inat_ray.page.colors import BLUE, CRIMSON, GRAY, GREEN
-from inat_ray.page.figure import Figure, Key, Plot
+from inat_ray.page.figure import SHADES, Figure, Key, Plot
 from inat_ray.page.marks import Box, Dot, Line, Whisker, Words
-from inat_ray.terminal.words import counted, percent
+from inat_ray.terminal.words import interval_text, percent
 from inat_ray.training.scores import Bin, ClassScores, wilson_interval
 
 SCORES = {
-    "recall": (BLUE, "circle"),
-    "precision": (CRIMSON, "diamond-open"),
-    "F1": (GREEN, "bar"),
+    "recall": (BLUE, "circle", 4.5),
+    "precision": (CRIMSON, "diamond-open", 4.5),
+    "F1": (GREEN, "bar", 6.5),
 }
-"""Color and symbol: each can be seen through the others where scores are equal."""
+"""Color, symbol, and size: each can be seen through the others where scores are equal."""
 
 MOST_WRITTEN = 20
 """Classes up to which the cells of a confusion matrix have room for their counts."""
 
-STRONGEST, MUTED = 0.75, 0.16
-"""Opacity of the most frequent confusion, on which text is legible, and of the diagonal."""
+MUTED = 0.16
+"""Opacity of the diagonal of a confusion matrix: what is right is no news there."""
 
 FEW_IMAGES = 10
 """A bin of confidences with fewer is drawn hollow and not joined to the others."""
 
+Interval = tuple[float, float]
+
 
 def scores_figure(classes: Sequence[ClassScores], *, caption: str) -> Figure:
-    """Draws recall with its 95 % interval, precision and F1, a line a class, the first on top."""
-    lines = list(enumerate(reversed(classes)))
-    ends = {
-        y: wilson_interval(round(scores.recall * scores.images), scores.images)
-        for y, scores in lines
-        if scores.recall is not None
-    }
-    known = [v for _, scores in lines for v in _values(scores).values() if v is not None]
-    plot = Plot(
-        linear("score", [*known, *(low for low, _ in ends.values())], share=True),
-        categories("", [scores.name for _, scores in lines]),
-        legend=[Key(name, shape, color) for name, (color, shape) in SCORES.items()],
-        height=90 + 24 * len(lines),
-    )
-    for y, (low, high) in ends.items():
-        plot.add(Whisker(((low, y), (high, y)), series="recall, 95 % interval"))
-    for y, scores in lines:
-        for name, value in _values(scores).items():
+    """Draws recall with its 95 % interval, precision and F1, a line a class, the first on top.
+
+    The axis goes no lower than the values do.
+    """
+    values = [[getattr(scores, label.lower()) for label in SCORES] for scores in classes]
+    ends = [_recall_interval(scores) for scores in classes]
+    known = [value for each in values for value in each if value is not None]
+    axis = linear("score", [*known, *(low for low, _ in ends), 1.0], share=True, pad=0.02)
+    plot = Plot(axis, _downwards("", [scores.name for scores in classes]))
+    for place, (scores, each) in enumerate(zip(classes, values, strict=True)):
+        low, high = ends[place]
+        if scores.recall is not None:
+            plot.add(Whisker(((low, place), (high, place)), BLUE, cap=0, series="95 % of recall"))
+        for (label, (color, shape, size)), value in zip(SCORES.items(), each, strict=True):
             if value is not None:
-                color, shape = SCORES[name]
-                tip = f"{scores.name}: {name} {percent(value)}, {counted(scores.images, 'image')}"
-                plot.add(Dot(value, y, color, shape, 4.5, series=name, tip=tip))
+                tip = f"{scores.name}: {label} {percent(value)}, {scores.images:,} images"
+                plot.add(Dot(value, place, color, shape, size, tip=tip, series=label))
+    plot.legend = [Key(label, shape, color) for label, (color, shape, _) in SCORES.items()]
+    plot.height = 90 + 24 * len(classes)
     label = "Recall, precision and F1 of each class; the table below has the numbers"
     return Figure.of("classes", plot, label=label, caption=caption)
 
 
-def _values(scores: ClassScores) -> dict[str, float | None]:
-    return {"recall": scores.recall, "precision": scores.precision, "F1": scores.f1}
+def _downwards(title: str, names: Sequence[str]) -> Axis:
+    """Returns an axis of categories of which the first is on top."""
+    axis = categories(title, names)
+    return Axis(title, axis.high, axis.low, axis.ticks, names=names)
 
 
-@dataclass
-class Square(Plot):
-    """A plot that is no wider than it is high."""
-
-    def svg(self, width: float, height: float, *, left: float, bare: bool = False) -> str:
-        return super().svg(min(width, height + left), height, left=left, bare=bare)
+def _recall_interval(scores: ClassScores) -> Interval:
+    if scores.recall is None:
+        return 1.0, 1.0
+    return wilson_interval(round(scores.recall * scores.images), scores.images)
 
 
 def confusion_figure(
@@ -86,40 +85,38 @@ def confusion_figure(
     """
     labels = list(range(len(classes)) if shown is None else shown)
     labels = [labels[place] for place in confused_together(confusion[np.ix_(labels, labels)])]
-    names, counts = [classes[label] for label in labels], confusion[np.ix_(labels, labels)]
-    shares = counts / np.maximum(confusion.sum(axis=1)[labels], 1)[:, None]
-    worst = float((shares - np.diag(np.diag(shares))).max(initial=0.0)) or 1.0
-    plot = Square(
-        categories("prediction", names),
-        categories("truth", names[::-1]),
-        legend=[Key("share of the class: 0 %", "shades", other=percent(worst))],
-        height=min(860, 120 + 52 * len(names)),
-    )
-    # Cells are see-through, and what lies behind them would be the lines of the grid.
-    end = len(names) - 0.5
-    plot.add(Box((-0.5, -0.5), (end, end), "var(--paper)"))
-    for row, column in np.argwhere(counts).tolist():
-        y, count, share = len(names) - 1 - row, int(counts[row, column]), shares[row, column]
-        right = row == column
-        tip = f"{count} images of {names[row]} classified as {names[column]}, {percent(share)}"
+    names = [classes[label] for label in labels]
+    shares = confusion[labels] / np.maximum(confusion.sum(axis=1)[labels], 1)[:, None]
+    counts, shares = confusion[np.ix_(labels, labels)], shares[:, labels]
+    worst = float(shares[~np.eye(len(labels), dtype=bool)].max(initial=0.0)) or 1.0
+    plot = Plot(categories("prediction", names), _downwards("truth", names))
+    for row, column in np.argwhere(counts > 0).tolist():
+        share, images = float(shares[row, column]), int(counts[row, column])
+        color, opacity = (GRAY, MUTED) if row == column else _shade(share / worst)
+        tip = f"{images} of {names[row]} taken for {names[column]}: {percent(share)} of the class"
         plot.add(
             Box(
-                (column - 0.47, y - 0.47),
-                (column + 0.47, y + 0.47),
-                GRAY if right else BLUE,
-                MUTED if right else STRONGEST * share / worst,
-                tip=tip,
-                series=names[row],
-                value=str(count),
+                (column - 0.47, row + 0.47), (column + 0.47, row - 0.47), color, opacity=opacity,
+                tip=tip, series=names[row], value=str(images),
             )
-        )
-        if len(names) <= MOST_WRITTEN:
-            plot.add(Words(column, y, str(count), anchor="middle", shift=(0, 4)))
+        )  # fmt: skip
+        if len(labels) <= MOST_WRITTEN:
+            plot.add(Words(column, row, str(images), anchor="middle", shift=(0, 4), plain=True))
+    plot.height = min(900, 110 + 46 * len(labels))
+    plot.legend = [Key("0 % of the class", "shades", other=percent(worst))]
     label = (
         "Confusion matrix: images by truth and prediction; the table below has the most frequent"
         " confusions"
     )
-    return Figure.of("confusions", plot, label=label, caption=caption)
+    return Figure(
+        "confusion", label, {"": [plot]}, caption, screen=min(960, 220 + 56 * len(labels))
+    )
+
+
+def _shade(share: float) -> tuple[str, float]:
+    """Returns the color and opacity for a share of the greatest, so far that text stays legible."""
+    color, _ = SHADES[0]
+    return color, 0.08 + 0.67 * share
 
 
 def confused_together(confusion: NDArray[np.int64]) -> list[int]:
@@ -138,37 +135,50 @@ def confused_together(confusion: NDArray[np.int64]) -> list[int]:
     return order
 
 
-def reliability_figure(bins: Sequence[Bin], *, caption: str) -> Figure:
+def reliability_figure(bins: Sequence[Bin], *, caption: str = "") -> Figure:
     """Draws accuracy against confidence, with 95 % intervals, above the number of images by bin."""
-    held = [each for each in bins if each.images]
-    lowest = min((each.low for each in held), default=0.0)
-    x = linear("confidence: probability of the prediction", [lowest, 1], share=True, pad=0.01)
-    plot = Plot(x, linear("accuracy", [0, 1], share=True, pad=0.02), height=340)
-    plot.add(Line([(lowest, lowest), (1, 1)], GRAY, dash="6 4", data=False))
-    many = [each for each in held if each.images >= FEW_IMAGES]
-    if many:
-        joined = [(each.confidence or 0.0, each.accuracy or 0.0) for each in many]
-        plot.add(Line(joined, BLUE, 2, data=False))
-    for each in held:
-        confidence, accuracy = each.confidence or 0.0, each.accuracy or 0.0
-        low, high = wilson_interval(round(accuracy * each.images), each.images)
-        shape = "circle" if each in many else "circle-open"
-        tip = f"says {percent(confidence)}, is right in {percent(accuracy)}"
-        tip += f" of {counted(each.images, 'image')}"
-        plot.add(
-            Whisker(((confidence, low), (confidence, high)), series="95 % interval"),
-            Dot(confidence, accuracy, BLUE, shape, series="accuracy", tip=tip),
-        )
-    plot.legend = [
-        Key("the model", "circle", BLUE),
-        Key(f"fewer than {FEW_IMAGES} images", "circle-open", BLUE),
-        Key("perfect calibration", "dash", GRAY),
-    ]
-    counts = Plot(x, linear("images", [b.images for b in bins], zero=True, whole=True), height=150)
-    for each in held:
-        tip = f"{counted(each.images, 'image')} from {each.low:.0%} to {each.high:.0%}"
-        edge = 0.03 * (each.high - each.low)
-        corners = (each.low + edge, 0.0), (each.high - edge, float(each.images))
-        counts.add(Box(*corners, GRAY, tip=tip, series="images", value=str(each.images)))
+    lowest = math.floor(20 * min((b.low for b in bins if b.images), default=0.0)) / 20
+    ends = (lowest - 0.01, 1.01)
+    x = Axis(
+        "confidence: probability of the prediction",
+        *ends,
+        round_ticks(*ends, share=True),
+        share=True,
+    )
+    curve = Plot(
+        x, Axis("accuracy", 0, 1.02, round_ticks(0, 1.02, share=True), share=True), height=340
+    )
+    curve.add(Line([(lowest, lowest), (1, 1)], GRAY, dash="7 4", data=False))
+    many = [each for each in bins if each.images >= FEW_IMAGES]
+    few = [each for each in bins if 0 < each.images < FEW_IMAGES]
+    curve.add(Line([(b.confidence or 0.0, b.accuracy or 0.0) for b in many], BLUE, 2, data=False))
+    for each in [*many, *few]:
+        curve.add(*_accuracy(each))
+    curve.legend = [Key("perfect calibration", "dash"), Key("the model", "circle", BLUE)]
+    if few:
+        curve.legend.append(Key(f"fewer than {FEW_IMAGES} images", "circle-open", BLUE))
+    counts = Plot(
+        x, linear("images", [each.images for each in bins], zero=True, whole=True, most=4)
+    )
+    for each in bins:
+        if each.images and each.high > ends[0]:
+            room = 0.03 * (each.high - each.low)
+            within = interval_text((each.low, each.high))
+            tip = f"{each.images:,} images with a confidence of {within}"
+            low, high = (each.low + room, 0.0), (each.high - room, float(each.images))
+            counts.add(Box(low, high, GRAY, tip=tip, series="images", value=str(each.images)))
+    counts.height = 150
     label = "Reliability curve: accuracy against confidence, and images by confidence"
-    return Figure.of("calibration", plot, counts, label=label, caption=caption)
+    return Figure("calibration", label, {"": [curve, counts]}, caption, screen=720)
+
+
+def _accuracy(each: Bin) -> list[Whisker | Dot]:
+    """Returns the accuracy of a bin that holds images, with its interval."""
+    share, confidence = each.accuracy or 0.0, each.confidence or 0.0
+    low, high = wilson_interval(round(share * each.images), each.images)
+    tip = f"says {percent(confidence)}, is right in {percent(share)}, {each.images:,} images"
+    shape = "circle" if each.images >= FEW_IMAGES else "circle-open"
+    return [
+        Whisker(((confidence, low), (confidence, high)), BLUE, cap=0, series="95 %"),
+        Dot(confidence, share, BLUE, shape, tip=tip, series="accuracy"),
+    ]

@@ -165,8 +165,8 @@ def _classes(assessment: Assessment) -> list[Markup | Figure]:
     shown = hardest[:PLOTTED_CLASSES]
     cut = len(shown) < len(hardest)
     caption = (
-        f"{assessment.images:,} images; whiskers: the 95 % interval of the recall, from the images"
-        " of the class."
+        f"{assessment.images:,} images; bars are 95 % intervals of the recall, from the images of"
+        " the class."
     )
     if cut:
         caption += f" The {len(shown)} classes with the lowest F1; the table has all."
@@ -195,9 +195,8 @@ def _confusions(predictions: Predictions, assessment: Assessment) -> list[Markup
     )
     if len(shown) < len(predictions.classes):
         caption += f" Of all classes the {len(shown)} with the lowest F1."
-    drawn = confusion_figure(
-        confusion_matrix(predictions), predictions.classes, shown=shown, caption=caption
-    )
+    matrix = confusion_matrix(predictions)
+    drawn = confusion_figure(matrix, predictions.classes, shown=shown, caption=caption)
     return [drawn, _confusions_table(predictions)]
 
 
@@ -218,7 +217,7 @@ def _calibration(predictions: Predictions, ece: float | None) -> list[Markup | F
     if ece is None:
         return [missing("The model gave no finite probability.")]
     caption = (
-        f"{len(predictions):,} images by confidence in {BINS} bins of equal width; whiskers: 95 %"
+        f"{len(predictions):,} images by confidence in {BINS} bins of equal width; bars are 95 %"
         " intervals of their accuracy. Below the dashed line the model is too sure of itself, above"
         f" it too modest. Expected calibration error (Guo et al. 2017): {percent(ece)}."
     )
