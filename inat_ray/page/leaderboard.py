@@ -20,12 +20,6 @@ MOST_ROWS = 500
 CURVES = "learning-curves"
 """The anchor of the section to which a trial's name leads."""
 
-SELECTION = Markup(
-    '<p class="selection" role="status" hidden><span></span> <button type="button">Show all'
-    "</button></p>"
-)
-"""Tells how many trials are selected, here or in a plot."""
-
 
 def leaderboard_section(history: History) -> Section:
     """Lists every trial, the best first; those without a result last."""
@@ -47,7 +41,7 @@ def leaderboard_section(history: History) -> Section:
     if meaning:
         caption += f" {meaning.capitalize()}."
     listed = table(columns, rows, caption=caption, trials=[trial.trial_id for trial in shown])
-    return Section("Leaderboard", "leaderboard", SELECTION, listed)
+    return Section("Leaderboard", "leaderboard", listed)
 
 
 def _result_columns(history: History) -> list[str]:

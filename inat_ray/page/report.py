@@ -8,21 +8,19 @@ from rich.markup import escape
 
 from inat_ray.config.errors import UserError
 from inat_ray.page.comparison import comparison_sections
+from inat_ray.page.curves import curves_section
 from inat_ray.page.explanation import explanation_section
 from inat_ray.page.html import Section, missing, write_page
 from inat_ray.page.lead import lead_section
 from inat_ray.page.leaderboard import leaderboard_section
 from inat_ray.page.model_sections import examples, model_sections
 from inat_ray.page.overview import lead_text, setting_section
-from inat_ray.page.parameters import parameters_section, scored_trials
+from inat_ray.page.parameters import parameters_section
+from inat_ray.page.progress import progress_section
 from inat_ray.page.reported_run import ReportedRun, open_run
+from inat_ray.page.scored import scored_trials
 from inat_ray.page.studies import freeze_section, is_freeze_study, study_section
-from inat_ray.page.trials import (
-    curves_section,
-    front_section,
-    progress_section,
-    rungs_section,
-)
+from inat_ray.page.trials import front_section, rungs_section
 from inat_ray.run.folder import RunFolder
 from inat_ray.search.front import fronts
 from inat_ray.search.schedulers import SCHEDULERS

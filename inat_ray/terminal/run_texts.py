@@ -113,7 +113,7 @@ def score_text(history: History, trial: TrialHistory) -> str | None:
     return None if score is None else f"{label} {metric_text(metric, score)}"
 
 
-def score_cell(history: History, trial: TrialHistory) -> str | None:
+def score_value_text(history: History, trial: TrialHistory) -> str | None:
     """'91.2 %'; None without a result."""
     score = history.score_value(trial)
     return None if score is None else metric_text(history.run.metric, score)
