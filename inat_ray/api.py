@@ -212,8 +212,9 @@ class Run:
     ) -> "Run":
         """Resumes a run that was cut off, to its end. Raises UserError if it is finished.
 
-        With `trials`, their number in all, or with bounds or values of search.parameters as
-        `settings`, a sweep goes on that runs (it is asked) or is finished. `code` is as in `load`.
+        With `trials`, their number in all, or with another budget, or bounds or values of
+        search.parameters, as `settings`, a sweep goes on that runs (it is asked) or is finished.
+        `code` is as in `load`.
         """
         lines = [f"{key}={json.dumps(value)}" for key, value in (settings or {}).items()]
         with _interruptible(), _named_code(code, changed=changed_code):
@@ -239,11 +240,9 @@ class Run:
 
         `code` is as in `load`.
         """
-        from inat_ray.tuning.plan import picked_plan
-
         with _interruptible(), _named_code(code, changed=changed_code):
-            plan = picked_plan(self.path, trial=trial, path=None, settings=(), options={})
-            sweep.run_sweep(plan, address=address, verbose=verbose)
+            how: dict[str, Any] = {"address": address, "verbose": verbose}
+            steer.go_on(str(self.path), "--resume", pick=trial, **how)
         return self
 
     def finish(self) -> "Run":
@@ -368,9 +367,10 @@ def load(
 ) -> Model:
     """Loads the model in a file (best.safetensors) or a run's folder.
 
-    `device` is auto (a GPU if there is one), cuda or cpu. A network of your own needs its `code`,
-    the file (or installed module) that it was trained with, since a model runs no code by itself;
-    `changed_code` takes another one. Raises UserError if there is no model, or it needs code.
+    `device` is auto (a GPU if there is one), cuda, mps or cpu. A network of your own needs its
+    `code`, the file (or installed module) that it was trained with, since a model runs no code by
+    itself; `changed_code` takes another one. Raises UserError if there is no model, or it needs
+    code.
     """
     from inat_ray.training.checkpoint import load_model
 

@@ -232,7 +232,7 @@ def _recorded(
     reachable = config if is_alone else with_reachable_weights(config, run=run)
     job = training_job(reachable, data=data, run=run, name=TRIAL)
     done = start.epochs_done
-    with engine(resources, storage=run.shared, progress=True) as trainer:
+    with engine(resources, config, storage=run.shared, progress=True) as trainer:
         return record_training(
             train_to_the_end(job, trainer, epochs_done=done, resume_from=start.checkpoint),
             run=run,

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import EpochEnded, LookAtTest
-from inat_ray.log.score import Score
 from inat_ray.page.axes import Axis, of_metric
 from inat_ray.page.html import Number
 from inat_ray.search.winner import winning_trial
@@ -61,34 +60,17 @@ def searched_winner(history: History) -> TrialHistory | None:
 def best_so_far(history: History) -> list[tuple[int, EpochEnded, float]]:
     """Returns (epochs spent, the last of them, value) wherever it gave the search a better score.
 
-    The first whole stretch is better than any single epoch, so the value may fall. The last entry
-    is that of the search's last epoch.
+    The last entry is that of the search's last epoch.
     """
     records = sorted((e for t in history.searched for e in t.epochs), key=lambda e: e.time)
     steps: list[tuple[int, EpochEnded, float]] = []
-    best: Score | None = None
+    best: float | None = None
     for spent, record in enumerate(records, start=1):
         score = history.score_at(history.trials[record.trial_id], record.epoch)
         if score is not None and (best is None or score > best):
             best = score
-            steps.append((spent, record, history.turned(best.value)))
+            steps.append((spent, record, history.turned(best)))
     if steps:
         # The line goes on to the end of the search.
         steps.append((len(records), records[-1], steps[-1][2]))
     return steps
-
-
-def first_fall(history: History) -> int | None:
-    """Returns the place of the first step of the best so far at which it gets worse, if any."""
-    values = [history.turned(value) for _, _, value in best_so_far(history)]
-    return next((i for i in range(1, len(values)) if values[i] < values[i - 1]), None)
-
-
-def fall_text(history: History) -> str:
-    """Returns a sentence that explains why the best so far falls; empty if it does not."""
-    if first_fall(history) is None:
-        return ""
-    return (
-        " The best so far may fall: up to there it is a single epoch, the luckiest, and from there"
-        f" the best mean of {history.stretch} epochs in a row, which is what chooses the winner."
-    )

@@ -112,13 +112,10 @@ def score_text(history: History, trial: TrialHistory) -> str | None:
     return None if score is None else f"{label} {metric_text(metric, score)}"
 
 
-def judged_text(history: History, trial: TrialHistory) -> str | None:
-    """'91.2 %', or '(91.2 %)' of a trial without a whole stretch; None without a result."""
-    score = history.score_of(trial)
-    if score is None:
-        return None
-    text = metric_text(history.run.metric, history.turned(score.value))
-    return text if score.whole else f"({text})"
+def score_cell(history: History, trial: TrialHistory) -> str | None:
+    """'91.2 %'; None without a result."""
+    score = history.score_value(trial)
+    return None if score is None else metric_text(history.run.metric, score)
 
 
 def score_meaning(history: History) -> str:
@@ -126,8 +123,8 @@ def score_meaning(history: History) -> str:
     if history.stretch == 1:
         return ""
     return (
-        f"score: best mean of {history.stretch} epochs in a row (of all, if fewer were planned); in"
-        " brackets the best epoch of a trial that has not as many"
+        "score: of the best epoch, where each counts as the mean of the newest half of those up"
+        f" to it, {history.stretch} at most"
     )
 
 
@@ -158,6 +155,11 @@ def steering_text(record: Steering, *, begun: int) -> str:
             parts = [
                 f"{name}: {', '.join(_differences(record.before[name], spec))}"
                 for name, spec in record.parameters.items()
+            ]
+            parts += [
+                f"search.{name}: {value_text(budget)} instead of {value_text(before)}"
+                for name, budget in record.budgets.items()
+                if budget != (before := record.budgets_before.get(name))
             ]
             planned = f"{counted(record.trials, 'trial')} planned"
             more = f", {begun} have begun and go on" if begun > record.trials else ""

@@ -22,7 +22,7 @@ from inat_ray.search.study import (
     unchanged,
 )
 from inat_ray.terminal.run_texts import (
-    judged_text,
+    score_cell,
     score_meaning,
     share_text,
     states_text,
@@ -116,7 +116,7 @@ def _trials_table(
             for cost in costs
         ]
         if meaning:
-            values = [judged_text(history, trial) or "", *values]
+            values = [score_cell(history, trial) or "", *values]
         cells = [str(rank), trial.trial_id, *values, share_text(trial), trial.state, *taken]
         rows.append((cells, trial.parameters))
     return parameters_table(

@@ -1,7 +1,9 @@
 """Carries out a training run: a checkpoint after every epoch, and the best model."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -14,9 +16,10 @@ from inat_ray.storage.place import Place
 from inat_ray.training.checkpoint import (
     checkpoint_readable,
     load_checkpoint,
+    model_writer,
     save_checkpoint,
-    save_model,
 )
+from inat_ray.training.device import free_cache, in_background, on_host
 from inat_ray.training.fit import Fit
 from inat_ray.training.ranks import ALONE, Ranks
 from inat_ray.training.snapshot import (
@@ -68,7 +71,8 @@ class Training:
     """Trains a job epoch by epoch; this process may be one rank of several.
 
     State: `fit`, and `best`, the best epoch's score so far (higher is better). Both are in each
-    checkpoint, so a job continues from one as if it had never stopped.
+    checkpoint, so a job continues from one as if it had never stopped. While an epoch's files are
+    written, the next one's first steps are taken already; nobody hears of them before.
     """
 
     def __init__(
@@ -85,6 +89,7 @@ class Training:
         self.fit = Fit(job.experiment, job.data, device=device, ranks=ranks, progress=progress)
         self.best = float("-inf")
         self._augmented: Pictures | None = None
+        self._error: Exception | None = None
         if resume_from is not None:
             state = load_checkpoint(resume_from, device)
             with checkpoint_readable(resume_from):
@@ -98,28 +103,54 @@ class Training:
 
     def epoch(self) -> TrainedEpoch:
         """Trains for an epoch; on the first rank, its files are written before this returns."""
+        if self._error is not None:
+            raise self._error
         metrics = self.fit.epoch()
         score = metrics.score(self.job.experiment.search.metric.name)
         improved = score > self.best  # never true of NaN
         if improved:
             self.best = score
-            if self.job.snapshot is not None:
-                self._write_snapshot(self.job.snapshot)
         place = self.job.checkpoints / f"epoch_{metrics.epoch:04d}.pt"
+        writes = self._files_of_best() if improved else []
         if self.ranks.is_first:
-            if improved and self.job.keeps_model:
-                name = self.job.checkpoints.last_name
-                save_model(self.job.model(metrics.epoch), self.fit, training=name)
-            save_checkpoint(place, {"fit": self.fit.state_dict(), "best": self.best})
+            state = on_host({"fit": self.fit.state_dict(), "best": self.best})
+            writes.append(partial(save_checkpoint, place, state))
+            written = in_background(writes, self.fit.device)
+            self._train_meanwhile(written, metrics)
+            written.result()
         return TrainedEpoch(metrics, place, improved=improved)
 
-    def _write_snapshot(self, place: Place) -> None:
-        """Writes the best epoch's snapshot. All ranks come here: their metrics are equal."""
-        if self._augmented is None:
-            self._augmented = augmented_pictures(self.fit)
-        snapshot = take_snapshot(self.fit, augmented=self._augmented)
-        if self.ranks.is_first:
-            write_snapshot(place, snapshot)
+    def _files_of_best(self) -> list[Callable[[], None]]:
+        """Returns what writes the best epoch's snapshot and model.
+
+        All ranks come here: their metrics are equal.
+        """
+        writes: list[Callable[[], None]] = []
+        if self.job.snapshot is not None:
+            if self._augmented is None:
+                self._augmented = augmented_pictures(self.fit)
+            snapshot = take_snapshot(self.fit, augmented=self._augmented)
+            writes.append(partial(write_snapshot, self.job.snapshot, snapshot))
+        if self.ranks.is_first and self.job.keeps_model:
+            write = model_writer(self.fit, training=self.job.checkpoints.last_name)
+            writes.append(partial(write, self.job.model(self.fit.epochs_done)))
+        return writes
+
+    def _train_meanwhile(self, written: Future[None], metrics: EpochMetrics) -> None:
+        """Takes the next epoch's first steps until the files are written.
+
+        Only if that takes longer than a step: no more than one is lost with a training that is
+        stopped here. Several ranks would have to agree on the number of steps.
+        """
+        is_last = metrics.epoch == self.job.experiment.recipe.epochs or metrics.diverged
+        if is_last or self.ranks.world_size > 1:
+            return
+        wait([written], timeout=metrics.seconds / self.fit.inputs.batches.steps)
+        if not written.done():
+            try:
+                self.fit.advance(until=written.done)
+            except Exception as error:
+                self._error = error  # the next epoch's: whoever waits hears of this one first
 
 
 class Engine(Protocol):
@@ -143,8 +174,7 @@ class Worker:
         training = self._training
         if training is None or not training.is_at(job, epochs_done):
             self._training = training = None  # the old one's memory goes first
-            if self._device.type == "cuda":
-                torch.cuda.empty_cache()
+            free_cache(self._device)
             self._training = training = Training(
                 job,
                 device=self._device,

@@ -91,7 +91,7 @@ def dry_run(
     largest = largest_point(experiment, space, classes=classes, limit=limit)
     tried = experiment_at(experiment, largest)
     assert tried is not None
-    device, threads = worker_device(resources), resources.cpus_per_worker
+    device, threads = worker_device(resources, tried), resources.cpus_per_worker
     rehearsal = rehearse(tried, data, device=device, threads=threads)
     steps = len(data.split.train) / rehearsal.images
     # Validation is a forward pass, a third of a training step's work.

@@ -117,7 +117,7 @@ def _train(
     storage: Place,
     threads: int | None = None,
 ) -> Iterator[TrainedEpoch]:
-    with engine(resources, storage=storage, threads=threads) as trainer:
+    with engine(resources, job.experiment, storage=storage, threads=threads) as trainer:
         yield from train_to_the_end(
             job, trainer, epochs_done=start.epochs_done, resume_from=start.checkpoint
         )

@@ -157,7 +157,7 @@ class Trial(tune.Trainable):
         allow(*code)
         self.until_cleanup = ExitStack()
         self.engine = self.until_cleanup.enter_context(
-            engine(resources, storage=shared, threads=resources.cpus_per_worker)
+            engine(resources, experiment, storage=shared, threads=resources.cpus_per_worker)
         )
         self.newest: TrainedEpoch | None = None
 

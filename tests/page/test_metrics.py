@@ -1,7 +1,6 @@
 import pytest
 
-from inat_ray.log.records import LOG_VERSION
-from inat_ray.page.metrics import best_so_far, fall_text, metric_cell, searched_winner
+from inat_ray.page.metrics import best_so_far, metric_cell, searched_winner
 
 
 def test_the_best_so_far_is_that_of_all_epochs_that_were_spent_by_then(sweep, history_of):
@@ -26,14 +25,6 @@ def test_only_shares_are_shown_in_percent(training):
     assert metric_cell("val_accuracy", epoch).text.endswith(" %")
     assert metric_cell("val_loss", epoch).text == f"{epoch.val_loss:.3f}"
     assert metric_cell("val_loss", None) is None
-
-
-def test_a_best_so_far_that_falls_is_explained(sweep, history_of):
-    assert fall_text(history_of(sweep)) == ""
-    now = [sweep[0].model_copy(update={"version": LOG_VERSION}), *sweep[1:]]
-    history = history_of(now)
-    assert [v for _, _, v in best_so_far(history)] == pytest.approx([0.5, 0.9, 2.2 / 3, 2.2 / 3])
-    assert "best mean of 5 epochs in a row" in fall_text(history)
 
 
 def test_a_confirmed_winner_is_found_among_the_trials_of_the_search(history_of, study):

@@ -1,7 +1,6 @@
 import time
 
 from inat_ray.log.records import (
-    LOG_VERSION,
     FinishAsked,
     PointBeyond,
     RunResumed,
@@ -18,7 +17,7 @@ from inat_ray.terminal.run_texts import (
     steering_texts,
     times_text,
 )
-from tests.made_up_sweep import renamed
+from tests.made_up_sweep import of_now, renamed
 
 
 def test_time_in_which_nothing_ran_is_neither_elapsed_nor_part_of_the_pace(sweep, history_of):
@@ -46,13 +45,13 @@ def test_epochs_are_counted_against_the_plan_with_what_early_stopping_saved(swee
 
 
 def test_the_best_is_told_by_its_score_and_after_a_confirmation_by_its_seeds(sweep, history_of):
-    run = sweep[0].model_copy(update={"version": LOG_VERSION})
-    history = history_of([run, *sweep[1:]])
-    assert best_text(history) == "best score 73.3 % (trial_0000)"
-    for record in renamed(sweep[1:6], "trial_0000_seed_7", purpose="confirm", seed=7):
-        assert best_text(history) == "best score 73.3 % (trial_0000)"
+    now = of_now(sweep)
+    history = history_of(now)
+    assert best_text(history) == "best score 80.0 % (trial_0000)"
+    for record in renamed(now[1:6], "trial_0000_seed_7", purpose="confirm", seed=7):
+        assert best_text(history) == "best score 80.0 % (trial_0000)"
         history.add(record)
-    assert best_text(history) == "confirmed 73.3 % over 1 seed (trial_0000_seed_7)"
+    assert best_text(history) == "confirmed 80.0 % over 1 seed (trial_0000_seed_7)"
 
 
 def test_points_beyond_the_limits_are_counted_beside_the_trials(sweep, history_of):

@@ -12,8 +12,8 @@ from inat_ray.config.load import brief_experiment, load_experiment, read_sweep
 from inat_ray.config.space import search_space
 from inat_ray.config.space_check import check_inside
 from inat_ray.config.variants import with_room_for_all
-from inat_ray.config.wandb_sweep import is_wandb_sweep
-from inat_ray.config.wandb_translation import UnansweredError
+from inat_ray.config.wandb.sweep import is_wandb_sweep
+from inat_ray.config.wandb.translation import UnansweredError
 
 SWEEPS = Path(__file__).parent / "sweeps"
 """W&B sweeps as people write them, made up from public habits."""
