@@ -7,13 +7,16 @@ from markupsafe import Markup
 
 from inat_ray.config.metrics import METRICS
 from inat_ray.page.axes import Axis, of_metric
-from inat_ray.page.figure import PHONE, Figure, Key, legend_of
-from inat_ray.page.marks import Mark, element, path, words
+from inat_ray.page.figure import Figure, Key, legend_of
+from inat_ray.page.marks import HALO, Mark, element, path, words
 from inat_ray.page.scored import Scored, jitter
 from inat_ray.terminal.words import metric_text, value_text
 
-SHOWN, SHOWN_ON_PHONE = 7, 3
-"""Hyperparameters whose axes are drawn at first: the most telling ones."""
+SHOWN, LEAST_SHOWN = 7, 3
+"""Hyperparameters whose axes are drawn at first: the most telling ones, by the width there is."""
+
+ROOM = 90
+"""The least width of an axis, in pixels."""
 
 NOT_SET = "not set"
 """Stands below an axis, for trials whose condition is not met."""
@@ -21,8 +24,8 @@ NOT_SET = "not set"
 ABSENT = -0.09
 """Its place, where 0 is the low end of the axis and 1 the high end."""
 
-RIGHT = 44
-"""Room for half the name of the last axis, in pixels."""
+LEFT, RIGHT = 62, 44
+"""Room for the texts of the first axis, and for half the name of the last, in pixels."""
 
 SPREAD = 0.55
 """Share of a category's room over which its trials are spread."""
@@ -51,11 +54,12 @@ class Coordinates:
         """Returns it as SVG. Scripts find each line's heights at all axes in its data."""
         del left, bare
         axes = list(self._axes())
-        shown = 1 + min(len(self.names), SHOWN_ON_PHONE if width <= PHONE else SHOWN)
+        fitting = max(LEAST_SHOWN, int((width - LEFT - RIGHT) / ROOM))
+        shown = 1 + min(len(self.names), SHOWN, fitting)
         key, _ = legend_of(self._keys(), width)
         top, bottom = 64.0, height - 44
         heights = [[bottom - place * (bottom - top) for place in places] for _, places in axes]
-        xs = [62 + (width - 62 - RIGHT) * i / max(1, shown - 1) for i in range(shown)]
+        xs = [LEFT + (width - LEFT - RIGHT) * i / max(1, shown - 1) for i in range(shown)]
         lines = "".join(self._line(i, xs, [h[i] for h in heights]) for i in self._order())
         drawn = "".join(
             _axis(axis, xs[i] if i < shown else None, top, bottom, bare=min(places) >= 0)
@@ -65,7 +69,7 @@ class Coordinates:
             "g",
             key + lines + drawn,
             class_="coordinates",
-            data_left="62",
+            data_left=LEFT,
             data_right=f"{width - RIGHT:.0f}",
             data_top=top,
             data_bottom=bottom,
@@ -132,11 +136,7 @@ def _axis(axis: Axis, x: float | None, top: float, bottom: float, *, bare: bool)
                 -7,
                 y + 4,
                 text_anchor="end",
-                class_="halo",
-                stroke="var(--paper)",
-                stroke_width=3.5,
-                paint_order="stroke",
-                stroke_linejoin="round",
+                **HALO,
             )
             for y, text in ticks
         ),

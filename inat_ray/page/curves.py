@@ -16,7 +16,7 @@ from inat_ray.page.html import Section
 from inat_ray.page.marks import Area, Dot, Line, Mark
 from inat_ray.page.progress import state_keys
 from inat_ray.search.winner import chosen_trial, final_training
-from inat_ray.terminal.run_texts import score_value_text, share_text
+from inat_ray.terminal.run_texts import score_text, share_text
 from inat_ray.terminal.words import counted, gap_text, metric_text, short_names, value_text
 
 MOST_CURVES = 200
@@ -68,8 +68,8 @@ def trial_texts(history: History) -> Markup:
 def _text(history: History, trial: TrialHistory) -> str:
     names = short_names(list(trial.parameters))
     values = [f"{names[name]} {value_text(value)}" for name, value in trial.parameters.items()]
-    score = score_value_text(history, trial) or "no result"
-    return "\n".join([f"score {score}, {trial.state}, {share_text(trial)} epochs", *values])
+    score = score_text(history, trial) or "no result"
+    return "\n".join([f"{score}, {trial.state}, {share_text(trial)} epochs", *values])
 
 
 def _curves(

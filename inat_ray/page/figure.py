@@ -228,7 +228,8 @@ class Figure:
 
     def printed(self, view: str) -> str:
         """Returns a view for white paper, as a file of its own."""
-        return re.sub(r"var\(--(\w+)\)", lambda found: INK[found[1]], self.svg(view, PRINT))
+        svg = re.sub(r"var\(--(\w+)\)", lambda found: INK[found[1]], self.svg(view, PRINT))
+        return svg.replace(">", '><rect width="100%" height="100%" fill="#ffffff"/>', 1)
 
     def data(self, view: str) -> str:
         """Returns the values that a view shows, as CSV: plot after plot, each with its heads."""

@@ -24,6 +24,14 @@ SHAPES = {
 }
 """Outlines of a radius of about 1 around 0; a circle needs none."""
 
+HALO = {
+    "stroke": "var(--paper)",
+    "stroke_width": 3.5,
+    "paint_order": "stroke",
+    "stroke_linejoin": "round",
+}
+"""Keeps words legible on lines."""
+
 STROKES = ("x", "cross", "bar")
 """Shapes that have no inside."""
 
@@ -320,7 +328,7 @@ class Words:
             y + self.shift[1],
             text_anchor=self.anchor,
             fill=self.color,
-            class_="" if self.plain else "note",
+            **({} if self.plain else HALO),
         )
 
     def rows(self, x: Axis, y: Axis) -> Iterator[Row]:

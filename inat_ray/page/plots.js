@@ -82,11 +82,9 @@ for (const figure of figures.filter((each) => each.querySelector("[data-axis]"))
 const NEAR = [[0, 0], [3, 0], [-3, 0], [0, 3], [0, -3], [5, 5], [-5, 5], [5, -5], [-5, -5]];
 
 function markAt(event) {
-  for (const [x, y] of NEAR) {
-    const mark = document.elementFromPoint(event.clientX + x, event.clientY + y)?.closest("svg [data-trial], svg [data-tip]");
-    if (mark && !mark.classList.contains("dim")) return mark;
-  }
-  return null;
+  const marks = NEAR.map(([x, y]) => document.elementFromPoint(event.clientX + x, event.clientY + y)
+    ?.closest("svg [data-trial], svg [data-tip]")).filter(Boolean);
+  return marks.find((mark) => !mark.classList.contains("dim")) ?? marks[0];
 }
 
 function within(svg, event) {

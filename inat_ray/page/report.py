@@ -10,6 +10,7 @@ from inat_ray.config.errors import UserError
 from inat_ray.page.comparison import comparison_sections
 from inat_ray.page.curves import curves_section
 from inat_ray.page.explanation import explanation_section
+from inat_ray.page.figure import Figure
 from inat_ray.page.html import Section, missing, write_page
 from inat_ray.page.lead import lead_section
 from inat_ray.page.leaderboard import leaderboard_section
@@ -30,9 +31,14 @@ from inat_ray.terminal.announcements import note
 from inat_ray.terminal.words import command_text
 
 
-def write_report(run: ReportedRun, path: Path) -> None:
-    """Writes the page of one run: its search, its winner, how that fails, and what it looks at."""
-    write_page(path, title=run.name, lead=lead_text(run), sections=list(_sections(run)))
+def write_report(run: ReportedRun, path: Path) -> list[Figure]:
+    """Writes the page of one run: its search, its winner, how that fails, and what it looks at.
+
+    Returns its figures.
+    """
+    sections = list(_sections(run))
+    write_page(path, title=run.name, lead=lead_text(run), sections=sections)
+    return [figure for section in sections for figure in section.figures]
 
 
 def report_at_end(console: Console, *, run: RunFolder) -> None:
@@ -46,11 +52,12 @@ def report_at_end(console: Console, *, run: RunFolder) -> None:
     console.print(f"Report:      [bold]{escape(str(run.report))}[/]", soft_wrap=True)
 
 
-def write_comparison(runs: Sequence[ReportedRun], path: Path) -> None:
-    """Writes a page that compares several runs."""
+def write_comparison(runs: Sequence[ReportedRun], path: Path) -> list[Figure]:
+    """Writes a page that compares several runs; returns its figures."""
     names = ", ".join(run.name for run in runs)
-    title = f"{len(runs)} runs compared"
-    write_page(path, title=title, lead=names, sections=comparison_sections(runs))
+    sections = comparison_sections(runs)
+    write_page(path, title=f"{len(runs)} runs compared", lead=names, sections=sections)
+    return [figure for section in sections for figure in section.figures]
 
 
 def _sections(run: ReportedRun) -> Iterator[Section]:

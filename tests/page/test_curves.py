@@ -37,7 +37,7 @@ def test_the_axis_is_that_of_the_data(history):
 def test_a_tip_tells_result_and_parameters(history):
     (text,) = re.findall(r'id="trial-texts">(.*?)</script>', curves_section(history).body)
     assert json.loads(text)["trial_0001"].splitlines() == [
-        "score 25.0 %, stopped, 1/3 epochs", "lr 0.001", "batch_norm false", "filters 8-8",
+        "val acc 25.0 %, stopped, 1/3 epochs", "lr 0.001", "batch_norm false", "filters 8-8",
     ]  # fmt: skip
 
 
