@@ -19,7 +19,7 @@ from typer.core import TyperGroup
 from inat_ray.boards import tensorboard_server
 from inat_ray.config.device import DeviceName
 from inat_ray.config.errors import RunFailedError, UserError
-from inat_ray.training.interruption import Interrupted, interruptible
+from inat_ray.training.interruption import as_interrupted, interruptible
 
 STORAGE_VARIABLE = "INAT_RAY_STORAGE_PATH"
 
@@ -274,7 +274,8 @@ def _ended_by_signals(command: Callable[..., None]) -> Callable[..., None]:
     def ended(*args: Any, **given: Any) -> None:
         try:
             command(*args, **given)
-        except Interrupted as signal:
+        except KeyboardInterrupt as error:
+            signal = as_interrupted(error)
             console().print(f"ended by {signal}")
             sys.exit(signal.exit_code)
 

@@ -18,9 +18,9 @@ from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import brief_experiment, load_experiment, read_sweep
 from inat_ray.config.shipped import QUICKSTART, find_experiment
-from inat_ray.config.wandb_translation import UnansweredError
+from inat_ray.config.wandb.translation import UnansweredError
 from inat_ray.log.lock import alive_in
-from inat_ray.log.records import Steering, TrialKnown, TrialPicked
+from inat_ray.log.records import Steering, TrialKnown
 from inat_ray.run.claim import begin_run, claimed_or_reclaimed
 from inat_ray.run.code import keep_code
 from inat_ray.run.fetch import is_storage, run_here
@@ -51,7 +51,8 @@ def main(
         typer.Option(
             metavar="RUN",
             help="Go on with a sweep that was cut off: its folder, or S/<its name>. With --trials N"
-            " or --set search.parameters.NAME.max=X, also with one that runs or is finished.",
+            " or --set search.epochs=N, search.parameters.NAME.max=X, also with one that runs or is"
+            " finished.",
         ),
     ] = None,
     extend: Annotated[
@@ -214,7 +215,7 @@ def _continued(
     context: typer.Context, *, out: Path | None, settings: list[str], **given: Any
 ) -> "Plan | None":
     """Returns the plan of --resume, --extend or --finish; None if a process that runs is asked."""
-    from inat_ray.tuning.plan import picked_plan, resumed_plan
+    from inat_ray.tuning.plan import resumed_plan
 
     names = [name for name in ("resume", "extend", "finish") if context.params[name] is not None]
     option, run = f"--{names[0]}", context.params[names[0]]
@@ -222,16 +223,15 @@ def _continued(
     options.refuse(context, unfit | ({"trials"} if option == "--finish" else set()), beside=option)
     if (pick := context.params["pick"]) is not None:
         options.refuse(context, {"trials", "dry_run"}, beside="--pick")
-        return picked_plan(run_here(run, out), trial=pick, settings=settings, **given)
     if context.params["dry_run"] and is_storage(run):
         raise UserError(
             f"--dry-run: leaves no run here, and {run} would be brought from its storage;"
             " give the folder of a run on this machine"
         )
     trials = context.params["trials"]
-    request, others = steer.request_of(run, option, settings=settings, trials=trials)
+    request, others = steer.request_of(run, option, settings=settings, trials=trials, pick=pick)
     if (place := steer.place_to_ask(run, request)) is not None:
-        kept = {*names, "trials", "settings", "verbose"}
+        kept = {*names, "trials", "pick", "settings", "verbose"}
         options.refuse(context, context.params.keys() - kept, beside=f"{option} of what runs")
         steer.ask_and_tell(run, request, others, at=place)
         return None
@@ -387,8 +387,6 @@ def _search(
         history, steering = log.history, list[Steering]()
         if plan.request != NOTHING:
             steering = answered(plan.request, experiment=config, space=plan.space, history=history)
-        if plan.pick is not None:
-            steering = [TrialPicked(trial_id=plan.pick)]
         if history.started is None:
             begin(config, space=plan.space, log=log, known=known)
         else:

@@ -2,4 +2,4 @@
 
 from typing import Literal
 
-DeviceName = Literal["auto", "cuda", "cpu"]
+DeviceName = Literal["auto", "cuda", "mps", "cpu"]
