@@ -29,9 +29,8 @@ test: $(READY)  ## the default suite
 test-slow: $(READY)  ## workers that are killed, pages in a real browser; needs chromium
 	$(BIN)/python -m pytest -m slow
 
-gpu-check: $(READY)  ## captured steps against eager ones; needs a GPU
-	$(BIN)/python -c 'import torch, sys; sys.exit(not torch.cuda.is_available() and "PyTorch sees no GPU here")'
-	$(BIN)/python -m pytest tests/training/test_graph.py tests/optimizers/test_muon.py
+gpu-check: $(READY)  ## make gpu-check DATA=folder; does it run on this GPU, how fast, where does time go
+	$(BIN)/python -m tests.gpu_check --data $(or $(DATA),$(error photographs are needed: make gpu-check DATA=folder))
 
 TOOLS := openssh-server iproute2 rsync nftables nmap
 test-cluster: $(READY)  ## hosts of its own, `ray up`, faults, doors; root on Debian or Ubuntu; 25 minutes
