@@ -63,9 +63,10 @@ pictures: $(READY)  ## the README's picture, from a quickstart; needs chromium
 	$(BIN)/python -m tests.pictures
 
 # All modules are compiled before, so that no tool waits for that because it has the first turn.
-benchmark: $(READY)  ## make benchmark DATA=folder; the figures of docs/benchmarks.md
+benchmark: $(READY)  ## make benchmark DATA=folder [PART=epoch]; the figures of docs/benchmarks.md
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --editable '.[benchmark]'
-	$(BIN)/python -m tests.benchmarks --data $(or $(DATA),$(error photographs are needed: make benchmark DATA=folder))
+	$(BIN)/python -m tests.benchmarks $(if $(PART),--part "$(PART)") \
+		--data $(or $(DATA),$(error photographs are needed: make benchmark DATA=folder))
 
 benchmark-search: $(READY)  ## searches, ours and others', side by side; TABLES=folder of TaskSet's
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[benchmark]'
