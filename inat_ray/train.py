@@ -130,7 +130,7 @@ def run_training(
     verbose: bool = False,
 ) -> tuple[Path, dict[str, Any]]:
     """Trains in the folder (None: the default one), and returns the run's folder and its result."""
-    from inat_ray.config.space import with_parameters
+    from inat_ray.config.trial import with_parameters
 
     config = with_parameters(config, {})  # an image size that a search would leave to its trials
     claim = claimed_or_reclaimed(folder, config, is_new=not resumed, overwrite=overwrite)

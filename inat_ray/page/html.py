@@ -1,13 +1,11 @@
 """The HTML of a page: its frame, and the parts that its sections are made of.
 
-Plots are those of `figure.py`.
 Whatever comes from a run (names, parameters, errors) is escaped here.
 """
 
 import base64
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -62,7 +60,7 @@ def render_page(*, title: str, lead: str, sections: Sequence[Section]) -> str:
         lead=lead,
         sections=sections,
         style=Markup(f":root {{ --mark: {BLUE}; }}\n{_asset('page.css')}{_asset('plots.css')}"),
-        script=Markup("\n".join(map(_asset, ("frame.js", "page.js", "plots.js")))),
+        scripts=[Markup(_asset(name)) for name in ("frame.js", "plots.js")],
     )
 
 
@@ -144,7 +142,6 @@ def picture(content: bytes, *, alt: str, caption: str = "", kind: str = "png") -
     )
 
 
-@cache
 def _asset(name: str) -> str:
     return HERE.joinpath(name).read_text(encoding="utf-8")
 

@@ -14,7 +14,7 @@ from inat_ray.log.records import JSON, LookAtTest
 from inat_ray.page.html import Section, facts, missing
 from inat_ray.page.metrics import look_interval
 from inat_ray.page.reported_run import ReportedRun
-from inat_ray.search.study import Configuration, configurations
+from inat_ray.search.study import Configuration, configurations, seed_is_searched
 from inat_ray.search.winner import chosen_trial, confirmed, final_training
 from inat_ray.terminal.run_texts import epochs_text, states_text
 from inat_ray.terminal.search_tables import doubt
@@ -63,7 +63,9 @@ def lead_section(run: ReportedRun, *, examples: Sequence[Markup] = ()) -> Sectio
     if verdict := [text.replace(" %", "\N{NO-BREAK SPACE}%") for text in _verdict(run) if text]:
         said = Markup('<p class="verdict"><b>{}</b> {}</p>')
         parts.append(said.format(verdict[0], " ".join(verdict[1:])))
-    parts += [*map(missing, run.missing), *examples]
+    if run.missing:
+        parts.append(missing(Markup("<br>").join(run.missing)))
+    parts += examples
     best = chosen_trial(run.history) if run.history.started else None
     sides = [_costs(run)]
     if best is not None and best.parameters:
@@ -99,14 +101,13 @@ def _best_tile(run: ReportedRun, best: TrialHistory) -> Tile:
 
 def _kept_tile(history: History) -> Tile:
     """Shows what new seeds say of the kept model's configuration, or else its own best epoch."""
-    metric, kept, sure = history.run.metric, final_training(history), confirmed(history)
+    metric, kept, sure = history.run.metric, final_training(history), over_seeds(history)
     reached = None if kept is None else history.best_value(kept)
     said = "" if reached is None else f"the model itself: {metric_text(metric, reached)}"
     if history.picked is None and sure is not None:
-        note = f"{_origin(history, sure)}: "
-        note += (
-            "one new seed" if sure.sd is None else f"mean ± sd over {counted(sure.n, 'new seed')}"
-        )
+        seeds = counted(sure.n, "new seed" if sure.trials[0].purpose == "confirm" else "seed")
+        what = seeds if sure.sd is None else f"mean ± sd over {seeds}"
+        note = f"configuration of {_origin(history, sure)}: {what}"
         note += f"; {said} at its best epoch" if said else "; no model was trained yet"
         return _validation_tile(metric, "Kept model", value=sure.mean, sd=sure.sd, note=note)
     if reached is not None:
@@ -117,11 +118,16 @@ def _kept_tile(history: History) -> Tile:
     return Tile("Kept model", "none yet", "the winner has not been trained for keeping")
 
 
+def over_seeds(history: History) -> Configuration | None:
+    """Returns the best configuration that was compared over seeds, after the search or in it."""
+    searched = configurations(history) if seed_is_searched(history) else []
+    return confirmed(history) or next(iter(searched), None)
+
+
 def _origin(history: History, sure: Configuration) -> str:
-    """Names the trial of the search that was confirmed."""
+    """Names the trial of the search that had the configuration first."""
     same = (trial for trial in history.searched if trial.parameters == sure.trials[0].parameters)
-    found = next(same, None)
-    return "the best configuration" if found is None else f"configuration of {found.trial_id}"
+    return next(same, sure.trials[0]).trial_id
 
 
 def _validation_tile(

@@ -164,7 +164,10 @@ def _classes(assessment: Assessment) -> list[Markup | Figure]:
     hardest = hardest_first(assessment.classes)
     shown = hardest[:PLOTTED_CLASSES]
     cut = len(shown) < len(hardest)
-    caption = "The bar at a recall is its 95 % interval, from the images of the class."
+    caption = (
+        f"{assessment.images:,} images; bars are 95 % intervals of the recall, from the images of"
+        " the class."
+    )
     if cut:
         caption += f" The {len(shown)} classes with the lowest F1; the table has all."
     drawn = scores_figure(shown, caption=caption)

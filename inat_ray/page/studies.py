@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.metrics import METRICS
-from inat_ray.config.space import trial_experiment
+from inat_ray.config.trial import trial_experiment
 from inat_ray.log.history import History
 from inat_ray.log.records import Purpose
 from inat_ray.models.complexity import Complexity, complexity

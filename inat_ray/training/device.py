@@ -3,16 +3,18 @@
 import ctypes
 import platform
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import Future
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment, RecipeConfig
+
+T = TypeVar("T")
 
 OUT_OF_MEMORY = (
     "OutOfMemoryError",  # of torch on GPUs, and of Ray, which ends processes before the system does
@@ -135,21 +137,19 @@ def on_host(state: Any) -> Any:
     return [on_host(each) for each in state] if isinstance(state, list) else state
 
 
-def in_background(work: Iterable[Callable[[], None]], device: torch.device) -> Future[None]:
-    """Does all `work` on a thread, once the device has done what it was asked for until now.
+def in_background(work: Callable[[], T], device: torch.device) -> Future[T]:
+    """Does `work` on a thread, once the device has done what it was asked for until now.
 
     The process does not wait for the thread when it ends.
     """
     asked = torch.cuda.current_stream(device).record_event() if device.type == "cuda" else None
-    future: Future[None] = Future()
+    future: Future[T] = Future()
 
     def run() -> None:
         try:
             if asked is not None:
                 asked.synchronize()
-            for each in work:
-                each()
-            future.set_result(None)
+            future.set_result(work())
         except BaseException as error:  # raised to whoever asks for the result
             future.set_exception(error)
 

@@ -1,7 +1,7 @@
 """Carries out a training run: a checkpoint after every epoch, and the best model."""
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, wait
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -71,8 +71,8 @@ class Training:
     """Trains a job epoch by epoch; this process may be one rank of several.
 
     State: `fit`, and `best`, the best epoch's score so far (higher is better). Both are in each
-    checkpoint, so a job continues from one as if it had never stopped. While an epoch's files are
-    written, the next one's first steps are taken already; nobody hears of them before.
+    checkpoint, so a job continues from one as if it had never stopped. Where it takes long to write
+    an epoch's files, the next one's first steps are taken meanwhile; nobody hears of them before.
     """
 
     def __init__(
@@ -90,6 +90,7 @@ class Training:
         self.best = float("-inf")
         self._augmented: Pictures | None = None
         self._error: Exception | None = None
+        self._seconds_of_files = 0.0
         if resume_from is not None:
             state = load_checkpoint(resume_from, device)
             with checkpoint_readable(resume_from):
@@ -113,12 +114,34 @@ class Training:
         place = self.job.checkpoints / f"epoch_{metrics.epoch:04d}.pt"
         writes = self._files_of_best() if improved else []
         if self.ranks.is_first:
-            state = on_host({"fit": self.fit.state_dict(), "best": self.best})
-            writes.append(partial(save_checkpoint, place, state))
-            written = in_background(writes, self.fit.device)
-            self._train_meanwhile(written, metrics)
-            written.result()
+            state = {"fit": self.fit.state_dict(), "best": self.best}
+            if self._goes_on_meanwhile(metrics):
+                writes.append(partial(save_checkpoint, place, on_host(state)))
+                self._seconds_of_files = self._train_during(writes)
+            else:
+                writes.append(partial(save_checkpoint, place, state))
+                self._seconds_of_files = seconds_of(writes)
         return TrainedEpoch(metrics, place, improved=improved)
+
+    def _goes_on_meanwhile(self, metrics: EpochMetrics) -> bool:
+        """Returns whether steps of the next epoch are taken while the files of this are written.
+
+        Only if the last ones took longer than a step, as on a GPU or with a storage that is far
+        away: so no more than a step is lost with a training that is stopped here, and where writing
+        is fast, nothing is copied. Several ranks would have to agree on the number of steps.
+        """
+        is_last = metrics.epoch == self.job.experiment.recipe.epochs or metrics.diverged
+        step = metrics.seconds / self.fit.inputs.batches.steps
+        return self._seconds_of_files > step and not is_last and self.ranks.world_size == 1
+
+    def _train_during(self, writes: Sequence[Callable[[], None]]) -> float:
+        """Takes steps until all is written; returns how long that took, in seconds."""
+        written = in_background(partial(seconds_of, writes), self.fit.device)
+        try:
+            self.fit.advance(until=written.done)
+        except Exception as error:
+            self._error = error  # the next epoch's: whoever waits hears of this one first
+        return written.result()
 
     def _files_of_best(self) -> list[Callable[[], None]]:
         """Returns what writes the best epoch's snapshot and model.
@@ -136,21 +159,13 @@ class Training:
             writes.append(partial(write, self.job.model(self.fit.epochs_done)))
         return writes
 
-    def _train_meanwhile(self, written: Future[None], metrics: EpochMetrics) -> None:
-        """Takes the next epoch's first steps until the files are written.
 
-        Only if that takes longer than a step: no more than one is lost with a training that is
-        stopped here. Several ranks would have to agree on the number of steps.
-        """
-        is_last = metrics.epoch == self.job.experiment.recipe.epochs or metrics.diverged
-        if is_last or self.ranks.world_size > 1:
-            return
-        wait([written], timeout=metrics.seconds / self.fit.inputs.batches.steps)
-        if not written.done():
-            try:
-                self.fit.advance(until=written.done)
-            except Exception as error:
-                self._error = error  # the next epoch's: whoever waits hears of this one first
+def seconds_of(writes: Sequence[Callable[[], None]]) -> float:
+    """Does all of it, and returns how long it took."""
+    begin = time.perf_counter()
+    for write in writes:
+        write()
+    return time.perf_counter() - begin
 
 
 class Engine(Protocol):

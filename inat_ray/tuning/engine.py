@@ -15,6 +15,7 @@ from inat_ray.run.folder import RunFolder
 from inat_ray.storage.place import Place
 from inat_ray.training.device import device_of, limit_memory, resolve_device
 from inat_ray.training.loop import Engine, Worker
+from inat_ray.training.machine import stand_back
 
 
 @contextmanager
@@ -66,6 +67,7 @@ def engine(
     if resources.workers_per_trial == 1:
         if threads is not None:
             torch.set_num_threads(threads)
+            stand_back(resources.niceness)
         device = worker_device(resources, experiment)
         limit_memory(device, share=resources.gpus_per_worker or 0)
         yield Worker(device, progress=progress)

@@ -29,7 +29,7 @@ def address(sweep, history_of, tmp_path) -> str:
 @pytest.fixture
 def page(browser: Browser, address) -> Iterator[Page]:
     both = ["clipboard-read", "clipboard-write"]
-    context = browser.new_context(viewport=DESKTOP, permissions=both)
+    context = browser.new_context(viewport=DESKTOP, permissions=both, bypass_csp=True)
     page = context.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))

@@ -87,6 +87,13 @@ def test_what_a_person_picked_is_not_the_winners_confirmation(run, sweep):
     assert "The test agrees" not in lead_section(run).body
 
 
+def test_a_study_over_seeds_has_the_mean_of_its_best_configuration(study, history_of, tmp_path):
+    history = history_of(study({"none": [0.8, 0.9], "head_only": [0.5, 0.95]}))
+    _, kept, _ = tiles(ReportedRun(RunFolder(tmp_path), history))
+    assert kept[1:3] == ["85.0", "± 7.1 %"]
+    assert "mean ± sd over 2 seeds" in kept[-1]
+
+
 def test_a_training_has_no_best_trial_and_no_winner(training, history_of, tmp_path):
     run = ReportedRun(RunFolder(tmp_path), history_of([*training, LOOK]))
     assert [tile[0] for tile in tiles(run)] == ["Validation", "Test"]

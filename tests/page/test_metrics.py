@@ -1,6 +1,7 @@
 import pytest
 
 from inat_ray.page.metrics import best_so_far, metric_cell, searched_winner
+from tests.made_up_sweep import of_now
 
 
 def test_the_best_so_far_is_that_of_all_epochs_that_were_spent_by_then(sweep, history_of):
@@ -12,6 +13,11 @@ def test_the_best_so_far_is_that_of_all_epochs_that_were_spent_by_then(sweep, hi
         assert (record, value) == (in_order[spent - 1], max(seen))
     assert [value for _, _, value in steps] == [0.5, 0.9, 0.9]
     assert steps[-1][0] == len(in_order) == 8
+
+
+def test_the_best_so_far_is_that_of_the_score(sweep, history_of):
+    steps = best_so_far(history_of(of_now(sweep)))
+    assert [value for _, _, value in steps] == pytest.approx([0.5, 0.7, 0.8, 0.8])
 
 
 def test_a_metric_that_is_minimized_steps_down(history_of, study):

@@ -4,7 +4,7 @@ import pytest
 
 from inat_ray.log.records import RunResumed
 from inat_ray.page.progress import active_time, progress_section
-from tests.made_up_sweep import STARTED, of_now
+from tests.made_up_sweep import STARTED
 
 
 @pytest.fixture
@@ -41,12 +41,6 @@ def test_time_in_which_no_process_ran_is_cut_out(sweep, history_of):
     assert active(sweep[-1].time) == sweep[-1].time - STARTED
     assert active(pause.time + 5) == sweep[-1].time - STARTED + 5
     assert "16:40 in which the run was stopped are cut out" in progress_section(history).body
-
-
-def test_the_line_of_the_best_so_far_is_that_of_the_score(sweep, history_of, data_of):
-    rows = data_of(progress_section(history_of(of_now(sweep))), "progress", "active time")
-    best = [float(y) for series, *_, y in rows if series == "best so far"]
-    assert best == pytest.approx([0.5, 0.7, 0.8, 0.8])
 
 
 def test_what_trained_at_the_same_time_stands_one_above_the_other(history_of, study):

@@ -72,6 +72,12 @@ def test_what_a_person_asked_of_a_search_is_told_with_its_time(sweep, history_of
             trials=8,
         ),
         SearchChanged(time=at, budget=2, trials=2),
+        SearchChanged(
+            time=at,
+            budgets={"epochs": 12_000, "time": 7200.0, "target": 0.9},
+            budgets_before={"epochs": 500, "time": None, "target": 0.9},
+            trials=8,
+        ),
         StopAsked(time=at, trial_id="trial_0005", epochs=2),
         FinishAsked(time=at),
         TrialPicked(time=at, trial_id="trial_0001"),
@@ -82,6 +88,7 @@ def test_what_a_person_asked_of_a_search_is_told_with_its_time(sweep, history_of
         "recipe.lr: max 0.3 instead of 0.5; model.filters: values a instead of a, b;"
         " 8 trials planned",
         "2 trials planned, 6 have begun and go on",
+        "search.epochs: 12000 instead of 500; search.time: 2:00:00 instead of null",
         "trial_0005 ends after epoch 2",
         "the search ends",
         "trial_0001 is trained for the model instead of the winner",

@@ -62,8 +62,5 @@ def test_an_error_on_the_thread_is_raised_to_whoever_asks():
     def fail() -> None:
         raise OSError(28, "No space left on device")
 
-    done = []
-    written = in_background([lambda: done.append(1), fail], torch.device("cpu"))
     with pytest.raises(OSError, match="No space left"):
-        written.result()
-    assert done == [1]
+        in_background(fail, torch.device("cpu")).result()

@@ -96,15 +96,17 @@ def test_steps_taken_while_a_checkpoint_is_written_are_neither_in_it_nor_lost(
     job, tmp_path, slow_disk, monkeypatch
 ):
     training = Training(job, device=CPU)
-    first = training.epoch()
+    done = [training.epoch()]
+    assert training.fit._steps is None  # it was not known yet how long it takes
+    done.append(training.epoch())
     assert training.fit._steps is not None
-    meanwhile = [numbers(first), numbers(training.epoch())]
-    another_process = Training(job, device=CPU, resume_from=first.checkpoint)
-    monkeypatch.setattr(Training, "_train_meanwhile", lambda *_: None)
+    done.append(training.epoch())
+    another_process = Training(job, device=CPU, resume_from=done[1].checkpoint)
+    monkeypatch.setattr(Training, "_goes_on_meanwhile", lambda *_: False)
     alone = train_to_the_end(replace(job, checkpoints=Place.at(tmp_path)), Worker(CPU))
-    whole = [numbers(done) for done in islice(alone, 2)]
-    assert meanwhile == whole
-    assert numbers(another_process.epoch()) == whole[1]
+    whole = [numbers(each) for each in islice(alone, 3)]
+    assert [numbers(each) for each in done] == whole
+    assert numbers(another_process.epoch()) == whole[2]
 
 
 def numbers(done: TrainedEpoch) -> tuple[float, float]:
@@ -115,12 +117,13 @@ def test_what_fails_while_a_checkpoint_is_written_fails_the_next_epoch(job, slow
     training = Training(job, device=CPU)
     step, taken = training.fit.step, count(1)
 
-    def fail_in_second_epoch(*args: Any) -> None:
-        if next(taken) > training.fit.inputs.batches.steps:
+    def fail_in_third_epoch(*args: Any) -> None:
+        if next(taken) > 2 * training.fit.inputs.batches.steps:
             raise RuntimeError("a step failed")
         step(*args)
 
-    monkeypatch.setattr(training.fit, "step", fail_in_second_epoch)
+    monkeypatch.setattr(training.fit, "step", fail_in_third_epoch)
+    training.epoch()
     assert training.epoch().checkpoint.is_whole_zip()
     with pytest.raises(RuntimeError, match="a step failed"):
         training.epoch()

@@ -5,8 +5,9 @@ from itertools import product
 from math import prod
 from typing import Any
 
-from inat_ray.config.distributions import Parameter, canonical, parse_parameter
+from inat_ray.config.distributions import Parameter, canonical
 from inat_ray.config.errors import UserError
+from inat_ray.config.parameter_spec import parse_parameter
 from inat_ray.config.wandb.values import number
 
 JSON = Any

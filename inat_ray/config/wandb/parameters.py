@@ -15,7 +15,8 @@ from inat_ray.config.faults import shown
 from inat_ray.config.model import MODEL_KINDS
 from inat_ray.config.overrides import KIND, PARAMETERS, put
 from inat_ray.config.section import kind_of_field
-from inat_ray.config.space import SEARCHABLE, SEED, is_within, value_at
+from inat_ray.config.space import SEARCHABLE, SEED, is_within
+from inat_ray.config.trial import value_at
 from inat_ray.config.wandb.blocks import block_of, numbered, of_each_block, of_first_and_shape
 from inat_ray.config.wandb.choices import (
     NotHadError,
@@ -47,7 +48,7 @@ from inat_ray.config.wandb.names import (
     Known,
 )
 from inat_ray.config.wandb.translation import Translation
-from inat_ray.config.wandb.values import as_it_is, plain
+from inat_ray.config.wandb.values import as_it_is, number, plain
 
 Found = TypeVar("Found")
 
@@ -169,18 +170,14 @@ def _read(state: _Parameters, name: str, spec: Tree, known: Known | None) -> Non
         setting = setting_at(known.setting, kind=state.kind)
     # What is frozen is one setting, however it is said.
     group = "model.freeze" if known.setting.startswith("model.freeze") else known.setting
-    if state.is_given(known.setting) or state.is_given(group):
+    if state.is_given(known.setting):
         found.drop(key, f"{known.setting} is on the command line")
     elif known.setting == BACKBONE and _is_no_network(values_in(spec)):
         found.say(key, KIND, "cnn")
     elif setting is None:
         reason = f"{KIND} {state.kind} has no {known.setting.removeprefix('model.')}"
         found.ask(key, reason, _leave_out(name))
-    elif group in state.taken:
-        reason = f"is {group}, as parameters.{state.taken[group]} is"
-        found.ask(key, reason, _leave_out(name))
-    else:
-        state.taken[group] = name
+    elif not _is_taken(state, group, [name]):
         _read_known(state, key, spec, known, setting)
 
 
@@ -323,7 +320,10 @@ def _read_blocks(state: _Parameters, setting: str, specs: Mapping[str, tuple[int
 
 
 def _is_taken(state: _Parameters, setting: str, names: Iterable[str]) -> bool:
-    """Returns whether the command line, or another parameter, says this setting already."""
+    """Returns whether the command line, or another parameter, says this setting already.
+
+    If so, that is said; if not, these parameters take it.
+    """
     names = [*names]
     if state.is_given(setting):
         state.found.drop(_key_of(names), f"{setting} is on the command line")
@@ -359,24 +359,27 @@ def _read_share(state: _Parameters, name: str, spec: Tree) -> None:
     """Reads what is a share of another setting here, if the sweep has one number for that."""
     found, key = state.found, f"parameters.{name}"
     setting, other = _first(SHARES.get(words) for words in _words_of(name)) or ("", "")
-    whole_ = state.given.get(other, value_at(found.tree, other))
+    whole = state.given.get(other, value_at(found.tree, other))
     if _is_taken(state, setting, [name]):
         return
     try:
-        if not (_is_number(whole_) and whole_ > 0):
+        if not (_is_number(whole) and number(whole) > 0):
             raise ValueError(
                 f"is {setting} here, a share of {other}, for which the sweep has no single number"
             )
-        ours = shared(drawn(spec), whole_)
+        ours = shared(drawn(spec), number(whole))
     except ValueError as error:
         answer = f"--set 'search.parameters.{setting}={{values: [...]}}' says it"
         found.ask(key, str(error), f"{answer}, {_leave_out(name)}")
     else:
-        _say(found, key, setting, ours, f"as a share of {other} {whole_:g}")
+        _say(found, key, setting, ours, f"as a share of {other} {whole}")
 
 
 def _is_number(value: JSON) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    try:
+        return number(value) is not None
+    except ValueError:
+        return False
 
 
 def _settle_warmup(

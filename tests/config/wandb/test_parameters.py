@@ -140,6 +140,8 @@ def test_layers_that_are_frozen_or_not_are_no_number_of_them():
     ):
         found = searched(network | {name: {"values": [True, False]}})
         assert found["model.freeze"]["values"] == [{"strategy": way} for way in ways]
+    quoted = searched(network | {"freeze_layers": {"values": ["2", "5"]}})
+    assert quoted["model.freeze.k"]["values"] == [2, 5]
     (question,) = read(network | {"num_trainable_layers": {"values": [2, 4]}}).questions
     assert "2 cannot be had; true, false, all, head_only (layers are counted from" in question
 
