@@ -35,6 +35,8 @@ from inat_ray.terminal.words import (
 STEP = 0.05
 """The ends of the scale of shares are multiples of it."""
 
+SCALE = Markup('<p class="caption">All on one scale; the ticks are the other results.</p>')
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -49,6 +51,7 @@ class Tile:
 
     @property
     def places(self) -> list[float]:
+        """Returns what its scale must have room for."""
         return [v for v in (self.value, *(self.ends or ())) if v is not None]
 
 
@@ -58,9 +61,9 @@ def lead_section(run: ReportedRun, *, examples: Sequence[Markup] = ()) -> Sectio
     `examples` are test images with their predictions.
     """
     tiles = list(_tiles(run))
-    drawn = (_tile(tile, scale=_scale(tiles, is_share=tile.is_share)) for tile in tiles)
-    parts = [Markup('<dl class="tiles">{}</dl>').format(Markup("").join(drawn))] if tiles else []
-    if verdict := [text.replace(" %", "\N{NO-BREAK SPACE}%") for text in _verdict(run) if text]:
+    drawn = Markup("").join(_tile(tile, tiles) for tile in tiles)
+    parts = [Markup('<dl class="tiles">{}</dl>').format(drawn), SCALE] if tiles else []
+    if verdict := [_unbroken(text) for text in _verdict(run) if text]:
         said = Markup('<p class="verdict"><b>{}</b> {}</p>')
         parts.append(said.format(verdict[0], " ".join(verdict[1:])))
     if run.missing:
@@ -146,11 +149,44 @@ def _test_tile(look: LookAtTest | None) -> Tile:
     return Tile("Test", percent(look.accuracy), note, look.accuracy, ends)
 
 
-def _scale(tiles: Sequence[Tile], *, is_share: bool) -> tuple[float, float]:
-    """Returns the ends of the scale that all results of a kind are drawn on."""
-    places = [place for tile in tiles if tile.is_share is is_share for place in tile.places]
-    if not places:
-        return 0.0, 1.0
+def _tile(tile: Tile, tiles: Sequence[Tile]) -> Markup:
+    number, space, unit = tile.text.partition(" ")
+    shown = Markup('<dd class="none">{}</dd>').format(tile.text)
+    if tile.value is not None:
+        alike = [each for each in tiles if each.is_share is tile.is_share]
+        shown = Markup('<dd class="value">{}<small>{}{}</small></dd><dd>{}</dd>').format(
+            number, space, unit, _interval(tile, alike)
+        )
+    return Markup('<div class="tile"><dt>{}</dt>{}<dd class="note">{}</dd></div>').format(
+        tile.title, shown, _unbroken(tile.note)
+    )
+
+
+def _interval(tile: Tile, alike: Sequence[Tile]) -> Markup:
+    """Draws a dot, the bar of its uncertainty, and ticks for the others on the same scale.
+
+    A result without a bar has an open dot.
+    """
+    low, high = _scale([place for each in alike for place in each.places], tile.is_share)
+
+    def mark(kind: str, start: float, end: float | None = None) -> Markup:
+        left, right = ((value - low) / (high - low) for value in (start, end or start))
+        width = Markup("") if end is None else Markup("; width: {:.1%}").format(right - left)
+        return Markup('<i class="{}" style="left: {:.1%}{}"></i>').format(kind, left, width)
+
+    values = [each.value for each in alike if each.value is not None and each is not tile]
+    marks = [mark("other", value) for value in values]
+    marks += [mark("range", *tile.ends)] if tile.ends else []
+    marks.append(mark("point" if tile.ends else "point hollow", tile.value or 0.0))
+    texts = (f"{end:.0%}" if tile.is_share else f"{end:.3g}" for end in (low, high))
+    return Markup(
+        '<div class="interval" role="img" aria-label="{}; {}">{}</div>'
+        '<div class="ends"><span>{}</span><span>{}</span></div>'
+    ).format(tile.text, tile.note, Markup("").join(marks), *texts)
+
+
+def _scale(places: Sequence[float], is_share: bool) -> tuple[float, float]:
+    """Returns round ends of a scale that has room for all these places."""
     low, high = min(places), max(places)
     if is_share:
         low, high = (math.floor(low / STEP - 0.2) * STEP, math.ceil(high / STEP + 0.2) * STEP)
@@ -159,39 +195,9 @@ def _scale(tiles: Sequence[Tile], *, is_share: bool) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _tile(tile: Tile, *, scale: tuple[float, float]) -> Markup:
-    number, _, unit = tile.text.partition(" ")
-    shown = Markup('<dd class="none">{}</dd>').format(tile.text)
-    if tile.value is not None:
-        shown = Markup('<dd class="value">{} <small>{}</small></dd><dd>{}</dd>').format(
-            number, unit, _interval(tile, scale)
-        )
-    return Markup('<div class="tile"><dt>{}</dt>{}<dd class="note">{}</dd></div>').format(
-        tile.title, shown, tile.note
-    )
-
-
-def _interval(tile: Tile, scale: tuple[float, float]) -> Markup:
-    """Draws a dot, and a bar for its uncertainty; a result without one has an open dot."""
-
-    def place(value: float) -> float:
-        low, high = scale
-        return 100 * min(1.0, max(0.0, (value - low) / (high - low)))
-
-    bar = Markup("")
-    if tile.ends is not None:
-        low, high = map(place, tile.ends)
-        style = f"left: {low:.1f}%; width: {high - low:.1f}%"
-        bar = Markup('<i class="range" style="{}"></i>').format(style)
-    texts = [f"{end:.0%}" if tile.is_share else f"{end:.3g}" for end in scale]
-    return Markup(
-        '<div class="interval" role="img" aria-label="{}; {}">{}'
-        '<i class="point{}" style="left: {:.1f}%"></i></div>'
-        '<div class="ends"><span>{}</span><span>{}</span></div>'
-    ).format(
-        *(tile.text, tile.note, bar, "" if tile.ends else " hollow", place(tile.value or 0.0)),
-        *texts,
-    )
+def _unbroken(text: str) -> str:
+    """Returns the text with percent signs that stay at their numbers."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def _verdict(run: ReportedRun) -> Iterator[str | None]:
@@ -212,7 +218,7 @@ def _agreement(sure: Configuration, look: LookAtTest) -> str:
         return f"Expect the test's {percent(look.accuracy)}: it is lower than validation promised."
     if sure.mean < low:
         return "The test is better than validation promised; its images may be easier."
-    return f"The test agrees with the confirmation: expect about {percent(look.accuracy)}."
+    return f"The test agrees with the confirmation: expect {interval_text((low, high))}."
 
 
 def _flattery(history: History, sure: Configuration) -> str | None:

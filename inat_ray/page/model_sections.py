@@ -92,8 +92,9 @@ def examples(predictions: Predictions, data: DataSet | None) -> list[Markup]:
     if data is None:
         return []
     rows = spread_sample(predictions, STRIP)
-    strip = Markup('<div class="strip">{}</div>')
-    return [strip.format(Markup("").join(Pictures(predictions, data).shown(rows)))]
+    shown = Markup("").join(Pictures(predictions, data).shown(rows))
+    text = f"Test images drawn at random: {RIGHT} right, {WRONG} wrong, with the probability."
+    return [Markup('<div class="strip">{}<p class="caption">{}</p></div>').format(shown, text)]
 
 
 class Pictures:

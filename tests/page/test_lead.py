@@ -45,7 +45,7 @@ def test_best_trial_kept_model_and_test_stand_side_by_side(run, sweep):
     assert kept[:3] == ["Kept model", "60.0", "± 14.1 %"]
     assert "configuration of trial_0000: mean ± sd over 2 new seeds" in kept[-1]
     assert test[:3] == ["Test", "87.5", "%"]
-    assert "80 images, 95 % interval 78.5 to 93.1 %" in test[-1]
+    assert "80 images, 95\xa0% interval 78.5 to 93.1\xa0%" in test[-1]
 
 
 def test_results_of_one_kind_are_drawn_on_one_scale(run, sweep):
