@@ -60,7 +60,7 @@ def maps_figure(scored: Scored) -> Figure | None:
         low, high = high, low
     counts = sorted({len(pair.trials) for pair in shown})
     caption = (
-        f"n = {' to '.join(map(str, counts[:1] + counts[1:][-1:]))} trials (dots; ringed: the winner)."
+        f"n = {' to '.join(map(str, sorted({counts[0], counts[-1]})))} trials (dots)."
         " Shades: the mean result around each place, by the trials near it; empty where none is."
         " In percent, how much of the results' variance a map explains, each trial left out in"
         " turn: it may owe that to one of its two alone."

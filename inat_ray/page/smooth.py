@@ -24,7 +24,7 @@ def stretch(axis: Axis) -> int:
 
 
 def weights_at(at: Floats, places: Floats, width: float) -> Floats:
-    """Returns the weights (m, n) of trials at `places` (n, axes) for each place of `at` (m, axes)."""
+    """Returns the weights (m, n) of trials at `places` (n, axes) at each of `at` (m, axes)."""
     distances = ((at[:, None] - places[None]) ** 2).sum(axis=2)
     weights: Floats = np.exp(-0.5 * distances / width**2)
     return weights
