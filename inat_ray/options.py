@@ -17,9 +17,9 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from inat_ray.boards import tensorboard_server
+from inat_ray.config.device import DeviceName
 from inat_ray.config.errors import RunFailedError, UserError
-from inat_ray.config.experiment import DeviceName
-from inat_ray.training.interruption import Interrupted, interruptible
+from inat_ray.training.interruption import as_interrupted, interruptible
 
 STORAGE_VARIABLE = "INAT_RAY_STORAGE_PATH"
 
@@ -194,6 +194,11 @@ def console() -> Console:
     return Console(stderr=True, highlight=False, force_jupyter=False)
 
 
+def say_reading(command: str, what: object) -> None:
+    """Says what a command begins with: its first word, before anything slow is loaded."""
+    console().print(f"[dim]inat_ray {command}: reading {escape(str(what))}[/]", soft_wrap=True)
+
+
 def say_loading(*modules: str) -> None:
     """Says which modules take seconds to import, so that no command begins with a silence."""
     if missing := [module for module in modules if module not in sys.modules]:
@@ -269,7 +274,8 @@ def _ended_by_signals(command: Callable[..., None]) -> Callable[..., None]:
     def ended(*args: Any, **given: Any) -> None:
         try:
             command(*args, **given)
-        except Interrupted as signal:
+        except KeyboardInterrupt as error:
+            signal = as_interrupted(error)
             console().print(f"ended by {signal}")
             sys.exit(signal.exit_code)
 

@@ -542,6 +542,30 @@ def called(home: Path) -> Callable[[str, str], Path]:
     return write
 
 
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_node_with_a_gpu_lets_its_trials_compute_at_once(
+    home: Path, called: Callable[[str, str], Path], code: int
+) -> None:
+    """1: the service is running already."""
+    called("nvidia-smi", "true")
+    called("nvidia-cuda-mps-control", f'echo "$@" $(ls /proc/$$/fd) >> ~/service; exit {code}')
+    assert at_home(home, SETUP, "s3://mine/inat_ray").returncode == 0
+    option, *files = (home / "service").read_text().split()
+    assert option == "-d"
+    assert "9" not in files  # the lock of the setup
+    shown = at_home(home, "-c", "source ~/.bashrc; echo $CUDA_MPS_PIPE_DIRECTORY").stdout
+    assert Path(shown.strip()).stat().st_mode & 0o777 == 0o700
+
+
+def test_a_node_without_a_gpu_starts_no_service(
+    home: Path, called: Callable[[str, str], Path]
+) -> None:
+    called("nvidia-smi", "exit 9")
+    called("nvidia-cuda-mps-control", "touch ~/service")
+    assert at_home(home, SETUP, "s3://mine/inat_ray").returncode == 0
+    assert not (home / "service").exists()
+
+
 FIREWALL = str(FOLDER / "firewall.sh")
 
 

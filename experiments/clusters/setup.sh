@@ -58,8 +58,20 @@ cat > environment.sh << END
 export PATH=~/.local/bin:\$PATH
 source ~/inat_ray/.venv/bin/activate
 export RAY_AUTH_MODE=token
+export RAY_worker_niceness=0  # as without Ray; resources.niceness raises it
 export INAT_RAY_STORAGE_PATH=$(printf %q "$storage")
 [[ ! -e ~/ray_bootstrap_config.yaml ]] || export RAY_ADDRESS=auto
 END
+
+# Trials that share a GPU compute at once under NVIDIA's multi-process service; otherwise they take
+# turns. The folder keeps it to this user's processes. Without the service they run all the same.
+if nvidia-smi > /dev/null 2>&1 && type -P nvidia-cuda-mps-control > /dev/null; then
+    export CUDA_MPS_PIPE_DIRECTORY=/tmp/inat_ray-mps-$UID
+    export CUDA_MPS_LOG_DIRECTORY=$CUDA_MPS_PIPE_DIRECTORY
+    mkdir -p -m 700 "$CUDA_MPS_PIPE_DIRECTORY"
+    echo "export CUDA_MPS_PIPE_DIRECTORY=$CUDA_MPS_PIPE_DIRECTORY" >> environment.sh
+    # It fails where it is running already. It must not inherit the lock.
+    nvidia-cuda-mps-control -d 9>&- < /dev/null > /dev/null 2>&1 || true
+fi
 line='source ~/inat_ray/environment.sh'
 grep -qsxF "$line" ~/.bashrc || echo "$line" >> ~/.bashrc

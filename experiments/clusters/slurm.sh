@@ -25,6 +25,7 @@ export INAT_RAY_STORAGE_PATH=${INAT_RAY_STORAGE_PATH:-$HOME/inat_ray_runs}
 # whoever has the token: a file in your home, which Ray would leave readable by all. Never on a
 # command line, for those are shown to everybody who runs `ps`.
 export RAY_AUTH_MODE=token
+export RAY_worker_niceness=0  # the nodes are this job's alone
 (umask 077 && ray get-auth-token --generate > /dev/null 2>&1)
 chmod 700 ~/.ray
 chmod 600 ~/.ray/auth_token

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from inat_ray.config.backbones import patch_side
+from inat_ray.config.device import DeviceName
 from inat_ray.config.model import (
     MIN_IMAGE_SIZE,
     CnnConfig,
@@ -29,8 +30,6 @@ PARTS = ("train", "validation", "test")
 
 NAMED_SOURCES = ("demo", "inaturalist-12k")
 """The values of `data.source` that are not folders."""
-
-DeviceName = Literal["auto", "cuda", "cpu"]
 
 DEFAULT_IMAGE_SIZE = 64
 """In pixels, of images for a model that begins without weights."""
@@ -214,7 +213,8 @@ class Experiment(Section):
     """Seed of initialization, order, augmentation, and search; the split has its own. `--seed` sets
     it."""
     device: DeviceName = "auto"
-    """What to compute on. auto: a GPU if there is one."""
+    """What to compute on: an NVIDIA GPU, Apple's (mps, which we could not try), or the CPU. auto: a
+    GPU if there is one."""
     data: DataConfig = DataConfig()
     model: ModelConfig = CnnConfig()
     recipe: RecipeConfig = RecipeConfig()
@@ -265,11 +265,17 @@ class Experiment(Section):
                 "device is cuda, and resources.gpus_per_worker is 0: a worker would have no GPU;"
                 " device cpu or auto is allowed, or more GPUs"
             )
-        if self.device == "cpu" and (gpus or kind is not None):
+        if self.device in ("cpu", "mps") and (gpus or kind is not None):
             wanted = f"gpus_per_worker is {gpus}" if gpus else f"accelerator_type is {kind}"
             raise ValueError(
-                f"device is cpu, and resources.{wanted}: no GPU would be used; device cuda or auto"
-                " is allowed, or no GPUs"
+                f"device is {self.device}, and resources.{wanted}: no such GPU would be used;"
+                " device cuda or auto is allowed, or no GPUs"
+            )
+        if self.device == "mps" and self.resources.workers_per_trial > 1:
+            raise ValueError(
+                f"device is mps, and resources.workers_per_trial is"
+                f" {self.resources.workers_per_trial}: there is one such GPU, and PyTorch cannot"
+                " train on it together with others; 1 is allowed"
             )
         return self
 

@@ -17,6 +17,9 @@ class Resources(Section):
     """Use only GPUs of this type, by Ray's name (L4, A100, H100), if a cluster has several."""
     cpus_per_worker: int = Field(1, ge=1)
     """CPU cores of each worker; if it computes on the CPU, also its threads."""
+    niceness: int = Field(0, ge=0, le=19)
+    """How far trials stand back for other work on their machine, as `nice` counts: 0 not at all, 19
+    wherever anything else wants the CPU."""
     max_concurrent: int | None = Field(None, ge=1)
     """Most trials that run at once. null: as many as the resources allow."""
     final_workers: int | None = Field(None, ge=1, le=4096)

@@ -90,6 +90,14 @@ class Normalize:
         return torch.addcmul(self.shift, images, self.scale)
 
 
+def moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """Moves a tensor without a wait, but for Apple's GPUs: there, what comes may be garbage.
+
+    github.com/pytorch/pytorch/issues/139550
+    """
+    return tensor.to(device, non_blocking=device.type != "mps")
+
+
 def generator(*key: int) -> torch.Generator:
     """Returns a CPU generator whose numbers depend on the key alone."""
     seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])
@@ -111,7 +119,7 @@ def augment(images: Tensor, draw: Draw, *, size: int, normalize: Normalize) -> T
     Crop, flip and scaling are one bilinear resampling. From a pack of 1.25 x size it leaves
     out at most every fifth pixel, too little for aliasing to show.
     """
-    draw = {name: drawn.to(images.device, non_blocking=True) for name, drawn in draw.items()}
+    draw = {name: moved(drawn, images.device) for name, drawn in draw.items()}
     grid = _grid(draw[CROP], size)
     views = F.grid_sample(_as_float(images), grid, padding_mode="reflection", align_corners=False)
     views = normalize(_apply(ON_PIXELS, views, draw))

@@ -24,13 +24,12 @@ from inat_ray.data.augment import (
     draw_augmentation,
     draw_mix,
     generator,
+    moved,
     plain_view,
 )
 from inat_ray.data.dataset import DataSet
+from inat_ray.data.resident import Key, resident
 from inat_ray.data.split import Indices, SubsetName
-
-RESIDENT_SHARE = 0.5
-"""A subset lives on the GPU if it takes less than this share of the memory that is free."""
 
 
 @dataclass(frozen=True)
@@ -59,36 +58,33 @@ class Images:
 
     def take(self, rows: NDArray[np.int64] | Tensor) -> tuple[Tensor, Tensor]:
         """Returns images (b, 3, S, S) uint8, channels last, and labels (b,), on the device."""
-        rows = torch.as_tensor(rows).to(self.rows_on, non_blocking=True)
+        rows = moved(torch.as_tensor(rows), self.rows_on)
         if self.resident is None:
             gathered = torch.from_numpy(np.take(self.pixels, self.indices[rows.numpy()], axis=0))
-            images = gathered.to(self.device, non_blocking=True)
+            images = moved(gathered, self.device)
         else:
             images = self.resident[rows]
-        labels = self.targets[rows.to(self.device, non_blocking=True)]
+        labels = self.targets[moved(rows, self.device)]
         return images.permute(0, 3, 1, 2), labels
 
 
 def subset_images(data: DataSet, subset: SubsetName, device: torch.device) -> Images:
-    """Opens the images of a subset; moves them to a GPU at once, if there is room."""
+    """Opens the images of a subset; on a GPU they are moved to it at once, if there is room."""
     indices, pixels = data.subset(subset), data.pack.images
     labels = data.pack.labels[indices]
-    resident = None
-    if fits_on(device, len(indices) * pixels[0].nbytes):
-        resident = torch.from_numpy(np.take(pixels, indices, axis=0)).to(device)
     return Images(
         indices=indices,
         labels=labels,
         pixels=pixels,
         device=device,
-        resident=resident,
+        resident=resident(
+            Key(str(data.pack.path), subset, indices.tobytes()),
+            lambda: np.take(pixels, indices, axis=0),
+            size=len(indices) * pixels[0].nbytes,
+            device=device,
+        ),
         targets=torch.from_numpy(labels).to(device),
     )
-
-
-def fits_on(device: torch.device, size: int) -> bool:
-    """Whether `size` bytes may live on the device: a GPU with room for them."""
-    return device.type == "cuda" and size < RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]
 
 
 def shuffled_batches(count: int, *, batch_size: int, seed: int, epoch: int) -> NDArray[np.int64]:

@@ -145,6 +145,8 @@ class History:
     """Points that were suggested, as `canonical` writes them."""
     _session: tuple[float, float] = (0.0, 0.0)
     """When the process that now writes began, and the seconds that earlier ones took."""
+    pauses: list[tuple[float, float]] = field(default_factory=list)
+    """When no process wrote: from the last record of one to the first of the next."""
     newest: AnyRecord | None = None
     """The last record."""
 
@@ -404,6 +406,8 @@ class History:
 
     def _carry_on(self, record: RunResumed) -> None:
         self._session = (record.time, self.seconds)
+        if self.newest is not None:
+            self.pauses.append((self.newest.time, record.time))
         if record.trials != self.planned_trials:  # so did earlier versions extend a search
             self.planned_trials = self.budget = record.trials
         if record.extended:

@@ -31,8 +31,10 @@ class Muon(AdamW):
     State of an orthogonal weight: `momentum`, the average of its gradients, and `step`, unused.
     """
 
-    def __init__(self, groups: list[dict[str, Any]], *, lr: float, momentum: float) -> None:
-        super().__init__(groups, lr=lr, fused=True)
+    def __init__(
+        self, groups: list[dict[str, Any]], *, lr: float, momentum: float, fused: bool = True
+    ) -> None:
+        super().__init__(groups, lr=lr, fused=fused)
         self.momentum = momentum
 
     @torch.no_grad()

@@ -25,28 +25,34 @@ class OptimizerEntry:
     """Whether the matrices of hidden layers are groups of their own, marked `orthogonal`."""
 
 
+def can_fuse(groups: Groups) -> bool:
+    """Returns whether PyTorch has steps of one kernel for the device. Apple's GPUs: not all."""
+    return all(each.device.type != "mps" for group in groups for each in group["params"])
+
+
 def _adam(groups: Groups, lr: float, _: float) -> "Optimizer":
     from torch.optim import Adam
 
-    return Adam(groups, lr=lr, fused=True)
+    return Adam(groups, lr=lr, fused=can_fuse(groups))
 
 
 def _adamw(groups: Groups, lr: float, _: float) -> "Optimizer":
     from torch.optim import AdamW
 
-    return AdamW(groups, lr=lr, fused=True)
+    return AdamW(groups, lr=lr, fused=can_fuse(groups))
 
 
 def _sgd(groups: Groups, lr: float, momentum: float) -> "Optimizer":
     from torch.optim import SGD
 
-    return SGD(groups, lr=lr, momentum=momentum, nesterov=momentum > 0, fused=True)
+    fused = can_fuse(groups)
+    return SGD(groups, lr=lr, momentum=momentum, nesterov=momentum > 0, fused=fused)
 
 
 def _muon(groups: Groups, lr: float, momentum: float) -> "Optimizer":
     from inat_ray.optimizers.muon import Muon
 
-    return Muon(groups, lr=lr, momentum=momentum)
+    return Muon(groups, lr=lr, momentum=momentum, fused=can_fuse(groups))
 
 
 OPTIMIZERS = {

@@ -17,9 +17,6 @@ SERIES = (BLUE, ORANGE, VIOLET, OLIVE, CRIMSON, GREEN)
 SCALE = ["#2462d2", "#715bb7", "#9b57a0", "#b85688", "#cb5c6d", "#d56a4a", "#d17f00"]
 """For a quantity that is read from points and lines, low to high: no step is lost on any reader."""
 
-SHADES = [[0, "rgba(47, 122, 198, 0)"], [1, "rgba(47, 122, 198, 1)"]]
-"""For a quantity that fills areas, from 0: from the page itself to `BLUE`."""
-
 STATES = {
     "finished": (BLUE, "circle"),
     "stopped": (GRAY, "circle-open"),

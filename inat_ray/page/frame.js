@@ -1,25 +1,5 @@
 "use strict";
 
-// Plots come last: Plotly is unpacked while the page is read already.
-
-function run(text) {
-  const script = document.createElement("script");
-  script.textContent = text;
-  document.head.append(script);
-}
-
-async function unpacked(text) {
-  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Response(stream).text();
-}
-
-async function begin() {
-  const packed = document.getElementById("plotly");
-  if (packed) run(await unpacked(packed.textContent));
-  run(document.getElementById("plots").textContent);
-}
-
 // The contents mark the section that is read, and fold where there is no room beside it.
 
 const contents = document.querySelector("nav details");
@@ -65,31 +45,26 @@ for (const button of document.querySelectorAll("button[data-copies]")) {
   });
 }
 
-// The selection of trials is one over the page: whoever changes it tells all by this event.
-
-function select(trials, from) {
-  document.dispatchEvent(new CustomEvent("select-trials", { detail: { trials, from } }));
-}
+// The selection of trials is one over the page: whoever changes it tells all by `select-trials`. A row
+// that is pressed selects its trial; a selection made elsewhere leaves its rows alone in the table.
 
 for (const board of document.querySelectorAll("table.board")) {
+  const tell = (trials) =>
+    document.dispatchEvent(new CustomEvent("select-trials", { detail: { trials, from: "leaderboard" } }));
   const rows = [...board.querySelectorAll("tr[data-trial]")];
-  const note = board.closest("section").querySelector(".selection");
   for (const row of rows) {
     row.addEventListener("click", (event) => {
       if (event.target.closest("a") || getSelection().toString()) return;
-      select(row.ariaSelected === "true" ? [] : [row.dataset.trial], "leaderboard");
+      tell(row.ariaSelected === "true" ? [] : [row.dataset.trial]);
     });
-    row.querySelector("a").addEventListener("click", () => select([row.dataset.trial], "leaderboard"));
+    row.querySelector("a").addEventListener("click", () => tell([row.dataset.trial]));
   }
-  note.querySelector("button").addEventListener("click", () => select([], "leaderboard"));
   document.addEventListener("select-trials", ({ detail: { trials, from } }) => {
     const chosen = new Set(trials);
     for (const row of rows) {
       row.ariaSelected = String(chosen.has(row.dataset.trial));
       row.hidden = chosen.size > 0 && from !== "leaderboard" && !chosen.has(row.dataset.trial);
     }
-    note.hidden = chosen.size === 0;
-    note.querySelector("span").textContent = `${trials.length} of ${rows.length} trials selected`;
   });
 }
 
@@ -103,3 +78,43 @@ for (const place of document.querySelectorAll(".scroll")) {
   place.addEventListener("scroll", mark, { passive: true });
   new ResizeObserver(mark).observe(place);
 }
+
+// Tables that sort by the column whose head is pressed.
+
+function valueOf(row, column) {
+  const cell = row.cells[column];
+  return "value" in cell.dataset ? Number(cell.dataset.value) : cell.textContent;
+}
+
+function compare(a, b) {
+  if (typeof a === typeof b) return typeof a === "number" ? a - b : a.localeCompare(b, undefined, { numeric: true });
+  return typeof a === "number" ? -1 : 1;
+}
+
+function sortBy(head) {
+  const table = head.closest("table");
+  const column = head.cellIndex;
+  const ascending = head.getAttribute("aria-sort") !== "ascending";
+  for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+  head.setAttribute("aria-sort", ascending ? "ascending" : "descending");
+  const rows = [...table.tBodies[0].rows];
+  rows.sort((a, b) => (ascending ? 1 : -1) * compare(valueOf(a, column), valueOf(b, column)));
+  table.tBodies[0].append(...rows);
+}
+
+for (const button of document.querySelectorAll("table.sortable th button")) {
+  button.addEventListener("click", () => sortBy(button.closest("th")));
+}
+
+// On paper all that is folded away is open.
+
+const folded = document.querySelectorAll("main details:not([open])");
+addEventListener("beforeprint", () => {
+  for (const details of folded) {
+    details.dataset.opened = details.open;
+    details.open = true;
+  }
+});
+addEventListener("afterprint", () => {
+  for (const details of folded) details.open = details.dataset.opened === "true";
+});

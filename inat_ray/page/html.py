@@ -1,25 +1,19 @@
 """The HTML of a page: its frame, and the parts that its sections are made of.
 
-A plot is left in the page as data; `page.js` draws it in the colors of the reader's theme.
 Whatever comes from a run (names, parameters, errors) is escaped here.
 """
 
 import base64
-import gzip
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-import plotly.graph_objects as go
-import plotly.io
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
-from plotly.offline import get_plotlyjs
 
 from inat_ray.page.colors import BLUE
+from inat_ray.page.figure import Figure
 from inat_ray.storage.disk import replacing
 
 HERE = files("inat_ray.page")
@@ -28,9 +22,10 @@ HERE = files("inat_ray.page")
 class Section:
     """A part of the page with a heading and an entry in the table of contents."""
 
-    def __init__(self, title: str, anchor: str, *parts: Markup) -> None:
+    def __init__(self, title: str, anchor: str, *parts: Markup | Figure) -> None:
         """`anchor` is the heading's id, so that #anchor leads to it; it is unique on the page."""
         self.title, self.anchor, self.body = title, anchor, joined(*parts)
+        self.figures = [part for part in parts if isinstance(part, Figure)]
 
 
 @dataclass(frozen=True)
@@ -57,7 +52,6 @@ def render_page(*, title: str, lead: str, sections: Sequence[Section]) -> str:
     """Returns a page that needs no network: scripts, styles and pictures are in it."""
     anchors = [section.anchor for section in sections]
     assert len(set(anchors)) == len(anchors)
-    has_plots = any('class="plot"' in section.body for section in sections)
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -65,21 +59,14 @@ def render_page(*, title: str, lead: str, sections: Sequence[Section]) -> str:
         title=title,
         lead=lead,
         sections=sections,
-        style=Markup(f":root {{ --mark: {BLUE}; }}\n{_asset('page.css')}"),
-        frame=Markup(_asset("frame.js")),
-        script=Markup(_asset("page.js")),
-        plotly=_packed_plotly() if has_plots else None,
+        style=Markup(f":root {{ --mark: {BLUE}; }}\n{_asset('page.css')}{_asset('plots.css')}"),
+        scripts=[Markup(_asset(name)) for name in ("frame.js", "plots.js")],
     )
 
 
-def joined(*parts: Markup) -> Markup:
+def joined(*parts: Markup | Figure) -> Markup:
     """Returns the parts one below the other."""
     return Markup("\n").join(parts)
-
-
-def beside(plots: Iterable[Markup]) -> Markup:
-    """Returns plots side by side, as many as there is room for."""
-    return Markup('<div class="plots">{}</div>').format(Markup("").join(plots))
 
 
 def folded(body: Markup, *, summary: str) -> Markup:
@@ -98,6 +85,11 @@ def subheading(text: str) -> Markup:
 def missing(text: str) -> Markup:
     """Returns a note of what a run lacks and why; nothing is left out silently."""
     return Markup('<p class="missing">{}</p>').format(text)
+
+
+def warning(text: str) -> Markup:
+    """Returns what a reader must know before they believe what follows."""
+    return Markup('<p class="missing alarm" role="alert">{}</p>').format(text)
 
 
 def facts(pairs: Iterable[tuple[str, str]], *, kind: str = "facts") -> Markup:
@@ -148,38 +140,6 @@ def picture(content: bytes, *, alt: str, caption: str = "", kind: str = "png") -
     return Markup('<figure class="picture"><img src="{}" alt="{}">{}</figure>').format(
         address, alt, _figcaption(caption)
     )
-
-
-def plot(
-    figure: go.Figure, *, label: str, caption: str = "", height: int = 420, least_width: int = 0
-) -> Markup:
-    """Returns a Plotly figure. `label` says in words what it shows, for those who do not see it.
-
-    Height and width are in pixels; a page that is narrower than `least_width` scrolls the plot.
-
-    Fonts, background and grid come from the page's theme; colors of the data are the figure's.
-    """
-    content = json.loads(plotly.io.to_json(figure, engine="json"))
-    content["layout"].pop("template", None)
-    # Data in a script element must not hold the tag that ends it.
-    text = json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")
-    return Markup(
-        '<figure class="plot"><div class="wide"><div class="drawing" role="img"'
-        ' aria-label="{label}" style="height:{height}px;min-width:{width}px"></div></div>'
-        '<script type="application/json">{text}</script>{below}</figure>'
-    ).format(
-        height=height,
-        width=least_width,
-        label=label,
-        text=Markup(text),
-        below=_figcaption(caption),
-    )
-
-
-@cache
-def _packed_plotly() -> str:
-    """Returns the library as text that `frame.js` unpacks."""
-    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
 
 
 def _asset(name: str) -> str:

@@ -14,7 +14,7 @@ from inat_ray.log.records import JSON, LookAtTest
 from inat_ray.page.html import Section, facts, missing
 from inat_ray.page.metrics import look_interval
 from inat_ray.page.reported_run import ReportedRun
-from inat_ray.search.study import Configuration, configurations
+from inat_ray.search.study import Configuration, configurations, seed_is_searched
 from inat_ray.search.winner import chosen_trial, confirmed, final_training
 from inat_ray.terminal.run_texts import epochs_text, states_text
 from inat_ray.terminal.search_tables import doubt
@@ -35,6 +35,8 @@ from inat_ray.terminal.words import (
 STEP = 0.05
 """The ends of the scale of shares are multiples of it."""
 
+SCALE = Markup('<p class="caption">All on one scale; the ticks are the other results.</p>')
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -49,6 +51,7 @@ class Tile:
 
     @property
     def places(self) -> list[float]:
+        """Returns what its scale must have room for."""
         return [v for v in (self.value, *(self.ends or ())) if v is not None]
 
 
@@ -58,13 +61,14 @@ def lead_section(run: ReportedRun, *, examples: Sequence[Markup] = ()) -> Sectio
     `examples` are test images with their predictions.
     """
     tiles = list(_tiles(run))
-    drawn = (_tile(tile, scale=_scale(tiles, is_share=tile.is_share)) for tile in tiles)
-    parts = [Markup('<dl class="tiles">{}</dl>').format(Markup("").join(drawn))] if tiles else []
-    if verdict := list(filter(None, _verdict(run))):
-        parts.append(
-            Markup('<p class="verdict"><b>{}</b> {}</p>').format(verdict[0], " ".join(verdict[1:]))
-        )
-    parts += [*map(missing, run.missing), *examples]
+    drawn = Markup("").join(_tile(tile, tiles) for tile in tiles)
+    parts = [Markup('<dl class="tiles">{}</dl>').format(drawn), SCALE] if tiles else []
+    if verdict := [_unbroken(text) for text in _verdict(run) if text]:
+        said = Markup('<p class="verdict"><b>{}</b> {}</p>')
+        parts.append(said.format(verdict[0], " ".join(verdict[1:])))
+    if run.missing:
+        parts.append(missing(Markup("<br>").join(run.missing)))
+    parts += examples
     best = chosen_trial(run.history) if run.history.started else None
     sides = [_costs(run)]
     if best is not None and best.parameters:
@@ -90,7 +94,7 @@ def _best_tile(run: ReportedRun, best: TrialHistory) -> Tile:
     assert value is not None
     what = METRICS[metric].label
     if history.stretch > 1:
-        what = f"mean {what} of {min(history.stretch, best.planned_epochs)} epochs in a row"
+        what = f"mean {what} of up to {history.stretch} epochs in a row"
     note = f"{what} on validation, the best epoch's"
     if run.is_search:
         note = f"{what}; the best of {counted(len(history.searched), 'trial')}, so optimistic"
@@ -100,16 +104,16 @@ def _best_tile(run: ReportedRun, best: TrialHistory) -> Tile:
 
 def _kept_tile(history: History) -> Tile:
     """Shows what new seeds say of the kept model's configuration, or else its own best epoch."""
-    metric, kept, sure = history.run.metric, final_training(history), confirmed(history)
+    metric, kept, sure = history.run.metric, final_training(history), over_seeds(history)
     reached = None if kept is None else history.best_value(kept)
     said = "" if reached is None else f"the model itself: {metric_text(metric, reached)}"
     if history.picked is None and sure is not None:
-        note = f"{_origin(history, sure)}: "
-        note += (
-            "one new seed" if sure.sd is None else f"mean ± sd over {counted(sure.n, 'new seed')}"
-        )
-        note += f"; {said} at its best epoch" if said else "; no model was trained yet"
-        return _validation_tile(metric, "Kept model", value=sure.mean, sd=sure.sd, note=note)
+        seeds = counted(sure.n, "new seed" if sure.trials[0].purpose == "confirm" else "seed")
+        what = seeds if sure.sd is None else f"mean ± sd over {seeds}"
+        note = f"configuration of {_origin(history, sure)}: {what}"
+        note += f"; {said} at its best epoch" if said else "; no model was trained of it yet"
+        title = "Kept model" if said else "Best configuration"
+        return _validation_tile(metric, title, value=sure.mean, sd=sure.sd, note=note)
     if reached is not None:
         note = "its best epoch, so optimistic; not confirmed with new seeds"
         if history.picked is not None:
@@ -118,11 +122,16 @@ def _kept_tile(history: History) -> Tile:
     return Tile("Kept model", "none yet", "the winner has not been trained for keeping")
 
 
+def over_seeds(history: History) -> Configuration | None:
+    """Returns the best configuration that was compared over seeds, after the search or in it."""
+    searched = configurations(history) if seed_is_searched(history) else []
+    return confirmed(history) or next(iter(searched), None)
+
+
 def _origin(history: History, sure: Configuration) -> str:
-    """Names the trial of the search that was confirmed."""
+    """Names the trial of the search that had the configuration first."""
     same = (trial for trial in history.searched if trial.parameters == sure.trials[0].parameters)
-    found = next(same, None)
-    return "the best configuration" if found is None else f"configuration of {found.trial_id}"
+    return next(same, sure.trials[0]).trial_id
 
 
 def _validation_tile(
@@ -141,11 +150,44 @@ def _test_tile(look: LookAtTest | None) -> Tile:
     return Tile("Test", percent(look.accuracy), note, look.accuracy, ends)
 
 
-def _scale(tiles: Sequence[Tile], *, is_share: bool) -> tuple[float, float]:
-    """Returns the ends of the scale that all results of a kind are drawn on."""
-    places = [place for tile in tiles if tile.is_share is is_share for place in tile.places]
-    if not places:
-        return 0.0, 1.0
+def _tile(tile: Tile, tiles: Sequence[Tile]) -> Markup:
+    number, space, unit = tile.text.partition(" ")
+    shown = Markup('<dd class="none">{}</dd>').format(tile.text)
+    if tile.value is not None:
+        alike = [each for each in tiles if each.is_share is tile.is_share]
+        shown = Markup('<dd class="value">{}<small>{}{}</small></dd><dd>{}</dd>').format(
+            number, space, unit, _interval(tile, alike)
+        )
+    return Markup('<div class="tile"><dt>{}</dt>{}<dd class="note">{}</dd></div>').format(
+        tile.title, shown, _unbroken(tile.note)
+    )
+
+
+def _interval(tile: Tile, alike: Sequence[Tile]) -> Markup:
+    """Draws a dot, the bar of its uncertainty, and ticks for the others on the same scale.
+
+    A result without a bar has an open dot.
+    """
+    low, high = _scale([place for each in alike for place in each.places], tile.is_share)
+
+    def mark(kind: str, start: float, end: float | None = None) -> Markup:
+        left, right = ((value - low) / (high - low) for value in (start, end or start))
+        width = Markup("") if end is None else Markup("; width: {:.1%}").format(right - left)
+        return Markup('<i class="{}" style="left: {:.1%}{}"></i>').format(kind, left, width)
+
+    values = [each.value for each in alike if each.value is not None and each is not tile]
+    marks = [mark("other", value) for value in values]
+    marks += [mark("range", *tile.ends)] if tile.ends else []
+    marks.append(mark("point" if tile.ends else "point hollow", tile.value or 0.0))
+    texts = (f"{end:.0%}" if tile.is_share else f"{end:.3g}" for end in (low, high))
+    return Markup(
+        '<div class="interval" role="img" aria-label="{}; {}">{}</div>'
+        '<div class="ends"><span>{}</span><span>{}</span></div>'
+    ).format(tile.text, tile.note, Markup("").join(marks), *texts)
+
+
+def _scale(places: Sequence[float], is_share: bool) -> tuple[float, float]:
+    """Returns round ends of a scale that has room for all these places."""
     low, high = min(places), max(places)
     if is_share:
         low, high = (math.floor(low / STEP - 0.2) * STEP, math.ceil(high / STEP + 0.2) * STEP)
@@ -154,39 +196,9 @@ def _scale(tiles: Sequence[Tile], *, is_share: bool) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _tile(tile: Tile, *, scale: tuple[float, float]) -> Markup:
-    number, _, unit = tile.text.partition(" ")
-    shown = Markup('<dd class="none">{}</dd>').format(tile.text)
-    if tile.value is not None:
-        shown = Markup('<dd class="value">{} <small>{}</small></dd><dd>{}</dd>').format(
-            number, unit, _interval(tile, scale)
-        )
-    return Markup('<div class="tile"><dt>{}</dt>{}<dd class="note">{}</dd></div>').format(
-        tile.title, shown, tile.note
-    )
-
-
-def _interval(tile: Tile, scale: tuple[float, float]) -> Markup:
-    """Draws a dot, and a bar for its uncertainty; a result without one has an open dot."""
-
-    def place(value: float) -> float:
-        low, high = scale
-        return 100 * min(1.0, max(0.0, (value - low) / (high - low)))
-
-    bar = Markup("")
-    if tile.ends is not None:
-        low, high = map(place, tile.ends)
-        style = f"left: {low:.1f}%; width: {high - low:.1f}%"
-        bar = Markup('<i class="range" style="{}"></i>').format(style)
-    texts = [f"{end:.0%}" if tile.is_share else f"{end:.3g}" for end in scale]
-    return Markup(
-        '<div class="interval" role="img" aria-label="{}; {}">{}'
-        '<i class="point{}" style="left: {:.1f}%"></i></div>'
-        '<div class="ends"><span>{}</span><span>{}</span></div>'
-    ).format(
-        *(tile.text, tile.note, bar, "" if tile.ends else " hollow", place(tile.value or 0.0)),
-        *texts,
-    )
+def _unbroken(text: str) -> str:
+    """Returns the text with percent signs that stay at their numbers."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def _verdict(run: ReportedRun) -> Iterator[str | None]:
@@ -207,7 +219,7 @@ def _agreement(sure: Configuration, look: LookAtTest) -> str:
         return f"Expect the test's {percent(look.accuracy)}: it is lower than validation promised."
     if sure.mean < low:
         return "The test is better than validation promised; its images may be easier."
-    return f"The test agrees with the confirmation: expect about {percent(look.accuracy)}."
+    return f"The test agrees with the confirmation: expect {interval_text((low, high))}."
 
 
 def _flattery(history: History, sure: Configuration) -> str | None:

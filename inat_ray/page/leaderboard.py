@@ -10,21 +10,15 @@ from inat_ray.log.history import History, TrialHistory
 from inat_ray.page.colors import STATES
 from inat_ray.page.html import Cell, Number, Section, table
 from inat_ray.page.metrics import metric_cell
-from inat_ray.terminal.run_texts import score_meaning, score_value_text, share_text
+from inat_ray.terminal.run_texts import score_meaning, share_text
 from inat_ray.terminal.search_tables import shown_metrics
-from inat_ray.terminal.words import cost_text, short_names, value_text
+from inat_ray.terminal.words import cost_text, metric_text, short_names, value_text
 
 MOST_ROWS = 500
 """The most rows of the leaderboard; all trials are in trials.parquet."""
 
 CURVES = "learning-curves"
 """The anchor of the section to which a trial's name leads."""
-
-SELECTION = Markup(
-    '<p class="selection" role="status" hidden><span></span> <button type="button">Show all'
-    "</button></p>"
-)
-"""Tells how many trials are selected, here or in a plot."""
 
 
 def leaderboard_section(history: History) -> Section:
@@ -47,7 +41,7 @@ def leaderboard_section(history: History) -> Section:
     if meaning:
         caption += f" {meaning.capitalize()}."
     listed = table(columns, rows, caption=caption, trials=[trial.trial_id for trial in shown])
-    return Section("Leaderboard", "leaderboard", SELECTION, listed)
+    return Section("Leaderboard", "leaderboard", listed)
 
 
 def _result_columns(history: History) -> list[str]:
@@ -79,10 +73,11 @@ def _state(trial: TrialHistory) -> Markup:
 
 
 def score_cell(history: History, trial: TrialHistory) -> Cell:
-    value, text = history.score_value(trial), score_value_text(history, trial)
-    if value is None or text is None:
+    value, metric = history.score_value(trial), history.run.metric
+    if value is None:
         return None
-    return Number(value, text, share=value if METRICS[history.run.metric].is_share else None)
+    share = value if METRICS[metric].is_share else None
+    return Number(value, metric_text(metric, value), share=share)
 
 
 def cost_cell(trial: TrialHistory, cost: Cost) -> Cell:

@@ -8,21 +8,20 @@ from rich.markup import escape
 
 from inat_ray.config.errors import UserError
 from inat_ray.page.comparison import comparison_sections
+from inat_ray.page.curves import curves_section
 from inat_ray.page.explanation import explanation_section
+from inat_ray.page.figure import Figure
 from inat_ray.page.html import Section, missing, write_page
 from inat_ray.page.lead import lead_section
 from inat_ray.page.leaderboard import leaderboard_section
 from inat_ray.page.model_sections import examples, model_sections
 from inat_ray.page.overview import lead_text, setting_section
-from inat_ray.page.parameters import parameters_section, scored_trials
+from inat_ray.page.parameters import parameters_section
+from inat_ray.page.progress import progress_section
 from inat_ray.page.reported_run import ReportedRun, open_run
+from inat_ray.page.scored import scored_trials
 from inat_ray.page.studies import freeze_section, is_freeze_study, study_section
-from inat_ray.page.trials import (
-    curves_section,
-    front_section,
-    progress_section,
-    rungs_section,
-)
+from inat_ray.page.trials import front_section, rungs_section
 from inat_ray.run.folder import RunFolder
 from inat_ray.search.front import fronts
 from inat_ray.search.schedulers import SCHEDULERS
@@ -32,9 +31,14 @@ from inat_ray.terminal.announcements import note
 from inat_ray.terminal.words import command_text
 
 
-def write_report(run: ReportedRun, path: Path) -> None:
-    """Writes the page of one run: its search, its winner, how that fails, and what it looks at."""
-    write_page(path, title=run.name, lead=lead_text(run), sections=list(_sections(run)))
+def write_report(run: ReportedRun, path: Path) -> list[Figure]:
+    """Writes the page of one run: its search, its winner, how that fails, and what it looks at.
+
+    Returns its figures.
+    """
+    sections = list(_sections(run))
+    write_page(path, title=run.name, lead=lead_text(run), sections=sections)
+    return [figure for section in sections for figure in section.figures]
 
 
 def report_at_end(console: Console, *, run: RunFolder) -> None:
@@ -48,11 +52,12 @@ def report_at_end(console: Console, *, run: RunFolder) -> None:
     console.print(f"Report:      [bold]{escape(str(run.report))}[/]", soft_wrap=True)
 
 
-def write_comparison(runs: Sequence[ReportedRun], path: Path) -> None:
-    """Writes a page that compares several runs."""
+def write_comparison(runs: Sequence[ReportedRun], path: Path) -> list[Figure]:
+    """Writes a page that compares several runs; returns its figures."""
     names = ", ".join(run.name for run in runs)
-    title = f"{len(runs)} runs compared"
-    write_page(path, title=title, lead=names, sections=comparison_sections(runs))
+    sections = comparison_sections(runs)
+    write_page(path, title=f"{len(runs)} runs compared", lead=names, sections=sections)
+    return [figure for section in sections for figure in section.figures]
 
 
 def _sections(run: ReportedRun) -> Iterator[Section]:

@@ -87,10 +87,7 @@ def answered(
 
     Raises UserError where the search, as far as it is now, cannot do it.
     """
-    if history.started is None:
-        raise UserError("the search has not begun yet, so nothing of it can be changed")
-    if history.is_training:
-        raise UserError("the run is of train, so there is no search to change")
+    _check_search(history)
     records: list[Steering] = []
     if request.settings or request.trials is not None:
         records.append(_change(request, experiment=experiment, begun=space, history=history))
@@ -101,6 +98,13 @@ def answered(
     if request.finish:
         records.append(_finish(experiment, history))
     return records
+
+
+def _check_search(history: History) -> None:
+    if history.started is None:
+        raise UserError("the search has not begun yet, so nothing of it can be changed")
+    if history.is_training:
+        raise UserError("the run is of train, so there is no search to change")
 
 
 def _change(
@@ -200,7 +204,7 @@ def _nothing_left(spent: BudgetName, budget: object, history: History) -> str:
 
 
 def _pick(name: str, history: History) -> TrialPicked:
-    if history.unfinished or history.look is None:
+    if history.look is None:
         raise UserError(f"--pick {name}: the run is not finished yet; --resume RUN finishes it")
     trial = history.trials.get(name)
     if trial is None or trial.purpose != "search":
@@ -219,6 +223,7 @@ def _pick(name: str, history: History) -> TrialPicked:
 
 def stop_asked(name: str, history: History) -> StopAsked:
     """Returns the record for the end of a trial. Raises UserError where there is none to end."""
+    _check_search(history)
     trial = history.trials.get(name)
     if trial is None:
         raise UserError(f"--stop {name}: the run has no trial of that name")

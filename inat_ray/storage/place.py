@@ -6,6 +6,7 @@ place's root, since others may be able to write to a shared folder.
 """
 
 import errno
+import io
 import re
 import stat
 import zipfile
@@ -118,7 +119,14 @@ class Place:
 
     def write(self, content: bytes | memoryview) -> None:
         """Writes the whole content, or leaves what was there. Raises OSError on a full disk."""
-        _patiently(self, lambda: self._write(content))
+        self.write_by(lambda file: file.write(content))
+
+    def write_by(self, fill: Callable[[Any], object]) -> None:
+        """Like `write`, of what `fill` writes to an open file; it does so again after a failure.
+
+        On a disk, no second copy of it is made in memory.
+        """
+        _patiently(self, lambda: self._write_by(fill))
 
     def copy_to(self, target: "Place") -> None:
         """Copies the file to another name below the same root, as `write` would."""
@@ -163,14 +171,19 @@ class Place:
         return content
 
     def _write(self, content: bytes | memoryview) -> None:
+        self._write_by(lambda file: file.write(content))
+
+    def _write_by(self, fill: Callable[[Any], object]) -> None:
         if not self.is_local:
+            content = io.BytesIO()
+            fill(content)
             with self._fs.open_output_stream(self._path) as stream:
-                stream.write(content)
+                stream.write(content.getbuffer())
             return
         path = self._inside(follow=False)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as partial:
-            partial.write_bytes(content)
+        with replacing(path) as partial, partial.open("wb") as file:
+            fill(file)
 
     def _info(self) -> Any:
         return self._fs.get_file_info(self._path)

@@ -11,6 +11,7 @@ from inat_ray.config.metrics import METRICS
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import (
     JSON,
+    BudgetName,
     FinishAsked,
     SearchChanged,
     Steering,
@@ -157,13 +158,19 @@ def steering_text(record: Steering, *, begun: int) -> str:
                 for name, spec in record.parameters.items()
             ]
             parts += [
-                f"search.{name}: {value_text(budget)} instead of {value_text(before)}"
-                for name, budget in record.budgets.items()
-                if budget != (before := record.budgets_before.get(name))
+                f"search.{name}: {_budget_text(name, now)} instead of {_budget_text(name, before)}"
+                for name, now in record.budgets.items()
+                if now != (before := record.budgets_before.get(name))
             ]
+            if parts and not (record.parameters or record.budget):
+                return "; ".join(parts)
             planned = f"{counted(record.trials, 'trial')} planned"
             more = f", {begun} have begun and go on" if begun > record.trials else ""
             return "; ".join([*parts, planned + more])
+
+
+def _budget_text(name: BudgetName, budget: float | None) -> str:
+    return duration(budget) if name == "time" and budget is not None else value_text(budget)
 
 
 def _differences(before: Mapping[str, JSON], now: Mapping[str, JSON]) -> Iterator[str]:

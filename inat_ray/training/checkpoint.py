@@ -2,11 +2,11 @@
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import IO, Annotated, Any
 
 import safetensors.torch
 import torch
@@ -21,16 +21,21 @@ from inat_ray.data.split import SubsetName
 from inat_ray.models.build import build_model, hollow_model
 from inat_ray.models.weights import Normalization, load_without_code, read_safetensors
 from inat_ray.storage.place import Place
-from inat_ray.training.device import tune_process
+from inat_ray.training.device import on_host, tune_process
 from inat_ray.training.evaluation import Evaluation, PixelViews, evaluate
 from inat_ray.training.fit import Fit
 
 
 def save_checkpoint(place: Place, state: dict[str, Any]) -> None:
     """Writes a training's state, whole or not at all."""
-    content = io.BytesIO()
-    torch.save(state, content)
-    place.write(content.getbuffer())
+
+    def fill(file: IO[bytes]) -> None:
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:  # that the file is not as it should be: it hides why
+            raise error.__context__ or error from None
+
+    place.write_by(fill)
 
 
 def load_checkpoint(place: Place, device: torch.device) -> dict[str, Any]:
@@ -45,8 +50,10 @@ def checkpoint_readable(place: Place) -> AbstractContextManager[None]:
     return readable(f"{place}", remedy="the training cannot go on from there; begin it anew")
 
 
-def save_model(place: Place, fit: Fit, *, training: str = "train") -> None:
-    """Writes the evaluated model and all that its use needs as one safetensors file.
+def model_writer(fit: Fit, *, training: str = "train") -> Callable[[Place], None]:
+    """Returns what writes the evaluated model and all that its use needs as one safetensors file.
+
+    It is the model as it is now, however `fit` goes on.
 
     `training`: the name of the model's training in the run's log.
     """
@@ -58,12 +65,14 @@ def save_model(place: Place, fit: Fit, *, training: str = "train") -> None:
         "epoch": str(fit.epochs_done),
         "training": training,
     }
-    weights = {
-        # A copy of each: the format has no tensors that share their numbers, as tied layers do.
-        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, tensor in fit.evaluated_model.state_dict().items()
-    }
-    place.write(safetensors.torch.save(weights, metadata=about))
+    # A copy of each: the format has no tensors that share their numbers, as tied layers do.
+    weights = on_host(dict(fit.evaluated_model.state_dict()))
+
+    def write(place: Place) -> None:
+        dense = {name: tensor.contiguous() for name, tensor in weights.items()}
+        place.write(safetensors.torch.save(dense, metadata=about))
+
+    return write
 
 
 @dataclass(frozen=True)
@@ -108,7 +117,7 @@ class LoadedModel:
 
 
 def load_model(path: Path) -> LoadedModel:
-    """Loads what `save_model` wrote. Raises UserError if the file is damaged, or no model."""
+    """Loads what `model_writer` made. Raises UserError if the file is damaged, or no model."""
     with readable(path, remedy="a best.safetensors that train or sweep left is needed"):
         weights, metadata = read_safetensors(path)
         about = _About.model_validate(metadata)

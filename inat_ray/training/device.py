@@ -2,23 +2,53 @@
 
 import ctypes
 import platform
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from functools import cache
+from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment, RecipeConfig
+
+T = TypeVar("T")
+
+OUT_OF_MEMORY = (
+    "OutOfMemoryError",  # of torch on GPUs, and of Ray, which ends processes before the system does
+    "NODE_OUT_OF_MEMORY",  # Ray again, in what it says of a dead process
+    "CUDA error: out of memory",  # of CUDA itself, past torch's own allocator
+    "CUDA driver error: out of memory",
+    "failure 'out of memory'",  # of NCCL
+    "MPS backend out of memory",
+    "_STATUS_ALLOC_FAILED",  # of cuBLAS, cuSOLVER, cuSPARSE, and of cuDNN before 9
+    "ALLOCATION_FAILED",  # of cuDNN
+    "MemoryError",
+    "not enough memory: you tried to allocate",  # of torch on CPUs, a mere RuntimeError
+    "can't allocate memory",
+)
+NEEDS_LESS = (
+    "a smaller recipe.batch_size or data.image_size needs less memory, and on a GPU a larger"
+    " resources.gpus_per_worker gives a trial more of it"
+)
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 KEPT_BYTES = 1 << 30
 
 
 def resolve_device(name: str) -> torch.device:
-    """Returns the device for `auto`, `cuda` or `cpu`. Raises UserError if there is no GPU."""
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("device: cuda: PyTorch sees no GPU here; allowed: cpu, or auto")
+    """Returns the device of a name in experiments. Raises UserError if there is no such GPU."""
+    there = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        name = next(kind for kind, is_there in there.items() if is_there)
+    if not there[name]:
+        raise UserError(f"device: {name}: PyTorch sees no such GPU here; allowed: cpu, or auto")
     return torch.device(name)
 
 
@@ -47,6 +77,23 @@ def tune_process(device: torch.device) -> None:
         torch.set_float32_matmul_precision("high")
 
 
+def is_out_of_memory(said: str) -> bool:
+    """Returns whether an error, as its type and its text, tells of a want of memory.
+
+    Most are mere RuntimeErrors.
+    """
+    return any(sign in said for sign in OUT_OF_MEMORY)
+
+
+def limit_memory(device: torch.device, *, share: float) -> None:
+    """Limits this process to its share of a GPU's memory: another's training must not fail.
+
+    What the process takes before its first tensor, some 500 MB for CUDA itself, comes on top.
+    """
+    if device.type == "cuda":
+        torch.cuda.set_per_process_memory_fraction(min(share, 1.0))
+
+
 def autocast(recipe: RecipeConfig, device: torch.device) -> torch.autocast:
     """Returns the context in which the forward pass runs; it does nothing in fp32."""
     wanted = recipe.precision == "bf16" or (
@@ -59,6 +106,55 @@ def autocast(recipe: RecipeConfig, device: torch.device) -> torch.autocast:
 def _has_bf16() -> bool:
     """Asks once: every step would pay for it."""
     return bool(torch.cuda.is_bf16_supported())
+
+
+def synchronize(device: torch.device) -> None:
+    """Waits until a GPU has done all that it was asked for."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    if device.type == "mps":
+        torch.mps.synchronize()
+
+
+def free_cache(device: torch.device) -> None:
+    """Gives back the memory of a GPU that no tensor needs any more."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    if device.type == "mps":
+        torch.mps.empty_cache()
+
+
+def on_host(state: Any) -> Any:
+    """Copies the tensors of a nested state to the host's memory.
+
+    What is copied from a GPU is there once that has come to it: `in_background` waits for it. It
+    goes into pinned memory, which PyTorch keeps and gives out again.
+    """
+    if isinstance(state, Tensor):
+        return state.detach().to("cpu", copy=True, non_blocking=state.is_cuda)
+    if isinstance(state, dict):
+        return {key: on_host(value) for key, value in state.items()}
+    return [on_host(each) for each in state] if isinstance(state, list) else state
+
+
+def in_background(work: Callable[[], T], device: torch.device) -> Future[T]:
+    """Does `work` on a thread, once the device has done what it was asked for until now.
+
+    The process does not wait for the thread when it ends.
+    """
+    asked = torch.cuda.current_stream(device).record_event() if device.type == "cuda" else None
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            if asked is not None:
+                asked.synchronize()
+            future.set_result(work())
+        except BaseException as error:  # raised to whoever asks for the result
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
 
 
 def forget_peak_memory(device: torch.device) -> None:

@@ -22,8 +22,8 @@ from inat_ray.training.sums import EvaluationSums
 BATCH_SIZE = 128
 """On a CPU. Larger batches were no faster, and take memory that trials may need."""
 
-GPU_BATCH_SIZE = 512
-"""Smaller batches leave a GPU waiting for the host."""
+GPU_BATCH_SIZE = {"cuda": 512, "mps": 512}
+"""At most, by the kind of device. Smaller batches leave a GPU waiting for the host."""
 
 LEAST = 1e-12
 """A smaller probability counts as this, so that its logarithm is finite."""
@@ -109,20 +109,31 @@ def evaluate(
     """
     model.eval()
     device = next(model.parameters()).device
-    sums = EvaluationSums(classes, device)
-    none = torch.empty(0, device=device)
+    # Apple's GPUs have no float64, in which metrics are summed.
+    summed_on = torch.device("cpu") if device.type == "mps" else device
+    sums = EvaluationSums(classes, summed_on)
+    none = torch.empty(0, device=summed_on)
     parts = [(none.view(0, classes), none.long())]
-    batch_size = GPU_BATCH_SIZE if device.type == "cuda" else BATCH_SIZE
+    most = GPU_BATCH_SIZE.get(device.type)
+    batch_size = equal_size(-(-len(views) // ranks.world_size), most=most) if most else BATCH_SIZE
     for rows in evaluation_batches(
         len(views), batch_size=batch_size, rank=ranks.rank, world_size=ranks.world_size
     ):
-        seen, labels = views.take(rows)
-        probabilities = average_probabilities(model, seen, recipe)
+        # On a GPU every batch has one shape: for another one, cuDNN would choose algorithms anew.
+        seen, labels = views.take(np.resize(rows, batch_size) if most else rows)
+        labels = labels[: len(rows)].to(summed_on)
+        probabilities = average_probabilities(model, seen, recipe)[: len(rows)].to(summed_on)
         losses = F.nll_loss(probabilities.clamp(min=LEAST).log(), labels, reduction="none")
         sums.add(losses, probabilities, labels)
         parts.append((probabilities, labels))
     probabilities, labels = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
     return Evaluation(sums.tally(ranks), probabilities, labels)
+
+
+def equal_size(count: int, *, most: int) -> int:
+    """Returns the size of as few batches as there must be, all equal but for the last one's end."""
+    batches = max(1, -(-count // most))
+    return max(1, -(-count // batches))
 
 
 def lay_out(views: Tensor, recipe: RecipeConfig) -> Tensor:

@@ -23,11 +23,17 @@ from torch import Tensor, nn
 
 from inat_ray.config.experiment import AugmentConfig, Experiment
 from inat_ray.config.model import FreezableConfig, ModuleConfig
-from inat_ray.data.augment import Normalize, augment, draw_augmentation, generator, plain_view
+from inat_ray.data.augment import (
+    Normalize,
+    augment,
+    draw_augmentation,
+    generator,
+    moved,
+    plain_view,
+)
 from inat_ray.data.batches import (
     Batch,
     Images,
-    fits_on,
     rank_share,
     shuffled_batches,
     steps_per_epoch,
@@ -35,6 +41,7 @@ from inat_ray.data.batches import (
 )
 from inat_ray.data.dataset import DataSet
 from inat_ray.data.progress import advancing
+from inat_ray.data.resident import Key, resident
 from inat_ray.data.split import Split, SubsetName
 from inat_ray.models.cut import Cut, HeadCut, bytes_of, graph_cut, head_cut
 from inat_ray.models.freeze import freezing_of
@@ -42,7 +49,7 @@ from inat_ray.models.head import head_name
 from inat_ray.models.layers import layers_of
 from inat_ray.models.trace import Structure, in_mode
 from inat_ray.storage.disk import remove
-from inat_ray.training.device import autocast
+from inat_ray.training.device import autocast, on_host, synchronize
 from inat_ray.training.evaluation import lay_out
 from inat_ray.training.ranks import Ranks
 
@@ -148,12 +155,14 @@ class Features:
         return self._gather(views, rows), self.labels_of(rows)
 
     def labels_of(self, rows: NDArray[np.int64]) -> Tensor:
-        return torch.from_numpy(self.labels[rows]).to(self.device, non_blocking=True)
+        return moved(torch.from_numpy(self.labels[rows]), self.device)
 
     def _gather(self, views: NDArray[np.int64], rows: NDArray[np.int64]) -> Tensor:
         if isinstance(self.values, Tensor):
-            return self.values[torch.from_numpy(views), torch.from_numpy(rows)]
-        return torch.from_numpy(self.values[views, rows]).to(self.device, non_blocking=True)
+            places = np.stack([views, rows])
+            view, row = moved(torch.from_numpy(places), self.device)
+            return self.values[view, row]
+        return moved(torch.from_numpy(self.values[views, rows]), self.device)
 
 
 @dataclass(frozen=True)
@@ -239,10 +248,12 @@ class FeatureStore:
         return views, len(self._data.subset(subset)), *self._cut.shape
 
     def _map(self, subset: SubsetName, values: NDArray[np.float32]) -> Features:
-        on_device = fits_on(self._device, values.nbytes)
+        rows = self._data.subset(subset)
+        key = Key(str(self.folder), subset, rows.tobytes())
+        on_gpu = resident(key, lambda: np.array(values), size=values.nbytes, device=self._device)
         return Features(
-            values=torch.from_numpy(np.array(values)).to(self._device) if on_device else values,
-            labels=self._data.pack.labels[self._data.subset(subset)],
+            values=values if on_gpu is None else on_gpu,
+            labels=self._data.pack.labels[rows],
             device=self._device,
         )
 
@@ -322,7 +333,9 @@ class FeatureStore:
         digest.update(self._cut.text.encode())
         digest.update(self._data.split.train.tobytes())
         digest.update(self._data.split.validation.tobytes())
-        for name, tensor in self._model.state_dict().items():
-            if self._cut.owns(name):
-                digest.update(tensor.cpu().numpy().tobytes())
+        state = self._model.state_dict()
+        frozen = on_host({name: tensor for name, tensor in state.items() if self._cut.owns(name)})
+        synchronize(self._device)
+        for tensor in frozen.values():
+            digest.update(tensor.numpy().tobytes())
         return digest.hexdigest()[:24]

@@ -1,6 +1,8 @@
 """The state of a training run: built, advanced epoch by epoch, saved and restored."""
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -22,6 +24,7 @@ from inat_ray.training.device import (
     forget_peak_memory,
     peak_memory,
     resolve_device,
+    synchronize,
     tune_process,
 )
 from inat_ray.training.evaluation import Evaluation, evaluate, lay_out
@@ -44,7 +47,8 @@ class Fit:
 
     State: `model`, `optimizer`, `average` (the averaged weights, if the recipe has them) and
     `epochs_done`. Everything random follows from the seed and the epoch's number, so a restored
-    state continues bit for bit on a CPU.
+    state continues bit for bit on a CPU. `_steps` are those that an epoch has yet to take, if one
+    has begun.
     """
 
     def __init__(
@@ -93,6 +97,8 @@ class Fit:
         self._trained: list[bool] = []
         self._forward: nn.Module = self.model
         self._graph: StepGraph | None = None
+        self._steps: Iterator[None] | None = None
+        self._seconds = 0.0
 
     @property
     def evaluated_model(self) -> nn.Module:
@@ -101,11 +107,12 @@ class Fit:
 
     def epoch(self) -> EpochMetrics:
         """Trains on every training image once, then evaluates the validation images."""
-        self.validated = None  # with many classes and images it takes memory
-        forget_peak_memory(self.device)
+        self.advance()
+        self._steps = None
         begin = time.perf_counter()
-        trained, lr = self._train_epoch(self.epochs_done)
-        seconds = time.perf_counter() - begin
+        trained = self._trained_tally()
+        training = self._seconds + time.perf_counter() - begin
+        lr = self._rates(self.epochs_done)[-1]
         self.epochs_done += 1
         self.validated = self.validate()
         tally = self.validated.tally
@@ -115,12 +122,29 @@ class Fit:
             train_accuracy=trained.accuracy,
             **{name: metric.compute(tally) for name, metric in METRICS.items()},
             lr=lr,
-            seconds=time.perf_counter() - begin,
-            images_per_second=trained.images / seconds,
+            seconds=self._seconds + time.perf_counter() - begin,
+            images_per_second=trained.images / training,
             peak_memory=peak_memory(self.device),
             model_parameters=self._parameters,
             macs=self._macs,
         )
+
+    def advance(self, until: Callable[[], bool] | None = None) -> None:
+        """Takes steps of the next epoch until `until` holds after one, or there are no more.
+
+        The epoch goes on from there when this or `epoch` is called again.
+        """
+        begin = time.perf_counter()
+        if self._steps is None:
+            self._begin_epoch()
+        assert self._steps is not None
+        with nullcontext() if self._graph is None else self._graph.stream():
+            for _ in self._steps:
+                if until is not None:
+                    synchronize(self.device)  # what a GPU has still to do would not be timed
+                    if until():
+                        break
+        self._seconds += time.perf_counter() - begin
 
     def validate(self) -> Evaluation:
         """Evaluates the validation images."""
@@ -149,6 +173,7 @@ class Fit:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores a state of the same experiment on the same data."""
         self.epochs_done = state["epochs_done"]
+        self._steps = None
         self._trained = []  # a graph is captured anew: the optimizer's state gets other tensors
         _, unexpected = self.model.load_state_dict(state["model"], strict=False)
         assert not unexpected
@@ -156,32 +181,43 @@ class Fit:
         if self.average is not None:
             self.average.load_state_dict(state["average"])
 
-    def _train_epoch(self, epoch: int) -> tuple[Tally, float]:
-        """Returns the training tally and the last step's learning rate."""
+    def _begin_epoch(self) -> None:
+        epoch = self.epochs_done
+        self.validated = None  # with many classes and images it takes memory
+        forget_peak_memory(self.device)
         # Dropout draws from the global generator: seeded here, it follows from the epoch alone.
         key = (self.experiment.seed, epoch, self.ranks.rank, DROPOUT)
         torch.manual_seed(generator(*key).initial_seed())
         self.prepare(epoch)
         self._sums.reset()
-        rates = learning_rates(self.experiment.recipe, epoch, steps=self.inputs.batches.steps)
-        if self._graph is None:
-            for lr, batch in zip(rates, self.inputs.batches.epoch(epoch), strict=True):
-                self._set_lr(lr)
-                self.step(batch, self._sums)
-        else:
-            self._run_graph(self._graph, epoch, rates)
+        self._seconds = 0.0
+        self._steps = self._eager_steps(epoch) if self._graph is None else self._graph_steps(epoch)
+
+    def _eager_steps(self, epoch: int) -> Iterator[None]:
+        batches = self.inputs.batches.epoch(epoch)
+        for lr, batch in zip(self._rates(epoch), batches, strict=True):
+            self._set_lr(lr)
+            self.step(batch, self._sums)
+            yield
+
+    def _graph_steps(self, epoch: int) -> Iterator[None]:
+        batches, graph = self.inputs.batches, self._graph
+        assert isinstance(batches, TrainingBatches)
+        assert graph is not None
+        rates = torch.tensor(self._rates(epoch), device=self.device)
+        for lr, plan in zip(rates.unbind(), batches.plans(epoch), strict=True):
+            graph.run(self._planned_step, plan, lr)
+            yield
+
+    def _trained_tally(self) -> Tally:
+        """Ends an epoch's training; the tally is over all ranks."""
         self.ranks.average_statistics(self.model)
         if self.average is not None:
             self.average.take_statistics()
-        return self._sums.tally(self.ranks), rates[-1]
+        return self._sums.tally(self.ranks)
 
-    def _run_graph(self, graph: StepGraph, epoch: int, rates: list[float]) -> None:
-        batches = self.inputs.batches
-        assert isinstance(batches, TrainingBatches)
-        with graph.epoch():
-            on_device = torch.tensor(rates, device=self.device)
-            for lr, plan in zip(on_device.unbind(), batches.plans(epoch), strict=True):
-                graph.run(self._planned_step, plan, lr)
+    def _rates(self, epoch: int) -> list[float]:
+        return learning_rates(self.experiment.recipe, epoch, steps=self.inputs.batches.steps)
 
     def _planned_step(self, plan: Plan, lr: Tensor) -> None:
         """Trains a step from its plan. This is what a graph captures."""

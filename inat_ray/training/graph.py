@@ -37,8 +37,8 @@ class StepGraph:
         self._lr: Tensor
 
     @contextmanager
-    def epoch(self) -> Iterator[None]:
-        """Surrounds an epoch's steps: a stream that is captured must not be the default one."""
+    def stream(self) -> Iterator[None]:
+        """Surrounds steps: a stream that is captured must not be the default one."""
         self._stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._stream):
             yield

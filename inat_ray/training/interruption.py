@@ -12,8 +12,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SECONDS_OF_ONE_REQUEST = 1.0
 """Signals within this time count as one: `timeout`, systemd and a closing terminal send two."""
 
-_came: list[float] = []
-"""Times of the signals that ended this command."""
+_came: list[tuple[int, float]] = []
+"""Numbers and times of the signals that ended this command."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -42,6 +42,13 @@ def interruptible() -> Iterator[None]:
         _came.clear()
 
 
+def as_interrupted(error: KeyboardInterrupt) -> Interrupted:
+    """Returns which signal it was: waiting for Ray may raise a bare one in place of ours."""
+    if isinstance(error, Interrupted):
+        return error
+    return Interrupted(_came[0][0] if _came else signal.SIGINT)
+
+
 def is_ending() -> bool:
     """Returns whether a signal has come."""
     return bool(_came)
@@ -55,11 +62,11 @@ def take_signals_back() -> None:
 
 def _end(number: int, frame: FrameType | None) -> None:
     now = time.monotonic()
-    _came.append(now)
+    _came.append((number, now))
     if len(_came) == 1:
         _leave_closed_terminal()
         raise Interrupted(number)
-    if now - _came[0] > SECONDS_OF_ONE_REQUEST:
+    if now - _came[0][1] > SECONDS_OF_ONE_REQUEST:
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 

@@ -1,7 +1,9 @@
 """Carries out a training run: a checkpoint after every epoch, and the best model."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -14,9 +16,10 @@ from inat_ray.storage.place import Place
 from inat_ray.training.checkpoint import (
     checkpoint_readable,
     load_checkpoint,
+    model_writer,
     save_checkpoint,
-    save_model,
 )
+from inat_ray.training.device import free_cache, in_background, on_host
 from inat_ray.training.fit import Fit
 from inat_ray.training.ranks import ALONE, Ranks
 from inat_ray.training.snapshot import (
@@ -68,7 +71,8 @@ class Training:
     """Trains a job epoch by epoch; this process may be one rank of several.
 
     State: `fit`, and `best`, the best epoch's score so far (higher is better). Both are in each
-    checkpoint, so a job continues from one as if it had never stopped.
+    checkpoint, so a job continues from one as if it had never stopped. Where it takes long to write
+    an epoch's files, the next one's first steps are taken meanwhile; nobody hears of them before.
     """
 
     def __init__(
@@ -85,6 +89,8 @@ class Training:
         self.fit = Fit(job.experiment, job.data, device=device, ranks=ranks, progress=progress)
         self.best = float("-inf")
         self._augmented: Pictures | None = None
+        self._error: Exception | None = None
+        self._seconds_of_files = 0.0
         if resume_from is not None:
             state = load_checkpoint(resume_from, device)
             with checkpoint_readable(resume_from):
@@ -98,28 +104,68 @@ class Training:
 
     def epoch(self) -> TrainedEpoch:
         """Trains for an epoch; on the first rank, its files are written before this returns."""
+        if self._error is not None:
+            raise self._error
         metrics = self.fit.epoch()
         score = metrics.score(self.job.experiment.search.metric.name)
         improved = score > self.best  # never true of NaN
         if improved:
             self.best = score
-            if self.job.snapshot is not None:
-                self._write_snapshot(self.job.snapshot)
         place = self.job.checkpoints / f"epoch_{metrics.epoch:04d}.pt"
+        writes = self._files_of_best() if improved else []
         if self.ranks.is_first:
-            if improved and self.job.keeps_model:
-                name = self.job.checkpoints.last_name
-                save_model(self.job.model(metrics.epoch), self.fit, training=name)
-            save_checkpoint(place, {"fit": self.fit.state_dict(), "best": self.best})
+            state = {"fit": self.fit.state_dict(), "best": self.best}
+            if self._goes_on_meanwhile(metrics):
+                writes.append(partial(save_checkpoint, place, on_host(state)))
+                self._seconds_of_files = self._train_during(writes)
+            else:
+                writes.append(partial(save_checkpoint, place, state))
+                self._seconds_of_files = seconds_of(writes)
         return TrainedEpoch(metrics, place, improved=improved)
 
-    def _write_snapshot(self, place: Place) -> None:
-        """Writes the best epoch's snapshot. All ranks come here: their metrics are equal."""
-        if self._augmented is None:
-            self._augmented = augmented_pictures(self.fit)
-        snapshot = take_snapshot(self.fit, augmented=self._augmented)
-        if self.ranks.is_first:
-            write_snapshot(place, snapshot)
+    def _goes_on_meanwhile(self, metrics: EpochMetrics) -> bool:
+        """Returns whether steps of the next epoch are taken while the files of this are written.
+
+        Only if the last ones took longer than a step, as on a GPU or with a storage that is far
+        away: so no more than a step is lost with a training that is stopped here, and where writing
+        is fast, nothing is copied. Several ranks would have to agree on the number of steps.
+        """
+        is_last = metrics.epoch == self.job.experiment.recipe.epochs or metrics.diverged
+        step = metrics.seconds / self.fit.inputs.batches.steps
+        return self._seconds_of_files > step and not is_last and self.ranks.world_size == 1
+
+    def _train_during(self, writes: Sequence[Callable[[], None]]) -> float:
+        """Takes steps until all is written; returns how long that took, in seconds."""
+        written = in_background(partial(seconds_of, writes), self.fit.device)
+        try:
+            self.fit.advance(until=written.done)
+        except Exception as error:
+            self._error = error  # the next epoch's: whoever waits hears of this one first
+        return written.result()
+
+    def _files_of_best(self) -> list[Callable[[], None]]:
+        """Returns what writes the best epoch's snapshot and model.
+
+        All ranks come here: their metrics are equal.
+        """
+        writes: list[Callable[[], None]] = []
+        if self.job.snapshot is not None:
+            if self._augmented is None:
+                self._augmented = augmented_pictures(self.fit)
+            snapshot = take_snapshot(self.fit, augmented=self._augmented)
+            writes.append(partial(write_snapshot, self.job.snapshot, snapshot))
+        if self.ranks.is_first and self.job.keeps_model:
+            write = model_writer(self.fit, training=self.job.checkpoints.last_name)
+            writes.append(partial(write, self.job.model(self.fit.epochs_done)))
+        return writes
+
+
+def seconds_of(writes: Sequence[Callable[[], None]]) -> float:
+    """Does all of it, and returns how long it took."""
+    begin = time.perf_counter()
+    for write in writes:
+        write()
+    return time.perf_counter() - begin
 
 
 class Engine(Protocol):
@@ -143,8 +189,7 @@ class Worker:
         training = self._training
         if training is None or not training.is_at(job, epochs_done):
             self._training = training = None  # the old one's memory goes first
-            if self._device.type == "cuda":
-                torch.cuda.empty_cache()
+            free_cache(self._device)
             self._training = training = Training(
                 job,
                 device=self._device,

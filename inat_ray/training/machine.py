@@ -28,6 +28,11 @@ def processor(listing: Path = PROCESSORS) -> str:
     return platform.processor() or platform.machine()
 
 
+def stand_back(niceness: int) -> None:
+    """Raises the niceness of this process; to lower one takes the rights of root."""
+    os.nice(max(0, niceness - os.nice(0)))
+
+
 def usable_cores() -> int:
     """Counts the cores of this process; a scheduler or a container may give it fewer than all."""
     if hasattr(os, "sched_getaffinity"):

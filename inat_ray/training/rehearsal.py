@@ -17,7 +17,7 @@ from inat_ray.config.code import Code, allow, allowed
 from inat_ray.config.errors import RunFailedError
 from inat_ray.config.experiment import Experiment
 from inat_ray.data.dataset import DataSet
-from inat_ray.training.device import peak_memory
+from inat_ray.training.device import peak_memory, synchronize
 from inat_ray.training.fit import Fit
 from inat_ray.training.sums import Sums
 
@@ -94,8 +94,7 @@ def _rehearse(
     for batch in batches:
         images = max(images, batch.total)
         fit.step(batch, sums)
-        if fit.device.type == "cuda":
-            torch.cuda.synchronize(fit.device)
+        synchronize(fit.device)
         seconds.append(time.perf_counter() - begin)
         begin = time.perf_counter()
     return Rehearsal(

@@ -116,7 +116,8 @@ def worst_of_all(mistakes: Tensor, ranks: Ranks, device: torch.device) -> Tensor
     # Every rank must send the same shape: rows of padding have a probability of -1.
     padded = torch.full((MISTAKES, 4), -1.0, dtype=torch.float64)
     padded[: len(mistakes)] = mistakes
-    everyone = ranks.gather(padded.to(device)).cpu().flatten(0, 1)
+    sent = padded.to(device) if ranks.world_size > 1 else padded
+    everyone = ranks.gather(sent).cpu().flatten(0, 1)
     return _surest(everyone[everyone[:, 3] >= 0])
 
 

@@ -13,7 +13,8 @@ class Sums:
     """Running sums on the device; reading them is the only point where the host waits."""
 
     def __init__(self, classes: int, device: torch.device) -> None:
-        self.loss = torch.zeros((), dtype=torch.float64, device=device)
+        exact = torch.float32 if device.type == "mps" else torch.float64  # it has no other
+        self.loss = torch.zeros((), dtype=exact, device=device)
         self.confusion = torch.zeros(classes * classes, dtype=torch.int64, device=device)
         """(truth x classes + prediction), counts."""
         self.own: dict[str, Tensor] = {}
@@ -27,7 +28,7 @@ class Sums:
 
     def add(self, losses: Tensor, logits: Tensor, labels: Tensor) -> None:
         """Adds a batch: losses (b,), logits or probabilities (b, classes), labels (b,)."""
-        self.loss += losses.detach().sum(dtype=torch.float64)
+        self.loss += losses.detach().sum(dtype=self.loss.dtype)
         places = labels * self._classes + logits.detach().argmax(dim=1)
         self.confusion.index_add_(0, places, torch.ones_like(places))
 

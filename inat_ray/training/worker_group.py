@@ -26,6 +26,7 @@ from inat_ray.config.resources import Resources
 from inat_ray.storage.place import Place
 from inat_ray.training.exchange import Exchange, Status
 from inat_ray.training.loop import Job, TrainedEpoch, Worker
+from inat_ray.training.machine import stand_back
 from inat_ray.training.ranks import Ranks
 
 TRAIN_SETTINGS = {
@@ -141,6 +142,7 @@ class WorkerGroup:
             train_loop_config={
                 "exchange": self._exchange,
                 "threads": self.resources.cpus_per_worker,
+                "niceness": self.resources.niceness,
             },
             # Two ranks on one device are an error of NCCL's, and without GPUs there is gloo.
             torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
@@ -202,6 +204,7 @@ def _work(config: dict[str, Any]) -> None:
     """Runs a worker: takes orders until there are none."""
     exchange = config["exchange"]
     torch.set_num_threads(config["threads"])
+    stand_back(config["niceness"])
     context = ray.train.get_context()
     ranks = Ranks(rank=context.get_world_rank(), world_size=context.get_world_size())
     worker = Worker(get_device(), ranks=ranks)

@@ -80,7 +80,7 @@ def _gpus_of_worker(experiment: Experiment) -> float:
 
     Raises UserError if the experiment's device is a GPU, and there is none.
     """
-    if experiment.device == "cpu":
+    if experiment.device in ("cpu", "mps"):
         return 0.0
     if (wanted := experiment.resources.gpus_per_worker) is not None:
         return wanted

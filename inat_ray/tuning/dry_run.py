@@ -10,7 +10,8 @@ import numpy as np
 from inat_ray.config.distributions import JSON, Categorical, Parameter, canonical
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.resources import Resources
-from inat_ray.config.space import SearchSpace, trial_experiment
+from inat_ray.config.space import SearchSpace
+from inat_ray.config.trial import trial_experiment
 from inat_ray.config.variants import experiment_at, image_sizes
 from inat_ray.data.dataset import DataSet
 from inat_ray.log.history import History
@@ -91,7 +92,7 @@ def dry_run(
     largest = largest_point(experiment, space, classes=classes, limit=limit)
     tried = experiment_at(experiment, largest)
     assert tried is not None
-    device, threads = worker_device(resources), resources.cpus_per_worker
+    device, threads = worker_device(resources, tried), resources.cpus_per_worker
     rehearsal = rehearse(tried, data, device=device, threads=threads)
     steps = len(data.split.train) / rehearsal.images
     # Validation is a forward pass, a third of a training step's work.

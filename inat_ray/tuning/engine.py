@@ -13,8 +13,9 @@ from inat_ray.config.resources import Resources
 from inat_ray.data.dataset import DataSet
 from inat_ray.run.folder import RunFolder
 from inat_ray.storage.place import Place
-from inat_ray.training.device import device_of
+from inat_ray.training.device import device_of, limit_memory, resolve_device
 from inat_ray.training.loop import Engine, Worker
+from inat_ray.training.machine import stand_back
 
 
 @contextmanager
@@ -50,17 +51,26 @@ def data_for(
 
 @contextmanager
 def engine(
-    resources: Resources, *, storage: Place, threads: int | None = None, progress: bool = False
+    resources: Resources,
+    experiment: Experiment,
+    *,
+    storage: Place,
+    threads: int | None = None,
+    progress: bool = False,
 ) -> Iterator[Engine]:
     """Yields what trains: this process if there is one worker, else a group of workers.
 
-    `storage` is a place that all workers see. `threads` is for this process, if it is the one that
-    trains; a group's workers have their share of the CPUs.
+    `resources` are the experiment's, with the number of GPUs settled. `storage` is a place that all
+    workers see. `threads` is for this process, if it is the one that trains; a group's workers have
+    their share of the CPUs.
     """
     if resources.workers_per_trial == 1:
         if threads is not None:
             torch.set_num_threads(threads)
-        yield Worker(worker_device(resources), progress=progress)
+            stand_back(resources.niceness)
+        device = worker_device(resources, experiment)
+        limit_memory(device, share=resources.gpus_per_worker or 0)
+        yield Worker(device, progress=progress)
         return
     from inat_ray.training.worker_group import WorkerGroup
 
@@ -68,6 +78,14 @@ def engine(
         yield workers
 
 
-def worker_device(resources: Resources) -> torch.device:
-    """Returns a worker's device: a process that was given no GPU must not take one it sees."""
-    return torch.device("cuda" if resources.gpus_per_worker else "cpu")
+def worker_device(resources: Resources, experiment: Experiment) -> torch.device:
+    """Returns a worker's device: a process that was given no GPU must not take one it sees.
+
+    Ray knows nothing of Apple's GPUs: there, all trials share the one. Raises UserError if the
+    experiment wants it and there is none.
+    """
+    if resources.gpus_per_worker:
+        return torch.device("cuda")
+    is_open = experiment.device == "auto" and experiment.resources.gpus_per_worker is None
+    is_apple = is_open and torch.backends.mps.is_available()
+    return resolve_device("mps" if is_apple or experiment.device == "mps" else "cpu")

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Literal
 
+from inat_ray.config.errors import RunFailedError
 from inat_ray.config.experiment import Experiment
 from inat_ray.data.dataset import DataSet
 from inat_ray.log.history import TrialHistory
@@ -11,6 +12,7 @@ from inat_ray.log.run_log import RunLog
 from inat_ray.run.checkpoints import drop_model, keep_model, record_epoch
 from inat_ray.run.folder import RunFolder
 from inat_ray.search.stopping import state_if_over
+from inat_ray.training.device import NEEDS_LESS, is_out_of_memory
 from inat_ray.training.loop import Job, TrainedEpoch
 
 
@@ -63,6 +65,8 @@ def record_training(
         raise
     except Exception as error:
         log.append(TrialEnded(trial_id=trial_id, state="failed", error=str(error)))
+        if is_out_of_memory(f"{type(error).__name__}: {error}"):
+            raise RunFailedError(f"{str(error).rstrip('.')}; {NEEDS_LESS}") from error
         raise
     trial = log.history.trials[trial_id]
     keep_model(trial, run=run, log=log)

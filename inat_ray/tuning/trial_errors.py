@@ -11,14 +11,8 @@ Where a lost process is replaced:
 from ray.exceptions import RayActorError, RayTaskError
 
 from inat_ray.log.records import TrialState
+from inat_ray.training.device import NEEDS_LESS, is_out_of_memory
 
-OUT_OF_MEMORY = (
-    "OutOfMemoryError",  # of torch on GPUs, and of Ray, which ends processes before the system does
-    "NODE_OUT_OF_MEMORY",  # Ray again, in what it says of a dead process
-    "MemoryError",
-    "not enough memory: you tried to allocate",  # of torch on CPUs, a mere RuntimeError
-    "can't allocate memory",
-)
 LOST = (
     "ActorDiedError",
     "ActorUnavailableError",
@@ -42,19 +36,16 @@ def state_after_error(error: Exception, *, may_go_on: bool) -> tuple[TrialState,
     continues (`interrupted`) from its last epoch, unless that has been tried often enough.
     """
     reason = _reason(error)
-    if _is_any(OUT_OF_MEMORY, error):
-        return "out_of_memory", reason
-    if is_disk_full(error) or not _was_raised(error) or _is_any(LOST, error):
+    if is_out_of_memory(_said(error)):
+        return "out_of_memory", f"{reason.rstrip('.')}; {NEEDS_LESS}"
+    is_lost = not _was_raised(error) or any(sign in _said(error) for sign in LOST)
+    if is_disk_full(error) or is_lost:
         return ("interrupted" if may_go_on else "failed"), reason
     return "failed", reason
 
 
 def is_disk_full(error: Exception) -> bool:
     return "No space left on device" in _said(error)
-
-
-def _is_any(signs: tuple[str, ...], error: Exception) -> bool:
-    return any(sign in _said(error) for sign in signs)
 
 
 def _was_raised(error: Exception) -> bool:

@@ -16,14 +16,8 @@ def test_the_short_form_compares_searches_on_a_record_and_goes_on_where_it_was_c
     assert len(lines) == 6
     ended.write_text("".join(lines[:-1]))
     assert compared()["tables"] == tree["tables"]
-    assert [json.loads(line)["seed"] for line in ended.read_text().splitlines()] == [
-        0,
-        0,
-        0,
-        1,
-        1,
-        1,
-    ]
+    seeds = [json.loads(line)["seed"] for line in ended.read_text().splitlines()]
+    assert seeds == [0, 0, 0, 1, 1, 1]
     ways = tree["tables"]["flowers_32px"]["ways"]
     assert set(ways) == {"random + ASHA promotion", "TPE + ASHA stopping", DEFAULT}
     for lines in ways.values():

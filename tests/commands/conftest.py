@@ -26,7 +26,7 @@ from inat_ray import (
 from inat_ray.config.load import load_experiment
 from inat_ray.data.dataset import open_dataset
 from inat_ray.storage.place import Place
-from inat_ray.training.checkpoint import save_model
+from inat_ray.training.checkpoint import model_writer
 from inat_ray.training.fit import Fit
 
 COMMANDS = {
@@ -69,7 +69,7 @@ def save_untrained(data_folder, small_settings) -> SaveModel:
     def save(path: Path, *settings: str) -> Path:
         lines = [*small_settings, f"data.source={data_folder}", "device=cpu", *settings]
         experiment = load_experiment(None, settings=lines)
-        save_model(Place.at(path), Fit(experiment, open_dataset(experiment.data)))
+        model_writer(Fit(experiment, open_dataset(experiment.data)))(Place.at(path))
         return path
 
     return save

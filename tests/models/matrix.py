@@ -35,7 +35,7 @@ from inat_ray.page.attribution import (
     watch,
 )
 from inat_ray.storage.place import Place
-from inat_ray.training.checkpoint import LoadedModel, load_model, save_model
+from inat_ray.training.checkpoint import LoadedModel, load_model, model_writer
 from inat_ray.training.export import SUFFIXES, Format, export
 from inat_ray.training.features import FeatureBatches
 from inat_ray.training.fit import Fit
@@ -96,7 +96,7 @@ class Tried:
         assert isinstance(fit.inputs.batches, FeatureBatches)
         cached = fit.epoch()
         pixels = fit.validated
-        save_model(Place.at(self._folder / "head.safetensors"), fit)
+        model_writer(fit)(Place.at(self._folder / "head.safetensors"))
         loaded = load_model(self._folder / "head.safetensors")
         assert pixels is not None
         seen = loaded.evaluate(self._data, "validation", device=CPU)
@@ -143,7 +143,7 @@ class Tried:
     def saved(self) -> LoadedModel:
         fit = Fit(self._experiment(), self._data, device=CPU)
         fit.epoch()
-        save_model(Place.at(self._folder / "m.safetensors"), fit)
+        model_writer(fit)(Place.at(self._folder / "m.safetensors"))
         return load_model(self._folder / "m.safetensors")
 
     def _export(self, form: Format) -> None:

@@ -19,7 +19,8 @@ import numpy as np
 from inat_ray.config.distributions import canonical
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
-from inat_ray.config.space import search_space, trial_experiment
+from inat_ray.config.space import search_space
+from inat_ray.config.trial import trial_experiment
 from inat_ray.data.dataset import DataSet, open_dataset
 from inat_ray.log.history import History
 from inat_ray.log.records import (
@@ -39,7 +40,7 @@ from inat_ray.search.curves import CURVE_METRICS, Curve, CurveOf
 from inat_ray.search.simulate import Cluster, Simulation, epoch_of
 from inat_ray.search.winner import winning_trial
 from inat_ray.storage.place import Place
-from inat_ray.training.checkpoint import save_model
+from inat_ray.training.checkpoint import model_writer
 from inat_ray.training.fit import Fit
 from inat_ray.training.predictions import Predictions, write_predictions
 from inat_ray.training.scores import assess
@@ -129,7 +130,7 @@ def write_run(
     assert winner is not None
     assert final is not None
     model = trial_experiment(experiment, parameters=winner.parameters, seed=winner.seed)
-    save_model(Place.at(run.model), Fit(model, data), training=final.trial_id)
+    model_writer(Fit(model, data), training=final.trial_id)(Place.at(run.model))
     result = training_result(final, experiment=model, data=data) | look_result(look)
     write_result(result, run.result)
     return run

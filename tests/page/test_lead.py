@@ -38,14 +38,14 @@ def tiles(run: ReportedRun) -> list[list[str]]:
     ]
 
 
-def test_best_trial_kept_model_and_test_stand_side_by_side(run, sweep):
+def test_best_trial_configuration_over_seeds_and_test_stand_side_by_side(run, sweep):
     confirm(run, sweep[1:6], {7: 0.5, 8: 0.7})
     best, kept, test = tiles(run)
     assert best[:3] == ["Best trial, trial_0000", "90.0", "%"]
-    assert kept[:3] == ["Kept model", "60.0", "± 14.1 %"]
+    assert kept[:3] == ["Best configuration", "60.0", "± 14.1 %"]
     assert "configuration of trial_0000: mean ± sd over 2 new seeds" in kept[-1]
     assert test[:3] == ["Test", "87.5", "%"]
-    assert "80 images, 95 % interval 78.5 to 93.1 %" in test[-1]
+    assert "80 images, 95\xa0% interval 78.5 to 93.1\xa0%" in test[-1]
 
 
 def test_results_of_one_kind_are_drawn_on_one_scale(run, sweep):
@@ -85,6 +85,13 @@ def test_what_a_person_picked_is_not_the_winners_confirmation(run, sweep):
     run.history.add(TrialPicked(trial_id="trial_0004"))
     assert tiles(run)[1][1] == "none yet"
     assert "The test agrees" not in lead_section(run).body
+
+
+def test_a_study_over_seeds_has_the_mean_of_its_best_configuration(study, history_of, tmp_path):
+    history = history_of(study({"none": [0.8, 0.9], "head_only": [0.5, 0.95]}))
+    _, kept, _ = tiles(ReportedRun(RunFolder(tmp_path), history))
+    assert kept[1:3] == ["85.0", "± 7.1 %"]
+    assert "mean ± sd over 2 seeds" in kept[-1]
 
 
 def test_a_training_has_no_best_trial_and_no_winner(training, history_of, tmp_path):

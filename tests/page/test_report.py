@@ -14,7 +14,7 @@ from inat_ray.log.run_log import EVENTS
 from inat_ray.page.report import report_at_end, write_comparison, write_report
 from inat_ray.page.reported_run import open_run
 from inat_ray.run.folder import RunFolder
-from inat_ray.training.checkpoint import save_model
+from inat_ray.training.checkpoint import model_writer
 from inat_ray.training.fit import Fit
 from tests.run.made_up_runs import create_run
 
@@ -44,7 +44,7 @@ def finish(run: RunFolder, experiment, records) -> None:
     from inat_ray.training.predictions import predictions_of, write_predictions
 
     data = open_dataset(experiment.data)
-    save_model(run.shared_model, Fit(experiment, data))
+    model_writer(Fit(experiment, data))(run.shared_model)
     evaluation = load_model(run.model).evaluate(data, "test", device=Fit(experiment, data).device)
     predictions = predictions_of(evaluation, data=data, subset="test")
     write_predictions(predictions, run.log / "test_predictions_1.parquet")

@@ -393,8 +393,9 @@ def test_a_search_that_has_ended_has_no_end_to_be_asked_for_unless_it_is_being_c
 def test_a_training_is_not_steered():
     search = Search()
     search.history = History.of([run_started(search.experiment)])
-    with pytest.raises(UserError, match="is of train, so there is no search"):
-        search.ask(finish=True)
+    for asked in ({"finish": True}, {"stop": "trial_0000"}):
+        with pytest.raises(UserError, match="is of train, so there is no search"):
+            search.ask(**asked)
 
 
 def test_settings_of_the_search_are_told_from_those_of_the_machine():

@@ -10,7 +10,7 @@ from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.models.build import build_model
 from inat_ray.storage.place import Place
-from inat_ray.training.checkpoint import load_checkpoint, load_model, save_checkpoint, save_model
+from inat_ray.training.checkpoint import load_checkpoint, load_model, model_writer, save_checkpoint
 
 CPU = torch.device("cpu")
 
@@ -118,7 +118,7 @@ def test_a_layer_that_stands_in_two_places_is_saved_under_both_names(tmp_path):
         epochs_done=1,
         evaluated_model=torch.nn.Sequential(layer, layer),
     )
-    save_model(Place.at(tmp_path / "m.safetensors"), fit)
+    model_writer(fit)(Place.at(tmp_path / "m.safetensors"))
     saved = load_file(tmp_path / "m.safetensors")
     assert all(saved[f"{place}.weight"].equal(layer.weight) for place in (0, 1))
 

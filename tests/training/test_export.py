@@ -10,7 +10,7 @@ from inat_ray.config.load import load_experiment
 from inat_ray.data.dataset import open_dataset
 from inat_ray.storage.place import Place
 from inat_ray.training import export as module
-from inat_ray.training.checkpoint import LoadedModel, load_model, save_model
+from inat_ray.training.checkpoint import LoadedModel, load_model, model_writer
 from inat_ray.training.export import KEY, about, check_packages, export, largest_difference
 from inat_ray.training.fit import Fit
 
@@ -27,7 +27,7 @@ def model(data_folder, small_settings, tmp_path):
         experiment = load_experiment(None, settings=lines)
         fit = Fit(experiment, open_dataset(experiment.data))
         fit.epoch()
-        save_model(Place.at(tmp_path / "m.safetensors"), fit)
+        model_writer(fit)(Place.at(tmp_path / "m.safetensors"))
         return load_model(tmp_path / "m.safetensors")
 
     return saved

@@ -10,7 +10,7 @@ from inat_ray.data.augment import generator
 from inat_ray.data.dataset import DataSet, open_dataset
 from inat_ray.models.complexity import complexity
 from inat_ray.storage.place import Place
-from inat_ray.training.checkpoint import load_checkpoint, load_model, save_checkpoint, save_model
+from inat_ray.training.checkpoint import load_checkpoint, load_model, model_writer, save_checkpoint
 from inat_ray.training.fit import Fit
 
 CPU = torch.device("cpu")
@@ -136,7 +136,7 @@ def test_a_loss_that_is_no_number_marks_the_run_as_diverged(build, data):
 def test_a_saved_model_evaluates_as_it_did(build, data, tmp_path):
     fit = Fit(build("recipe.ema_decay=0.9", "recipe.flip_average=true"), data)
     fit.epoch()
-    save_model(Place.at(tmp_path / "m.safetensors"), fit)
+    model_writer(fit)(Place.at(tmp_path / "m.safetensors"))
     loaded = load_model(tmp_path / "m.safetensors")
     assert loaded.classes == data.pack.classes
     assert loaded.experiment == fit.experiment
@@ -209,7 +209,7 @@ def test_a_gradual_freeze_has_optimiser_state_only_once_a_layer_has_thawed(build
 def test_a_pretrained_model_sees_images_as_its_weights_were_trained_on_them(build, data, tmp_path):
     first = Fit(build(*RESNET), data)
     first.epoch()
-    save_model(Place.at(tmp_path / "m.safetensors"), first)
+    model_writer(first)(Place.at(tmp_path / "m.safetensors"))
     settings = f"model={{kind: resnet, backbone: resnet18, weights: '{tmp_path}/m.safetensors'}}"
     other = dataclasses.replace(data, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     second = Fit(build(settings), other)

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from inat_ray.training.interruption import Interrupted, interruptible, is_ending
+from inat_ray.training.interruption import Interrupted, as_interrupted, interruptible, is_ending
 
 NAP = """
 import signal, sys, time
@@ -63,6 +63,7 @@ def test_a_second_signal_ends_at_once_unless_it_comes_with_the_first(monkeypatch
             signal.raise_signal(signal.SIGTERM)
         assert caught.value.exit_code == 143
         assert is_ending()
+        assert as_interrupted(KeyboardInterrupt()).exit_code == 143
         signal.raise_signal(signal.SIGTERM)
         assert sent == []
         signal.raise_signal(signal.SIGTERM)

@@ -1,5 +1,8 @@
+import time
 from dataclasses import replace
+from itertools import count, islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -7,8 +10,9 @@ import torch
 from inat_ray.config.load import load_experiment
 from inat_ray.data.dataset import open_dataset
 from inat_ray.storage.place import Place
-from inat_ray.training.checkpoint import load_model
-from inat_ray.training.loop import Job, Training, Worker, train_to_the_end
+from inat_ray.training import loop
+from inat_ray.training.checkpoint import load_model, save_checkpoint
+from inat_ray.training.loop import Job, TrainedEpoch, Training, Worker, train_to_the_end
 
 CPU = torch.device("cpu")
 
@@ -39,14 +43,6 @@ def test_the_model_that_is_kept_is_that_of_the_best_epoch(job):
     model = load_model(Path(str(job.model(best.metrics.epoch))))
     evaluation = model.evaluate(job.data, "validation", device=CPU)
     assert evaluation.tally.accuracy == best.metrics.val_accuracy
-
-
-def test_another_process_goes_on_from_a_checkpoint_as_the_first_would_have(job, tmp_path):
-    whole = [done.metrics.val_loss for done in train_to_the_end(job, Worker(CPU))]
-    other = replace(job, checkpoints=Place.at(tmp_path / "other"))
-    first = Worker(CPU).epoch(other, epochs_done=0, resume_from=None)
-    rest = train_to_the_end(other, Worker(CPU), epochs_done=1, resume_from=first.checkpoint)
-    assert [first.metrics.val_loss, *(done.metrics.val_loss for done in rest)] == whole
 
 
 def test_a_worse_epoch_after_a_restart_does_not_replace_the_best_model(job):
@@ -83,3 +79,57 @@ def test_a_job_whose_loss_is_no_number_ends_there(job):
     assert done[-1].metrics.diverged
     assert len(done) < 6
     assert not any(each.metrics.diverged for each in done[:-1])
+
+
+@pytest.fixture
+def slow_disk(monkeypatch):
+    """Checkpoints take longer to write than some steps."""
+
+    def save(place: Place, state: dict[str, Any]) -> None:
+        time.sleep(0.3)
+        save_checkpoint(place, state)
+
+    monkeypatch.setattr(loop, "save_checkpoint", save)
+
+
+def test_steps_taken_while_a_checkpoint_is_written_are_neither_in_it_nor_lost(
+    job, tmp_path, slow_disk, monkeypatch
+):
+    training = Training(job, device=CPU)
+    done = [training.epoch()]
+    assert training.fit._steps is None  # it was not known yet how long it takes
+    done.append(training.epoch())
+    assert training.fit._steps is not None
+    done.append(training.epoch())
+    another_process = Training(job, device=CPU, resume_from=done[1].checkpoint)
+    monkeypatch.setattr(Training, "_goes_on_meanwhile", lambda *_: False)
+    alone = train_to_the_end(replace(job, checkpoints=Place.at(tmp_path)), Worker(CPU))
+    whole = [numbers(each) for each in islice(alone, 3)]
+    assert [numbers(each) for each in done] == whole
+    assert numbers(another_process.epoch()) == whole[2]
+
+
+def numbers(done: TrainedEpoch) -> tuple[float, float]:
+    return done.metrics.train_loss, done.metrics.val_loss
+
+
+def test_what_fails_while_a_checkpoint_is_written_fails_the_next_epoch(job, slow_disk, monkeypatch):
+    training = Training(job, device=CPU)
+    step, taken = training.fit.step, count(1)
+
+    def fail_in_third_epoch(*args: Any) -> None:
+        if next(taken) > 2 * training.fit.inputs.batches.steps:
+            raise RuntimeError("a step failed")
+        step(*args)
+
+    monkeypatch.setattr(training.fit, "step", fail_in_third_epoch)
+    training.epoch()
+    assert training.epoch().checkpoint.is_whole_zip()
+    with pytest.raises(RuntimeError, match="a step failed"):
+        training.epoch()
+
+
+def test_a_checkpoint_that_cannot_be_written_fails_its_own_epoch(job, tmp_path):
+    (tmp_path / "c").write_text("a file where the folder should be")
+    with pytest.raises(OSError, match="exists"):
+        Training(job, device=CPU).epoch()

@@ -1,6 +1,6 @@
 import os
 
-from inat_ray.training.machine import machine, processor, usable_cores
+from inat_ray.training.machine import machine, processor, stand_back, usable_cores
 
 
 def test_the_processor_is_named_as_its_maker_writes_it(tmp_path):
@@ -23,3 +23,11 @@ def test_cores_are_those_that_the_process_may_use():
     finally:
         os.sched_setaffinity(0, allowed)
     assert usable_cores() == len(allowed)
+
+
+def test_a_process_stands_back_as_far_as_it_should_and_never_forward(monkeypatch):
+    raised = []
+    monkeypatch.setattr(os, "nice", lambda by: raised.append(by) or 5)
+    stand_back(12)
+    stand_back(3)
+    assert raised == [0, 7, 0, 0]

@@ -108,12 +108,13 @@ def join(address: str) -> None:
 
 
 ALONE = """
+import os
 import sys
 import ray
 from inat_ray.tuning.session import ray_session
 
 with ray_session(verbose=False):
-    ray.get(ray.remote(lambda: None).remote())
+    assert ray.get(ray.remote(lambda: os.nice(0)).remote()) == os.nice(0)
     print(ray._private.worker._global_node.get_session_dir_path(), flush=True)
     sys.stdin.read()
 """

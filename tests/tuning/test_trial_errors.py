@@ -27,14 +27,21 @@ def task_error(error: Exception) -> RayTaskError:
     [
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes."),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
         MemoryError("no"),
         ray.exceptions.OutOfMemoryError("Task was killed due to the node running low on memory."),
         RunFailedError("3 attempts at the epoch failed: OutOfMemoryError: CUDA out of memory"),
     ],
 )
 def test_a_want_of_memory_is_told_from_other_errors(error):
-    expected = ("out_of_memory", f"{type(error).__name__}: {error}")
-    assert state_after_error(raised(error), may_go_on=True) == expected
+    state, reason = state_after_error(raised(error), may_go_on=True)
+    assert state == "out_of_memory"
+    assert reason.startswith(f"{type(error).__name__}: {str(error).rstrip('.')}; ")
+    assert "recipe.batch_size" in reason
+    assert "resources.gpus_per_worker" in reason
 
 
 def test_an_error_of_code_is_the_trials_own():

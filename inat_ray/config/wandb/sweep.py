@@ -14,9 +14,10 @@ from typing import Any
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.metrics import METRICS
 from inat_ray.config.overrides import PARAMETERS, put, settings_in
-from inat_ray.config.wandb.names import DROPPED_KEYS, ERRORS, METRICS_THERE, number, plain
+from inat_ray.config.wandb.names import DROPPED_KEYS, ERRORS, METRICS_THERE
 from inat_ray.config.wandb.parameters import read_parameters
 from inat_ray.config.wandb.translation import Row, Translation
+from inat_ray.config.wandb.values import number, plain
 
 JSON = Any
 Tree = dict[str, Any]

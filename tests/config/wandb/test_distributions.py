@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from inat_ray.config.distributions import parse_parameter
+from inat_ray.config.parameter_spec import parse_parameter
 from inat_ray.config.wandb.distributions import drawn, kept_inside
 from inat_ray.config.wandb.parameters import setting_at
 
