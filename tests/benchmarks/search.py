@@ -269,7 +269,7 @@ def main(
     ended = out and out.with_suffix(".jsonl")
     runs = [run for run in read(ended) if task_of(run) in tasks]
     left = [task for task in tasks if task not in {*map(task_of, runs)}]
-    for table in records:
+    for table in {task[0] for task in left} & set(records):
         world_of(table, 0, short=short)  # its processes are fitted once, before this one forks
     with ProcessPoolExecutor(processes, initializer=quiet) as pool:
         for run in pool.map(partial(followed, short=short), left):
