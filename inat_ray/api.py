@@ -18,12 +18,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from inat_ray import options, steer, sweep, train
 from inat_ray.config import experiment as settings_of
-from inat_ray.config.code import check_named, checked_code, name_code
+from inat_ray.config.code import check_named, checked_code, code_named
 from inat_ray.config.errors import RunFailedError, UserError
 from inat_ray.config.load import load_experiment
 from inat_ray.config.shipped import find_experiment
@@ -32,17 +31,13 @@ from inat_ray.run.code import admitted
 from inat_ray.run.contents import read_whole
 from inat_ray.run.folder import RunFolder, existing_run, model_file
 from inat_ray.run.result import read_result
+from inat_ray.saved_model import Model, Prediction, load
 from inat_ray.training.interruption import interruptible
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
-    from numpy.typing import NDArray
-    from PIL.Image import Image
-    from torch import nn
 
     from inat_ray.log.history import History
-    from inat_ray.training.checkpoint import LoadedModel
     from inat_ray.tuning.dry_run import DryRun
     from inat_ray.tuning.plan import Plan
 
@@ -212,11 +207,12 @@ class Run:
     ) -> "Run":
         """Resumes a run that was cut off, to its end. Raises UserError if it is finished.
 
-        With `trials`, their number in all, or with bounds or values of search.parameters as
-        `settings`, a sweep goes on that runs (it is asked) or is finished. `code` is as in `load`.
+        With `trials`, their number in all, or with another budget, or bounds or values of
+        search.parameters, as `settings`, a sweep goes on that runs (it is asked) or is finished.
+        `code` is as in `load`.
         """
         lines = [f"{key}={json.dumps(value)}" for key, value in (settings or {}).items()]
-        with _interruptible(), _named_code(code, changed=changed_code):
+        with _interruptible(), code_named(code, changed=changed_code):
             if not self._is_training:
                 how: dict[str, Any] = {"address": address, "verbose": verbose}
                 steer.go_on(str(self.path), "--resume", settings=lines, trials=trials, **how)
@@ -239,11 +235,9 @@ class Run:
 
         `code` is as in `load`.
         """
-        from inat_ray.tuning.plan import picked_plan
-
-        with _interruptible(), _named_code(code, changed=changed_code):
-            plan = picked_plan(self.path, trial=trial, path=None, settings=(), options={})
-            sweep.run_sweep(plan, address=address, verbose=verbose)
+        with _interruptible(), code_named(code, changed=changed_code):
+            how: dict[str, Any] = {"address": address, "verbose": verbose}
+            steer.go_on(str(self.path), "--resume", pick=trial, **how)
         return self
 
     def finish(self) -> "Run":
@@ -271,7 +265,7 @@ class Run:
         from inat_ray.page.reported_run import open_run
 
         path = _path(out) or self._folder.report
-        with _named_code(code, changed=changed_code):
+        with code_named(code, changed=changed_code):
             run = open_run(self.path)
             check_named(run.experiment)
             write_report(run, path)
@@ -292,104 +286,6 @@ class Run:
         return history.is_training if history.started else not experiment.search.parameters
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """A model's prediction for one photograph."""
-
-    image: "Path | Image | NDArray[np.uint8]"
-    """The image as it was given; the photograph's path if a folder was given."""
-    label: str | None
-    """The likeliest class; None if the photograph cannot be read."""
-    probabilities: dict[str, float]
-    """Class -> probability, the likeliest first."""
-    reason: str | None = None
-    """Why the photograph cannot be read."""
-
-
-@dataclass(frozen=True)
-class Model:
-    """A saved model, ready to predict."""
-
-    loaded: "LoadedModel"
-    device: str = "auto"
-
-    @property
-    def classes(self) -> list[str]:
-        """The names of its classes, in the order of its outputs."""
-        return self.loaded.classes
-
-    @property
-    def model(self) -> "nn.Module":
-        """The plain network: normalized pixels (n, 3, S, S) to logits (n, classes)."""
-        return self.loaded.model
-
-    def predict(
-        self, images: "PathLike | Sequence[PathLike | Image | NDArray[np.uint8]]"
-    ) -> list[Prediction]:
-        """Predicts the classes of photographs, each prepared exactly as in training and evaluation.
-
-        Takes paths, folders of photographs, Pillow images, or arrays (H, W, 3) of uint8, RGB.
-        Raises UserError for a path that is not there.
-        """
-        from inat_ray.data.photographs import photographs_in
-
-        given = [images] if isinstance(images, str | Path) else list(images)
-        with TemporaryDirectory() as scratch:
-            shown: dict[Path, Path | Image | NDArray[np.uint8]] = {}
-            for number, each in enumerate(given):
-                if isinstance(each, str | Path):
-                    shown |= {path: path for path in photographs_in([Path(each)])}
-                else:
-                    shown[_written(each, Path(scratch) / f"{number}.png")] = each
-            return self._predicted(shown)
-
-    def _predicted(
-        self, shown: "Mapping[Path, Path | Image | NDArray[np.uint8]]"
-    ) -> list[Prediction]:
-        from inat_ray.training.device import resolve_device
-        from inat_ray.training.predict import predict
-
-        device = resolve_device(self.device)
-        found = []
-        for batch in predict(self.loaded, list(shown), device=device):
-            for each in batch:
-                best = each.top(len(self.classes), self.classes) if each.reason is None else []
-                label = best[0][0] if best else None
-                found.append(Prediction(shown[each.path], label, dict(best), each.reason))
-        return found
-
-
-def load(
-    model: PathLike,
-    *,
-    device: str = "auto",
-    code: PathLike | None = None,
-    changed_code: bool = False,
-) -> Model:
-    """Loads the model in a file (best.safetensors) or a run's folder.
-
-    `device` is auto (a GPU if there is one), cuda, mps or cpu. A network of your own needs its
-    `code`, the file (or installed module) that it was trained with, since a model runs no code by
-    itself; `changed_code` takes another one. Raises UserError if there is no model, or it needs
-    code.
-    """
-    from inat_ray.training.checkpoint import load_model
-
-    with _named_code(code, changed=changed_code):
-        loaded = load_model(model_file(Path(model)))
-        check_named(loaded.experiment)
-        return Model(loaded, device)
-
-
-def _written(image: "Image | NDArray[np.uint8]", path: Path) -> Path:
-    """Writes the image without loss, so that it is prepared as all photographs are."""
-    from PIL import Image
-
-    picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
-    picture.save(path)
-    return path
-
-
 def _given(*, data: PathLike | None = None, **others: Any) -> options.Given:
     """Returns the keyword arguments that were given, as options of an experiment."""
     given = options.given(data=None if data is None else str(data), **others)
@@ -405,16 +301,6 @@ def _need_pandas() -> None:
         import pandas  # noqa: F401
     except ImportError:
         raise UserError("data frames need pandas: pip install pandas") from None
-
-
-@contextmanager
-def _named_code(code: PathLike | None, *, changed: bool) -> Iterator[None]:
-    """Lets this process run the code within the context."""
-    name_code(None if code is None else str(code), changed=changed)
-    try:
-        yield
-    finally:
-        name_code(None)
 
 
 @contextmanager

@@ -24,6 +24,15 @@ def main(
             help="The page; RUN/report.html if not given, comparison.html for several runs.",
         ),
     ] = None,
+    figures: Annotated[
+        Path | None,
+        typer.Option(
+            "--figures",
+            metavar="DIR",
+            help="Also write each figure for paper: SVG, its data as CSV, and PDF, which needs"
+            " pip install 'inat_ray[figures]'.",
+        ),
+    ] = None,
     code: options.Code = None,
     changed_code: options.ChangedCode = False,
     verbose: options.Verbose = False,
@@ -33,28 +42,35 @@ def main(
     The test set is not looked at again: its predictions are those that the run has recorded.
     --data names the photographs where they have moved since.
 
-    Example: inat-ray report runs/quickstart
+    Example: inat-ray report runs/quickstart --figures figures
     """
     options.set_verbosity(verbose=verbose)
     name_code(code, changed=changed_code)
+    options.say_reading("report", ", ".join(map(str, runs)))
     for run in runs:
         existing_run(run)
     # Imported only now: they take seconds, and a mistake above is answered at once.
+    from inat_ray.page.figure_files import can_make_pdf, check_folder, write_figures
     from inat_ray.page.report import write_comparison, write_report
     from inat_ray.page.reported_run import open_run
     from inat_ray.terminal.announcements import note
+    from inat_ray.terminal.words import counted
 
+    if figures is not None:
+        check_folder(figures)
     opened = [open_run(run, source=data) for run in runs]
     check_named(*(run.experiment for run in opened))
     path = out or (RunFolder(runs[0]).report if len(runs) == 1 else Path("comparison.html"))
-    if len(opened) == 1:
-        write_report(opened[0], path)
-    else:
-        write_comparison(opened, path)
+    drawn = write_report(opened[0], path) if len(opened) == 1 else write_comparison(opened, path)
     console = options.console()
     for name, text in ((one.name, text) for one in opened for text in one.missing):
         note(console, f"{name}: {text}")
     console.print(f"[bold]report[/]  {escape(str(path))}", soft_wrap=True)
+    if figures is not None:
+        count = counted(write_figures(drawn, figures), "figure")
+        console.print(f"[bold]figures[/]  {count} in {escape(str(figures))}", soft_wrap=True)
+        if not can_make_pdf():
+            note(console, "no PDF: pip install 'inat_ray[figures]' brings what makes it")
 
 
 if __name__ == "__main__":

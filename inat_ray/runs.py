@@ -13,6 +13,7 @@ from inat_ray import options
 from inat_ray.config.errors import RunFailedError, UserError
 
 if TYPE_CHECKING:
+    from inat_ray.log.history import History
     from inat_ray.run.cleanup import Plan
 
 RUNS = Path("runs")
@@ -29,10 +30,13 @@ def main(folder: Folder = RUNS, as_json: options.AsJson = False) -> None:
 
     Example: inat-ray runs runs
     """
-    from inat_ray.run.listing import find_runs
+    from inat_ray.run.contents import read_contents
+    from inat_ray.run.folder import RunFolder
+    from inat_ray.run.listing import find_runs, read_run
     from inat_ray.terminal.runs_table import run_row, runs_table
 
-    runs = find_runs(folder)
+    one = read_contents(folder) if RunFolder(folder).holds_a_run else None
+    runs = find_runs(folder) if one is None else [read_run(folder, one)]
     console = options.console()
     if runs:
         console.print(runs_table(runs, folder=folder))
@@ -43,20 +47,18 @@ def main(folder: Folder = RUNS, as_json: options.AsJson = False) -> None:
             text = escape(f"{run.path}: {run.problem}")
             console.print(f"[yellow]damaged[/]  {text}", soft_wrap=True)
     result: dict[str, Any] = {"runs": [run_row(run) for run in runs]}
-    if [run.path for run in runs] == [folder]:
-        result |= _show_fronts(folder)
+    if one is not None:
+        result |= _show_fronts(folder, one.history)
     if as_json:
         options.print_json(result)
 
 
-def _show_fronts(run: Path) -> dict[str, Any]:
+def _show_fronts(run: Path, history: "History") -> dict[str, Any]:
     """Prints the trials of a search that are the best for what they cost; returns their names."""
-    from inat_ray.run.contents import read_contents
     from inat_ray.search.front import fronts
     from inat_ray.terminal.search_tables import front_table
     from inat_ray.terminal.words import command_text
 
-    history = read_contents(run).history
     found = fronts(history)
     if found:
         console = options.console()

@@ -1,4 +1,4 @@
-"""What `sweep` asks of a run that is there: more trials or fewer, another space, an earlier end."""
+"""What `sweep` asks of a run that is there: another budget, space or model, an earlier end."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,20 +12,21 @@ from inat_ray.log.run_log import RunLog
 from inat_ray.run.claim import reclaimed
 from inat_ray.run.contents import read_contents, read_whole
 from inat_ray.run.fetch import is_storage
-from inat_ray.run.requests import Requests, ask, place_of_work
+from inat_ray.run.requests import Requests, ask, leave, place_of_work
 from inat_ray.search.steering import (
     FINISH,
     NOTHING,
     Request,
     answered,
     change_asked,
+    stop_asked,
     total_with,
 )
 from inat_ray.storage.place import Place
 
 
 def request_of(
-    run: str, option: str, *, settings: Sequence[str], trials: int | None
+    run: str, option: str, *, settings: Sequence[str], trials: int | None, pick: str | None = None
 ) -> tuple[Request, list[str]]:
     """Returns what --resume, --extend or --finish asks, and the lines of --set about other things.
 
@@ -38,6 +39,10 @@ def request_of(
     request, others = change_asked(settings, trials=trials)
     if option == "--finish" and request != NOTHING:
         raise UserError(f"--set {request.settings[0]}: has no place beside --finish")
+    if pick is not None:
+        if request != NOTHING:
+            raise UserError(f"--set {request.settings[0]}: has no place beside --pick")
+        request = Request(pick=pick)
     return (FINISH if option == "--finish" else request), others
 
 
@@ -71,14 +76,15 @@ def go_on(
     *,
     settings: Sequence[str] = (),
     trials: int | None = None,
+    pick: str | None = None,
     address: str | None = None,
     verbose: bool = False,
 ) -> None:
-    """Does what --resume or --finish of a run in a folder does."""
+    """Does what --resume, --pick or --finish of a run in a folder does."""
     from inat_ray.sweep import run_sweep
     from inat_ray.tuning.plan import resumed_plan
 
-    request, others = request_of(run, option, settings=settings, trials=trials)
+    request, others = request_of(run, option, settings=settings, trials=trials, pick=pick)
     if (place := place_to_ask(run, request)) is not None:
         ask_and_tell(run, request, others, at=place)
         return
@@ -95,12 +101,23 @@ def stop_trial(trial: str) -> None:
     if (place := place_of_work(run)) is not None:
         ask_and_tell(run, request, at=place)
     elif is_storage(run):
-        raise UserError(
-            f"--stop {trial}: no process is at work on the run; --resume {run} brings it here and"
-            " goes on, and then there is one to ask"
-        )
+        _stop_stored(run, request)
     else:
         _stop_here(Path(run), request)
+
+
+def _stop_stored(run: str, request: Request) -> None:
+    """Leaves the request in a storage for the process that goes on with the run."""
+    contents = read_contents(run)
+    contents.check("log")
+    assert request.stop is not None
+    stop_asked(request.stop, contents.history)
+    leave(request, at=Place.at(run))
+    options.console().print(
+        f"[bold]done[/]  {request.stop} is not trained any further once --resume {escape(run)} goes"
+        " on with the run",
+        soft_wrap=True,
+    )
 
 
 def _stop_here(run: Path, request: Request) -> None:

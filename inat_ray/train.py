@@ -78,6 +78,7 @@ def main(
     """
     options.set_verbosity(verbose=verbose)
     name_code(code, changed=changed_code)
+    options.say_reading("train", resume or experiment or "the default settings")
     port = options.tensorboard_port(wanted=tensorboard, port=tensorboard_port)
     given = options.given(data=data, seed=seed, track=track)
     given |= options.given(workers=workers, gpus_per_worker=gpus_per_worker)
@@ -130,7 +131,7 @@ def run_training(
     verbose: bool = False,
 ) -> tuple[Path, dict[str, Any]]:
     """Trains in the folder (None: the default one), and returns the run's folder and its result."""
-    from inat_ray.config.space import with_parameters
+    from inat_ray.config.trial import with_parameters
 
     config = with_parameters(config, {})  # an image size that a search would leave to its trials
     claim = claimed_or_reclaimed(folder, config, is_new=not resumed, overwrite=overwrite)

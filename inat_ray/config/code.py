@@ -7,6 +7,8 @@ folder, a model's file or a storage makes nobody run anything.
 
 import importlib.util
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -82,6 +84,16 @@ def name_code(place: str | None, *, changed: bool = False) -> None:
         _named.update({code.sha256: code} | ({"": code} if changed else {}))
     elif changed:
         raise UserError("--changed-code: needs --code FILE")
+
+
+@contextmanager
+def code_named(place: str | Path | None, *, changed: bool) -> Iterator[None]:
+    """Lets this process run the code within the context, as `name_code` does."""
+    name_code(None if place is None else str(place), changed=changed)
+    try:
+        yield
+    finally:
+        name_code(None)
 
 
 def check_named(*experiments: Experiment | None) -> None:

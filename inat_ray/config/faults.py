@@ -55,7 +55,7 @@ def key_of(fault: ErrorDetails) -> str:
     loc = fault["loc"]
     if len(loc) > 1 and loc[0] == "model" and loc[1] in MODEL_KINDS:
         loc = (loc[0], *loc[2:])  # pydantic adds the kind of model that it chose
-    parts = [f"[{part}]" if isinstance(part, int) else f".{_printable(part)}" for part in loc]
+    parts = [f"[{part}]" if isinstance(part, int) else f".{printable(part)}" for part in loc]
     return "".join(parts).removeprefix(".")
 
 
@@ -65,7 +65,8 @@ def shown(value: Any) -> str:
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
-def _printable(name: str) -> str:
+def printable(name: str) -> str:
+    """Returns a name as a message shows it: without what a terminal would obey, and cut."""
     return name if name.isprintable() and len(name) <= MOST_SHOWN else shown(name)
 
 

@@ -23,8 +23,8 @@ from inat_ray.config.overrides import (
     texts_of_models,
 )
 from inat_ray.config.shipped import find_experiment
-from inat_ray.config.wandb_sweep import answer, is_wandb_sweep, translate
-from inat_ray.config.wandb_translation import Translation, UnansweredError
+from inat_ray.config.wandb.sweep import answer, is_wandb_sweep, translate
+from inat_ray.config.wandb.translation import Translation, UnansweredError
 from inat_ray.config.yaml_reader import read_yaml
 
 Tree = dict[str, Any]

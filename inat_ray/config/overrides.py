@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from inat_ray.config.distributions import ParameterSpec
 from inat_ray.config.errors import UserError
+from inat_ray.config.parameter_spec import ParameterSpec
 from inat_ray.config.yaml_reader import parse_yaml
 
 Tree = dict[str, Any]

@@ -10,8 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from inat_ray.config.distributions import TAKES, ParameterSpec
 from inat_ray.config.experiment import Experiment
+from inat_ray.config.parameter_spec import TAKES, ParameterSpec
 from inat_ray.config.space import SEARCHABLE, is_within
 
 Schema = dict[str, Any]

@@ -5,24 +5,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import compress, islice
-from typing import get_args
 
 import numpy as np
-from pydantic import ValidationError
 
-from inat_ray.config.distributions import (
-    JSON,
-    Categorical,
-    Codes,
-    Parameter,
-    canonical,
-    parse_parameter,
-)
+from inat_ray.config.distributions import JSON, Categorical, Codes, Parameter, canonical
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
-from inat_ray.config.faults import explain, explain_fault, key_of, shown
-from inat_ray.config.model import MODEL_KINDS, FreezeStrategy
-from inat_ray.config.overrides import DECIDING, KIND, STRATEGY, settings_in
+from inat_ray.config.held_values import as_written, of_parameter, own_values, tried, with_met
+from inat_ray.config.model import MODEL_KINDS
+from inat_ray.config.overrides import KIND
+from inat_ray.config.parameter_spec import parse_parameter
 from inat_ray.config.search import MAX_TRIALS
 from inat_ray.config.section import kind_of
 
@@ -33,9 +25,6 @@ IMAGE_SIZE = "data.image_size"
 
 SEARCHABLE = (SEED, "model", "recipe", IMAGE_SIZE)
 """What a sweep may vary, with all below. All else (data, split) is the same for every trial."""
-
-DECISIONS = {KIND: tuple(MODEL_KINDS), STRATEGY: get_args(FreezeStrategy)}
-"""The values of the settings that decide which others stand beside them."""
 
 Conditions = Mapping[str, Mapping[str, tuple[JSON, ...]]]
 """Parameter -> {another above it: the values of that one for which it exists}."""
@@ -166,7 +155,7 @@ def search_space(experiment: Experiment, *, where: str = "experiment") -> Search
         parameters[name] = _parameter(experiment, name, spec, met=met, place=f"{place}.{name}")
     is_ablation = experiment.search.method == "ablation"
     space = SearchSpace(
-        parameters, conditions, base=_own_values(experiment) if is_ablation else None
+        parameters, conditions, base=own_values(experiment) if is_ablation else None
     )
     if experiment.search.is_exhaustive:
         _check_grid(space, place)
@@ -280,9 +269,9 @@ def _parameter(
 
     `met`: values of other parameters under which this one exists.
     """
-    setting = kind_of(_with_met(experiment, met), name)
+    setting = kind_of(with_met(experiment, met), name)
     parameter = parse_parameter(spec, place, kind=setting)
-    held = [_tried(experiment, name, each, met=met, place=place) for each in parameter.extremes]
+    held = [tried(experiment, name, each, met=met, place=place) for each in parameter.extremes]
     is_changed = experiment.search.method == "ablation" and name != SEED
     if not isinstance(parameter, Categorical):
         if is_changed:
@@ -295,71 +284,12 @@ def _parameter(
     if twice:
         raise UserError(f"{place}.values: duplicate value {twice[0]}; use `probabilities` to weigh")
     if not is_changed:
-        return replace(parameter, values=tuple(map(_as_written, held, parameter.values)))
+        return replace(parameter, values=tuple(map(as_written, held, parameter.values)))
     # As the experiment holds them: its own value, written another way, is no change.
-    changes, own = replace(parameter, values=tuple(held)), _own_values(experiment)
+    changes, own = replace(parameter, values=tuple(held)), own_values(experiment)
     if name not in own or changes.contains(own[name]):
         return changes
     return changes.with_value(own[name])
-
-
-def _with_met(experiment: Experiment, met: Mapping[str, JSON]) -> Experiment:
-    try:
-        return with_parameters(experiment, met)
-    except ValidationError:
-        return experiment
-
-
-def _tried(
-    experiment: Experiment, name: str, value: JSON, *, met: Mapping[str, JSON], place: str
-) -> JSON:
-    """Returns the value as the experiment holds it. Raises UserError where it does not take it."""
-    # What a kind, or a strategy of freezing, needs beside it stands below it, and is tried there.
-    if value in DECISIONS.get(name, ()) and kind_of(_with_met(experiment, met), name):
-        return value
-    try:
-        return _held(experiment, name, value, met=met)
-    except KeyError:
-        raise UserError(f"{place}: there is no setting of that name") from None
-    except ValidationError as error:
-        about = [fault for fault in error.errors() if key_of(fault).startswith(name)]
-        explanation = explain_fault((about or error.errors())[0]).removeprefix(f"{name}: ")
-        # A fault elsewhere, such as in a setting that depends on this one, does not name the value.
-        tried = "" if about else f"{shown(value)}: "
-        raise UserError(f"{place}: {tried}{explanation}") from None
-
-
-def _held(
-    experiment: Experiment, name: str, value: JSON, *, met: Mapping[str, JSON] | None = None
-) -> JSON:
-    """Returns the value once the experiment has it: of the setting's type, mappings filled up."""
-    changed = with_parameters(experiment, {**(met or {}), name: value})
-    return value_at(changed.model_dump(mode="json", exclude={"search"}), name)
-
-
-def _as_written(held: JSON, written: JSON) -> JSON:
-    """Returns the value with the setting's type, but of a mapping only the keys that were written.
-
-    A 0 stays 0 where the setting would have 0.0: they are equal, and logs of earlier versions have
-    the 0. Another text for the same point would count it as a new one when such a run is resumed.
-    """
-    if isinstance(held, Mapping) and isinstance(written, Mapping):
-        return {key: _as_written(held.get(key), value) for key, value in written.items()}
-    same = isinstance(held, float) and type(written) is int and held == written
-    return written if same else held
-
-
-def _of_parameter(experiment: Experiment, name: str, value: JSON, parameter: Parameter) -> JSON:
-    """Returns a value of a condition or a first point as its parameter has it: 16 for '16'.
-
-    What the setting does not take is returned as it is, and then is no value of the parameter.
-    """
-    if parameter.contains(value):
-        return value
-    try:
-        return _as_written(_held(experiment, name, value), value)
-    except (ValidationError, KeyError):
-        return value
 
 
 def _condition(
@@ -380,7 +310,7 @@ def _condition(
         given = wanted if several else [wanted]
         if not given:
             raise UserError(f"{place}.{name}: the list is empty; at least one value is needed")
-        found[name] = tuple(_of_parameter(experiment, name, each, above[name]) for each in given)
+        found[name] = tuple(of_parameter(experiment, name, each, above[name]) for each in given)
         for value in found[name]:
             if not above[name].contains(value):
                 raise UserError(f"{place}.{name}: {value}: is no value of that parameter")
@@ -406,11 +336,11 @@ def _first_point(
         if name not in space.parameters:
             raise UserError(f"{place}: {name}: is no parameter of search.parameters")
     fitting = {
-        name: _of_parameter(experiment, name, value, space.parameters[name])
+        name: of_parameter(experiment, name, value, space.parameters[name])
         for name, value in given.items()
     }
-    of_kind = _with_met(experiment, {KIND: fitting[KIND]} if KIND in fitting else {})
-    point = space.existing({**_own_values(of_kind), **fitting})
+    of_kind = with_met(experiment, {KIND: fitting[KIND]} if KIND in fitting else {})
+    point = space.existing({**own_values(of_kind), **fitting})
     for name in space.parameters:
         if name not in point and space.exists(name, point):
             raise UserError(f"{place}: {name}: is missing; the experiment has no value of its own")
@@ -419,57 +349,3 @@ def _first_point(
             origin = "" if name in given else ", which is the experiment's own,"
             raise UserError(f"{place}: {name}: {value}{origin} is no value that the space has")
     return point
-
-
-def _own_values(experiment: Experiment) -> dict[str, JSON]:
-    """Returns the experiment's own value of every parameter that its kind of model has."""
-    settings = settings_in(experiment.model_dump(mode="json", exclude={"search"}))
-    return {name: settings[name] for name in experiment.search.parameters if name in settings}
-
-
-def value_at(tree: JSON, name: str) -> JSON:
-    """Returns the setting of that dotted name in an experiment's tree; None where there is none."""
-    for part in name.split("."):
-        tree = tree.get(part) if isinstance(tree, Mapping) else None
-    return tree
-
-
-def with_parameters(experiment: Experiment, parameters: Mapping[str, JSON]) -> Experiment:
-    """Returns the experiment with the dotted settings replaced.
-
-    A model of another kind takes over nothing. An image size that is not set is the model's.
-
-    Raises pydantic's ValidationError where they do not go together, and KeyError where a name leads
-    through a setting that is no section.
-    """
-    # Without the search, which may be large and stays as it is.
-    tree = experiment.model_dump(exclude={"search"})
-    for name, value in sorted(parameters.items(), key=_outer_first):
-        branch = tree
-        *path, leaf = name.split(".")
-        for part in path:
-            branch = branch.setdefault(part, {})
-            if not isinstance(branch, dict):
-                raise KeyError(name)
-        if name in DECIDING and branch.get(leaf) != value:
-            branch.clear()
-        branch[leaf] = value
-    return Experiment.model_validate(tree).model_copy(update={"search": experiment.search})
-
-
-def _outer_first(setting: tuple[str, JSON]) -> tuple[int, bool]:
-    """Sorts sections before their parts, and first what decides which parts there are."""
-    name = setting[0]
-    return name.count("."), name not in DECIDING
-
-
-def trial_experiment(base: Experiment, *, parameters: dict[str, JSON], seed: int) -> Experiment:
-    """Returns the resolved experiment of one trial.
-
-    Raises UserError where values that are allowed one by one do not go together.
-    """
-    try:
-        resolved = with_parameters(base, parameters)
-    except ValidationError as error:
-        raise UserError(explain(error)) from None
-    return resolved.model_copy(update={"seed": seed})

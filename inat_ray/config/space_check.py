@@ -13,7 +13,8 @@ from inat_ray.config.distributions import JSON
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.faults import explain_fault, shown
-from inat_ray.config.space import SearchSpace, with_parameters
+from inat_ray.config.space import SearchSpace
+from inat_ray.config.trial import with_parameters
 
 POINTS = 200
 """Points from the corners, and as many from the inside. Both take 20 ms."""

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from inat_ray.config.distributions import JSON, canonical
 from inat_ray.config.experiment import SIZE_FOLLOWS, Experiment
-from inat_ray.config.space import IMAGE_SIZE, SearchSpace, search_space, with_parameters
+from inat_ray.config.space import IMAGE_SIZE, SearchSpace, search_space
+from inat_ray.config.trial import with_parameters
 
 OF_THE_SIZE = (*SIZE_FOLLOWS, IMAGE_SIZE)
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from inat_ray.config.distributions import canonical
 from inat_ray.config.metrics import METRICS, MetricName
 from inat_ray.log.records import (
+    BUDGETS,
     JSON,
     AnyRecord,
+    Budgets,
     EpochEnded,
     FinishAsked,
     LookAtTest,
@@ -30,7 +32,7 @@ from inat_ray.log.records import (
     TrialStarted,
     TrialState,
 )
-from inat_ray.log.score import STRETCH, Score, score_of
+from inat_ray.log.score import STRETCH, score_after, score_of
 from inat_ray.log.standings import Ranking, Standings
 
 BAD: tuple[TrialState, ...] = ("failed", "diverged", "out_of_memory")
@@ -119,6 +121,8 @@ class History:
     """Parameters that were changed since the search began, with their present distributions."""
     budget: int | None = None
     """The number of trials that a person asked for last, since the search began."""
+    budgets: Budgets = field(default_factory=dict)
+    """The other budgets that are not as the experiment has them, since a person changed them."""
     finish_asked: bool = False
     """Whether a person asked for the search's end."""
     epochs_spent: int = 0
@@ -141,6 +145,8 @@ class History:
     """Points that were suggested, as `canonical` writes them."""
     _session: tuple[float, float] = (0.0, 0.0)
     """When the process that now writes began, and the seconds that earlier ones took."""
+    pauses: list[tuple[float, float]] = field(default_factory=list)
+    """When no process wrote: from the last record of one to the first of the next."""
     newest: AnyRecord | None = None
     """The last record."""
 
@@ -237,7 +243,7 @@ class History:
 
     @property
     def stretch(self) -> int:
-        """The most epochs in a row whose mean is a trial's score: 1 is its best epoch.
+        """The most epochs in a row whose mean an epoch counts as: 1 is the epoch alone.
 
         That is how earlier versions chose, and their runs stay as they were begun. In a single
         training nothing is chosen.
@@ -245,7 +251,7 @@ class History:
         return 1 if self.run.version < 3 or self.is_training else STRETCH
 
     @property
-    def best_score(self) -> Score | None:
+    def best_score(self) -> float | None:
         """The best score of a trial of the search."""
         return None if self.leader is None else self.ranking.score(self.leader.number)
 
@@ -277,18 +283,19 @@ class History:
         best = trial.best(self.run.metric)
         return None if best is None else float(getattr(best, self.run.metric))
 
-    def score_of(self, trial: TrialHistory) -> Score | None:
+    def score_of(self, trial: TrialHistory) -> float | None:
         """Returns what the trial is compared by; None without a result."""
-        return self._score(trial, trial.epochs)
+        return score_of([*map(self.score, trial.epochs)], stretch=self.stretch)
 
-    def score_at(self, trial: TrialHistory, epoch: int) -> Score | None:
-        """Returns the same of the epochs up to this one that a stretch may hold."""
-        return self._score(trial, trial.epochs[max(0, epoch - self.stretch) : epoch])
+    def score_at(self, trial: TrialHistory, epoch: int) -> float | None:
+        """Returns what an epoch of the trial counts as."""
+        near = map(self.score, trial.epochs[max(0, epoch - self.stretch) : epoch])
+        return score_after([*near], epoch=epoch, stretch=self.stretch)
 
     def score_value(self, trial: TrialHistory) -> float | None:
         """Returns the same as a value of the run's metric."""
         score = self.score_of(trial)
-        return None if score is None else self.turned(score.value)
+        return None if score is None else self.turned(score)
 
     def turned(self, value: float) -> float:
         """Turns a value of the run's metric so that higher is better, or turns it back."""
@@ -297,10 +304,6 @@ class History:
     def leaderboard(self) -> list[TrialHistory]:
         """Returns the search's trials that have a result, best first; equals in order of start."""
         return [self.numbered[number] for number in self.ranking]
-
-    def _score(self, trial: TrialHistory, epochs: Iterable[EpochEnded]) -> Score | None:
-        values = map(self.score, epochs)
-        return score_of(values, planned=trial.planned_epochs, stretch=self.stretch)
 
     def _start(self, record: TrialStarted) -> None:
         trial = TrialHistory(
@@ -342,9 +345,11 @@ class History:
             case SearchChanged():
                 self.planned_trials, self.most_points = record.trials, record.points
                 self.changed |= record.parameters
+                self.budgets |= record.budgets
                 self.beyond_in_a_row = 0
-                if record.budget is not None:
-                    self.budget, self.finish_asked = record.budget, False
+                self.budget = record.budget or self.budget
+                if record.budget is not None or record.budgets:
+                    self.finish_asked = False
 
     def _add_epoch(self, record: EpochEnded) -> None:
         trial = self.trials[record.trial_id]
@@ -362,7 +367,7 @@ class History:
             self.standings.add(trial.number, record.epoch, score)
             newest, before = self.score_at(trial, record.epoch), self.ranking.score(trial.number)
             assert newest is not None
-            self.ranking.put(trial.number, max(newest, before or newest))
+            self.ranking.put(trial.number, newest if before is None else max(newest, before))
 
     def _forget_epochs(self, trial: TrialHistory, *, after: int) -> None:
         """Takes epochs that are trained again, those after `after`, out of all that counts them."""
@@ -401,9 +406,12 @@ class History:
 
     def _carry_on(self, record: RunResumed) -> None:
         self._session = (record.time, self.seconds)
+        if self.newest is not None:
+            self.pauses.append((self.newest.time, record.time))
         if record.trials != self.planned_trials:  # so did earlier versions extend a search
             self.planned_trials = self.budget = record.trials
         if record.extended:
             self.extended, self.ended, self.finish_asked = True, None, False
+            self.budgets = dict.fromkeys(BUDGETS)
         for trial in list(self.active.values()):
             self._enter(trial, "interrupted")

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from inat_ray.config.errors import UserError, finding
+from inat_ray.config.faults import printable
 from inat_ray.log.history import History
 from inat_ray.log.records import (
     LOG_VERSION,
@@ -82,7 +83,7 @@ def _record(line: bytes, where: str, *, may_be_torn: bool) -> AnyRecord | None:
             return None
         raise UserError(
             f"{where}: is not a record that this version can read ({finding(error)}):"
-            f" {line[:80].decode(errors='replace').rstrip()}; {REMEDY}"
+            f" {printable(line[:80].decode(errors='replace').rstrip())}; {REMEDY}"
         ) from None
     if isinstance(record, RunStarted) and record.version > LOG_VERSION:
         raise UserError(

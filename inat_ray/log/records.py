@@ -14,7 +14,7 @@ JSON = Any
 
 LOG_VERSION = 3
 """Version of the records below. 2 added pauses, budgets and confirmation, which 1 would misread;
-since 3 the winner is the trial with the best stretch, before that the one with the best epoch."""
+since 3 the winner is the trial with the best score, before that the one with the best epoch."""
 
 TrialState = Literal[
     "running",
@@ -42,6 +42,14 @@ Reason = Literal["trials", "points", "limits", "epochs", "time", "target", "aske
 """What ended a search: the budget that was spent, a space without an untried point, one in which
 point after point is beyond the limits, or a person who asked for its end."""
 
+
+BudgetName = Literal["epochs", "time", "target"]
+
+BUDGETS: tuple[BudgetName, ...] = ("epochs", "time", "target")
+"""The settings of a search that end it, beside its number of trials."""
+
+Budgets = dict[BudgetName, int | float | None]
+"""Name -> what ends the search; None: it ends nothing."""
 
 Method = SearcherName | Literal["train"]
 """How a run chooses its configurations; `train` has a single one."""
@@ -96,7 +104,8 @@ class RunResumed(Record):
     trials: NonNegativeInt
     """Trials that are planned now: more than before if the run is extended."""
     extended: bool = False
-    """Whether it continues after its end. Then only the budget of trials holds."""
+    """Whether it continues after its end. Then only the budget of trials holds, and those that the
+    person names."""
 
 
 class TrialKnown(Record):
@@ -161,7 +170,7 @@ class TrialEnded(TrialRecord):
 
 
 class SearchChanged(Record):
-    """A person changed the space, or the number of trials. What was tried before stays known."""
+    """A person changed the space, or what ends the search. What was tried before stays known."""
 
     kind: Literal["search_changed"] = "search_changed"
     parameters: dict[str, dict[str, JSON]] = {}
@@ -170,6 +179,10 @@ class SearchChanged(Record):
     """The same parameters' distributions up to here."""
     budget: PositiveInt | None = None
     """The number of trials that was asked for, if that is what was changed."""
+    budgets: Budgets = {}
+    """The other budgets that hold from here on; one that is not named holds as before."""
+    budgets_before: Budgets = {}
+    """The same budgets up to here."""
     trials: NonNegativeInt
     """Trials that are planned now: the budget, or all points of a space that has fewer."""
     points: NonNegativeInt | None = None

@@ -228,8 +228,12 @@ def _has_matrix(module: nn.Module) -> bool:
 @contextmanager
 def counting_flops() -> Iterator[Callable[[], int]]:
     """Counts floating-point operations; yields a function that returns how many there were."""
-    from torch.utils.flop_counter import FlopCounterMode  # some seconds, for some tables alone
+    # Imported only now: they bring Triton.
+    from torch.utils.flop_counter import FlopCounterMode
 
+    from inat_ray.optimizers.eager import without_compiler
+
+    without_compiler()
     with _attention_in_parts(), FlopCounterMode(display=False) as counter:
         yield counter.get_total_flops
 

@@ -1,19 +1,26 @@
 """A page that compares several runs."""
 
-from collections.abc import Sequence
+import json
+import statistics
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 
-import plotly.graph_objects as go
 from markupsafe import Markup
 
-from inat_ray.config.difference import changes
-from inat_ray.config.experiment import Experiment
+from inat_ray.config.distributions import canonical
+from inat_ray.config.metrics import METRICS
 from inat_ray.log.history import History, TrialHistory
+from inat_ray.page.axes import Axis, linear, of_metric
 from inat_ray.page.colors import SERIES
-from inat_ray.page.html import Cell, Number, Section, missing, paragraph, table
-from inat_ray.page.metrics import accuracy_interval, best_so_far, metric_plot, share_cell
+from inat_ray.page.figure import Figure, Key, Plot
+from inat_ray.page.html import Cell, Number, Section, missing, paragraph, table, warning
+from inat_ray.page.marks import Area, Line
+from inat_ray.page.metrics import accuracy_interval, best_so_far, results, score_title, share_cell
 from inat_ray.page.reported_run import ReportedRun
 from inat_ray.search.winner import winning_trial
 from inat_ray.terminal.run_texts import score_text
+from inat_ray.terminal.runs_table import compared_settings, setting_text
 from inat_ray.terminal.words import duration, parameters_text
 
 COLUMNS = [
@@ -27,8 +34,17 @@ COLUMNS = [
     "best configuration",
 ]
 
-DASHES = ("solid", "dash", "dot")
+DASHES = (("line", ""), ("dash", "7 4"), ("dots", "2 3"))
 """Tell runs apart where there are more of them than colors."""
+
+DATA = {
+    f"data.{name}"
+    for name in ("source", "train", "validation", "test", "validation_fraction", "test_fraction")
+} | {"data.share", "data.split_seed"}
+"""Settings that decide which images are trained on and validated on."""
+
+Group = tuple[str, list[ReportedRun]]
+"""Runs that differ in their seed alone, and what they are called."""
 
 
 def comparison_sections(runs: Sequence[ReportedRun]) -> list[Section]:
@@ -39,10 +55,11 @@ def comparison_sections(runs: Sequence[ReportedRun]) -> list[Section]:
     )
     notes = [missing(f"{run.name}: {text}") for run in runs for text in run.missing]
     rows = table(COLUMNS, [_row(run) for run in runs], caption="The runs")
+    alarms = [warning(text) for text in _data_differences(runs)]
     return [
-        Section("Results", "results", rows, paragraph(text), *notes),
-        Section("Progress", "progress", _progress(runs)),
-        Section("Where they differ", "differences", *_differences(runs)),
+        Section("Results", "results", *alarms, rows, paragraph(text), *notes),
+        Section("Progress", "progress", *_progress(runs)),
+        Section("Where they differ", "differences", _differences(runs)),
     ]
 
 
@@ -68,43 +85,163 @@ def _best_cell(history: History, winner: TrialHistory) -> Cell:
     return None if score is None or text is None else Number(score, text)
 
 
-def _progress(runs: Sequence[ReportedRun]) -> Markup:
-    """Draws the best so far against the epochs that were spent on it."""
-    metrics = {run.history.run.metric for run in runs if run.history.started is not None}
-    if len(metrics) != 1:
-        return missing("The runs have different metrics, so their progress is not drawn together.")
-    (metric,) = metrics
-    figure = go.Figure()
-    for place, run in enumerate(runs):
-        steps = best_so_far(run.history)
-        figure.add_scatter(
-            x=[spent for spent, _, _ in steps],
-            y=[value for _, _, value in steps],
-            mode="lines",
-            name=run.name,
-            line={
-                "shape": "hv",
-                "width": 2,
-                "color": SERIES[place % len(SERIES)],
-                "dash": DASHES[place // len(SERIES) % len(DASHES)],
-            },
+def _data_differences(runs: Sequence[ReportedRun]) -> Iterator[str]:
+    """Yields why results are not of the same images, as far as that is known."""
+    splits = {run.name: _split(run) for run in runs}
+    known = {name: split for name, split in splits.items() if split is not None}
+    first = next(iter(known), "")
+    for name, split in known.items():
+        if split != known[first]:
+            yield (
+                f"{name} was not trained and validated on the same images as {first}, so their"
+                " results do not compare: see split.json in their folders."
+            )
+    for key, values in compared_settings(runs).items():
+        if key in DATA:
+            told = ", ".join(
+                f"{run.name} {setting_text(v)}" for run, v in zip(runs, values, strict=True)
+            )
+            yield f"The data differ: {key} is {told}."
+
+
+def _split(run: ReportedRun) -> str | None:
+    """Returns which image is in which part of the run's data; None where it is not known."""
+    try:
+        return canonical(json.loads(run.folder.split.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return None
+
+
+def _groups(runs: Sequence[ReportedRun]) -> list[Group]:
+    """Returns the runs that have begun; those that differ in their seed alone are one group."""
+    groups: defaultdict[str, list[ReportedRun]] = defaultdict(list)
+    for run in runs:
+        if run.history.started is not None:
+            known = run.experiment and run.experiment.model_dump(
+                mode="json", exclude={"seed", "name"}
+            )
+            groups[canonical(known) if known else run.name].append(run)
+    return [
+        (
+            group[0].name
+            if len(group) == 1
+            else f"{group[0].name} and {len(group) - 1} more seeds",
+            group,
         )
-    figure.update_xaxes(title="epochs that the search had spent", rangemode="tozero")
-    label = f"Best {{}} of {len(runs)} runs against epochs spent"
-    return metric_plot(figure, metric, label=label, title="best {} so far")
+        for group in groups.values()
+    ]
 
 
-def _differences(runs: Sequence[ReportedRun]) -> list[Markup]:
-    """Returns how each experiment differs from the first one that can be read."""
-    known = [(run.name, run.experiment) for run in runs if run.experiment is not None]
-    if len(known) < 2:
-        return [missing("Fewer than two experiments can be read.")]
-    (first, base), *others = known
-    return [_changes_table(first, base, name, other) for name, other in others]
+def _progress(runs: Sequence[ReportedRun]) -> list[Markup | Figure]:
+    """Draws the best so far against epochs spent, and the distribution of results."""
+    if len({run.history.run.metric for run in runs if run.history.started is not None}) != 1:
+        return [missing("The runs have different metrics, so they are not drawn together.")]
+    groups = [group for group in _groups(runs) if any(best_so_far(r.history) for r in group[1])]
+    if not groups:
+        return [missing("No run has a result yet.")]
+    return [_best_figure(groups), _distribution_figure(groups)]
 
 
-def _changes_table(first: str, base: Experiment, name: str, other: Experiment) -> Markup:
-    rows = changes(base, other)
+def _metric_and_title(groups: Sequence[Group]) -> tuple[str, str]:
+    """Returns the metric, and what an axis of results is called."""
+    history = groups[0][1][0].history
+    return history.run.metric, score_title(history)
+
+
+def _look(place: int) -> tuple[str, str, str]:
+    """Returns color, dash, and legend's line of the group at this place."""
+    kind, dash = DASHES[place // len(SERIES) % len(DASHES)]
+    return SERIES[place % len(SERIES)], dash, kind
+
+
+def _best_figure(groups: Sequence[Group]) -> Figure:
+    steps = [[_steps(run.history) for run in group] for _, group in groups]
+    every = [point for group in steps for line in group for point in line]
+    metric, title = _metric_and_title(groups)
+    plot = Plot(
+        linear(
+            "epochs that the search had spent",
+            [x for x, _ in every],
+            zero=True,
+            whole=True,
+            most=10,
+        ),
+        of_metric(metric, [y for _, y in every], f"best {title} so far"),
+        height=400,
+    )
+    for place, ((name, _), lines) in enumerate(zip(groups, steps, strict=True)):
+        color, dash, kind = _look(place)
+        middle, low, high = _spread(lines)
+        if len(lines) > 1:
+            plot.add(Area(low, high, color, step=True))
+        plot.add(Line(middle, color, 2.2, dash=dash, step=True, series=name))
+        plot.legend.append(Key(name, kind, color))
+    several = any(len(group) > 1 for _, group in groups)
+    caption = (
+        f"n = {sum(len(group) for _, group in groups)} runs."
+        + (" Runs that differ in their seed alone are one line, their median; the band reaches from"
+           " the worst to the best of them." if several else "")
+    )  # fmt: skip
+    label = f"Best {METRICS[metric].label} of {len(groups)} runs against epochs spent"
+    return Figure.of("best-so-far", plot, label=label, caption=caption)
+
+
+def _steps(history: History) -> list[tuple[float, float]]:
+    return [(spent, value) for spent, _, value in best_so_far(history)]
+
+
+Steps = list[tuple[float, float]]
+
+
+def _spread(lines: Sequence[Steps]) -> tuple[Steps, Steps, Steps]:
+    """Returns median, least and greatest value of several runs, wherever all have one."""
+    begin, end = max(line[0][0] for line in lines), min(line[-1][0] for line in lines)
+    at = sorted({x for line in lines for x, _ in line if begin <= x <= end})
+    values = {x: [line[bisect_right([p for p, _ in line], x) - 1][1] for line in lines] for x in at}
+    return (
+        [(x, statistics.median(values[x])) for x in at],
+        [(x, min(values[x])) for x in at],
+        [(x, max(values[x])) for x in at],
+    )
+
+
+def _distribution_figure(groups: Sequence[Group]) -> Figure:
+    """Draws the share of each group's trials that got a result or a worse one."""
+    metric, title = _metric_and_title(groups)
+    scores = [sorted(v for run in group for _, v in results(run.history)) for _, group in groups]
+    plot = Plot(
+        of_metric(metric, [s for each in scores for s in each], title),
+        Axis(
+            "share of trials up to it",
+            0,
+            1.02,
+            linear("", [0, 1], share=True, pad=0).ticks,
+            share=True,
+        ),
+        height=360,
+    )
+    for place, ((name, _), found) in enumerate(zip(groups, scores, strict=True)):
+        color, dash, kind = _look(place)
+        points = [(found[0], 0.0), *((s, (i + 1) / len(found)) for i, s in enumerate(found))]
+        plot.add(Line(points, color, 2.2, dash=dash, step=True, series=name))
+        plot.legend.append(Key(f"{name} (n = {len(found)})", kind, color))
+    caption = (
+        "Empirical distribution of the trials' results. A search whose line lies lower has more"
+        " good trials, if the metric is to be maximized; stopped trials count with what they had."
+    )
+    label = f"Distribution of {METRICS[metric].label} over the trials of {len(groups)} runs"
+    return Figure.of("distribution", plot, label=label, caption=caption)
+
+
+def _differences(runs: Sequence[ReportedRun]) -> Markup:
+    """Returns the settings that differ, in the words that the terminal uses."""
+    if sum(run.experiment is not None for run in runs) < 2:
+        return missing("Fewer than two experiments can be read.")
+    rows: list[Sequence[Cell]] = [
+        [key, *map(setting_text, values)]
+        for key, values in compared_settings(runs).items()
+        if key != "name"
+    ]
     if not rows:
-        return paragraph(f"{name} has the same settings as {first}.")
-    return table(["setting", first, name], rows, caption=f"{name} beside {first}")
+        return paragraph("The runs have the same settings.")
+    return table(["setting", *(run.name for run in runs)], rows, caption="Settings that differ")

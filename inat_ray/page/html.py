@@ -1,22 +1,19 @@
 """The HTML of a page: its frame, and the parts that its sections are made of.
 
-A plot is left in the page as data; `page.js` draws it in the colors of the reader's theme.
 Whatever comes from a run (names, parameters, errors) is escaped here.
 """
 
 import base64
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-import plotly.graph_objects as go
-import plotly.io
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
-from plotly.offline import get_plotlyjs
 
+from inat_ray.page.colors import BLUE
+from inat_ray.page.figure import Figure
 from inat_ray.storage.disk import replacing
 
 HERE = files("inat_ray.page")
@@ -25,17 +22,19 @@ HERE = files("inat_ray.page")
 class Section:
     """A part of the page with a heading and an entry in the table of contents."""
 
-    def __init__(self, title: str, anchor: str, *parts: Markup) -> None:
+    def __init__(self, title: str, anchor: str, *parts: Markup | Figure) -> None:
         """`anchor` is the heading's id, so that #anchor leads to it; it is unique on the page."""
         self.title, self.anchor, self.body = title, anchor, joined(*parts)
+        self.figures = [part for part in parts if isinstance(part, Figure)]
 
 
 @dataclass(frozen=True)
 class Number:
-    """A cell that is shown as `text` and sorted by `value`."""
+    """A cell that is shown as `text` and sorted by `value`, over a bar of a share of its width."""
 
     value: float
     text: str
+    share: float | None = None
 
 
 Cell = str | float | None | Markup | Number
@@ -44,6 +43,7 @@ Cell = str | float | None | Markup | Number
 
 def write_page(path: Path, *, title: str, lead: str, sections: Sequence[Section]) -> None:
     """Writes the page whole or not at all; `lead` is a sentence or two below the title."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as partial:
         partial.write_text(render_page(title=title, lead=lead, sections=sections), encoding="utf-8")
 
@@ -52,8 +52,6 @@ def render_page(*, title: str, lead: str, sections: Sequence[Section]) -> str:
     """Returns a page that needs no network: scripts, styles and pictures are in it."""
     anchors = [section.anchor for section in sections]
     assert len(set(anchors)) == len(anchors)
-    # Plotly takes 5 MB, which a page without a plot can do without.
-    has_plots = any('class="plot"' in section.body for section in sections)
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -61,20 +59,14 @@ def render_page(*, title: str, lead: str, sections: Sequence[Section]) -> str:
         title=title,
         lead=lead,
         sections=sections,
-        style=Markup(_asset("page.css")),
-        script=Markup(_asset("page.js")),
-        plotly=Markup(get_plotlyjs()) if has_plots else None,
+        style=Markup(f":root {{ --mark: {BLUE}; }}\n{_asset('page.css')}{_asset('plots.css')}"),
+        scripts=[Markup(_asset(name)) for name in ("frame.js", "plots.js")],
     )
 
 
-def joined(*parts: Markup) -> Markup:
+def joined(*parts: Markup | Figure) -> Markup:
     """Returns the parts one below the other."""
     return Markup("\n").join(parts)
-
-
-def beside(plots: Iterable[Markup]) -> Markup:
-    """Returns plots side by side, as many as there is room for."""
-    return Markup('<div class="plots">{}</div>').format(Markup("").join(plots))
 
 
 def folded(body: Markup, *, summary: str) -> Markup:
@@ -95,29 +87,48 @@ def missing(text: str) -> Markup:
     return Markup('<p class="missing">{}</p>').format(text)
 
 
-def facts(pairs: Iterable[tuple[str, str]], *, large: bool = False) -> Markup:
-    """Returns a list of names and values, `large` for the few that are read first."""
+def warning(text: str) -> Markup:
+    """Returns what a reader must know before they believe what follows."""
+    return Markup('<p class="missing alarm" role="alert">{}</p>').format(text)
+
+
+def facts(pairs: Iterable[tuple[str, str]], *, kind: str = "facts") -> Markup:
+    """Returns a list of names and values: small `facts`, or `pairs` of a key and its value."""
     rows = (Markup("<div><dt>{}</dt><dd>{}</dd></div>").format(*pair) for pair in pairs)
-    kind = "facts figures" if large else "facts"
     return Markup('<dl class="{}">{}</dl>').format(kind, Markup("").join(rows))
 
 
 def table(
-    columns: Sequence[str], rows: Sequence[Sequence[Cell]], *, caption: str, sortable: bool = True
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Cell]],
+    *,
+    caption: str,
+    sortable: bool = True,
+    trials: Sequence[str] = (),
 ) -> Markup:
-    """Returns a table that a click or a key sorts by a column; a wide one scrolls on its own."""
+    """Returns a table that a click or a key sorts by a column; a wide one scrolls on its own.
+
+    With `trials`, the trial that each row is about, a row can be selected; the second column, with
+    their names, stays in sight.
+    """
     heads = [
         _head(title, sortable=sortable, numeric=all(_is_numeric(row[i]) for row in rows))
         for i, title in enumerate(columns)
     ]
-    lines = [Markup("<tr>{}</tr>").format(Markup("").join(map(_cell, row))) for row in rows]
+    keys = [Markup(' data-trial="{}"').format(t) for t in trials] or [Markup("")] * len(rows)
+    lines = [
+        Markup("<tr{}>{}</tr>").format(key, Markup("").join(map(_cell, row)))
+        for key, row in zip(keys, rows, strict=True)
+    ]
+    kinds = ("sortable" if sortable else "", "board" if trials else "")
     return Markup(
-        '<div class="scroll" tabindex="0" role="region" aria-label="{caption}"><table{kind}>'
-        "<caption>{caption}</caption><thead><tr>{heads}</tr></thead><tbody>{body}</tbody>"
-        "</table></div>"
+        '<p class="caption">{caption}</p><div class="more">'
+        '<div class="scroll" tabindex="0" role="region" aria-label="{caption}">'
+        '<table class="{kind}"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody>'
+        "</table></div></div>"
     ).format(
         caption=caption,
-        kind=Markup(' class="sortable"') if sortable else "",
+        kind=" ".join(kinds).strip(),
         heads=Markup("").join(heads),
         body=Markup("").join(lines),
     )
@@ -128,32 +139,6 @@ def picture(content: bytes, *, alt: str, caption: str = "", kind: str = "png") -
     address = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
     return Markup('<figure class="picture"><img src="{}" alt="{}">{}</figure>').format(
         address, alt, _figcaption(caption)
-    )
-
-
-def plot(
-    figure: go.Figure, *, label: str, caption: str = "", height: int = 420, least_width: int = 0
-) -> Markup:
-    """Returns a Plotly figure. `label` says in words what it shows, for those who do not see it.
-
-    Height and width are in pixels; a page that is narrower than `least_width` scrolls the plot.
-
-    Fonts, background and grid come from the page's theme; colors of the data are the figure's.
-    """
-    content = json.loads(plotly.io.to_json(figure, engine="json"))
-    content["layout"].pop("template", None)
-    # Data in a script element must not hold the tag that ends it.
-    text = json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")
-    return Markup(
-        '<figure class="plot"><div class="wide"><div class="drawing" role="img"'
-        ' aria-label="{label}" style="height:{height}px;min-width:{width}px"></div></div>'
-        '<script type="application/json">{text}</script>{below}</figure>'
-    ).format(
-        height=height,
-        width=least_width,
-        label=label,
-        text=Markup(text),
-        below=_figcaption(caption),
     )
 
 
@@ -182,6 +167,7 @@ def _cell(cell: Cell) -> Markup:
             return Markup('<td class="number">-</td>')
         case str():
             return Markup("<td>{}</td>").format(escape(cell))
-        case Number(value, text):
-            return Markup('<td class="number" data-value="{}">{}</td>').format(value, text)
+        case Number(value, text, share):
+            bar = "" if share is None else Markup(' style="--share: {:.1%}"').format(share)
+            return Markup('<td class="number" data-value="{}"{}>{}</td>').format(value, bar, text)
     return Markup('<td class="number" data-value="{0}">{0}</td>').format(cell)

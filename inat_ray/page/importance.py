@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
+from scipy.stats import norm, spearmanr
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.inspection import permutation_importance
 
@@ -154,3 +154,25 @@ def correlation_interval(correlation: float, trials: int) -> tuple[float, float]
     half = 1.96 * 1.03 / np.sqrt(trials - 3)
     low, high = np.tanh(np.arctanh(correlation) + np.array([-half, half]))
     return float(low), float(high)
+
+
+def evidence(correlation: float, trials: int) -> float:
+    """Returns how many standard errors a rank correlation is from 0, whatever its sign."""
+    distance = abs(np.arctanh(np.clip(correlation, -0.99, 0.99)))
+    return float(distance * np.sqrt(max(0, trials - 3)) / 1.03)
+
+
+def telling_trials(points: Sequence[Mapping[str, JSON]], scores: Sequence[float]) -> int:
+    """Returns how many trials would tell the clearest rank correlation from chance.
+
+    That is at a level of 5 % over all hyperparameters (Bonferroni), if it is as strong as it looks;
+    at least 10 for each hyperparameter, the usual rule for a regression, and more than there are.
+    """
+    names = list(varied_columns(points))
+    pairs = [p for name in names if (p := rank_correlation(points, scores, name=name))]
+    clearest = max(pairs, key=lambda pair: evidence(*pair), default=(0.0, 0))
+    strongest = min(0.99, abs(clearest[0]))
+    z = float(norm.ppf(1 - 0.025 / max(1, len(names))))
+    wanted = 3 + (1.03 * z / np.arctanh(strongest)) ** 2 if strongest > 0 else 0.0
+    least = max(float(wanted), 10.0 * len(names), 1.5 * len(points))
+    return int(np.ceil(least / 10) * 10)

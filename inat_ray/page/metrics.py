@@ -1,38 +1,24 @@
 """How the page shows a metric: its axis, its cells in tables, and its best value so far."""
 
-import plotly.graph_objects as go
-from markupsafe import Markup
+from collections.abc import Iterable
 
-from inat_ray.config.metrics import METRICS
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import EpochEnded, LookAtTest
-from inat_ray.log.score import Score
-from inat_ray.page.html import Number, plot
+from inat_ray.page.axes import Axis, of_metric
+from inat_ray.page.html import Number
+from inat_ray.search.winner import winning_trial
 from inat_ray.terminal.words import interval_text, metric_text, percent
 from inat_ray.training.scores import wilson_interval
 
 
-def percent_axis(metric: str) -> dict[str, str]:
-    """Returns the settings of an axis that shows the metric."""
-    return {"tickformat": ".0%"} if METRICS[metric].is_share else {}
+def score_axis(history: History, values: Iterable[float]) -> Axis:
+    """Returns the axis of what trials are compared by."""
+    return of_metric(history.run.metric, values, title=score_title(history))
 
 
-def metric_plot(
-    figure: go.Figure,
-    metric: str,
-    *,
-    label: str,
-    title: str = "{}",
-    caption: str = "",
-    height: int = 420,
-) -> Markup:
-    """Returns a figure whose y axis is the metric.
-
-    In `label` (see `plot`) and `title` (of the axis), {} stands for the metric's own label.
-    """
-    name = METRICS[metric].label
-    figure.update_yaxes(title=title.format(name), **percent_axis(metric))
-    return plot(figure, label=label.format(name), caption=caption, height=height)
+def score_title(history: History) -> str:
+    """Returns the axis' title, in which {} stands for the metric's label."""
+    return "{}" if history.stretch == 1 else "score ({})"
 
 
 def metric_cell(metric: str, record: EpochEnded | None) -> Number | None:
@@ -47,9 +33,14 @@ def share_cell(share: float | None) -> Number | None:
     return None if share is None else Number(share, percent(share))
 
 
+def look_interval(look: LookAtTest) -> tuple[float, float]:
+    """Returns the 95 % interval of a test accuracy."""
+    return wilson_interval(round(look.accuracy * look.images), look.images)
+
+
 def accuracy_interval(look: LookAtTest) -> str:
-    """Returns the 95 % interval of a test accuracy: '71.5 to 77.8 %'."""
-    return interval_text(wilson_interval(round(look.accuracy * look.images), look.images))
+    """Returns the same in words: '71.5 to 77.8 %'."""
+    return interval_text(look_interval(look))
 
 
 def results(history: History) -> list[tuple[TrialHistory, float]]:
@@ -58,21 +49,28 @@ def results(history: History) -> list[tuple[TrialHistory, float]]:
     return [(trial, value) for trial, value in scored if value is not None]
 
 
-def best_so_far(history: History) -> list[tuple[int, float, float]]:
-    """Returns (epochs spent, time, value) wherever an epoch of the search gave it a better score.
+def searched_winner(history: History) -> TrialHistory | None:
+    """Returns the search's trial that has the winner's configuration."""
+    winner = winning_trial(history)
+    if winner is None or winner.purpose == "search":
+        return winner
+    return next((t for t in history.leaderboard() if t.parameters == winner.parameters), None)
 
-    The first whole stretch is better than any single epoch, so the value may fall. The last entry
-    is that of the search's last epoch. Times are in seconds since 1970.
+
+def best_so_far(history: History) -> list[tuple[int, EpochEnded, float]]:
+    """Returns (epochs spent, the last of them, value) wherever it gave the search a better score.
+
+    The last entry is that of the search's last epoch.
     """
     records = sorted((e for t in history.searched for e in t.epochs), key=lambda e: e.time)
-    steps: list[tuple[int, float, float]] = []
-    best: Score | None = None
+    steps: list[tuple[int, EpochEnded, float]] = []
+    best: float | None = None
     for spent, record in enumerate(records, start=1):
         score = history.score_at(history.trials[record.trial_id], record.epoch)
         if score is not None and (best is None or score > best):
             best = score
-            steps.append((spent, record.time, history.turned(best.value)))
+            steps.append((spent, record, history.turned(best)))
     if steps:
         # The line goes on to the end of the search.
-        steps.append((len(records), records[-1].time, steps[-1][2]))
+        steps.append((len(records), records[-1], steps[-1][2]))
     return steps

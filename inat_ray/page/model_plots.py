@@ -1,155 +1,186 @@
 """The plots of a model's predictions: scores by class, confusion matrix, calibration."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
-import plotly.graph_objects as go
 from numpy.typing import NDArray
-from plotly.colors import sample_colorscale
-from plotly.subplots import make_subplots
+from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.spatial.distance import squareform
 
-from inat_ray.page.colors import BLUE, GRAY, GREEN, SCALE, VERMILION
+from inat_ray.page.axes import Axis, categories, linear, round_ticks
+from inat_ray.page.colors import BLUE, CRIMSON, GRAY, GREEN
+from inat_ray.page.figure import SHADES, Figure, Key, Plot
+from inat_ray.page.marks import Box, Dot, Line, Whisker, Words
+from inat_ray.terminal.words import interval_text, percent
 from inat_ray.training.scores import Bin, ClassScores, wilson_interval
 
 SCORES = {
-    "recall": (BLUE, "circle-open", 13),
-    "precision": (VERMILION, "diamond", 7),
-    "F1": (GREEN, "line-ns-open", 16),
+    "recall": (BLUE, "circle", 4.5),
+    "precision": (CRIMSON, "diamond-open", 4.5),
+    "F1": (GREEN, "bar", 6.5),
 }
 """Color, symbol, and size: each can be seen through the others where scores are equal."""
-
-SHARES = list(
-    zip((0, 0.1, 0.3, 1), sample_colorscale(SCALE, [0.25, 0.45, 0.65, 0.88]), strict=True)
-)
-"""Finer where confusions lie; without the scale's ends, which would be lost on black and white."""
 
 MOST_WRITTEN = 20
 """Classes up to which the cells of a confusion matrix have room for their counts."""
 
-COLOR_BAR = {
-    "orientation": "h", "x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom",
-    "len": 0.5, "thickness": 10, "tickformat": ".0%", "tickvals": [0, 0.3, 1],
-    "title": {"text": "share of the class", "side": "top"},
-}  # fmt: skip
-"""Above the plot, where it takes no width of a phone's."""
+MUTED = 0.16
+"""Opacity of the diagonal of a confusion matrix: what is right is no news there."""
 
-MARGIN = {"l": 60, "r": 16, "t": 40, "b": 56}
+FEW_IMAGES = 10
+"""A bin of confidences with fewer is drawn hollow and not joined to the others."""
 
-
-def scores_plot(classes: Sequence[ClassScores]) -> go.Figure:
-    """Draws recall, precision and F1 as dots, a line a class, the first on top."""
-    names = [scores.name for scores in classes]
-    figure = go.Figure()
-    for label, (color, symbol, size) in SCORES.items():
-        line = {"width": 2, "color": color}
-        figure.add_scatter(
-            x=[getattr(scores, label.lower()) for scores in classes],
-            y=names,
-            name=label,
-            mode="markers",
-            marker={"color": color, "symbol": symbol, "size": size, "line": line},
-            customdata=[scores.images for scores in classes],
-            hovertemplate=f"%{{y}}: {label} %{{x:.1%}}<br>%{{customdata}} images<extra></extra>",
-        )
-    figure.update_xaxes(title="score", tickformat=".0%", range=[-0.02, 1.02])
-    figure.update_yaxes(type="category", dtick=1)
-    figure.update_yaxes(range=[len(names) - 0.4, -0.6])  # the first on top, without a gap
-    return figure.update_layout(margin=MARGIN)
+Interval = tuple[float, float]
 
 
-def confusion_plot(
-    confusion: NDArray[np.int64], classes: Sequence[str], *, shown: Sequence[int] | None = None
-) -> go.Figure:
-    """Draws a confusion matrix (C, C): colors are shares of the class's images, counts are text.
+def scores_figure(classes: Sequence[ClassScores], *, caption: str) -> Figure:
+    """Draws recall with its 95 % interval, precision and F1, a line a class, the first on top.
 
-    Cells without an image stay empty, so that the others stand out. `shown` are the labels that
-    get a row and a column; all if not given.
+    The axis goes no lower than the values do.
+    """
+    values = [[getattr(scores, label.lower()) for label in SCORES] for scores in classes]
+    ends = [_recall_interval(scores) for scores in classes]
+    known = [value for each in values for value in each if value is not None]
+    axis = linear("score", [*known, *(low for low, _ in ends), 1.0], share=True, pad=0.02)
+    plot = Plot(axis, _downwards("", [scores.name for scores in classes]))
+    for place, (scores, each) in enumerate(zip(classes, values, strict=True)):
+        low, high = ends[place]
+        if scores.recall is not None:
+            plot.add(Whisker(((low, place), (high, place)), BLUE, cap=0, series="95 % of recall"))
+        for (label, (color, shape, size)), value in zip(SCORES.items(), each, strict=True):
+            if value is not None:
+                tip = f"{scores.name}: {label} {percent(value)}, {scores.images:,} images"
+                plot.add(Dot(value, place, color, shape, size, tip=tip, series=label))
+    plot.legend = [Key(label, shape, color) for label, (color, shape, _) in SCORES.items()]
+    plot.height = 90 + 24 * len(classes)
+    label = "Recall, precision and F1 of each class; the table below has the numbers"
+    return Figure.of("classes", plot, label=label, caption=caption)
+
+
+def _downwards(title: str, names: Sequence[str]) -> Axis:
+    """Returns an axis of categories of which the first is on top."""
+    axis = categories(title, names)
+    return Axis(title, axis.high, axis.low, axis.ticks, names=names)
+
+
+def _recall_interval(scores: ClassScores) -> Interval:
+    if scores.recall is None:
+        return 1.0, 1.0
+    return wilson_interval(round(scores.recall * scores.images), scores.images)
+
+
+def confusion_figure(
+    confusion: NDArray[np.int64],
+    classes: Sequence[str],
+    *,
+    shown: Sequence[int] | None = None,
+    caption: str = "",
+) -> Figure:
+    """Draws a confusion matrix (C, C): shades are shares of the class's images, counts are text.
+
+    The shades are for confusions; what is right is gray, and a cell without an image stays empty.
+    Classes that are confused stand together. `shown` are the labels that get a row and a column;
+    all if not given.
     """
     labels = list(range(len(classes)) if shown is None else shown)
+    labels = [labels[place] for place in confused_together(confusion[np.ix_(labels, labels)])]
     names = [classes[label] for label in labels]
-    totals = confusion.sum(axis=1)[labels].tolist()
-    counts = confusion[np.ix_(labels, labels)].tolist()
-    written = len(labels) <= MOST_WRITTEN
-    figure = go.Figure(
-        go.Heatmap(
-            x=names,
-            y=names,
-            z=[
-                [n / of if n else None for n in row] for row, of in zip(counts, totals, strict=True)
-            ],
-            text=[[n or "" for n in row] for row in counts] if written else None,
-            texttemplate="%{text}" if written else None,
-            customdata=counts,
-            zmin=0,
-            zmax=1,
-            colorscale=SHARES,
-            xgap=1,
-            ygap=1,
-            hoverongaps=False,
-            hovertemplate="%{customdata} images of %{y} classified as %{x}<br>"
-            "%{z:.1%} of the images of %{y}<extra></extra>",
-            colorbar=COLOR_BAR,
-        )
+    shares = confusion[labels] / np.maximum(confusion.sum(axis=1)[labels], 1)[:, None]
+    counts, shares = confusion[np.ix_(labels, labels)], shares[:, labels]
+    worst = float(shares[~np.eye(len(labels), dtype=bool)].max(initial=0.0)) or 1.0
+    plot = Plot(categories("prediction", names), _downwards("truth", names))
+    end = len(names) - 0.5
+    plot.add(Box((-0.5, end), (end, -0.5), "var(--paper)"))  # no line of the grid shines through
+    for row, column in np.argwhere(counts > 0).tolist():
+        share, images = float(shares[row, column]), int(counts[row, column])
+        color, opacity = (GRAY, MUTED) if row == column else _shade(share / worst)
+        tip = f"{images} of {names[row]} taken for {names[column]}: {percent(share)} of the class"
+        plot.add(
+            Box(
+                (column - 0.47, row + 0.47), (column + 0.47, row - 0.47), color, opacity=opacity,
+                tip=tip, series=names[row], value=str(images),
+            )
+        )  # fmt: skip
+        if len(labels) <= MOST_WRITTEN:
+            plot.add(Words(column, row, str(images), anchor="middle", shift=(0, 4), plain=True))
+    plot.height = min(900, 110 + 46 * len(labels))
+    plot.legend = [Key("0 % of the class", "shades", other=percent(worst))]
+    label = (
+        "Confusion matrix: images by truth and prediction; the table below has the most frequent"
+        " confusions"
     )
-    common = {"type": "category", "showgrid": False, "zeroline": False}
-    figure.update_xaxes(title={"text": "prediction", "standoff": 12}, **common)
-    figure.update_yaxes(title={"text": "truth", "standoff": 12}, autorange="reversed", **common)
-    return figure.update_layout(margin=MARGIN | {"t": 64})
+    return Figure(
+        "confusion", label, {"": [plot]}, caption, screen=min(960, 220 + 56 * len(labels))
+    )
 
 
-def reliability_plot(bins: Sequence[Bin]) -> go.Figure:
+def _shade(share: float) -> tuple[str, float]:
+    """Returns the color and opacity for a share of the greatest, so far that text stays legible."""
+    color, _ = SHADES[0]
+    return color, 0.08 + 0.67 * share
+
+
+def confused_together(confusion: NDArray[np.int64]) -> list[int]:
+    """Returns the classes of a confusion matrix in an order in which confused ones are neighbors.
+
+    They are merged by the mean share that two groups confuse, and the tree is turned so that
+    neighbors are as close as it allows (Bar-Joseph et al., 2001).
+    """
+    if len(confusion) < 3:
+        return list(range(len(confusion)))
+    shares = confusion / np.maximum(confusion.sum(axis=1), 1)[:, None]
+    distance = 1 - (shares + shares.T) / 2
+    np.fill_diagonal(distance, 0)
+    tree = linkage(squareform(distance, checks=False), "average", optimal_ordering=True)
+    order: list[int] = leaves_list(tree).tolist()
+    return order
+
+
+def reliability_figure(bins: Sequence[Bin], *, caption: str = "") -> Figure:
     """Draws accuracy against confidence, with 95 % intervals, above the number of images by bin."""
-    figure = make_subplots(
-        rows=2, cols=1, shared_xaxes=True, row_heights=[0.74, 0.26], vertical_spacing=0.05
+    lowest = math.floor(20 * min((b.low for b in bins if b.images), default=0.0)) / 20
+    ends = (lowest - 0.01, 1.01)
+    x = Axis(
+        "confidence: probability of the prediction",
+        *ends,
+        round_ticks(*ends, share=True),
+        share=True,
     )
-    figure.add_scatter(
-        x=[0, 1],
-        y=[0, 1],
-        mode="lines",
-        name="perfect calibration",
-        line={"dash": "dash", "color": GRAY},
-        hoverinfo="skip",
+    curve = Plot(
+        x, Axis("accuracy", 0, 1.02, round_ticks(0, 1.02, share=True), share=True), height=340
     )
-    figure.add_trace(_accuracies([each for each in bins if each.images]))
-    figure.add_bar(
-        x=[(each.low + each.high) / 2 for each in bins],
-        y=[each.images for each in bins],
-        width=[0.94 * (each.high - each.low) for each in bins],
-        marker={"color": BLUE},
-        showlegend=False,
-        customdata=[f"{each.low:.1%} to {each.high:.1%}" for each in bins],
-        hovertemplate="%{y} images with a confidence of %{customdata}<extra></extra>",
-        row=2,
-        col=1,
+    curve.add(Line([(lowest, lowest), (1, 1)], GRAY, dash="7 4", data=False))
+    many = [each for each in bins if each.images >= FEW_IMAGES]
+    few = [each for each in bins if 0 < each.images < FEW_IMAGES]
+    curve.add(Line([(b.confidence or 0.0, b.accuracy or 0.0) for b in many], BLUE, 2, data=False))
+    for each in [*many, *few]:
+        curve.add(*_accuracy(each))
+    curve.legend = [Key("perfect calibration", "dash"), Key("the model", "circle", BLUE)]
+    if few:
+        curve.legend.append(Key(f"fewer than {FEW_IMAGES} images", "circle-open", BLUE))
+    counts = Plot(
+        x, linear("images", [each.images for each in bins], zero=True, whole=True, most=4)
     )
-    figure.update_xaxes(range=[0, 1.01], tickformat=".0%")
-    figure.update_xaxes(title="confidence: probability of the prediction", row=2, col=1)
-    figure.update_yaxes(title="accuracy", tickformat=".0%", range=[0, 1.02], row=1, col=1)
-    figure.update_yaxes(title="images", nticks=4, row=2, col=1)
-    return figure.update_layout(margin=MARGIN, bargap=0)
+    for each in bins:
+        if each.images and each.high > ends[0]:
+            room = 0.03 * (each.high - each.low)
+            within = interval_text((each.low, each.high))
+            tip = f"{each.images:,} images with a confidence of {within}"
+            low, high = (each.low + room, 0.0), (each.high - room, float(each.images))
+            counts.add(Box(low, high, GRAY, tip=tip, series="images", value=str(each.images)))
+    counts.height = 150
+    label = "Reliability curve: accuracy against confidence, and images by confidence"
+    return Figure("calibration", label, {"": [curve, counts]}, caption, screen=720)
 
 
-def _accuracies(bins: Sequence[Bin]) -> go.Scatter:
-    """Draws the accuracy of bins that hold images, with its interval."""
-    shares = [each.accuracy or 0.0 for each in bins]
-    ends = [
-        wilson_interval(round(share * each.images), each.images)
-        for share, each in zip(shares, bins, strict=True)
+def _accuracy(each: Bin) -> list[Whisker | Dot]:
+    """Returns the accuracy of a bin that holds images, with its interval."""
+    share, confidence = each.accuracy or 0.0, each.confidence or 0.0
+    low, high = wilson_interval(round(share * each.images), each.images)
+    tip = f"says {percent(confidence)}, is right in {percent(share)}, {each.images:,} images"
+    shape = "circle" if each.images >= FEW_IMAGES else "circle-open"
+    return [
+        Whisker(((confidence, low), (confidence, high)), BLUE, cap=0, series="95 %"),
+        Dot(confidence, share, BLUE, shape, tip=tip, series="accuracy"),
     ]
-    return go.Scatter(
-        x=[each.confidence for each in bins],
-        y=shares,
-        mode="lines+markers",
-        name="the model",
-        marker={"color": BLUE, "size": 8},
-        line={"color": BLUE},
-        error_y={
-            "array": [high - share for share, (_, high) in zip(shares, ends, strict=True)],
-            "arrayminus": [share - low for share, (low, _) in zip(shares, ends, strict=True)],
-            "symmetric": False,
-            "thickness": 1.2,
-            "width": 3,
-        },
-        customdata=[each.images for each in bins],
-        hovertemplate="says %{x:.1%}, is right in %{y:.1%}<br>%{customdata} images<extra></extra>",
-    )

@@ -8,6 +8,7 @@ from markupsafe import Markup
 from inat_ray.config.metrics import BINS
 from inat_ray.data.dataset import DataSet
 from inat_ray.data.split import SubsetName
+from inat_ray.page.figure import Figure
 from inat_ray.page.html import (
     Cell,
     Section,
@@ -16,11 +17,10 @@ from inat_ray.page.html import (
     missing,
     paragraph,
     picture,
-    plot,
     table,
 )
 from inat_ray.page.metrics import share_cell
-from inat_ray.page.model_plots import confusion_plot, reliability_plot, scores_plot
+from inat_ray.page.model_plots import confusion_figure, reliability_figure, scores_figure
 from inat_ray.page.pictures import jpeg
 from inat_ray.run.result import Result
 from inat_ray.terminal.words import interval_text, percent
@@ -34,9 +34,10 @@ from inat_ray.training.scores import (
     hardest_first,
     reliability,
     spread_sample,
+    wilson_interval,
 )
 
-SHOWN_PICTURES, SHOWN_MISTAKES = 30, 12
+STRIP, SHOWN_PICTURES, SHOWN_MISTAKES = 7, 30, 12
 PLOTTED_CLASSES, MATRIX_CLASSES, SHOWN_CONFUSIONS = 40, 100, 20
 PICTURE_SIDE = 160
 """The longest side of a picture, in pixels."""
@@ -80,10 +81,20 @@ def model_sections(
         Section(f"The model on the {subset} images", "model", scores),
         Section("Class by class", "model-classes", *_classes(assessment)),
         Section("Confusion matrix", "model-confusions", *_confusions(predictions, assessment)),
-        Section("Calibration", "model-calibration", _calibration(predictions, assessment.ece)),
+        Section("Calibration", "model-calibration", *_calibration(predictions, assessment.ece)),
         Section(f"Some {subset} images", "model-pictures", *_sample(pictures, subset)),
         Section("The most confident mistakes", "model-mistakes", *_mistakes(pictures)),
     ]
+
+
+def examples(predictions: Predictions, data: DataSet | None) -> list[Markup]:
+    """Returns a strip of images with prediction and truth; nothing without the photographs."""
+    if data is None:
+        return []
+    rows = spread_sample(predictions, STRIP)
+    shown = Markup("").join(Pictures(predictions, data).shown(rows))
+    text = f"Test images drawn at random: {RIGHT} right, {WRONG} wrong, with the probability."
+    return [Markup('<div class="strip">{}<p class="caption">{}</p></div>').format(shown, text)]
 
 
 class Pictures:
@@ -150,16 +161,17 @@ def _costs(result: Result) -> list[tuple[str, str]]:
     return [(title, f"{value:,.0f}") for title, value in known if value is not None]
 
 
-def _classes(assessment: Assessment) -> list[Markup]:
+def _classes(assessment: Assessment) -> list[Markup | Figure]:
     hardest = hardest_first(assessment.classes)
     shown = hardest[:PLOTTED_CLASSES]
     cut = len(shown) < len(hardest)
-    drawn = plot(
-        scores_plot(shown),
-        label="Recall, precision and F1 of each class; the table below has the numbers",
-        caption=f"The {len(shown)} classes with the lowest F1; the table has all." if cut else "",
-        height=130 + 24 * len(shown),
+    caption = (
+        f"{assessment.images:,} images; bars are 95 % intervals of the recall, from the images of"
+        " the class."
     )
+    if cut:
+        caption += f" The {len(shown)} classes with the lowest F1; the table has all."
+    drawn = scores_figure(shown, caption=caption)
     rows: list[list[Cell]] = [
         [c.name, c.images, c.predicted, *map(share_cell, (c.precision, c.recall, c.f1))]
         for c in hardest
@@ -174,23 +186,18 @@ def _classes(assessment: Assessment) -> list[Markup]:
     return [drawn, folded(numbers, summary=f"All {len(rows)} classes") if cut else numbers]
 
 
-def _confusions(predictions: Predictions, assessment: Assessment) -> list[Markup]:
+def _confusions(predictions: Predictions, assessment: Assessment) -> list[Markup | Figure]:
     hardest = {scores.name for scores in hardest_first(assessment.classes)[:MATRIX_CLASSES]}
     shown = [label for label, name in enumerate(predictions.classes) if name in hardest]
     caption = (
-        "A row holds the images of a class. Color: share of the row; a cell that never occurred is"
-        " empty."
+        f"{len(predictions):,} images; a row holds those of a class. Color: the share of the row"
+        " that was taken for another class; what is right is gray. Classes that are confused stand"
+        " together."
     )
     if len(shown) < len(predictions.classes):
         caption += f" Of all classes the {len(shown)} with the lowest F1."
-    drawn = plot(
-        confusion_plot(confusion_matrix(predictions), predictions.classes, shown=shown),
-        label="Confusion matrix: images by truth and prediction; the table below has the most"
-        " frequent confusions",
-        caption=caption,
-        # The names of the classes stand below the matrix, upright where they are long.
-        height=min(860, 200 + 44 * len(shown)) + 5 * min(20, max(map(len, hardest))),
-    )
+    matrix = confusion_matrix(predictions)
+    drawn = confusion_figure(matrix, predictions.classes, shown=shown, caption=caption)
     return [drawn, _confusions_table(predictions)]
 
 
@@ -207,17 +214,33 @@ def _confusions_table(predictions: Predictions) -> Markup:
     return table(("truth", "prediction", "images", "share of the class"), rows, caption=caption)
 
 
-def _calibration(predictions: Predictions, ece: float | None) -> Markup:
+def _calibration(predictions: Predictions, ece: float | None) -> list[Markup | Figure]:
     if ece is None:
-        return missing("The model gave no finite probability.")
-    return plot(
-        reliability_plot(reliability(predictions)),
-        label="Reliability curve: accuracy against confidence, and images by confidence",
-        caption=f"Expected calibration error {percent(ece)}: the mean absolute"
-        " difference between confidence and accuracy over the images, in"
-        f" {BINS} bins of equal width (Guo et al. 2017)."
-        " Bars are 95 % intervals; below the dashed line the model is too sure of itself.",
-        height=480,
+        return [missing("The model gave no finite probability.")]
+    caption = (
+        f"{len(predictions):,} images by confidence in {BINS} bins of equal width; bars are 95 %"
+        " intervals of their accuracy. Below the dashed line the model is too sure of itself, above"
+        f" it too modest. Expected calibration error (Guo et al. 2017): {percent(ece)}."
+    )
+    drawn = reliability_figure(reliability(predictions), caption=caption)
+    return [paragraph(calibration_text(predictions, ece)), drawn]
+
+
+def calibration_text(predictions: Predictions, ece: float) -> str:
+    """Says in plain words how far the model's probabilities can be believed."""
+    known = np.isfinite(predictions.confidences)
+    says = float(predictions.confidences[known].mean())
+    right, images = int(predictions.correct[known].sum()), int(known.sum())
+    low, high = wilson_interval(right, images)
+    verdict = "on the whole it can be taken at its word"
+    if says > high:
+        verdict = "it is too sure of itself"
+    elif says < low:
+        verdict = "it is surer than it says"
+    return (
+        f"On average the model says that it is right with a probability of {percent(says)}, and it"
+        f" is right in {percent(right / images)} of {images:,} images: {verdict}. At a given"
+        f" probability it is off by {100 * ece:.1f} points on average."
     )
 
 
@@ -240,7 +263,8 @@ def _mistakes(pictures: Pictures) -> list[Markup]:
         " the truth. Some of the labels may be wrong."
     )
     shown = pictures.shown(rows, both=True)
-    return [paragraph(note), *shown, _mistakes_table(pictures.predictions, rows)]
+    paths = folded(_mistakes_table(pictures.predictions, rows), summary="Their files")
+    return [paragraph(note), *shown, paths]
 
 
 def _mistakes_table(said: Predictions, rows: Sequence[int]) -> Markup:
@@ -255,4 +279,4 @@ def _mistakes_table(said: Predictions, rows: Sequence[int]) -> Markup:
         for row in rows
     ]
     columns = ("image", "truth", "prediction", "its probability", "the truth's")
-    return table(columns, cells, caption="The same mistakes, by the paths of their images.")
+    return table(columns, cells, caption="The same mistakes.")

@@ -1,4 +1,4 @@
-"""The beginning of a run's report: its results, its search, its data, and its machine."""
+"""How a run was made: its search, its data, and its machine."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -7,27 +7,15 @@ from typing import Any
 from markupsafe import Markup
 
 from inat_ray.config.experiment import Experiment
-from inat_ray.config.metrics import METRICS
 from inat_ray.config.space import IMAGE_SIZE, search_space
-from inat_ray.page.html import Section, facts, folded, missing, paragraph, subheading
-from inat_ray.page.metrics import accuracy_interval
+from inat_ray.page.html import Section, facts, folded, paragraph, subheading
 from inat_ray.page.reported_run import ReportedRun
 from inat_ray.search.limits import MOST_IN_A_ROW
 from inat_ray.search.schedulers import SCHEDULERS
 from inat_ray.search.searchers import SEARCHERS
 from inat_ray.search.sources import Source, sources
-from inat_ray.search.winner import confirmed, final_training, winning_trial
-from inat_ray.terminal.run_texts import epochs_text, states_text, steering_texts
-from inat_ray.terminal.words import (
-    amount_text,
-    counted,
-    duration,
-    looks_text,
-    metric_text,
-    parameters_text,
-    percent,
-    spread_text,
-)
+from inat_ray.terminal.run_texts import steering_texts
+from inat_ray.terminal.words import amount_text, counted
 
 ENDINGS = {
     "trials": "when all trials were done",
@@ -53,12 +41,6 @@ def lead_text(run: ReportedRun) -> str:
     return f"{kind[0].upper()}{kind[1:]} for {started.name}, started {when}."
 
 
-def summary_section(run: ReportedRun) -> Section:
-    """Shows the numbers that a reader looks for first, and what the run lacks."""
-    figures = facts(_key_figures(run), large=True)
-    return Section("Summary", "summary", figures, *map(missing, run.missing))
-
-
 def setting_section(run: ReportedRun) -> Section:
     """Shows what it takes to repeat the run: experiment, data, versions, and machine."""
     parts = [subheading("Search"), facts(_search_facts(run))]
@@ -75,38 +57,6 @@ def setting_section(run: ReportedRun) -> Section:
     return Section("What was done", "setting", *parts)
 
 
-def _key_figures(run: ReportedRun) -> Facts:
-    history = run.history
-    yield from _best_figures(run)
-    if run.look is not None:
-        yield f"Test, 95 % within {accuracy_interval(run.look)}", percent(run.look.accuracy)
-    if run.is_search:
-        yield "Trials", str(len(history.searched))
-    yield "Epochs trained", f"{history.epochs_trained:,}"
-    yield "Time", duration(history.seconds)
-    if run.result.get("parameters"):
-        yield "Parameters", f"{run.result['parameters']:,}"
-
-
-def _best_figures(run: ReportedRun) -> Facts:
-    """Yields the best trial's score, that over new seeds, and the kept model's best epoch."""
-    history = run.history
-    if history.started is None:
-        return
-    metric, sure, kept = history.run.metric, confirmed(history), final_training(history)
-    best = history.leader if sure else winning_trial(history)
-    if best is not None and (score := history.score_value(best)) is not None:
-        what = METRICS[metric].label if history.stretch == 1 else "score"
-        yield (
-            f"Best trial's {what}" if run.is_search else f"Best {what}",
-            metric_text(metric, score),
-        )
-    if sure is not None:
-        yield f"Confirmed, {counted(sure.n, 'new seed')}", spread_text(metric, sure.mean, sure.sd)
-    if kept is not None and (value := history.best_value(kept)) is not None:
-        yield f"Kept model's {METRICS[metric].label}", metric_text(metric, value)
-
-
 def _search_facts(run: ReportedRun) -> Facts:
     history = run.history
     if history.started is None:
@@ -114,22 +64,17 @@ def _search_facts(run: ReportedRun) -> Facts:
     yield "Method", _method(history.run.method)
     if run.is_search:
         yield "Metric", f"{history.run.metric}, to {history.run.goal}"
-        yield "Trials", states_text(history)
         if run.experiment is not None and run.experiment.search.limits is not None:
             limits = run.experiment.search.limits.model_dump(exclude_none=True)
             yield "Limits", ", ".join(f"{amount_text(v)} {name}" for name, v in limits.items())
         yield "Early stopping", _early_stopping(run.experiment)
-        yield "Epochs", epochs_text(history)
         yield "The search ended", ENDINGS[history.ended]
         if history.known and run.experiment is not None:
             found = sources(
                 search_space(run.experiment), history, run.experiment.search.early_stopping
             )
             yield "Known from other runs", "; ".join(map(_source_text, found))
-    if winner := winning_trial(history):
-        yield "Best configuration", parameters_text(winner.parameters) or "as given"
     yield "Seed", str(run.experiment.seed) if run.experiment else "unknown"
-    yield "Looks at the test set", looks_text(len(history.looks))
 
 
 def _source_text(source: Source) -> str:

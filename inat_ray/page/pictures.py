@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from plotly.colors import sample_colorscale
 from torch import Tensor
 
 Pixels = NDArray[np.uint8]
@@ -16,7 +15,12 @@ Pixels = NDArray[np.uint8]
 GAP = 3
 """Pixels between the cells of a grid."""
 
-HEAT_SCALE = "Inferno"
+HEAT_SCALE = (
+    *("#000004", "#1b0c41", "#4a0c6b", "#781c6d", "#a52c60"),
+    *("#cf4446", "#ed6925", "#fb9b06", "#f7d13d", "#fcffa4"),
+)
+"""Ten colors of Inferno (van der Walt & Smith, 2015), at even steps."""
+
 HEAT_SHARE = 0.5
 """The heat's share of the color in an overlay; the rest is the photograph."""
 
@@ -108,6 +112,7 @@ def _bytes(values: Tensor) -> Pixels:
 @cache
 def _heat_table() -> Pixels:
     """Returns 256 colors (256, 3), whose steps look even, in gray too."""
-    places = np.linspace(0, 1, 256).tolist()
-    colors = sample_colorscale(HEAT_SCALE, places, colortype="tuple")
-    return (np.array(colors) * 255).round().astype(np.uint8)
+    known = np.array([list(bytes.fromhex(color[1:])) for color in HEAT_SCALE])
+    places, at = np.linspace(0, 1, 256), np.linspace(0, 1, len(known))
+    channels = [np.interp(places, at, channel) for channel in known.T]
+    return np.stack(channels, axis=1).round().astype(np.uint8)

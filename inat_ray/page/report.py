@@ -8,20 +8,20 @@ from rich.markup import escape
 
 from inat_ray.config.errors import UserError
 from inat_ray.page.comparison import comparison_sections
+from inat_ray.page.curves import curves_section
 from inat_ray.page.explanation import explanation_section
+from inat_ray.page.figure import Figure
 from inat_ray.page.html import Section, missing, write_page
-from inat_ray.page.model_sections import model_sections
-from inat_ray.page.overview import lead_text, setting_section, summary_section
-from inat_ray.page.parameters import parameters_section, scored_trials
+from inat_ray.page.lead import lead_section
+from inat_ray.page.leaderboard import leaderboard_section
+from inat_ray.page.model_sections import examples, model_sections
+from inat_ray.page.overview import lead_text, setting_section
+from inat_ray.page.parameters import parameters_section
+from inat_ray.page.progress import progress_section
 from inat_ray.page.reported_run import ReportedRun, open_run
+from inat_ray.page.scored import scored_trials
 from inat_ray.page.studies import freeze_section, is_freeze_study, study_section
-from inat_ray.page.trials import (
-    curves_section,
-    front_section,
-    leaderboard_section,
-    progress_section,
-    rungs_section,
-)
+from inat_ray.page.trials import front_section, rungs_section
 from inat_ray.run.folder import RunFolder
 from inat_ray.search.front import fronts
 from inat_ray.search.schedulers import SCHEDULERS
@@ -29,12 +29,16 @@ from inat_ray.search.study import seed_is_searched
 from inat_ray.search.winner import confirmed
 from inat_ray.terminal.announcements import note
 from inat_ray.terminal.words import command_text
-from inat_ray.training.predictions import read_predictions
 
 
-def write_report(run: ReportedRun, path: Path) -> None:
-    """Writes the page of one run: its search, its winner, how that fails, and what it looks at."""
-    write_page(path, title=run.name, lead=lead_text(run), sections=list(_sections(run)))
+def write_report(run: ReportedRun, path: Path) -> list[Figure]:
+    """Writes the page of one run: its search, its winner, how that fails, and what it looks at.
+
+    Returns its figures.
+    """
+    sections = list(_sections(run))
+    write_page(path, title=run.name, lead=lead_text(run), sections=sections)
+    return [figure for section in sections for figure in section.figures]
 
 
 def report_at_end(console: Console, *, run: RunFolder) -> None:
@@ -48,26 +52,27 @@ def report_at_end(console: Console, *, run: RunFolder) -> None:
     console.print(f"Report:      [bold]{escape(str(run.report))}[/]", soft_wrap=True)
 
 
-def write_comparison(runs: Sequence[ReportedRun], path: Path) -> None:
-    """Writes a page that compares several runs."""
+def write_comparison(runs: Sequence[ReportedRun], path: Path) -> list[Figure]:
+    """Writes a page that compares several runs; returns its figures."""
     names = ", ".join(run.name for run in runs)
-    title = f"{len(runs)} runs compared"
-    write_page(path, title=title, lead=names, sections=comparison_sections(runs))
+    sections = comparison_sections(runs)
+    write_page(path, title=f"{len(runs)} runs compared", lead=names, sections=sections)
+    return [figure for section in sections for figure in section.figures]
 
 
 def _sections(run: ReportedRun) -> Iterator[Section]:
     """Yields the sections for which the run has content."""
-    yield summary_section(run)
-    yield setting_section(run)
-    if run.history.started is None:
-        return
+    found = run.predictions
+    yield lead_section(run, examples=[] if found is None else examples(found, run.data))
     if run.is_search:
         yield from _search_sections(run)
     elif any(trial.epochs for trial in run.history.trials.values()):
         yield curves_section(run.history)
-    yield from _winner_sections(run)
+    if found is not None:
+        yield from model_sections(found, subset="test", data=run.data, result=run.result)
     if run.model is not None:
         yield explanation_section(run.model, run.data)
+    yield setting_section(run)
 
 
 def _search_sections(run: ReportedRun) -> Iterator[Section]:
@@ -105,18 +110,3 @@ def _study_sections(run: ReportedRun) -> Iterator[Section]:
             yield freeze_section(history, run.experiment, classes=len(run.data.classes))
         except UserError as error:  # the code of a network of one's own is not named
             yield Section("What to freeze", "freeze", missing(str(error)))
-
-
-def _winner_sections(run: ReportedRun) -> Iterator[Section]:
-    """Yields how the kept model did on the test images, from the predictions recorded then."""
-    if run.look is None:
-        text = "The test set has not been looked at yet."
-        yield Section("The model", "model", missing(text))
-        return
-    try:
-        predictions = read_predictions(run.folder.path / run.look.predictions)
-    except UserError as error:
-        text = f"The predictions could not be read: {error}"
-        yield Section("The model", "model", missing(text))
-        return
-    yield from model_sections(predictions, subset="test", data=run.data, result=run.result)

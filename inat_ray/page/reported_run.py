@@ -14,6 +14,7 @@ from inat_ray.run.contents import RunContents, read_contents
 from inat_ray.run.folder import RunFolder
 from inat_ray.run.result import Result
 from inat_ray.training.checkpoint import LoadedModel, load_model
+from inat_ray.training.predictions import Predictions, read_predictions
 
 NEVER_BEGAN = "The log holds no record: the run ended before its first trial."
 
@@ -29,6 +30,8 @@ class ReportedRun:
     """The content of result.json; empty where the run has not finished."""
     model: LoadedModel | None = None
     data: DataSet | None = None
+    predictions: Predictions | None = None
+    """What the model said of the test images, as it was recorded at the newest look."""
     missing: list[str] = field(default_factory=list)
 
     @property
@@ -66,6 +69,9 @@ def open_run(path: Path, *, source: str | None = None) -> ReportedRun:
     run = ReportedRun(RunFolder(path), found.history, found.experiment, found.result)
     run.missing = list(_missing_parts(found, run.folder))
     _read_model(run)
+    if run.look is not None:
+        with run.noting("The predictions could not be read"):
+            run.predictions = read_predictions(run.folder.path / run.look.predictions)
     if run.experiment is not None:
         with run.noting("The photographs could not be opened, so pictures are left out"):
             # Photographs that nobody asked for are neither downloaded nor decoded.

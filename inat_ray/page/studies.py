@@ -3,20 +3,21 @@
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import plotly.graph_objects as go
 from markupsafe import Markup
 
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.metrics import METRICS
-from inat_ray.config.space import trial_experiment
+from inat_ray.config.trial import trial_experiment
 from inat_ray.log.history import History
 from inat_ray.log.records import Purpose
 from inat_ray.models.complexity import Complexity, complexity
+from inat_ray.page.axes import Axis, categories, linear, of_metric
 from inat_ray.page.colors import BLUE, ORANGE
-from inat_ray.page.html import Cell, Number, Section, beside, paragraph, plot, table
-from inat_ray.page.metrics import metric_plot, share_cell
+from inat_ray.page.figure import Figure, Key, Plot
+from inat_ray.page.html import Cell, Number, Section, paragraph, table
+from inat_ray.page.marks import Dot, Mark, Whisker, Words
+from inat_ray.page.metrics import share_cell
 from inat_ray.search.study import Configuration, configurations, unchanged
 from inat_ray.terminal.search_tables import change_text, difference_text, doubt
 from inat_ray.terminal.words import gap_text, metric_text, parameters_text, value_text
@@ -46,7 +47,7 @@ def study_section(history: History, *, purpose: Purpose, title: str) -> Section:
         title,
         f"{purpose}-study",
         paragraph(said),
-        _spread_plot(ranking, metric),
+        _spread(ranking, metric, name=f"{purpose}-study"),
         table(columns, rows, caption="Configurations, the best first"),
     )
 
@@ -70,28 +71,48 @@ def _changed(found: Configuration, base: Configuration | None, metric: str) -> l
     return [difference_text(found, base, metric=metric), change_text(found, base)]
 
 
-def _spread_plot(ranking: Sequence[Configuration], metric: str) -> Markup:
+def _spread(ranking: Sequence[Configuration], metric: str, *, name: str) -> Figure:
     """Draws each seed's result, and the mean with its standard deviation."""
-    seeds = [(f"#{place}", score) for place, c in enumerate(ranking, 1) for score in c.scores]
-    figure = go.Figure()
-    figure.add_scatter(
-        x=[name for name, _ in seeds],
-        y=[score for _, score in seeds],
-        mode="markers",
-        name="a seed",
-        marker={"color": BLUE, "symbol": "circle-open", "size": 8},
+    ends = [m + s for c in ranking for m in [c.mean] for s in (c.sd or 0.0, -(c.sd or 0.0))]
+    plot = Plot(
+        categories("configuration, by rank", [f"#{place}" for place in range(1, len(ranking) + 1)]),
+        of_metric(metric, [*(score for c in ranking for score in c.scores), *ends]),
+        height=320,
     )
-    figure.add_scatter(
-        x=[f"#{place}" for place in range(1, len(ranking) + 1)],
-        y=[found.mean for found in ranking],
-        error_y={"array": [found.sd or 0.0 for found in ranking]},
-        mode="markers",
-        name="mean ± sd",
-        marker={"color": ORANGE, "symbol": "diamond", "size": 10},
+    for place, found in enumerate(ranking):
+        tip = parameters_text(found.parameters)
+        for trial, score in zip(found.trials, found.scores, strict=True):
+            plot.add(
+                Dot(
+                    place,
+                    score,
+                    BLUE,
+                    "circle-open",
+                    trial=trial.trial_id,
+                    shift=-9.0,
+                    series=f"seed {trial.seed}",
+                    tip=tip,
+                )
+            )
+        plot.add(*_mean(place, found, shift=9.0))
+    plot.legend = [Key("a seed", "circle-open", BLUE), Key("mean ± sd", "diamond", ORANGE)]
+    seeds = sorted({found.n for found in ranking})
+    caption = (
+        f"n = {seeds[0]}{f' to {seeds[-1]}' if len(seeds) > 1 else ''} seeds of each configuration;"
+        " whiskers: ± one standard deviation between them."
     )
-    figure.update_xaxes(title="configuration, by rank", type="category")
-    label = f"{{}} of {len(ranking)} configurations over their seeds"
-    return metric_plot(figure, metric, label=label, height=320)
+    label = f"{METRICS[metric].label} of {len(ranking)} configurations over their seeds"
+    return Figure.of(name, plot, label=label, caption=caption)
+
+
+def _mean(x: float, found: Configuration, *, shift: float = 0.0, tip: str = "") -> list[Mark]:
+    """Returns the marks of a configuration's mean, with its deviation where it has one."""
+    low, high = found.mean - (found.sd or 0.0), found.mean + (found.sd or 0.0)
+    whiskers = [Whisker(((x, low), (x, high)), series="± sd", shift=shift)] if found.sd else []
+    return [
+        *whiskers,
+        Dot(x, found.mean, ORANGE, "diamond", 5, series="mean", shift=shift, tip=tip),
+    ]
 
 
 @dataclass(frozen=True)
@@ -129,8 +150,8 @@ def freeze_section(history: History, experiment: Experiment, *, classes: int) ->
         first = configuration.trials[0]
         tried = trial_experiment(experiment, parameters=first.parameters, seed=first.seed)
         found.append(_Frozen(configuration, size=complexity(tried, classes=classes)))
-    parts = [_accuracy_plot(found, metric), _cost_plots(found), _freeze_table(found, metric)]
-    return Section("What to freeze", "freeze", *parts)
+    figure, rows = _freeze_figure(found, metric), _freeze_table(found, metric)
+    return Section("What to freeze", "freeze", figure, rows)
 
 
 def _freeze_table(found: Sequence[_Frozen], metric: str) -> Markup:
@@ -153,60 +174,49 @@ def _freeze_table(found: Sequence[_Frozen], metric: str) -> Markup:
     return table(columns, rows, caption=caption)
 
 
-def _accuracy_plot(found: Sequence[_Frozen], metric: str) -> Markup:
-    found = sorted(found, key=lambda item: item.share)
-    figure = _against_frozen_share(
-        found,
-        [item.configuration.mean for item in found],
-        error_y={"array": [item.configuration.sd or 0.0 for item in found]},
-        textposition=[_label_position(place, item) for place, item in enumerate(found)],
-        mode="markers+text",
-        marker={"color": BLUE, "size": 10},
-        hovertemplate="%{text}<br>%{x:.0%} frozen: %{y:.4f}<extra></extra>",
-    )
-    return metric_plot(
-        figure,
-        metric,
-        title="{}, mean ± sd",
-        label="{} against the share of layers that is frozen",
-        caption="The mean over the seeds of each configuration, with its standard deviation.",
-        height=380,
-    )
-
-
-def _label_position(place: int, item: _Frozen) -> str:
-    """Returns a place beside the error bar, within the plot, and clear of a neighbor's label."""
-    return f"{('top', 'bottom')[place % 2]} {'left' if item.share > 0.5 else 'right'}"
-
-
-def _cost_plots(found: Sequence[_Frozen]) -> Markup:
-    """Draws time, and memory where the run recorded it."""
+def _freeze_figure(found: Sequence[_Frozen], metric: str) -> Figure:
+    """Draws accuracy, time, and memory where the run recorded it, by the share that is frozen."""
     times = [item.configuration.seconds_per_epoch for item in found]
-    plots = [_cost_plot(found, times, title="seconds an epoch")]
+    plots = [
+        _means_by_share(found, metric),
+        _costs_by_share(found, times, title="seconds an epoch"),
+    ]
     memory = [item.memory for item in found if item.memory is not None]
     if len(memory) == len(found):
-        plots.append(_cost_plot(found, memory, title="memory, GiB"))
-    return beside(plots)
-
-
-def _cost_plot(found: Sequence[_Frozen], costs: Sequence[float], *, title: str) -> Markup:
-    figure = _against_frozen_share(
-        found,
-        costs,
-        mode="markers",
-        cliponaxis=False,
-        marker={"color": ORANGE, "size": 10},
-        hovertemplate="%{text}<br>%{x:.0%} frozen: %{y:.2f}<extra></extra>",
+        plots.append(_costs_by_share(found, memory, title="memory, GiB"))
+    seeds = max(item.configuration.n for item in found)
+    caption = (
+        f"{len(found)} configurations, each the mean of n = {seeds} seeds; whiskers: ± one standard"
+        " deviation between them."
     )
-    figure.update_yaxes(title=title, rangemode="tozero")
-    return plot(figure, label=f"{title} against the share of frozen layers", height=280)
+    label = f"{METRICS[metric].label} and costs against the share of layers that is frozen"
+    return Figure("freeze", label, {"": plots}, caption, least=290)
 
 
-def _against_frozen_share(
-    found: Sequence[_Frozen], heights: Sequence[float], **looks: Any
-) -> go.Figure:
-    """Returns a point for each configuration, at the share of layers that it freezes."""
-    shares, names = [item.share for item in found], [item.name for item in found]
-    figure = go.Figure(go.Scatter(x=shares, y=heights, text=names, **looks))
-    figure.update_xaxes(title="layers that are frozen", tickformat=".0%", range=[-0.08, 1.08])
-    return figure
+def _means_by_share(found: Sequence[_Frozen], metric: str) -> Plot:
+    ends = [i.configuration.mean + k * (i.configuration.sd or 0.0) for i in found for k in (-1, 1)]
+    plot = Plot(_share_axis(), of_metric(metric, ends, "{}, mean ± sd"), height=320)
+    named: set[str] = set()
+    for place, item in enumerate(sorted(found, key=lambda item: -item.configuration.mean)):
+        # Those that freeze the same stand side by side; the best of them has its name.
+        shift = 8.0 * (place % 3 - 1)
+        plot.add(*_mean(item.share, item.configuration, tip=item.name, shift=shift))
+        if item.name not in named:
+            low = len(named) % 2
+            named.add(item.name)
+            at = item.configuration.mean + (-1 if low else 1) * (item.configuration.sd or 0.0)
+            plot.add(
+                Words(item.share, at, item.name, anchor="middle", shift=(shift, 16 if low else -7))
+            )
+    return plot
+
+
+def _costs_by_share(found: Sequence[_Frozen], costs: Sequence[float], *, title: str) -> Plot:
+    plot = Plot(_share_axis(), linear(title, costs, zero=True), height=320)
+    for item, cost in zip(found, costs, strict=True):
+        plot.add(Dot(item.share, cost, BLUE, "circle", 5, series=item.name, tip=item.name))
+    return plot
+
+
+def _share_axis() -> Axis:
+    return linear("layers that are frozen", [0, 1], share=True, pad=0.08)

@@ -1,124 +1,25 @@
-"""A search trial by trial: leaderboard, results over time, learning curves, rungs."""
+"""A search trial by trial: leaderboard, cost beside accuracy, rungs."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import partial
 
-import plotly.graph_objects as go
 from markupsafe import Markup
 
-from inat_ray.config.metrics import METRICS
 from inat_ray.config.search import EarlyStopping
-from inat_ray.log.costs import COSTS, Cost, costs_of
+from inat_ray.log.costs import Cost
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import EpochEnded
+from inat_ray.page.axes import categories, logarithmic, of_metric
 from inat_ray.page.colors import GRAY, ORANGE, STATES
-from inat_ray.page.html import Cell, Number, Section, beside, paragraph, table
-from inat_ray.page.metrics import best_so_far, metric_cell, metric_plot, results
-from inat_ray.search.front import Fronts
+from inat_ray.page.figure import Figure, Key, Plot
+from inat_ray.page.html import Cell, Section, paragraph, table
+from inat_ray.page.leaderboard import cost_cell, score_cell
+from inat_ray.page.marks import Dot, Line
+from inat_ray.page.metrics import metric_cell, results, score_axis, searched_winner
+from inat_ray.page.scored import jitter
+from inat_ray.search.front import Fronts, is_judged
 from inat_ray.search.schedulers import at_rung
-from inat_ray.terminal.run_texts import judged_text, score_meaning, share_text
-from inat_ray.terminal.search_tables import shown_metrics
-from inat_ray.terminal.words import cost_text, short_names, value_text
-
-MOST_ROWS = 500
-"""The most rows of the leaderboard; all trials are in trials.parquet."""
-
-EACH_EPOCH_NAMED = 12
-"""Up to this many epochs, the axis names each; plotly would also name halves."""
-
-MOST_CURVES = 300
-"""The most curves in one plot: those of the best trials."""
-
-CURVES = "learning-curves"
-
-
-def leaderboard_section(history: History) -> Section:
-    """Lists every trial, the best first; those without a result last."""
-    without = [trial for trial in history.searched if history.best_value(trial) is None]
-    shown = [*history.leaderboard(), *without][:MOST_ROWS]
-    labels = [METRICS[metric].label for metric in shown_metrics(history.run.metric)]
-    names = short_names(list(history.run.parameters))
-    known = {name for trial in shown for name in costs_of(trial)}
-    costs = [cost for name, cost in COSTS.items() if name in known]
-    meaning = score_meaning(history)
-    columns = ["#", "trial", *(["score"] if meaning else []), *labels, "epochs", "state", "seconds"]
-    columns += [*(cost.label for cost in costs), *names.values()]
-    rows = [_row(history, t, rank=rank, costs=costs) for rank, t in enumerate(shown, start=1)]
-    caption = "All trials, best first. Click a name to see the trial's curve, a column to sort."
-    if left_out := len(history.searched) - len(shown):
-        caption += f" {left_out} more are in trials.parquet."
-    if meaning:
-        caption += f" {meaning.capitalize()}; the other values are the best epoch's."
-    return Section("Leaderboard", "leaderboard", table(columns, rows, caption=caption))
-
-
-def _row(history: History, trial: TrialHistory, *, rank: int, costs: Sequence[Cost]) -> list[Cell]:
-    best = trial.best(history.run.metric)
-    seconds = sum(epoch.seconds for epoch in trial.epochs)
-    return [
-        rank if best is not None else None,
-        Markup('<a href="#{0}" data-trial="{1}">{1}</a>').format(CURVES, trial.trial_id),
-        *([_score(history, trial)] if history.stretch > 1 else []),
-        *(metric_cell(metric, best) for metric in shown_metrics(history.run.metric)),
-        Number(len(trial.epochs), share_text(trial)),
-        f"{trial.state}: {trial.error}" if trial.error else trial.state,
-        Number(seconds, f"{seconds:.1f}"),
-        *(_cost(trial, cost) for cost in costs),
-        *(_parameter(trial, name) for name in history.run.parameters),
-    ]
-
-
-def _score(history: History, trial: TrialHistory) -> Cell:
-    value, text = history.score_value(trial), judged_text(history, trial)
-    return None if value is None or text is None else Number(value, text)
-
-
-def _cost(trial: TrialHistory, cost: Cost) -> Cell:
-    value = cost.of(trial)
-    return None if value is None else Number(value, cost_text(cost, value))
-
-
-def _parameter(trial: TrialHistory, name: str) -> Cell:
-    if name not in trial.parameters:
-        return None
-    value = trial.parameters[name]
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return Number(value, value_text(value)) if is_number else value_text(value)
-
-
-def progress_section(history: History) -> Section:
-    """Draws each trial's result at the time of its start, and the best so far."""
-    begin, metric = history.run.time, history.run.metric
-    found = results(history)
-    figure = go.Figure()
-    for state, (color, symbol) in STATES.items():
-        there = [(trial, value) for trial, value in found if trial.state == state]
-        if there:
-            figure.add_scatter(
-                x=[(trial.started - begin) / 60 for trial, _ in there],
-                y=[value for _, value in there],
-                text=[trial.trial_id for trial, _ in there],
-                mode="markers",
-                name=state,
-                marker={"color": color, "symbol": symbol, "size": 9},
-                hovertemplate="%{text}<br>%{x:.1f} min, %{y:.4f}",
-            )
-    steps = best_so_far(history)
-    figure.add_scatter(
-        x=[(time - begin) / 60 for _, time, _ in steps],
-        y=[value for _, _, value in steps],
-        mode="lines",
-        name="best so far",
-        line={"shape": "hv", "color": ORANGE, "width": 2},
-    )
-    figure.update_xaxes(title="minutes since the start")
-    caption = (
-        "A point stands where its trial started; the line steps where an epoch set a new best."
-        f" {score_meaning(history).capitalize() or 'Each trial counts with its best epoch'}."
-    )
-    label = f"{{}} of {len(found)} trials by their start"
-    drawn = metric_plot(figure, metric, label=label, caption=caption)
-    return Section("Results over time", "progress", drawn)
+from inat_ray.terminal.words import cost_text
 
 
 def front_section(history: History, found: Fronts) -> Section:
@@ -128,8 +29,8 @@ def front_section(history: History, found: Fronts) -> Section:
         [
             rank,
             trial.trial_id,
-            _score(history, trial),
-            *(_cost(trial, cost) for cost, _ in found),
+            score_cell(history, trial),
+            *(cost_cell(trial, cost) for cost, _ in found),
             ", ".join(cost.label for cost, front in found if trial in front),
         ]
         for rank, trial in enumerate(history.leaderboard(), start=1)
@@ -142,88 +43,48 @@ def front_section(history: History, found: Fronts) -> Section:
         " little. inat-ray sweep --resume RUN --pick TRIAL trains another one than the"
         " winner, and keeps that as the run's model."
     )
-    plots = beside(_front_plot(history, cost, trials) for cost, trials in found)
+    figure = Figure(
+        "front",
+        f"{len(history.leaderboard())} trials by their {', '.join(c.label for c, _ in found)}",
+        {"": [_front_plot(history, cost, trials) for cost, trials in found]},
+        f"{len(history.leaderboard())} trials; the winner is ringed.",
+        least=290,
+        keys=[
+            Key("on the front", "circle", ORANGE),
+            Key("trial", "circle", GRAY),
+            Key("ended early", "circle-open", GRAY),
+        ],
+    )
     listed = table(columns, rows, caption="The trials on the fronts, best first")
-    return Section("Cost beside accuracy", "front", paragraph(text), plots, listed)
+    return Section("Cost beside accuracy", "front", paragraph(text), figure, listed)
 
 
-def _front_plot(history: History, cost: Cost, on_front: list[TrialHistory]) -> Markup:
+def _front_plot(history: History, cost: Cost, on_front: list[TrialHistory]) -> Plot:
     """Draws all trials by a cost, and the front as a line that steps from the cheapest on."""
-    known = [trial for trial in history.leaderboard() if cost.of(trial) is not None]
-    judged = [t for t in known if (score := history.score_of(t)) is not None and score.whole]
-    others = known[len(judged) :]  # they stand behind those that have a whole stretch
-    traces: list[tuple[str, list[TrialHistory], dict[str, Any]]] = [
-        ("trials", judged, {"mode": "markers"}),
-        ("ended early", others, {"mode": "markers", "marker": {"symbol": "circle-open"}}),
-        ("front", on_front, {"line": {"shape": "hv"}, "mode": "lines+markers"}),
-    ]
-    figure = go.Figure()
-    for name, trials, look in traces:
-        if trials:
-            figure.add_scatter(
-                x=[cost.of(trial) for trial in trials],
-                y=[history.score_value(trial) for trial in trials],
-                text=[trial.trial_id for trial in trials],
-                name=name,
-                hovertemplate="%{text}<br>%{x:.4g}, %{y:.4f}",
-                **look,
+    known = [(t, amount, value) for t, value in results(history) if (amount := cost.of(t))]
+    winner = searched_winner(history)
+    plot = Plot(
+        logarithmic(cost.label, [amount for _, amount, _ in known], text=partial(cost_text, cost)),
+        score_axis(history, [value for _, _, value in known]),
+        height=320,
+    )
+    front = [point for t in on_front for point in known if point[0] is t]
+    plot.add(Line([point[1:] for point in front], ORANGE, 2, step=True, data=False))
+    for trial, amount, value in known:
+        shape = "circle" if is_judged(history, trial) else "circle-open"
+        plot.add(
+            Dot(
+                amount,
+                value,
+                ORANGE if trial in on_front else GRAY,
+                shape,
+                trial=trial.trial_id,
+                series="front" if trial in on_front else "trials",
+                tip=cost_text(cost, amount),
+                ring="var(--ink)" if trial is winner else "",
             )
-            figure.data[-1].marker.color = ORANGE if trials is on_front else GRAY
-    figure.update_xaxes(title=cost.label, type="log")
-    label = f"{{}} of {len(known)} trials by their {cost.label}; {len(on_front)} are on the front"
-    return metric_plot(figure, history.run.metric, label=label, height=360)
-
-
-def curves_section(history: History) -> Section:
-    """Draws the metric after each epoch, of all trials and of the trainings after the search."""
-    metric, ranked = history.run.metric, history.leaderboard()
-    trials = ranked[:MOST_CURVES]
-    others = [t for t in history.trials.values() if t.purpose != "search" and t.epochs]
-    # The best are on top, and many lines are fainter than a few.
-    drawn = [*reversed(trials), *others]
-    opacity = max(0.25, min(0.75, 30 / max(1, len(trials))))
-    # All curves of a kind share an entry of the legend, that of the first.
-    first = {_kind(trial): trial for trial in reversed(drawn)}
-    figure = go.Figure(
-        [_curve(t, metric, opacity=opacity, in_legend=first[_kind(t)] is t) for t in drawn]
-    )
-    longest = max((len(trial.epochs) for trial in drawn), default=0)
-    whole = {"dtick": 1} if longest <= EACH_EPOCH_NAMED else {}
-    figure.update_xaxes(title="epoch", rangemode="tozero", **whole)
-    caption = "Each line is a trial; its last point shows how it ended."
-    if len(trials) < len(ranked):
-        caption += f" The best {MOST_CURVES} trials are drawn."
-    label = f"Learning curves of {len(drawn)} trainings: {{}} by epoch"
-    curves = metric_plot(figure, metric, label=label, caption=caption, height=480)
-    return Section("Learning curves", CURVES, curves)
-
-
-def _kind(trial: TrialHistory) -> str:
-    """Returns how a trial of the search ended, or what another training was for."""
-    others = {"confirm": "confirmation", "final": "winner's training"}
-    return others.get(trial.purpose, trial.state)
-
-
-def _curve(trial: TrialHistory, metric: str, *, opacity: float, in_legend: bool) -> go.Scatter:
-    color, symbol = STATES[trial.state]
-    searched = trial.purpose == "search"
-    return go.Scatter(
-        x=[record.epoch for record in trial.epochs],
-        y=trial.values(metric),
-        mode="lines+markers",
-        name=_kind(trial),
-        legendgroup=_kind(trial),
-        showlegend=in_legend,
-        meta=trial.trial_id,
-        line={
-            "color": color if searched else ORANGE,
-            "width": 1.5 if searched else 2.5,
-            "dash": "dot" if trial.purpose == "confirm" else "solid",
-        },
-        marker={"symbol": symbol, "size": [3] * (len(trial.epochs) - 1) + [9]},
-        opacity=opacity if searched else 1.0,
-        hovertemplate=f"{trial.trial_id}<br>epoch %{{x}}: %{{y:.4f}}<extra></extra>",
-    )
+        )
+    return plot
 
 
 Rungs = Mapping[int, Sequence[tuple[EpochEnded, bool]]]
@@ -252,24 +113,30 @@ def _at_rung(history: History, epoch: int) -> list[tuple[EpochEnded, bool]]:
     ]
 
 
-def _rungs_plot(rungs: Rungs, *, metric: str) -> Markup:
-    figure = go.Figure()
-    kinds = (("went on", "circle", "finished", True), ("ended there", "x", "stopped", False))
-    for name, symbol, state, goes_on in kinds:
-        points = [
-            (e, record) for e, there in rungs.items() for record, on in there if on is goes_on
-        ]
-        figure.add_scatter(
-            x=[f"epoch {epoch}" for epoch, _ in points],
-            y=[getattr(record, metric) for _, record in points],
-            text=[record.trial_id for _, record in points],
-            mode="markers",
-            name=name,
-            marker={"symbol": symbol, "size": 9, "color": STATES[state][0]},
-            hovertemplate="%{text}<br>%{y:.4f}",
+def _rungs_plot(rungs: Rungs, *, metric: str) -> Figure:
+    records = [(place, *each) for place, there in enumerate(rungs.values()) for each in there]
+    plot = Plot(
+        categories("rung", [f"epoch {epoch}" for epoch in rungs]),
+        of_metric(metric, (getattr(record, metric) for _, record, _ in records)),
+    )
+    for number, (place, record, goes_on) in enumerate(records):
+        color, shape = STATES["finished"] if goes_on else (GRAY, "x")
+        plot.add(
+            Dot(
+                place,
+                getattr(record, metric),
+                color,
+                shape,
+                trial=record.trial_id,
+                series="went on" if goes_on else "ended there",
+                tip=f"after epoch {record.epoch}",
+                shift=(14 if goes_on else -14) + 18 * jitter(number),
+            )
         )
-    figure.update_xaxes(title="rung", categoryarray=[f"epoch {e}" for e in rungs], type="category")
-    return metric_plot(figure, metric, label="Trials at each rung, and which of them went on")
+    plot.legend = [Key("went on", "circle", STATES["finished"][0]), Key("ended there", "x", GRAY)]
+    caption = f"{len({r.trial_id for _, r, _ in records})} trials, at each rung that they reached."
+    label = "Trials at each rung, and which of them went on"
+    return Figure.of("rungs", plot, label=label, caption=caption)
 
 
 def _rungs_table(history: History, rungs: Rungs) -> Markup:

@@ -14,7 +14,7 @@ from inat_ray.config.experiment import Experiment
 from inat_ray.log.costs import costs_of
 from inat_ray.log.history import History
 from inat_ray.log.records import Steering
-from inat_ray.run.contents import read_contents
+from inat_ray.run.contents import RunContents, read_contents
 from inat_ray.run.folder import RunFolder
 from inat_ray.run.state import State
 from inat_ray.search.winner import winning_trial
@@ -74,9 +74,9 @@ def find_runs(folder: Path) -> list[Run]:
     return sorted(map(read_run, run_folders(folder)), key=lambda run: -run.begun)
 
 
-def read_run(folder: Path) -> Run:
-    """Reads a run in a few numbers, whatever of it is there."""
-    found = read_contents(folder)
+def read_run(folder: Path, contents: RunContents | None = None) -> Run:
+    """Reads a run in a few numbers, whatever of it is there; `contents` if that is read already."""
+    found = contents or read_contents(folder)
     history, result = found.history, found.result
     files = list(files_below(folder))
     changed = [status.st_mtime for _, status in files]

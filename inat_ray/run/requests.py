@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Self
+from typing import Any, Self
 from uuid import uuid4
 
 from pydantic import ValidationError
@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from inat_ray.config.errors import UserError, finding
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.space import SearchSpace, search_space
+from inat_ray.log.history import History
 from inat_ray.log.lock import is_alive_in, is_being_written
 from inat_ray.log.records import Steering, StopAsked
 from inat_ray.log.run_log import RunLog
@@ -58,8 +59,9 @@ class Requests:
 
     def __enter__(self) -> Self:
         if (storage := self._run.storage) is not None:
-            watch = threading.Thread(target=self._watch, args=(storage,), daemon=True)
-            watch.start()
+            found: set[Place] = set()
+            self._look(storage, found)  # at what was left while no process was at work on the run
+            threading.Thread(target=self._watch, args=(storage, found), daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -81,7 +83,8 @@ class Requests:
         from inat_ray.run.checkpoints import end_trial
 
         experiment, history = self._experiment, log.history
-        for record in answered(request, experiment=experiment, space=self._space, history=history):
+        about: dict[str, Any] = {"experiment": experiment, "space": self._space}
+        for record in _answered_at_work(request, history=history, **about):
             log.append(record)
             if isinstance(record, StopAsked) and record.trial_id not in history.active:
                 end_trial(record.trial_id, "stopped_by_hand", run=self._run, log=log)
@@ -92,13 +95,15 @@ class Requests:
         while not self._stored.empty():
             yield self._stored.get()
 
-    def _watch(self, storage: Place) -> None:
-        found: set[Place] = set()
+    def _watch(self, storage: Place, found: set[Place]) -> None:
         while not self._over.wait(SECONDS_BETWEEN_LOOKS):
-            with suppress(OSError, UserError):  # the storage is away; the log's mirror tells of it
-                for file, content in _files(storage, known=found):
-                    found.add(file)
-                    self._stored.put((file, content))
+            self._look(storage, found)
+
+    def _look(self, storage: Place, found: set[Place]) -> None:
+        with suppress(OSError, UserError):  # the storage is away; the log's mirror tells of it
+            for file, content in _files(storage, known=found):
+                found.add(file)
+                self._stored.put((file, content))
 
 
 def ask(run: str, request: Request, *, at: Place) -> list[tuple[int, Steering]]:
@@ -106,26 +111,52 @@ def ask(run: str, request: Request, *, at: Place) -> list[tuple[int, Steering]]:
 
     Raises UserError where the search cannot do it, or does not come to it.
     """
-    before = read_contents(run)
-    before.check("log")
-    if before.experiment is not None:
-        space = search_space(before.experiment)
-        answered(request, experiment=before.experiment, space=space, history=before.history)
-    file = at / REQUESTS / f"{time.time():017.6f}-{uuid4().hex[:8]}.json"
-    file.write(request.model_dump_json().encode())
+    before = _checked(run, request)
+    file = leave(request, at=at)
     deadline = time.monotonic() + PATIENCE
-    while file.exists() and time.monotonic() < deadline:
+    while (waits := file.exists()) and time.monotonic() < deadline:
         time.sleep(0.2)
-    if file.exists():
+    if waits:
         file.remove()
+    elif after := read_contents(run).history.steering[len(before.steering) :]:
+        return after
+    _checked(run, request)  # it may be past what was asked by now
+    if waits:
         raise UserError(
             f"{run}: the sweep does not come to it: it is starting still, or has ended its search;"
             f" --status {run} tells"
         )
-    after = read_contents(run).history.steering[len(before.history.steering) :]
-    if not after:
-        raise UserError(f"{run}: the sweep has left it undone; it says why where it runs")
-    return after
+    raise UserError(f"{run}: the sweep has left it undone; it says why where it runs")
+
+
+def leave(request: Request, *, at: Place) -> Place:
+    """Leaves a request in a run's folder, or its place in a storage; returns its file."""
+    file = at / REQUESTS / f"{time.time():017.6f}-{uuid4().hex[:8]}.json"
+    file.write(request.model_dump_json().encode())
+    return file
+
+
+def _checked(run: str, request: Request) -> History:
+    """Returns the run's history. Raises UserError where the search, as it is now, cannot do it."""
+    found = read_contents(run)
+    found.check("log")
+    if found.experiment is not None:
+        about = {"experiment": found.experiment, "space": search_space(found.experiment)}
+        _answered_at_work(request, **about, history=found.history)
+    return found.history
+
+
+def _answered_at_work(request: Request, *, history: History, **about: Any) -> list[Steering]:
+    """Returns what `answered` does where a process is at work on the run.
+
+    Such a process goes on to the winner once its search has ended, and does not turn back.
+    """
+    if request.pick or (history.ended is not None and (request.settings or request.trials)):
+        raise UserError(
+            "a process is at work on the run, and has gone on to the winner or is to; once the run"
+            " is finished, the same command does it"
+        )
+    return answered(request, history=history, **about)
 
 
 def place_of_work(run: str) -> Place | None:

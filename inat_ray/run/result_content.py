@@ -7,7 +7,7 @@ from inat_ray import __version__
 from inat_ray.config.errors import RunFailedError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.metrics import METRICS, Tally
-from inat_ray.config.space import trial_experiment
+from inat_ray.config.trial import trial_experiment
 from inat_ray.data.dataset import DataSet
 from inat_ray.data.split import SubsetName
 from inat_ray.log.costs import images_per_second

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from inat_ray.config.errors import RunFailedError, UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.overrides import KIND
-from inat_ray.config.space import SEED, SearchSpace, value_at, with_parameters
+from inat_ray.config.space import SEED, SearchSpace
+from inat_ray.config.trial import value_at, with_parameters
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import JSON, TrialKnown
 from inat_ray.run.contents import read_whole

@@ -1,12 +1,13 @@
 """Weights in files of this machine, brought to where the other nodes of a run find them."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.model import FreezableConfig
 from inat_ray.config.overrides import texts_of_models
+from inat_ray.config.search import SearchConfig
 from inat_ray.run.folder import WEIGHTS, RunFolder
 from inat_ray.storage.place import Place
 
@@ -16,16 +17,18 @@ def stored_weights(experiment: Experiment, *, run: RunFolder) -> dict[str, str]:
 
     Returns path -> address of the copy, for `with_weights_at`; nothing for a run without a storage.
     """
+    if (storage := run.storage) is None:
+        return {}
     tree = experiment.model_dump(mode="json", include={"model", "search"})
     named = {holder[key] for holder, key in texts_of_models(tree, "weights")}
-    return _copies(sorted(named), run=run)
+    files = {text: path for text in named if (path := Path(text).expanduser()).is_file()}
+    return {text: _copy(path, storage).address for text, path in files.items()}
 
 
 def with_reachable_weights(experiment: Experiment, *, run: RunFolder) -> Experiment:
     """Returns the experiment of a single training for other nodes."""
-    model = experiment.model
-    named = [model.weights] if isinstance(model, FreezableConfig) else []
-    return with_weights_at(experiment, _copies(named, run=run))
+    alone = experiment.model_copy(update={"search": SearchConfig()})
+    return with_weights_at(experiment, stored_weights(alone, run=run))
 
 
 def with_weights_at(experiment: Experiment, copies: Mapping[str, str]) -> Experiment:
@@ -35,14 +38,6 @@ def with_weights_at(experiment: Experiment, copies: Mapping[str, str]) -> Experi
         return experiment
     there = model.model_copy(update={"weights": copies[model.weights]})
     return experiment.model_copy(update={"model": there})
-
-
-def _copies(named: Iterable[str], *, run: RunFolder) -> dict[str, str]:
-    storage = run.storage
-    if storage is None:
-        return {}
-    files = {text: path for text in named if (path := Path(text).expanduser()).is_file()}
-    return {text: _copy(path, storage).address for text, path in files.items()}
 
 
 def _copy(path: Path, storage: Place) -> Place:

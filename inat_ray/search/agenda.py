@@ -34,7 +34,7 @@ from inat_ray.log.records import (
 from inat_ray.search.limits import MOST_IN_A_ROW, Beyond, Limit, no_limit
 from inat_ray.search.schedulers import SCHEDULERS, next_best
 from inat_ray.search.searchers import SEARCHERS, Point
-from inat_ray.search.stopping import spent_budget
+from inat_ray.search.stopping import present_budgets, spent_budget
 from inat_ray.search.study import distinct_configurations
 
 DEFAULT_TRIALS = 10
@@ -129,7 +129,7 @@ def _last_resort(search: SearchConfig, history: History) -> str | None:
     While a budget of epochs, time, or a target is open, any will do; otherwise only the best of a
     rung, and only once nothing runs whose result might promote a better one.
     """
-    if search.has_budget_beside_trials and not history.extended:
+    if any(budget is not None for budget in present_budgets(search, history).values()):
         return next_best(history, most=None)
     return None if history.active else next_best(history, most=1)
 

@@ -7,7 +7,8 @@ from inat_ray.config.distributions import JSON, canonical
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.model import FreezableConfig
-from inat_ray.config.space import IMAGE_SIZE, trial_experiment
+from inat_ray.config.space import IMAGE_SIZE
+from inat_ray.config.trial import trial_experiment
 from inat_ray.log.records import PointBeyond
 from inat_ray.search.searchers import Point
 

@@ -1,9 +1,8 @@
 """Whether a trial trains another epoch, and which budget ends the search, as pure functions."""
 
-from inat_ray.config.metrics import METRICS
 from inat_ray.config.search import SearchConfig
 from inat_ray.log.history import History, TrialHistory
-from inat_ray.log.records import Reason, TrialState
+from inat_ray.log.records import BUDGETS, BudgetName, Budgets, Reason, TrialState
 from inat_ray.search.schedulers import SCHEDULERS
 
 
@@ -38,18 +37,25 @@ def state_if_over(trial: TrialHistory) -> TrialState | None:
 def spent_budget(search: SearchConfig, history: History) -> Reason | None:
     """Returns the budget that leaves nothing more to train, not even a trial's next epoch.
 
-    An extension is counted in trials, so it lifts the other budgets. `trials` itself ends no trial.
-    A person who asks for the search's end ends it like a budget.
+    `trials` itself ends no trial. A person who asks for the search's end ends it like a budget.
     """
     if history.finish_asked:
         return "asked"
-    if history.extended:
-        return None
-    metric = METRICS[search.metric.name]
-    if search.target is not None and history.standings.highest >= metric.score(search.target):
+    return spent_of(present_budgets(search, history), history)
+
+
+def present_budgets(search: SearchConfig, history: History) -> Budgets:
+    """Returns the budgets beside the trials, as a person may have changed them since."""
+    return {name: history.budgets.get(name, getattr(search, name)) for name in BUDGETS}
+
+
+def spent_of(budgets: Budgets, history: History) -> BudgetName | None:
+    """Returns the first of these budgets, all of which are there, that is spent."""
+    epochs, seconds, target = (budgets[name] for name in BUDGETS)
+    if target is not None and history.standings.highest >= history.turned(target):
         return "target"
-    if search.epochs is not None and history.epochs_spent >= search.epochs:
+    if epochs is not None and history.epochs_spent >= epochs:
         return "epochs"
-    if search.time is not None and history.seconds >= search.time:
+    if seconds is not None and history.seconds >= seconds:
         return "time"
     return None

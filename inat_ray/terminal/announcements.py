@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
@@ -26,7 +27,9 @@ from inat_ray.terminal.run_texts import resume_command
 from inat_ray.terminal.search_tables import ablation_table, leaderboard_table, study_table
 from inat_ray.terminal.tables import folded, numbers, plain_table
 from inat_ray.terminal.words import command_text, counted, duration, parameters_text, percent
-from inat_ray.tuning.dry_run import DryRun
+
+if TYPE_CHECKING:  # a training needs no Ray
+    from inat_ray.tuning.dry_run import DryRun
 
 SHOWN_NAMES = 5
 SHOWN_CLASSES = 10
@@ -88,7 +91,7 @@ def announce_warm_start(console: Console, known: Sequence[WarmStart]) -> None:
     console.print(table)
 
 
-def announce_dry_run(console: Console, found: DryRun, *, slots: int) -> None:
+def announce_dry_run(console: Console, found: "DryRun", *, slots: int) -> None:
     """Says the first points, the largest model and its step, and how long the search would take."""
     console.print("[bold]first[/]")
     for work in found.suggestions:

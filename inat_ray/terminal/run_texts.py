@@ -11,6 +11,7 @@ from inat_ray.config.metrics import METRICS
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import (
     JSON,
+    BudgetName,
     FinishAsked,
     SearchChanged,
     Steering,
@@ -112,13 +113,10 @@ def score_text(history: History, trial: TrialHistory) -> str | None:
     return None if score is None else f"{label} {metric_text(metric, score)}"
 
 
-def judged_text(history: History, trial: TrialHistory) -> str | None:
-    """'91.2 %', or '(91.2 %)' of a trial without a whole stretch; None without a result."""
-    score = history.score_of(trial)
-    if score is None:
-        return None
-    text = metric_text(history.run.metric, history.turned(score.value))
-    return text if score.whole else f"({text})"
+def score_value_text(history: History, trial: TrialHistory) -> str | None:
+    """'91.2 %'; None without a result."""
+    score = history.score_value(trial)
+    return None if score is None else metric_text(history.run.metric, score)
 
 
 def score_meaning(history: History) -> str:
@@ -126,8 +124,8 @@ def score_meaning(history: History) -> str:
     if history.stretch == 1:
         return ""
     return (
-        f"score: best mean of {history.stretch} epochs in a row (of all, if fewer were planned); in"
-        " brackets the best epoch of a trial that has not as many"
+        "score: of the best epoch, where each counts as the mean of the newest half of those up"
+        f" to it, {history.stretch} at most"
     )
 
 
@@ -159,9 +157,20 @@ def steering_text(record: Steering, *, begun: int) -> str:
                 f"{name}: {', '.join(_differences(record.before[name], spec))}"
                 for name, spec in record.parameters.items()
             ]
+            parts += [
+                f"search.{name}: {_budget_text(name, now)} instead of {_budget_text(name, before)}"
+                for name, now in record.budgets.items()
+                if now != (before := record.budgets_before.get(name))
+            ]
+            if parts and not (record.parameters or record.budget):
+                return "; ".join(parts)
             planned = f"{counted(record.trials, 'trial')} planned"
             more = f", {begun} have begun and go on" if begun > record.trials else ""
             return "; ".join([*parts, planned + more])
+
+
+def _budget_text(name: BudgetName, budget: float | None) -> str:
+    return duration(budget) if name == "time" and budget is not None else value_text(budget)
 
 
 def _differences(before: Mapping[str, JSON], now: Mapping[str, JSON]) -> Iterator[str]:

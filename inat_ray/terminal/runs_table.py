@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rich.markup import escape
 from rich.table import Column, Table
 
 from inat_ray.config.difference import differing
+from inat_ray.config.experiment import Experiment
 from inat_ray.config.metrics import METRICS
 from inat_ray.log.costs import COSTS
 from inat_ray.log.records import JSON
@@ -63,7 +64,14 @@ def run_row(run: Run) -> dict[str, Any]:
     return {"path": str(run.path), "bytes": run.size} | fields | costs | changes
 
 
-def compared_settings(runs: Sequence[Run]) -> dict[str, list[Any]]:
+class HasExperiment(Protocol):
+    """A run, whatever else is known of it."""
+
+    @property
+    def experiment(self) -> Experiment | None: ...
+
+
+def compared_settings(runs: Sequence[HasExperiment]) -> dict[str, list[Any]]:
     """Returns the settings that differ: dotted name -> value in each run, None if not known."""
     known = [run.experiment for run in runs if run.experiment is not None]
     found = {key: iter(values) for key, values in differing(known).items()}
@@ -82,11 +90,11 @@ def comparison_table(runs: Sequence[Run]) -> Table:
     table.add_section()
     for key, values in compared_settings(runs).items():
         if key != "name":
-            table.add_row(key, *(escape(_setting_text(value)) for value in values))
+            table.add_row(key, *(escape(setting_text(value)) for value in values))
     return table
 
 
-def _setting_text(value: JSON) -> str:
+def setting_text(value: JSON) -> str:
     """Returns a value, or what a searched parameter may be: 32-64, 64-128; uniform 0.5 0."""
     if value is None:
         return NOTHING

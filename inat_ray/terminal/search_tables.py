@@ -22,8 +22,8 @@ from inat_ray.search.study import (
     unchanged,
 )
 from inat_ray.terminal.run_texts import (
-    judged_text,
     score_meaning,
+    score_value_text,
     share_text,
     states_text,
     steering_texts,
@@ -116,7 +116,7 @@ def _trials_table(
             for cost in costs
         ]
         if meaning:
-            values = [judged_text(history, trial) or "", *values]
+            values = [score_value_text(history, trial) or "", *values]
         cells = [str(rank), trial.trial_id, *values, share_text(trial), trial.state, *taken]
         rows.append((cells, trial.parameters))
     return parameters_table(

@@ -8,8 +8,8 @@ from rich.table import Column, Table
 
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.overrides import PARAMETERS
-from inat_ray.config.space import value_at
-from inat_ray.config.wandb_translation import Translation
+from inat_ray.config.trial import value_at
+from inat_ray.config.wandb.translation import Translation
 from inat_ray.terminal.tables import folded, plain_table
 from inat_ray.terminal.words import value_text
 

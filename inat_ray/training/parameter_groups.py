@@ -8,6 +8,7 @@ from torch import nn
 
 from inat_ray.config.experiment import RecipeConfig
 from inat_ray.models.layers import Layer
+from inat_ray.optimizers.eager import without_compiler
 from inat_ray.optimizers.registry import OPTIMIZERS, Groups
 
 
@@ -17,6 +18,7 @@ def build_optimizer(recipe: RecipeConfig, layers: Sequence[Layer | None]) -> tor
     A group's `lr_share` is its learning rate as a share of the output layer's.
     """
     groups = parameter_groups(recipe, layers)
+    without_compiler()
     return OPTIMIZERS[recipe.optimizer].build(groups, recipe.lr, recipe.momentum)
 
 

@@ -10,7 +10,7 @@ from ray.exceptions import NodeDiedError, ObjectLostError, WorkerCrashedError
 from inat_ray.config.errors import RunFailedError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.resources import Resources
-from inat_ray.config.space import trial_experiment
+from inat_ray.config.trial import trial_experiment
 from inat_ray.data.dataset import DataSet
 from inat_ray.log.history import TrialHistory
 from inat_ray.log.run_log import RunLog

@@ -18,12 +18,12 @@ from inat_ray.log.records import SearchChanged, Steering
 from inat_ray.log.run_log import read_history
 from inat_ray.run.claim import check_free
 from inat_ray.run.code import admitted
-from inat_ray.run.contents import read_contents
 from inat_ray.run.folder import RunFolder
+from inat_ray.run.result import read_result
+from inat_ray.run.state import state_of
 from inat_ray.search.agenda import present_space
 from inat_ray.search.searchers import SEARCHERS
 from inat_ray.search.steering import FINISH, NOTHING, Request, answered, is_searching
-from inat_ray.search.winner import is_training_of
 
 Options = Mapping[str, tuple[str, Any]]
 """Dotted key -> (name of the command-line option, value)."""
@@ -42,8 +42,6 @@ class Plan:
     """What a person asks of a search that goes on."""
     present: SearchSpace | None = None
     """The space as it is now, if the search goes on: `space` is the one that it began with."""
-    pick: str | None = None
-    """The trial whose configuration the run's model shall have, instead of the winner's."""
     warm_start: tuple[Path, ...] = ()
     """Other runs that the searcher learns from."""
     notes: tuple[str, ...] = ()
@@ -97,7 +95,13 @@ def resumed_plan(
     experiment = _own_experiment(run, option, path=path, settings=settings, options=options)
     space = search_space(experiment, where=str(run.experiment))
     history = _history_of_search(run, option=option) if run.events.exists() else History()
-    if request in (NOTHING, FINISH) and run.result.exists() and not history.unfinished:
+    state = state_of(history, read_result(run.result) or {}, running=False)
+    if request.pick is not None and state != "finished":
+        raise UserError(
+            f"--pick {request.pick}: the run in {folder} is {state}; a trial is picked from one"
+            " that is finished"
+        )
+    if request in (NOTHING, FINISH) and state == "finished":
         raise UserError(
             f"{option} {folder}: the sweep is complete; --resume {folder} --trials N adds to it, if"
             f" N is above {len(history.searched)}"
@@ -125,51 +129,14 @@ def resumed_plan(
     )
 
 
-def picked_plan(
-    folder: Path,
-    *,
-    trial: str,
-    path: Path | None = None,
-    settings: Sequence[str] = (),
-    options: Options,
-) -> Plan:
-    """Plans to train a trial's configuration for the model of the finished run in `folder`.
-
-    Raises UserError if the run is not finished, if no trial of its search with a result has that
-    name, or if the run's model is of that trial already.
-    """
-    run = RunFolder(folder)
-    experiment = _own_experiment(run, "--resume", path=path, settings=settings, options=options)
-    history = _history_of_search(run, option="--resume") if run.events.exists() else History()
-    if (state := read_contents(folder).state) != "finished":
-        raise UserError(
-            f"--pick {trial}: the run in {folder} is {state}; a trial is picked from one that is"
-            " finished"
-        )
-    if (found := history.trials.get(trial)) is None or found.purpose != "search":
-        raise UserError(
-            f"--pick {trial}: the search in {folder} has no trial of that name; its trials are"
-            f" {history.searched[0].trial_id} to {history.searched[-1].trial_id}"
-        )
-    if history.score_of(found) is None:
-        raise UserError(
-            f"--pick {trial}: has no result ({found.error or found.state}); pick a trial that has"
-            " one"
-        )
-    final = history.final
-    if final and is_training_of(final, found) and history.best_value(final) is not None:
-        raise UserError(f"--pick {trial}: the model in {folder} is of that trial already")
-    space = search_space(experiment, where=str(run.experiment))
-    return Plan(experiment, space, folder, is_new=False, pick=trial)
-
-
 def _notes(record: Steering, history: History, *, option: str) -> Iterator[str]:
     """Raises UserError if a search that has ended would get nothing to do."""
     if isinstance(record, SearchChanged) and record.trials <= (begun := len(history.searched)):
         if history.ended is not None:
             raise UserError(
                 f"{option}: the search has ended after {begun} trials, and is to have"
-                f" {record.trials}; --trials above {begun} gives it more to do"
+                f" {record.trials}; --trials above {begun} gives it more to do, or more values"
+                " where every point was tried"
             )
         yield f"{begun} trials have begun: they go on, and no other one begins"
 
@@ -194,8 +161,9 @@ def _own_experiment(
         raise UserError(
             f"{option} {run.path}: goes on with the run's own experiment, and this one differs:"
             f" {'; '.join(found)}; only settings of resources and device, --data for images that"
-            " were moved, --trials, and bounds and values of search.parameters may change; for"
-            f" anything else, a new sweep with --warm-start {run.path} knows what this one found"
+            " were moved, --trials and other budgets, and bounds and values of search.parameters"
+            f" may change; for anything else, a new sweep with --warm-start {run.path} knows what"
+            " this one found"
         )
     if now.resources.storage_path != stored.resources.storage_path:
         raise UserError(

@@ -95,16 +95,25 @@ def run_search(
     `space` is the one that the search began with. What `requests` bring is taken in meanwhile.
     Raises what `run_agenda` raises.
     """
+
+    def take_in() -> None:
+        if requests is not None:
+            requests.take_in(log)
+
+    take_in()  # what was left while no process was at work on the run
     _end_what_is_over(run=run, log=log)
-    if log.history.ended is None:
+    while log.history.ended is None:
         limit = limit_of(experiment, classes=len(data.classes))
         agenda = search_agenda(experiment, space, limit)
         reason = run_agenda(experiment, agenda, data=data, run=run, log=log, requests=requests)
-        _end_what_waits(run=run, log=log)
-        log.append(SearchEnded(reason=reason))
+        take_in()  # meanwhile a person may have given it more to do
+        if not isinstance(next_work(agenda, log.history, log.append), Work):
+            _end_what_waits(run=run, log=log)
+            log.append(SearchEnded(reason=reason))
     if chosen := to_confirm(experiment, log.history):
         agenda = until_asked(confirm_agenda(experiment, chosen))
         run_agenda(experiment, agenda, data=data, run=run, log=log, requests=requests)
+    take_in()  # so that nobody waits for an answer until the winner is trained
 
 
 def _end_what_is_over(*, run: RunFolder, log: RunLog) -> None:

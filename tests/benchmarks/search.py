@@ -6,18 +6,19 @@ Regret: how far its true mean lies from the best one's, as a share of the way fr
 configuration to the best, after so many epochs of all trials, and after the time that so many
 epochs of a median configuration take. 8 workers in virtual time; every search has the same seconds
 of an epoch and, with the same seed, the same trainings. `--short` is a few seconds of it. Needs the
-extra `benchmark`; --tables names a folder of TaskSet's tables.
+extra `benchmark`; --tables names a folder of TaskSet's tables. Each search is written beside --out
+as it ends, and one that is written there is not run again: remove that file to begin anew.
 """
 
 import heapq
 import json
-import resource
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from itertools import count
@@ -63,6 +64,7 @@ from tests.benchmarks.search_page import (
 from tests.benchmarks.tables import FORMULA, Point, World, world_of
 
 FLOWERS = Path("experiments/tables/flowers_32px.parquet")
+HEADS = Path("experiments/tables/heads_128px.parquet")
 PACKAGES = ["ray", "hyperopt", "optuna", "syne-tune"]
 CHECKPOINTS = (75, 150, 200, 300, 400, 800)
 SHORT = (20, 40)
@@ -87,6 +89,8 @@ class Step:
 
 
 Way = Callable[[World, int], Iterator[Step]]
+Task = tuple[str, str, int]
+"""(table, way, seed)"""
 
 
 def ours(
@@ -208,10 +212,11 @@ def steps(way: str, world: World, seed: int) -> Iterator[Step]:
     yield replace(step, epochs=inf, seconds=inf, finished=None)
 
 
-def followed(task: tuple[str, str, int], *, short: bool = False) -> Followed:
+def followed(task: Task, *, short: bool = False) -> Followed:
     table, way, seed = task
+    begin = time.process_time()
     world, due = world_of(table, seed, short=short), SHORT if short else CHECKPOINTS
-    found = Followed(table, way, seed, {}, {}, confirmation=None, good=None)
+    found = Followed(table, way, seed, {}, {}, confirmation=None, good=None, minutes=0.0)
     epochs = list(due)
     seconds = [each * world.seconds / WORKERS for each in due] if world.seconds else []
     for step in steps(way, world, seed):
@@ -229,6 +234,7 @@ def followed(task: tuple[str, str, int], *, short: bool = False) -> Followed:
             seconds.pop(0)
         if not epochs and not seconds:
             break
+    found.minutes = (time.process_time() - begin) / 60
     return found
 
 
@@ -255,37 +261,59 @@ def main(
     plot: Annotated[Path | None, typer.Option(help="A picture of it: .svg or .png.")] = None,
 ) -> None:
     console, begin = Console(stderr=True), time.perf_counter()
-    records = [str(path) for path in (FLOWERS, *(record or []))]
+    records = [str(path) for path in (FLOWERS, *([] if short else [HEADS]), *(record or []))]
     sets = sorted(map(str, tables.glob("taskset_*.parquet"))) if tables else []
     numbers = dict.fromkeys(records if short else [*records, FORMULA], seeds)
     numbers |= dict.fromkeys(sets, -(-seeds // 4))
+    tasks = in_turns(numbers, [way for way in WAYS if only in way])
+    ended = out and out.with_suffix(".jsonl")
+    runs = [run for run in read(ended) if task_of(run) in tasks]
+    left = [task for task in tasks if task not in {*map(task_of, runs)}]
     for table in records:
         world_of(table, 0, short=short)  # its processes are fitted once, before this one forks
-    ways = [way for way in WAYS if only in way]
-    tasks = [(t, way, s) for way in ways for t, number in numbers.items() for s in range(number)]
-    with ProcessPoolExecutor(processes, initializer=threadpool_limits, initargs=(1,)) as pool:
-        runs = []
-        for run in pool.map(partial(followed, short=short), tasks):
+    with ProcessPoolExecutor(processes, initializer=quiet) as pool:
+        for run in pool.map(partial(followed, short=short), left):
             runs.append(run)
-            if len(runs) == len(tasks) or tasks[len(runs)][1] != run.way:
+            if ended:
+                with ended.open("a") as file:
+                    file.write(json.dumps(asdict(run)) + "\n")
+            if len(runs) % (len(tasks) // 10 or 1) == 0:
                 minutes = (time.perf_counter() - begin) / 60
-                console.print(f"{run.way}: done after {minutes:.1f} minutes")
+                console.print(f"{len(runs)} of {len(tasks)} searches after {minutes:.1f} minutes")
     tree = summary(runs, checkpoints=SHORT if short else CHECKPOINTS)
     found = conditions([name for name in PACKAGES if find_spec(name.replace("-", "_"))])
-    tree |= {"processor_minutes": round(processor_minutes(), 1), "conditions": found}
+    tree |= {"processor_minutes": round(sum(run.minutes for run in runs), 1), "conditions": found}
     for title in tree["tables"]:
         console.print(Markdown("\n".join(table_of(tree, title))))
     if out:
-        out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(tree) + "\n")
     if plot:
         draw(tree, plot)
 
 
-def processor_minutes() -> float:
-    """Of this process and those that it has waited for."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(each.ru_utime + each.ru_stime for each in used) / 60
+def in_turns(numbers: dict[str, int], ways: list[str]) -> list[Task]:
+    """All searches, those of one table and seed together, and the tables in turn."""
+    turns = [(seed / number, t, seed) for t, number in numbers.items() for seed in range(number)]
+    return [(table, way, seed) for _, table, seed in sorted(turns) for way in ways]
+
+
+def task_of(run: Followed) -> Task:
+    return run.table, run.way, run.seed
+
+
+def read(path: Path | None) -> list[Followed]:
+    """The searches in this file; makes its folder."""
+    if path is None:
+        return []
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [Followed(**json.loads(line)) for line in lines]
+
+
+def quiet() -> None:
+    """A thread for each process; what other tools' libraries warn of is not for who runs this."""
+    threadpool_limits(1)
+    warnings.simplefilter("ignore")
 
 
 if __name__ == "__main__":

@@ -34,6 +34,8 @@ class Followed:
     """Epochs of the confirmation after the last checkpoint."""
     good: int | None
     """Epochs until a configuration that is truly within a point of the best was trained."""
+    minutes: float
+    """Of a processor."""
 
 
 def summary(runs: Sequence[Followed], *, checkpoints: Sequence[int]) -> dict[str, Any]:

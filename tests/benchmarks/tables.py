@@ -85,7 +85,8 @@ class Recorded:
 
     The mean of a configuration is a Gaussian process over the points of the space, fitted to all
     curves: one for each of their first principal components, on the scale of log-odds. The rest of
-    a training is that of a real one: half the difference of two seeds' curves, times sqrt(2).
+    a training is that of a real one, of a configuration about as good: what a seed's curve differs
+    by from the mean of the seeds, times sqrt(n / (n - 1)).
     """
 
     table: CurveTable
@@ -107,13 +108,30 @@ class Recorded:
         return replace(given, parameters=without_seed(given.parameters), first=())
 
     @cached_property
-    def residuals(self) -> Array:
-        """Shape (pairs of seeds, epochs)."""
-        values = [[c.metrics[METRIC] for c in curves] for curves in self._points.values()]
-        pairs = [np.subtract(*pair[:2]) for pair in values if len(pair) > 1]
-        if not pairs:
+    def residuals(self) -> tuple[Array, Array]:
+        """(the most that a configuration's mean curve reaches, ascending; what a seed differs by).
+
+        Shapes (trainings,) and (trainings, epochs). They depend on each other: poor configurations
+        differ more from seed to seed.
+        """
+        found = []
+        for curves in self._points.values():
+            values, n = np.array([curve.metrics[METRIC] for curve in curves]), len(curves)
+            mean = values.mean(axis=0)
+            if n > 1:
+                found += [(mean.max(), rest) for rest in (values - mean) * math.sqrt(n / (n - 1))]
+        if not found:
             raise ValueError("no configuration was trained with two seeds")
-        return np.array(pairs) / math.sqrt(2)
+        found.sort(key=lambda each: each[0])
+        return np.array([each[0] for each in found]), np.array([each[1] for each in found])
+
+    def residual(self, truth: float, rng: np.random.Generator) -> Array:
+        """One of the fourth of the trainings whose configurations are the nearest in truth."""
+        truths, rests = self.residuals
+        most = max(1, len(truths) // 4)
+        first = np.clip(np.searchsorted(truths, truth) - most // 2, 0, len(truths) - most)
+        drawn: Array = rests[first + rng.integers(most)] * rng.choice([-1, 1])
+        return drawn
 
     @cached_property
     def _process(self) -> tuple[Array, Array, list[Any]]:
@@ -169,7 +187,7 @@ class Recorded:
 
         def drawn(point: Point, take: int) -> tuple[Array, Sequence[float]]:
             rng = rng_of(point, seed, take)
-            rest = self.residuals[rng.integers(len(self.residuals))] * rng.choice([-1, 1])
+            rest = self.residual(mean(point).max(), rng)
             seconds = np.median(self.table.curve(point).seconds)
             return np.clip(mean(point) + rest, 0, 1), [float(seconds)] * len(rest)
 

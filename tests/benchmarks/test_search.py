@@ -6,9 +6,18 @@ from tests.benchmarks.search import main
 from tests.benchmarks.search_page import BEST_EPOCH, DEFAULT, OWN, Followed, section, summary
 
 
-def test_the_short_form_compares_searches_on_a_record(tmp_path):
-    main(short=True, seeds=2, processes=1, only="ASHA", out=tmp_path / "search.json")
-    tree = json.loads((tmp_path / "search.json").read_text())
+def test_the_short_form_compares_searches_on_a_record_and_goes_on_where_it_was_cut_off(tmp_path):
+    def compared():
+        main(short=True, seeds=2, processes=1, only="ASHA", out=tmp_path / "search.json")
+        return json.loads((tmp_path / "search.json").read_text())
+
+    tree, ended = compared(), tmp_path / "search.jsonl"
+    lines = ended.read_text().splitlines(keepends=True)
+    assert len(lines) == 6
+    ended.write_text("".join(lines[:-1]))
+    assert compared()["tables"] == tree["tables"]
+    seeds = [json.loads(line)["seed"] for line in ended.read_text().splitlines()]
+    assert seeds == [0, 0, 0, 1, 1, 1]
     ways = tree["tables"]["flowers_32px"]["ways"]
     assert set(ways) == {"random + ASHA promotion", "TPE + ASHA stopping", DEFAULT}
     for lines in ways.values():
@@ -18,7 +27,7 @@ def test_the_short_form_compares_searches_on_a_record(tmp_path):
 
 def run(way, seed, regret, table="a.parquet"):
     rules = {OWN: regret, BEST_EPOCH: regret}
-    return Followed(table, way, seed, rules, {}, confirmation=None, good=None)
+    return Followed(table, way, seed, rules, {}, confirmation=None, good=None, minutes=0.0)
 
 
 def test_differences_are_paired_by_seed():

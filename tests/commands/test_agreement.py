@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from inat_ray.log.history import OPEN, History
 from inat_ray.log.run_log import read_history
 from inat_ray.run.listing import read_run
-from inat_ray.terminal.run_texts import epochs_text, judged_text
+from inat_ray.terminal.run_texts import epochs_text, score_value_text
 from inat_ray.terminal.status import read_status, status_json
 from inat_ray.terminal.words import percent
 from inat_ray.training.predictions import read_predictions
@@ -98,7 +98,7 @@ def test_the_printed_leaderboard_is_the_log_in_its_order(swept, history):
     )
     expected = [
         (
-            *(str(place), t.trial_id, judged_text(history, t)),
+            *(str(place), t.trial_id, score_value_text(history, t)),
             *(percent(best_of(history)[t.trial_id]), str(len(t.epochs)), t.state),
         )
         for place, t in enumerate(history.leaderboard(), start=1)

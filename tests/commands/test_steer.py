@@ -18,6 +18,8 @@ from inat_ray.log.records import (
     TrialStarted,
 )
 from inat_ray.log.run_log import EVENTS, read_history, read_records
+from inat_ray.run.folder import REQUESTS
+from inat_ray.search.steering import Request
 from tests.run.made_up_runs import cut_off_run
 
 NARROWED = "search.parameters.recipe.lr={distribution: uniform, min: 0.1, max: 0.2}"
@@ -41,12 +43,25 @@ def test_a_trial_of_a_sweep_that_nobody_works_on_is_ended_and_the_sweep_stays_cu
     assert len(read_history(run / "log").steering) == 1
 
 
+def test_the_end_of_a_trial_of_a_run_in_a_storage_waits_there_for_who_goes_on_with_it(
+    told, tmp_path
+):
+    run = cut_off_run(tmp_path / "run", resources={"storage_path": str(tmp_path / "S")})
+    stored = tmp_path / "S" / "run"
+    code, text = told("sweep", "--stop", f"{stored}/b")
+    assert (code, f"once --resume {stored} goes on with the run" in flat(text)) == (0, True)
+    code, text = told("sweep", "--stop", f"{stored}/a")
+    assert (code, "--stop a: has ended already: finished" in flat(text)) == (2, True)
+    (file,) = (stored / REQUESTS).iterdir()
+    assert Request.model_validate_json(file.read_bytes()) == Request(stop="b")
+    assert not read_history(run / "log").steering
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--resume", "S", "--trials", "3"], "holds no run"),
         (["--stop", "S/trial_0001"], "holds no run"),
-        (["--stop", "STORED/b"], "no process is at work on the run; --resume"),
         (["--finish", "RUN", "--set", NARROWED], "has no place beside --finish"),
         (["--resume", "RUN", "--set", NARROWED], "a search keeps its parameters"),
         (["--extend", "RUN"], "--trials N says how many trials to add"),

@@ -15,7 +15,7 @@ from inat_ray.log.mirror import SEGMENTS
 from inat_ray.log.run_log import read_history
 from tests.commands.conftest import SECRETS
 
-SWEEPS = Path(__file__).parents[1] / "config" / "sweeps"
+SWEEPS = Path(__file__).parents[1] / "config" / "wandb" / "sweeps"
 """Of W&B."""
 
 

@@ -2,7 +2,8 @@ import pytest
 
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import dump_experiment, load_experiment
-from inat_ray.config.space import search_space, with_parameters
+from inat_ray.config.space import search_space
+from inat_ray.config.trial import with_parameters
 from inat_ray.config.variants import (
     MOST_VARIANTS,
     OF_THE_SIZE,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from inat_ray.config.distributions import TAKES, ParameterSpec
+from inat_ray.config.parameter_spec import TAKES, ParameterSpec
 from inat_ray.config.schema import FILE_NAME, Schema, experiment_schema, text
 from inat_ray.config.space import SEARCHABLE, is_within
 

@@ -1,9 +1,9 @@
 """Reading a section as a reader would, and predictions on photographs that exist."""
 
-import json
+import csv
+import io
 import re
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,15 +15,14 @@ from inat_ray.training.predictions import Predictions
 
 
 @pytest.fixture
-def plots_of() -> Callable[[Section], list[dict[str, Any]]]:
-    """The Plotly figures of a section."""
+def data_of() -> Callable[..., list[list[str]]]:
+    """The data of a section's figure, as its CSV has them: series, trial, x, y, row by row."""
 
-    def plots(section: Section) -> list[dict[str, Any]]:
-        return [
-            json.loads(text) for text in re.findall(r'json">(.*?)</script>', section.body, re.S)
-        ]
+    def data(section: Section, name: str, view: str = "") -> list[list[str]]:
+        (figure,) = (figure for figure in section.figures if figure.name == name)
+        return list(csv.reader(io.StringIO(figure.data(view))))
 
-    return plots
+    return data
 
 
 @pytest.fixture
@@ -32,7 +31,7 @@ def rows_of() -> Callable[[Section], list[list[str]]]:
 
     def rows(section: Section) -> list[list[str]]:
         bodies = re.findall(r"<tbody>(.*?)</tbody>", section.body, re.S)
-        found = [row for body in bodies for row in re.findall(r"<tr>(.*?)</tr>", body, re.S)]
+        found = [row for body in bodies for row in re.findall(r"<tr[^>]*>(.*?)</tr>", body, re.S)]
         return [[re.sub(r"<[^>]*>", "", c) for c in re.findall(r"<td.*?</td>", r)] for r in found]
 
     return rows

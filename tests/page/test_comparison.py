@@ -1,5 +1,7 @@
 """Several runs on one page."""
 
+import json
+
 import pytest
 
 from inat_ray.config.experiment import Experiment
@@ -8,6 +10,7 @@ from inat_ray.log.records import LookAtTest
 from inat_ray.page.comparison import comparison_sections
 from inat_ray.page.reported_run import ReportedRun
 from inat_ray.run.folder import RunFolder
+from inat_ray.terminal.words import value_text
 
 
 @pytest.fixture
@@ -29,27 +32,54 @@ def test_a_run_is_a_row_with_what_it_found_and_what_that_cost(runs, rows_of):
     assert two[5:7] == ["50.0 %", "40.4 to 59.6 %"]
 
 
-def test_a_run_that_never_began_has_a_row_and_no_line(runs, rows_of, plots_of, tmp_path):
+def test_a_run_that_never_began_has_a_row_and_no_line(runs, rows_of, data_of, tmp_path):
     never = ReportedRun(RunFolder(tmp_path / "never"), History())
     results, progress, _ = comparison_sections([*runs, never])
     assert rows_of(results)[2] == ["never", *["-"] * 7]
-    assert len(plots_of(progress)[0]["data"][2]["x"]) == 0
+    assert {row[0] for row in data_of(progress, "best-so-far")[1:]} == {"one", "two"}
 
 
-def test_runs_with_different_metrics_are_not_drawn_together(runs, plots_of):
+def test_runs_with_different_metrics_are_not_drawn_together(runs):
     history = runs[1].history
     history.started = history.run.model_copy(update={"metric": "val_loss", "goal": "minimize"})
     _, progress, _ = comparison_sections(runs)
-    assert plots_of(progress) == []
+    assert progress.figures == []
     assert "different metrics" in progress.body
 
 
-def test_settings_that_differ_are_named_with_both_values(runs, rows_of):
+def test_the_distribution_of_results_ends_at_all_trials(runs, data_of):
+    _, progress, _ = comparison_sections(runs)
+    one = [(float(x), float(y)) for name, _, x, y in data_of(progress, "distribution")[1:]
+           if name == "one"]  # fmt: skip
+    assert one == [(0.1, 0), (0.1, 0.2), (0.25, 0.4), (0.4, 0.6), (0.6, 0.8), (0.9, 1)]
+
+
+def test_runs_that_differ_in_their_seed_alone_are_one_line_with_their_spread(runs, data_of):
+    runs[1].experiment = runs[0].experiment.model_copy(update={"seed": 7})
+    _, progress, _ = comparison_sections(runs)
+    assert {row[0] for row in data_of(progress, "best-so-far")[1:]} == {"one and 1 more seeds"}
+    assert "the band reaches from the worst to the best" in progress.body
+
+
+def test_settings_that_differ_are_named_as_in_the_terminal(runs, rows_of):
     *_, differences = comparison_sections(runs)
-    assert rows_of(differences) == [["recipe.lr", repr(Experiment().recipe.lr), "0.5"]]
+    assert rows_of(differences) == [["recipe.lr", value_text(Experiment().recipe.lr), "0.5"]]
 
 
 def test_runs_of_one_experiment_are_said_to_have_the_same_settings(runs):
     runs[1].experiment = runs[0].experiment
-    *_, differences = comparison_sections(runs)
-    assert "two has the same settings as one" in differences.body
+    results, _, differences = comparison_sections(runs)
+    assert "The runs have the same settings" in differences.body
+    assert "alarm" not in results.body
+
+
+def test_runs_on_other_images_are_an_alarm(runs):
+    data = runs[0].experiment.data.model_copy(update={"split_seed": 5})
+    runs[1].experiment = runs[0].experiment.model_copy(update={"data": data})
+    assert "data.split_seed is one 42, two 5" in comparison_sections(runs)[0].body
+    for run, images in zip(runs, (["a.jpg"], ["b.jpg"]), strict=True):
+        run.folder.path.mkdir()
+        run.folder.split.write_text(json.dumps({"train": images}))
+    assert (
+        "two was not trained and validated on the same images" in comparison_sections(runs)[0].body
+    )

@@ -1,10 +1,8 @@
 """The page asks nobody for anything, and what comes from a run is shown in it, never run."""
 
-import json
 import re
 from html.parser import HTMLParser
 
-import plotly.graph_objects as go
 import pytest
 from markupsafe import Markup
 
@@ -15,7 +13,6 @@ from inat_ray.page.html import (
     missing,
     paragraph,
     picture,
-    plot,
     render_page,
     table,
     write_page,
@@ -33,7 +30,6 @@ TEXT = Section("Words", "words", paragraph("Nothing to draw."))
         missing,
         lambda text: table([text], [[text]], caption=text),
         lambda text: picture(b"", alt=text, caption=text),
-        lambda text: plot(go.Figure(go.Scatter(x=[text], name=text)), label=text, caption=text),
     ],
 )
 def test_a_runs_text_is_text_wherever_it_stands(made):
@@ -61,15 +57,6 @@ def test_only_a_sortable_table_has_buttons():
     assert "<button" not in table(["a"], [[1]], caption="c", sortable=False)
 
 
-def test_a_plot_carries_its_data_and_says_in_words_what_it_shows():
-    html = plot(go.Figure(go.Scatter(x=[1, 2], y=[3, 4])), label="a line", height=300)
-    found = Elements(html)
-    content = json.loads(found.scripts[0])
-    assert content["data"][0]["y"] == [3, 4]
-    assert "template" not in content["layout"]
-    assert 'aria-label="a line"' in html
-
-
 def test_a_picture_is_within_the_page():
     html = picture(b"\x89PNG", alt="a filter", caption=Markup("<b>bold</b>"))
     assert 'src="data:image/png;base64,iVBORw=="' in html
@@ -87,13 +74,6 @@ def test_no_address_is_fetched_and_the_browser_is_told_to_fetch_none():
     html = render_page(title="t", lead="l", sections=[TEXT])
     assert re.findall(r'(?:src|href)="(?!#|data:)', html) == []
     assert "default-src 'none'" in html
-
-
-def test_plotly_is_in_the_page_only_where_there_is_a_plot():
-    drawn = Section("Drawn", "drawn", plot(go.Figure(), label="nothing"))
-    without = render_page(title="t", lead="l", sections=[TEXT])
-    assert len(without) < 50_000
-    assert len(render_page(title="t", lead="l", sections=[TEXT, drawn])) > 1_000_000
 
 
 def test_two_sections_cannot_share_a_place():

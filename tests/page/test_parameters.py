@@ -1,30 +1,14 @@
 """Axes, importance and slices of what a search varied."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from inat_ray.config.experiment import Experiment
-from inat_ray.page.parameters import (
-    NOT_SET,
-    Scored,
-    parameters_section,
-    scored_trials,
-)
-
-
-def scored(points, scores, *, logarithmic=()) -> Scored:
-    names = dict.fromkeys(name for point in points for name in point)
-    return Scored(
-        names={name: name for name in names},
-        points=points,
-        scores=scores,
-        trial_ids=[f"trial_{i:04d}" for i in range(len(points))],
-        logarithmic=frozenset(logarithmic),
-        metric="val_accuracy",
-        best=points[int(np.argmax(scores))],
-    )
+from inat_ray.page.parameters import parameters_section
+from inat_ray.page.scored import Scored
+from tests.page.made_scored import scored
 
 
 @pytest.fixture(scope="module")
@@ -43,31 +27,22 @@ def section(made_up):
     return parameters_section(made_up)
 
 
-def test_every_parameter_and_the_metric_has_an_axis_with_a_scale_of_its_own(section, plots_of):
-    (trace,) = plots_of(section)[0]["data"]
-    axes = {axis["label"]: axis for axis in trace["dimensions"]}
-    assert list(axes) == ["lr", "filters", "depth", "val acc"]
-    assert all(len(axis["values"]) == 30 for axis in axes.values())
-    assert axes["filters"]["ticktext"] == ["auto", "32-64"]
-    assert -4 <= min(axes["lr"]["values"]) < max(axes["lr"]["values"]) <= -2
+def test_each_trial_of_a_slice_stands_at_its_own_values(section, data_of, made_up):
+    rows = data_of(section, "slices")
+    lr = [(float(x), float(y)) for _, _, x, y in rows[1:31]]
+    assert rows[0][2:] == ["lr", "val acc"]
+    points = zip(made_up.points, made_up.scores, strict=True)
+    wanted = [(point["lr"], score) for point, score in points]
+    assert lr == [pytest.approx(pair, rel=1e-5) for pair in wanted]
+    heads = [i for i, row in enumerate(rows) if row[0] == "series"] + [len(rows)]
+    counts = dict(zip((rows[i][2] for i in heads[:-1]), np.diff(heads) - 1, strict=True))
+    assert counts == {"lr": 30, "filters": 30, "depth": 15}
 
 
-def test_trials_without_a_parameter_stand_at_a_place_that_says_so(section, plots_of, made_up):
-    (trace,) = plots_of(section)[0]["data"]
-    axis = next(axis for axis in trace["dimensions"] if axis["label"] == "depth")
-    place = axis["tickvals"][axis["ticktext"].index(NOT_SET)]
-    without = [i for i, point in enumerate(made_up.points) if "depth" not in point]
-    assert [i for i, value in enumerate(axis["values"]) if value == place] == without
-    assert axis["range"][0] < place
-
-
-def test_each_trial_of_a_slice_stands_at_its_own_values(section, plots_of, made_up):
-    lr, filters, depth = plots_of(section)[2:]
-    assert lr["data"][0]["x"] == [point["lr"] for point in made_up.points]
-    assert lr["data"][0]["y"] == made_up.scores
-    assert lr["layout"]["xaxis"]["type"] == "log"
-    assert filters["layout"]["xaxis"]["type"] == "category"
-    assert len(depth["data"][0]["x"]) == 15
+def test_stopped_trials_are_hollow_and_the_winner_is_ringed(section, made_up):
+    (lr, *_) = section.figures[-1].views[""]
+    assert [dot.shape for dot in lr.marks[:2]] == ["circle", "circle-open"]
+    assert [dot.trial for dot in lr.marks if dot.ring] == [made_up.winner]
 
 
 def test_the_table_holds_importance_correlation_and_the_best_trials_value(
@@ -78,7 +53,8 @@ def test_the_table_holds_importance_correlation_and_the_best_trials_value(
     assert rows["lr"][2] == "1.00"
     assert rows["filters"][2] == "-"
     best = made_up.points[int(np.argmax(made_up.scores))]
-    assert rows["lr"][4] == f"{best['lr']:.3g}"
+    assert rows["lr"][5] == f"{best['lr']:.3g}"
+    assert rows["depth"][4] == "15"
 
 
 def test_a_metric_that_is_minimized_is_turned_for_correlation(made_up, rows_of):
@@ -86,35 +62,17 @@ def test_a_metric_that_is_minimized_is_turned_for_correlation(made_up, rows_of):
     assert {row[0]: row for row in rows_of(section)}["lr"][2] == "-1.00"
 
 
-def test_few_trials_are_drawn_and_nothing_is_claimed_of_importance(plots_of):
-    few = scored([{"lr": 0.1}, {"lr": 0.2}], [0.5, 0.6])
-    section = parameters_section(few)
-    assert "2 trials with a result are too few" in section.body
-    assert len(plots_of(section)) == 2
+def test_where_the_forest_predicts_nothing_the_table_leads_and_says_what_would_do(rows_of):
+    rng = np.random.default_rng(1)
+    section = parameters_section(scored([{"a": x} for x in range(12)], rng.random(12).tolist()))
+    assert "importance" not in [figure.name for figure in section.figures]
+    assert section.body.index("rank correlation") < section.body.index("No importance is shown")
+    assert re.search(r"About \d+0 trials would do", section.body)
+    assert len(rows_of(section)[0]) == 5
 
 
-def test_one_trial_is_drawn(plots_of):
-    section = parameters_section(scored([{"lr": 0.1}], [0.5]))
-    assert len(plots_of(section)) == 2
-
-
-def test_the_seed_is_no_hyperparameter_and_trials_without_result_are_left_out(
-    history_of, study, sweep
-):
-    found = scored_trials(history_of(study({"a": [0.5], "b": [0.6]})), None)
-    assert list(found.names) == ["model.freeze", "recipe.lr"]
-    assert len(scored_trials(history_of(sweep), None).points) == 5
-
-
-def test_the_scale_is_that_of_the_experiment(history_of, sweep):
-    experiment = Experiment.model_validate(
-        {
-            "search": {
-                "parameters": {
-                    "recipe.lr": {"distribution": "log_uniform_values", "min": 1e-4, "max": 1},
-                    "model.dropout": {"min": 0.0, "max": 0.5},
-                }
-            }
-        }
-    )
-    assert scored_trials(history_of(sweep), experiment).logarithmic == {"recipe.lr"}
+@pytest.mark.parametrize("trials", [1, 2])
+def test_few_trials_are_drawn_and_nothing_is_claimed_of_importance(trials):
+    section = parameters_section(scored([{"lr": 0.1}, {"lr": 0.2}][:trials], [0.5, 0.6][:trials]))
+    assert f"{trials} trials with a result are too few" in section.body
+    assert [figure.name for figure in section.figures] == ["parallel", "slices"]

@@ -23,17 +23,25 @@ def test_configurations_that_cannot_be_told_apart_are_said_to_be(history_of, stu
     assert "cannot be told apart" in section.body
 
 
-def test_every_seed_and_every_mean_is_drawn(history_of, study, plots_of):
+def test_every_seed_and_every_mean_is_drawn(history_of, study, data_of):
     section = study_section(history_of(study(SEEDS)), purpose="search", title="Over seeds")
-    (drawn,) = plots_of(section)
-    seeds, means = drawn["data"]
-    assert seeds["y"] == [0.80, 0.82, 0.84, 0.5, 0.6, 0.7]
-    assert means["y"] == pytest.approx([0.82, 0.6])
-    assert means["error_y"]["array"] == pytest.approx([0.02, 0.1])
+    rows = data_of(section, "search-study")
+    seeds = [(x, float(y)) for series, _, x, y in rows if series.startswith("seed")]
+    assert seeds == [
+        ("#1", 0.80),
+        ("#1", 0.82),
+        ("#1", 0.84),
+        ("#2", 0.5),
+        ("#2", 0.6),
+        ("#2", 0.7),
+    ]
+    assert [float(y) for series, *_, y in rows if series == "mean"] == pytest.approx([0.82, 0.6])
+    ends = [float(y) for series, *_, y in rows if series == "± sd"]
+    assert ends == pytest.approx([0.8, 0.84, 0.5, 0.7])
 
 
 def test_a_freeze_study_is_drawn_against_the_share_of_frozen_layers(
-    history_of, study, plots_of, rows_of
+    history_of, study, data_of, rows_of
 ):
     history = history_of(study(SEEDS))
     assert is_freeze_study(history)
@@ -41,17 +49,20 @@ def test_a_freeze_study_is_drawn_against_the_share_of_frozen_layers(
         {"model": {"kind": "resnet", "backbone": "resnet18", "weights": "none"}}
     )
     section = freeze_section(history, experiment, classes=5)
-    accuracy, seconds = plots_of(section)
+    drawn = data_of(section, "freeze")
+    means = [(float(x), float(y)) for series, _, x, y in drawn if series == "mean"]
     # ResNet18 has 21 layers: 20 convolutions, shortcuts included, and the output layer.
-    assert accuracy["data"][0]["x"] == pytest.approx([0, 20 / 21])
-    assert accuracy["data"][0]["y"] == pytest.approx([0.82, 0.6])
-    assert seconds["data"][0]["y"] == [2.0, 2.0]
+    assert means == [(0, 0.82), (pytest.approx(20 / 21, abs=1e-5), pytest.approx(0.6))]
+    seconds = drawn[
+        drawn.index(["series", "trial", "layers that are frozen", "seconds an epoch"]) :
+    ]
+    assert [row[3] for row in seconds[1:]] == ["2", "2"]
     rows = rows_of(section)
     assert rows[1][:3] == ["head_only", "95.2 %", "2,565"]
     assert rows[1][-1] == "-"
 
 
-def test_memory_is_drawn_where_the_run_recorded_it(history_of, study, plots_of, rows_of):
+def test_memory_is_drawn_where_the_run_recorded_it(history_of, study, data_of, rows_of):
     records = [
         record.model_copy(update={"peak_memory": 3 * 2**29})
         if record.kind == "epoch_ended"
@@ -62,5 +73,5 @@ def test_memory_is_drawn_where_the_run_recorded_it(history_of, study, plots_of, 
         {"model": {"kind": "resnet", "backbone": "resnet18", "weights": "none"}}
     )
     section = freeze_section(history_of(records), experiment, classes=5)
-    assert plots_of(section)[2]["data"][0]["y"] == [1.5, 1.5]
+    assert [row[3] for row in data_of(section, "freeze")[-3:]] == ["memory, GiB", "1.5", "1.5"]
     assert rows_of(section)[0][-1] == "1.50 GiB"

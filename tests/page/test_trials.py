@@ -1,22 +1,12 @@
 """What the page says of trials is what the log says."""
 
+from collections import Counter
+
 import pytest
 
 from inat_ray.config.search import EarlyStopping
-from inat_ray.log.records import LOG_VERSION
-from inat_ray.page.trials import (
-    curves_section,
-    front_section,
-    leaderboard_section,
-    progress_section,
-    rungs_section,
-)
+from inat_ray.page.trials import front_section, rungs_section
 from inat_ray.search.front import fronts
-
-
-def of_now(records):
-    """The same log by this version: the others' winner was the trial with the best epoch."""
-    return [records[0].model_copy(update={"version": LOG_VERSION}), *records[1:]]
 
 
 @pytest.fixture
@@ -24,84 +14,17 @@ def history(sweep, history_of):
     return history_of(sweep)
 
 
-def test_every_trial_is_in_the_leaderboard_the_best_first_and_those_without_a_result_last(
-    history, rows_of
-):
-    rows = rows_of(leaderboard_section(history))
-    assert [row[1] for row in rows] == [
-        "trial_0000",
-        "trial_0005",
-        "trial_0004",
-        "trial_0001",
-        "trial_0002",
-        "trial_0003",
-    ]
-    assert rows[0][:5] == ["1", "trial_0000", "90.0 %", "3/3", "finished"]
-    assert rows[-1][:5] == ["-", "trial_0003", "-", "0/3", "failed: out of memory [GPU 0]"]
-
-
-def test_the_leaderboard_is_by_scores_with_the_best_epoch_beside_them(sweep, history_of, rows_of):
-    section = leaderboard_section(history_of(of_now(sweep)))
-    rows = rows_of(section)
-    assert rows[0][:5] == ["1", "trial_0000", "73.3 %", "90.0 %", "3/3"]
-    assert rows[1][:5] == ["2", "trial_0005", "(60.0 %)", "60.0 %", "1/3"]
-    assert rows[-1][:5] == ["-", "trial_0003", "-", "-", "0/3"]
-    assert "Score: best mean of 5 epochs in a row" in section.body
-
-
-def test_the_line_of_the_best_so_far_is_that_of_the_score(sweep, history_of, plots_of):
-    (drawn,) = plots_of(progress_section(history_of(of_now(sweep))))
-    (line,) = (trace for trace in drawn["data"] if trace["name"] == "best so far")
-    assert line["y"] == pytest.approx([0.5, 0.9, 2.2 / 3, 2.2 / 3])
-
-
-def test_a_trials_name_leads_to_its_curve(history, plots_of):
-    assert 'href="#learning-curves" data-trial="trial_0000"' in leaderboard_section(history).body
-    (drawn,) = plots_of(curves_section(history))
-    assert "trial_0000" in [trace.get("meta") for trace in drawn["data"]]
-
-
-def test_a_curve_has_every_epoch_and_ends_in_the_symbol_of_its_state(history, plots_of):
-    (drawn,) = plots_of(curves_section(history))
-    curves = {trace["meta"]: trace for trace in drawn["data"]}
-    assert curves["trial_0000"]["y"] == [0.5, 0.9, 0.8]
-    assert curves["trial_0001"]["marker"]["symbol"] == "circle-open"
-    assert "trial_0003" not in curves
-
-
-def test_points_stand_at_their_creation_and_the_line_steps_at_new_bests(history, plots_of):
-    (drawn,) = plots_of(progress_section(history))
-    points = {
-        name: (x, y)
-        for trace in drawn["data"]
-        if trace["mode"] == "markers"
-        for name, x, y in zip(trace["text"], trace["x"], trace["y"], strict=True)
-    }
-    assert points["trial_0000"] == (pytest.approx(1 / 60), 0.9)
-    assert len(points) == 5
-    (line,) = (trace for trace in drawn["data"] if trace["name"] == "best so far")
-    assert line["y"] == [0.5, 0.9, 0.9]
-    assert line["x"] == sorted(line["x"])
-
-
-def test_rungs_tell_who_came_and_who_went_on(history, rows_of, plots_of):
+def test_rungs_tell_who_came_and_who_went_on(history, rows_of, data_of):
     settings = EarlyStopping(kind="asha", min_epochs=1, reduction_factor=2)
     section = rungs_section(history, settings)
     # 5 trials have a first epoch; two of them trained a second.
     assert rows_of(section) == [["1", "5", "2", "30.0 %"], ["2", "2", "1", "90.0 %"]]
-    (drawn,) = plots_of(section)
-    assert [len(trace["x"]) for trace in drawn["data"]] == [3, 4]
-
-
-def test_the_leaderboard_has_a_column_for_each_cost_that_is_known(sweep, history_of):
-    sized = [r.model_copy(update={"macs": 5_000_000}) if r is sweep[4] else r for r in sweep]
-    for records, heads in ((sweep, ["ms/image"]), (sized, ["MACs", "ms/image"])):
-        body = leaderboard_section(history_of(records)).body
-        assert [h for h in ("params", "MACs", "memory", "ms/image") if f">{h}<" in body] == heads
+    _, *points = data_of(section, "rungs")
+    assert Counter(series for series, *_ in points) == {"went on": 3, "ended there": 4}
 
 
 def test_a_front_is_drawn_against_each_cost_and_its_trials_are_listed(
-    sweep, history_of, rows_of, plots_of
+    sweep, history_of, rows_of, data_of
 ):
     sizes = {"trial_0000": 900, "trial_0005": 800, "trial_0004": 100, "trial_0001": 200}
     sized = [
@@ -117,11 +40,16 @@ def test_a_front_is_drawn_against_each_cost_and_its_trials_are_listed(
         ["2", "trial_0005", "60.0 %", "800", "params"],
         ["3", "trial_0004", "40.0 %", "100", "params"],
     ]
-    [plot] = plots_of(section)
-    trials, front = plot["data"]
-    assert sorted(trials["text"]) == ["trial_0000", "trial_0001", "trial_0004", "trial_0005"]
-    assert list(zip(front["text"], front["x"], front["y"], strict=True)) == [
-        ("trial_0004", 100, 0.4),
-        ("trial_0005", 800, 0.6),
-        ("trial_0000", 900, 0.9),
+    heads, *points = data_of(section, "front")
+    assert heads == ["series", "trial", "params", "val acc"]
+    assert sorted(trial for _, trial, _, _ in points) == [
+        "trial_0000",
+        "trial_0001",
+        "trial_0004",
+        "trial_0005",
+    ]
+    assert sorted(row[1:] for row in points if row[0] == "front") == [
+        ["trial_0000", "900", "0.9"],
+        ["trial_0004", "100", "0.4"],
+        ["trial_0005", "800", "0.6"],
     ]

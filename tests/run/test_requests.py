@@ -8,7 +8,14 @@ from inat_ray.config.errors import UserError
 from inat_ray.config.space import search_space
 from inat_ray.log import lock
 from inat_ray.log.lock import alive_in, locked
-from inat_ray.log.records import FinishAsked, SearchChanged, TrialEnded, TrialPaused, TrialStarted
+from inat_ray.log.records import (
+    FinishAsked,
+    SearchChanged,
+    SearchEnded,
+    TrialEnded,
+    TrialPaused,
+    TrialStarted,
+)
 from inat_ray.log.run_log import RunLog, read_history
 from inat_ray.run import requests
 from inat_ray.run.folder import REQUESTS, RunFolder
@@ -149,6 +156,21 @@ def test_a_file_that_is_no_request_is_removed_and_told(run, content):
     assert read_history(run.log).steering == []
 
 
+def test_a_process_that_is_past_the_search_says_when_the_same_command_does_it(run):
+    """Also where the search ends while somebody asks."""
+    with RunLog(run.log) as log:
+        log.append(SearchEnded(reason="time"))
+    place = leave(run, {"trials": 20})
+    with Sweep(run) as sweep:
+        wait_until(lambda: not place.exists())
+        for request in (NARROWED, Request(trials=20), Request(pick="trial_0000")):
+            with pytest.raises(UserError, match="once the run is finished, the same command does"):
+                ask(str(run.path), request, at=place_of_work(str(run.path)))
+    (told,) = sweep.told
+    assert told.startswith("a request was left undone: a process is at work")
+    assert read_history(run.log).steering == []
+
+
 def test_what_a_dead_process_did_not_come_to_is_taken_in_by_the_next(run):
     file = leave(run, {"finish": True})
     with Sweep(run):
@@ -172,10 +194,15 @@ def test_from_another_machine_it_is_asked_by_way_of_the_storage(tmp_path, monkey
     run = begun_run(tmp_path / "run", storage_path=str(tmp_path / "S"))
     stored = str(tmp_path / "S" / "run")
     assert place_of_work(stored) is None
+    # Without a process, what was left there is the first thing that the next one does.
+    left = requests.leave(Request(stop="trial_0000"), at=Place.at(stored))
     with Sweep(run):
+        wait_until(lambda: not left.exists())
         ((_, asked),) = ask(stored, FINISH, at=place_of_work(stored))
     assert isinstance(asked, FinishAsked)
-    assert read_history(run.log).finish_asked
+    history = read_history(run.log)
+    assert history.finish_asked
+    assert history.trials["trial_0000"].state == "stopped_by_hand"
     assert not [name for name in run.storage.names() if name.startswith(REQUESTS)]
 
 

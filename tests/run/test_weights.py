@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from inat_ray.config.experiment import Experiment
-from inat_ray.config.space import trial_experiment
+from inat_ray.config.trial import trial_experiment
 from inat_ray.run.folder import RunFolder
 from inat_ray.run.weights import stored_weights, with_reachable_weights, with_weights_at
 from inat_ray.storage.place import Place

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inat_ray.config.experiment import Experiment
-from inat_ray.config.space import search_space, trial_experiment
+from inat_ray.config.space import search_space
+from inat_ray.config.trial import trial_experiment
 from inat_ray.log.history import History
 from inat_ray.log.records import RunResumed, TrialEnded
 from inat_ray.models import complexity

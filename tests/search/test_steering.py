@@ -10,6 +10,7 @@ from inat_ray.config.space import search_space
 from inat_ray.log.history import History
 from inat_ray.log.records import (
     FinishAsked,
+    LookAtTest,
     RunResumed,
     SearchEnded,
     StopAsked,
@@ -251,6 +252,16 @@ def test_a_search_that_was_to_end_goes_on_with_more_trials():
         ),
         (Request(settings=("search.parameters.recipe.optimizer.values=[lion]",)), "lion"),
         (Request(trials=9), "the search is as they say already"),
+        (Request(settings=("search.epochs=0",)), "--set search.epochs: 0: .* greater than"),
+        (Request(settings=("search.time=soon",)), "--set search.time: 'soon': .* number"),
+        (Request(settings=("search.target=3",)), "target 3.0: val_accuracy is a share"),
+        (
+            Request(settings=("search.epochs=1",)),
+            "search.epochs 1: the search has had 1 epochs; --finish RUN ends it now",
+        ),
+        (Request(settings=("search.target=0.4",)), "the search has reached 0.5; --finish"),
+        (Request(settings=("search.target=null",)), "the search is as they say already"),
+        (Request(pick="trial_0000"), "--pick trial_0000: the run is not finished yet; --resume"),
         (Request(stop="trial_0002"), "--stop trial_0002: the run has no trial of that name"),
         (Request(stop="trial_0000"), "--stop trial_0000: has ended already: finished, after 1"),
         (Request(stop="winner"), "--stop winner: is no trial of the search"),
@@ -264,6 +275,93 @@ def test_what_cannot_be_done_is_told_in_a_sentence(request_, message):
     )
     with pytest.raises(UserError, match=message):
         search.answer(request_)
+
+
+def test_a_budget_holds_from_then_on_until_another_takes_its_place():
+    search = Search(epochs=4)
+    search.train(epochs=3)
+    changed = search.ask("search.epochs=8", "search.time=2h")
+    assert changed.budgets == {"epochs": 8, "time": 7200}
+    assert changed.budgets_before == {"epochs": 4, "time": None}
+    search.train(epochs=3)
+    assert isinstance(search.next(), Work)
+    search.ask("search.epochs=null")
+    search.train(epochs=3)
+    assert isinstance(search.next(), Work)
+    search.ask("search.epochs=10")
+    search.train(epochs=1)
+    assert search.next() == "epochs"
+
+
+def test_a_budget_that_ended_a_search_is_raised_and_the_others_hold_still():
+    search = Search(epochs=4, trials=3)
+    search.train(epochs=4)
+    search.history.add(SearchEnded(reason="epochs"))
+    for settings_ in (("search.target=0.9",), (f"{LR}.max=1e-2",)):
+        with pytest.raises(
+            UserError, match=r"search.epochs 4: .* 4 epochs; --set search.epochs=... "
+        ):
+            search.answer(Request(settings=settings_))
+    (changed,) = search.answer(Request(settings=("search.epochs=8",)))
+    assert changed.budgets == {"epochs": 8, "time": None, "target": None}
+    search.history.add(RunResumed(trials=3, extended=True))
+    search.history.add(changed)
+    search.train(epochs=4)
+    assert search.next() == "epochs"
+
+
+def test_trials_after_the_end_lift_the_budgets_that_are_not_named_beside_them():
+    search = Search(epochs=4, trials=3, target=0.9)
+    search.train(epochs=4)
+    search.history.add(SearchEnded(reason="epochs"))
+    (changed,) = search.answer(Request(settings=("search.target=0.6",), trials=5))
+    assert changed.budgets == {"epochs": None, "time": None, "target": 0.6}
+
+
+def test_a_search_keeps_an_end():
+    search = Search(trials=None, epochs=9)
+    search.train()
+    with pytest.raises(UserError, match=r"search.epochs: leaves the search no end; --trials N"):
+        search.ask("search.epochs=null")
+    assert search.ask("search.epochs=null", trials=20).trials == 20
+
+
+def finished(*, final: str = "trial_0000") -> Search:
+    """A search of two trials and a failed one, with the model of one of them."""
+    search = Search(trials=3)
+    points = [search.train(state=state) for state in ("finished", "finished")]
+    search.train(epochs=0, state="failed")
+    search.history.add(SearchEnded(reason="trials"))
+    number = int(final[-4:])
+    about = {"purpose": "final", "seed": number, "parameters": points[number], "epochs": 1}
+    search.history.add(TrialStarted(trial_id="winner", **about))
+    search.history.add(epoch_of("winner", 1, 0.5))
+    search.history.add(TrialEnded(trial_id="winner", state="finished"))
+    return search
+
+
+LOOK = LookAtTest(model="best.safetensors", accuracy=0.6, loss=1.0, images=5, predictions="p")
+
+
+@pytest.mark.parametrize(
+    ("trial", "reason"),
+    [
+        ("trial_0009", "has no trial of that name; its trials are trial_0000 to trial_0002"),
+        ("winner", "has no trial of that name"),
+        ("trial_0002", r"has no result \(failed\)"),
+        ("trial_0000", "the run's model is of that trial already"),
+    ],
+)
+def test_a_trial_is_picked_for_the_model_of_a_run_that_is_finished(trial, reason):
+    search = finished()
+    with pytest.raises(UserError, match="the run is not finished yet"):
+        search.answer(Request(pick="trial_0001"))
+    search.history.add(LOOK)
+    with pytest.raises(UserError, match=f"--pick {trial}: .*{reason}"):
+        search.answer(Request(pick=trial))
+    assert search.ask(pick="trial_0001").trial_id == "trial_0001"
+    with pytest.raises(UserError, match="the run is not finished yet"):
+        search.answer(Request(pick="trial_0000"))
 
 
 def test_nothing_is_asked_twice():
@@ -295,17 +393,20 @@ def test_a_search_that_has_ended_has_no_end_to_be_asked_for_unless_it_is_being_c
 def test_a_training_is_not_steered():
     search = Search()
     search.history = History.of([run_started(search.experiment)])
-    with pytest.raises(UserError, match="there is no search"):
-        search.ask(finish=True)
+    for asked in ({"finish": True}, {"stop": "trial_0000"}):
+        with pytest.raises(UserError, match="is of train, so there is no search"):
+            search.ask(**asked)
 
 
 def test_settings_of_the_search_are_told_from_those_of_the_machine():
-    lines = [f"{LR}.max=1", "resources.max_concurrent=1"]
+    lines = [f"{LR}.max=1", " search.time = 2h", "resources.max_concurrent=1"]
     request, others = change_asked(lines, trials=3)
-    assert request == Request(settings=(lines[0],), trials=3)
-    assert others == lines[1:]
+    assert request == Request(settings=tuple(lines[:2]), trials=3)
+    assert others == lines[2:]
     with pytest.raises(UserError, match="--trials 0: 1 to 100,000 are allowed"):
         change_asked([], trials=0)
+    with pytest.raises(UserError, match="--trials N changes the number"):
+        change_asked(["search.trials=5"], trials=None)
 
 
 ASKED = st.sampled_from(
@@ -314,6 +415,7 @@ ASKED = st.sampled_from(
         Request(settings=("search.parameters.model.dense.values=[16]",), trials=6),
         Request(trials=3),
         Request(trials=8),
+        *(Request(settings=(f"search.epochs={epochs}",)) for epochs in (5, 20, "null")),
         Request(finish=True),
         *(Request(stop=f"trial_{number:04d}") for number in range(3)),
     ]

@@ -1,7 +1,6 @@
 import pytest
 
 from inat_ray.config.search import EarlyStopping, SearchConfig
-from inat_ray.log.history import History
 from inat_ray.log.records import RunResumed, TrialResumed, TrialStarted
 from inat_ray.search.stopping import spent_budget, state_after_epoch
 from tests.search import histories
@@ -84,7 +83,8 @@ def test_an_extension_is_counted_in_trials_alone():
 
 
 def test_before_anything_ran_nothing_is_spent():
-    assert spent_budget(histories.experiment_of(target=0.5).search, History()) is None
+    experiment = histories.experiment_of(target=0.5)
+    assert spent_budget(experiment.search, histories.begun(experiment)) is None
 
 
 def test_a_target_that_a_voided_epoch_had_reached_is_not_reached():

@@ -1,7 +1,6 @@
 import time
 
 from inat_ray.log.records import (
-    LOG_VERSION,
     FinishAsked,
     PointBeyond,
     RunResumed,
@@ -18,7 +17,7 @@ from inat_ray.terminal.run_texts import (
     steering_texts,
     times_text,
 )
-from tests.made_up_sweep import renamed
+from tests.made_up_sweep import of_now, renamed
 
 
 def test_time_in_which_nothing_ran_is_neither_elapsed_nor_part_of_the_pace(sweep, history_of):
@@ -46,13 +45,13 @@ def test_epochs_are_counted_against_the_plan_with_what_early_stopping_saved(swee
 
 
 def test_the_best_is_told_by_its_score_and_after_a_confirmation_by_its_seeds(sweep, history_of):
-    run = sweep[0].model_copy(update={"version": LOG_VERSION})
-    history = history_of([run, *sweep[1:]])
-    assert best_text(history) == "best score 73.3 % (trial_0000)"
-    for record in renamed(sweep[1:6], "trial_0000_seed_7", purpose="confirm", seed=7):
-        assert best_text(history) == "best score 73.3 % (trial_0000)"
+    now = of_now(sweep)
+    history = history_of(now)
+    assert best_text(history) == "best score 80.0 % (trial_0000)"
+    for record in renamed(now[1:6], "trial_0000_seed_7", purpose="confirm", seed=7):
+        assert best_text(history) == "best score 80.0 % (trial_0000)"
         history.add(record)
-    assert best_text(history) == "confirmed 73.3 % over 1 seed (trial_0000_seed_7)"
+    assert best_text(history) == "confirmed 80.0 % over 1 seed (trial_0000_seed_7)"
 
 
 def test_points_beyond_the_limits_are_counted_beside_the_trials(sweep, history_of):
@@ -73,6 +72,12 @@ def test_what_a_person_asked_of_a_search_is_told_with_its_time(sweep, history_of
             trials=8,
         ),
         SearchChanged(time=at, budget=2, trials=2),
+        SearchChanged(
+            time=at,
+            budgets={"epochs": 12_000, "time": 7200.0, "target": 0.9},
+            budgets_before={"epochs": 500, "time": None, "target": 0.9},
+            trials=8,
+        ),
         StopAsked(time=at, trial_id="trial_0005", epochs=2),
         FinishAsked(time=at),
         TrialPicked(time=at, trial_id="trial_0001"),
@@ -83,6 +88,7 @@ def test_what_a_person_asked_of_a_search_is_told_with_its_time(sweep, history_of
         "recipe.lr: max 0.3 instead of 0.5; model.filters: values a instead of a, b;"
         " 8 trials planned",
         "2 trials planned, 6 have begun and go on",
+        "search.epochs: 12000 instead of 500; search.time: 2:00:00 instead of null",
         "trial_0005 ends after epoch 2",
         "the search ends",
         "trial_0001 is trained for the model instead of the winner",

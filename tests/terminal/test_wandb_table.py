@@ -1,7 +1,7 @@
 from rich.console import Console
 
 from inat_ray.config.load import load_experiment
-from inat_ray.config.wandb_translation import Translation
+from inat_ray.config.wandb.translation import Translation
 from inat_ray.terminal.wandb_table import sweep_table
 
 

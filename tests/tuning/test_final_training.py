@@ -19,13 +19,14 @@ from inat_ray.run.checkpoints import BEGINNING, StartingPoint
 from inat_ray.run.folder import RunFolder
 from inat_ray.run.listing import read_run
 from inat_ray.run.result import write_result
+from inat_ray.search.steering import Request
 from inat_ray.storage.place import Place
 from inat_ray.sweep import run_sweep
 from inat_ray.training.checkpoint import load_model
 from inat_ray.training.loop import Job, Worker, train_to_the_end
 from inat_ray.tuning import final_training
 from inat_ray.tuning.final_training import finish_search, train_winner
-from inat_ray.tuning.plan import picked_plan
+from inat_ray.tuning.plan import resumed_plan
 from inat_ray.tuning.search import begin
 from tests.run.made_up_runs import create_run
 from tests.search.histories import epoch_of
@@ -277,7 +278,7 @@ def test_a_sweep_that_picks_a_trial_says_so_in_every_place(sweep, monkeypatch, c
     )
     for name in ("trial_resources", "final_resources"):
         monkeypatch.setattr(f"inat_ray.tuning.cluster.{name}", lambda _: None)
-    plan = picked_plan(sweep.run.path, trial="trial_0000", options={})
+    plan = resumed_plan(sweep.run.path, request=Request(pick="trial_0000"), options={})
     path, result = run_sweep(plan)
     assert (result["training"], result["test_looks"]) == ("pick_2", 2)
     assert load_experiment(path / "best.yaml").recipe.lr == A

@@ -8,12 +8,12 @@ from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import dump_experiment
 from inat_ray.config.space import search_space
-from inat_ray.log.records import SearchEnded, TrialEnded, TrialStarted
+from inat_ray.log.records import RunResumed, SearchEnded, TrialEnded, TrialStarted
 from inat_ray.log.run_log import RunLog
 from inat_ray.run.folder import RunFolder
 from inat_ray.search.agenda import run_started
 from inat_ray.search.steering import FINISH, Request
-from inat_ray.tuning.plan import Plan, new_plan, picked_plan, resumed_plan
+from inat_ray.tuning.plan import Plan, new_plan, resumed_plan
 from tests.log.made_up_logs import ended, started
 from tests.run.made_up_runs import create_run, make_run, search_records
 from tests.search.histories import epoch_of, experiment_of
@@ -84,19 +84,20 @@ def test_what_the_machine_has_may_change_and_nothing_else(run):
 def test_a_complete_sweep_goes_on_only_with_more_to_do(run):
     add(run, SearchEnded(reason="trials"))
     assert resumed_plan(run.path, **NOTHING).folder == run.path  # its winner is to be trained
-    run.result.write_text("{}")
+    add_trials(run, 1)
+    run.result.write_text('{"search": {}}')
     for request in ({}, {"request": FINISH}):
-        with pytest.raises(UserError, match=r"the sweep is complete.*if N is above 0"):
+        with pytest.raises(UserError, match=r"the sweep is complete.*if N is above 1"):
             resumed_plan(run.path, **NOTHING, **request)
-    for more in (Request(trials=2), Request(trials=1)):
-        assert resumed_plan(run.path, **NOTHING, request=more).request == more
-    add_trials(run, 2)
+    more = Request(trials=2)
+    assert resumed_plan(run.path, **NOTHING, request=more).request == more
+    add_trials(run, 2, first=1)
     with pytest.raises(UserError, match=r"has ended after 2 trials.* to have 2; --trials above 2"):
         resumed_plan(run.path, **NOTHING, request=Request(trials=3))  # the space has no third point
 
 
-def add_trials(run: RunFolder, count: int) -> None:
-    for number, lr in enumerate((0.1, 0.01)[:count]):
+def add_trials(run: RunFolder, count: int, *, first: int = 0) -> None:
+    for number, lr in list(enumerate((0.1, 0.01)))[first:count]:
         trial = {"trial_id": f"trial_{number:04d}"}
         add(run, TrialStarted(**trial, seed=number, parameters={"recipe.lr": lr}, epochs=9))
         add(run, epoch_of(trial["trial_id"], 1, 0.5))
@@ -134,31 +135,22 @@ def finished(tmp_path, experiment) -> Path:
 
 
 def test_another_trial_is_picked_from_a_finished_run(finished):
-    plan = picked_plan(finished, trial="a", **NOTHING)
-    assert (plan.pick, plan.folder, plan.is_new) == ("a", finished, False)
+    plan = resumed_plan(finished, **NOTHING, request=Request(pick="a"))
+    assert (plan.request.pick, plan.folder, plan.is_new) == ("a", finished, False)
 
 
-@pytest.mark.parametrize(
-    ("trial", "reason"),
-    [
-        ("d", r"has no trial of that name; its trials are a to c"),
-        ("winner", "has no trial of that name"),
-        ("c", r"has no result \(no room\)"),
-    ],
-)
-def test_what_cannot_be_picked_is_told_with_what_can(finished, trial, reason):
-    with pytest.raises(UserError, match=f"--pick {trial}: .*{reason}"):
-        picked_plan(finished, trial=trial, **NOTHING)
-
-
-def test_the_trial_that_the_model_is_of_needs_no_pick(finished):
-    with pytest.raises(UserError, match=r"--pick b: the model in .* is of that trial already"):
-        picked_plan(finished, trial="b", **NOTHING)
-
-
-def test_nothing_is_picked_from_a_run_that_is_not_finished(run):
-    with pytest.raises(UserError, match=r"--pick trial_0000: the run in .* is cut off"):
-        picked_plan(run.path, trial="trial_0000", **NOTHING)
+def test_an_extended_sweep_that_was_killed_before_its_winner_was_trained_is_not_complete(finished):
+    """Also between two rounds of its confirmation, of which nothing is cut off then."""
+    run = RunFolder(finished)
+    run.result.write_text('{"search": {"trials": {"finished": 2, "failed": 1}}}')
+    with pytest.raises(UserError, match="the sweep is complete"):
+        resumed_plan(finished, **NOTHING)
+    more = [started("d"), ended("d"), SearchEnded(reason="trials")]
+    for record in [RunResumed(trials=4, extended=True), *more]:
+        add(run, record)
+    assert resumed_plan(finished, **NOTHING).folder == finished
+    with pytest.raises(UserError, match=r"--pick a: the run in .* is cut off"):
+        resumed_plan(finished, **NOTHING, request=Request(pick="a"))
 
 
 def test_a_run_of_train_is_no_sweep(tmp_path, experiment):

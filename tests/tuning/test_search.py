@@ -1,5 +1,6 @@
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import pytest
 
@@ -11,6 +12,7 @@ from inat_ray.log.records import RunResumed, SearchEnded, TrialEnded, TrialPause
 from inat_ray.log.run_log import RunLog, read_records
 from inat_ray.run.folder import RunFolder
 from inat_ray.search.agenda import Work
+from inat_ray.search.steering import Request, answered
 from inat_ray.search.winner import winning_trial
 from inat_ray.tuning import search
 from inat_ray.tuning.search import begin, check_limits, run_search
@@ -18,6 +20,12 @@ from tests.run.made_up_runs import create_run
 from tests.search.histories import epoch_of, experiment_of
 
 DATA = SimpleNamespace(classes=["ash", "beech"])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def a_disk_that_is_not_waited_for():
+    with patch("os.fsync"):
+        yield
 
 
 def cut_off_search(folder: Path, experiment: Experiment, *records) -> RunFolder:
@@ -35,11 +43,26 @@ def cut_off_search(folder: Path, experiment: Experiment, *records) -> RunFolder:
     return run
 
 
+class LateRequests:
+    """Requests that come after the search has found nothing more to do, and before it says so."""
+
+    def __init__(self, *requests: Request, experiment: Experiment) -> None:
+        self._left, self._experiment = list(requests), experiment
+
+    def take_in(self, log: RunLog) -> None:
+        about = {"experiment": self._experiment, "space": search_space(self._experiment)}
+        if self._left and log.history.ended is None:
+            (record,) = answered(self._left.pop(0), **about, history=log.history)
+            log.append(record)
+
+
 @pytest.fixture
 def resumed(monkeypatch):
     """Carries a search on without Ray; returns its history and the trials that went on."""
 
-    def resumed(experiment: Experiment, run: RunFolder) -> tuple[History, list[str]]:
+    def resumed(
+        experiment: Experiment, run: RunFolder, requests: LateRequests | None = None
+    ) -> tuple[History, list[str]]:
         went_on = []
 
         def run_agenda(experiment, agenda, *, log, **_):
@@ -54,10 +77,23 @@ def resumed(monkeypatch):
         monkeypatch.setattr(search, "run_agenda", run_agenda)
         with RunLog(run.log) as log:
             log.append(RunResumed(trials=9))
-            run_search(experiment, space=search_space(experiment), data=DATA, run=run, log=log)
+            about = {"space": search_space(experiment), "data": DATA, "requests": requests}
+            run_search(experiment, **about, run=run, log=log)
             return log.history, went_on
 
     return resumed
+
+
+def test_trials_that_are_asked_for_while_a_search_ends_are_trained(tmp_path, resumed):
+    parameters = {"recipe.lr": {"distribution": "uniform", "min": 0.1, "max": 0.2}}
+    experiment = experiment_of(method="random", trials=3, parameters=parameters)
+    ends = [TrialEnded(trial_id=name, state="finished") for name in "abc"]
+    run = cut_off_search(tmp_path / "run", experiment, *ends)
+    asked = [Request(trials=5), Request(settings=("search.parameters.recipe.lr.max=0.15",))]
+    history, went_on = resumed(experiment, run, LateRequests(*asked, experiment=experiment))
+    assert went_on == ["trial_0003", "trial_0004"]
+    assert len(history.steering) == 2
+    assert history.ended == "trials"
 
 
 @pytest.mark.parametrize("confirm", [None, {"top": 1, "seeds": 2}])

@@ -142,6 +142,8 @@ REQUESTS = st.one_of(
     NARROWED,
     st.integers(1, 12).map(lambda trials: Request(trials=trials)),
     st.integers(0, 8).map(lambda number: Request(stop=f"trial_{number:04d}")),
+    st.integers(5, 60).map(lambda epochs: Request(settings=(f"search.epochs={epochs}",))),
+    st.just(Request(settings=("search.epochs=null", "search.target=0.8"))),
     st.just(Request(finish=True)),
 )
 

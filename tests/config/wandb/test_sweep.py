@@ -12,8 +12,8 @@ from inat_ray.config.load import brief_experiment, load_experiment, read_sweep
 from inat_ray.config.space import search_space
 from inat_ray.config.space_check import check_inside
 from inat_ray.config.variants import with_room_for_all
-from inat_ray.config.wandb_sweep import is_wandb_sweep
-from inat_ray.config.wandb_translation import UnansweredError
+from inat_ray.config.wandb.sweep import is_wandb_sweep
+from inat_ray.config.wandb.translation import UnansweredError
 
 SWEEPS = Path(__file__).parent / "sweeps"
 """W&B sweeps as people write them, made up from public habits."""
@@ -78,6 +78,7 @@ def test_a_sweep_over_fine_tuning_is_a_search_over_pretrained_networks():
     )
     assert search.parameters["model.backbone"] == {"values": ["resnet18", "resnet50"]}
     assert search.parameters["model.freeze.k"] == {"values": [0, 10, 16]}
+    assert search.parameters["recipe.warmup_fraction"] == {"values": [0, 0.1]}
     assert (search.early_stopping.min_epochs, experiment.recipe.epochs) == (3, 27)
     assert (search.metric.name, search.metric.goal) == ("val_loss", "minimize")
 
@@ -118,6 +119,10 @@ REFUSED = {
     "parameters.lr": "W&B draws 1.00001 to 1.10517",
     "parameters.learning_rate": "as parameters.lr is",
     "parameters.scheduler": "'StepLR' cannot be had",
+    "parameters.step_size": "nearest is recipe.schedule warmup_stable_decay",
+    "parameters.gamma": "does not fall in steps",
+    "parameters.unfreeze_layers": "1 cannot be had; true, false, all, head_only",
+    "parameters.backbone_lr": "a share of recipe.lr",
     "parameters.dropout": "'beta'",
 }
 
@@ -133,6 +138,9 @@ ANSWERS = [
     "parameters.lr.distribution=log_uniform_values",
     "parameters.learning_rate=null",
     "search.parameters.recipe.schedule={values: [constant, cosine]}",
+    *("parameters.step_size=null", "parameters.gamma=null"),
+    "parameters.unfreeze_layers=null",
+    "recipe.backbone_lr_factor=0.1",
     "model.dropout=0.1",
 ]
 
@@ -325,7 +333,11 @@ SPECS = st.dictionaries(
         lambda name: spec | ({"distribution": name} if name else {})
     )
 )
-NAMES = ["lr", "freeze_layers", "num_filters", "filter_org", "img_size", "kernel_size", "model"]
+NAMES = [
+    *("lr", "freeze_layers", "num_filters", "filter_org", "img_size", "kernel_size", "model"),
+    *("backbone_lr", "warmup_epochs", "epochs", "unfreeze_layers", "scheduler", "gamma", "fc1"),
+    *(f"filters_{block}" for block in range(1, 6)),
+]
 ANYTHING = st.fixed_dictionaries(
     {"method": VALUES, "parameters": st.dictionaries(st.sampled_from(NAMES), SPECS | VALUES)},
     optional={"metric": VALUES, "early_terminate": VALUES, "run_cap": VALUES, "command": VALUES},

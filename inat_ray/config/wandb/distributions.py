@@ -12,7 +12,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
 from inat_ray.config.distributions import MOST_NUMBER, MOST_STEPS
-from inat_ray.config.wandb_names import number
+from inat_ray.config.wandb.values import number
 
 JSON = Any
 Spec = dict[str, Any]

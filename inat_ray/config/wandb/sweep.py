@@ -1,7 +1,7 @@
 """Reads a W&B sweep as an experiment: what it says in our words, and what it leaves to be asked.
 
 W&B searches the arguments of somebody's script, and what these mean only the script knows. Those
-that have a usual name are taken for our settings (`wandb_names.py`); a question stands where that
+that have a usual name are taken for our settings (`names.py`); a question stands where that
 would be a guess. An answer is a `--set` line: with a key of the sweep file
 (`parameters.NAME=null` leaves one out) or of the experiment.
 """
@@ -14,9 +14,10 @@ from typing import Any
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.metrics import METRICS
 from inat_ray.config.overrides import PARAMETERS, put, settings_in
-from inat_ray.config.wandb_names import DROPPED_KEYS, ERRORS, METRICS_THERE, number, plain
-from inat_ray.config.wandb_parameters import read_parameters
-from inat_ray.config.wandb_translation import Row, Translation
+from inat_ray.config.wandb.names import DROPPED_KEYS, ERRORS, METRICS_THERE
+from inat_ray.config.wandb.parameters import read_parameters
+from inat_ray.config.wandb.translation import Row, Translation
+from inat_ray.config.wandb.values import number, plain
 
 JSON = Any
 Tree = dict[str, Any]

@@ -3,9 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from inat_ray.config.distributions import parse_parameter
-from inat_ray.config.wandb_distributions import drawn, kept_inside
-from inat_ray.config.wandb_parameters import setting_at
+from inat_ray.config.parameter_spec import parse_parameter
+from inat_ray.config.wandb.distributions import drawn, kept_inside
+from inat_ray.config.wandb.parameters import setting_at
 
 
 def extremes(spec: dict) -> list:

@@ -1,7 +1,7 @@
 import pytest
 
-from inat_ray.config.wandb_parameters import read_parameters
-from inat_ray.config.wandb_translation import Translation
+from inat_ray.config.wandb.parameters import read_parameters
+from inat_ray.config.wandb.translation import Translation
 
 
 def read(parameters: dict, **given) -> Translation:
@@ -130,6 +130,71 @@ def test_two_ways_to_say_what_is_frozen_are_one_too_many():
         "parameters.freeze_ratio: is model.freeze, as parameters.freeze_layers is;"
         " --set parameters.freeze_ratio=null leaves it out"
     ]
+
+
+def test_layers_that_are_frozen_or_not_are_no_number_of_them():
+    network = {"backbone": {"value": "resnet18"}}
+    for name, ways in (
+        ("freeze_layers", ["head_only", "none"]),
+        ("fine_tune", ["none", "head_only"]),
+    ):
+        found = searched(network | {name: {"values": [True, False]}})
+        assert found["model.freeze"]["values"] == [{"strategy": way} for way in ways]
+    quoted = searched(network | {"freeze_layers": {"values": ["2", "5"]}})
+    assert quoted["model.freeze.k"]["values"] == [2, 5]
+    (question,) = read(network | {"num_trainable_layers": {"values": [2, 4]}}).questions
+    assert "2 cannot be had; true, false, all, head_only (layers are counted from" in question
+
+
+def test_each_block_may_have_a_parameter_of_its_own():
+    blocks = {f"conv{block}_filters": {"values": [8, 16]} for block in range(1, 6)}
+    assert len(searched(blocks)["model.filters"]["values"]) == 32
+    asked = read(blocks | {"num_filters": {"value": [8] * 5}}).questions
+    assert len(asked) == 5
+    assert "is model.filters, as parameters.num_filters is" in asked[0]
+    (question,) = read({"filters_1": {"value": 8}}).questions
+    assert "the filters are those of 1; --set 'search.parameters.model.filters={" in question
+    assert read(blocks, model__filters=[8] * 5).questions == []
+
+
+def test_the_one_dense_layer_may_have_a_number():
+    found = read({"fc1": {"values": [64, 128]}, "fc2": {"value": 32}})
+    assert found.tree["search"]["parameters"] == {"model.dense": {"values": [64, 128]}}
+    assert "parameters.fc2: the CNN has one dense layer" in found.questions[0]
+
+
+def test_a_rate_of_the_backbone_is_a_share_of_that_of_the_head():
+    rates = {"backbone_lr": {"values": [1e-5, 1e-4]}, "head_lr": {"value": 1e-3}}
+    assert searched(rates) == {"recipe.backbone_lr_factor": {"values": [0.01, 0.1]}}
+    rates["head_lr"] = {"values": [1e-3, 1e-2]}
+    (question,) = read(rates).questions
+    assert "a share of recipe.lr, for which the sweep has no single number" in question
+    answer = {"search.parameters.recipe.backbone_lr_factor": {"values": [0.1]}}
+    assert read(rates, **answer).questions == []
+    warmup = {"warmup_epochs": {"min": 0, "max": 2}}
+    assert searched(warmup, recipe__epochs=20)["recipe.warmup_fraction"]["values"] == [0, 0.05, 0.1]
+
+
+def test_a_schedule_in_steps_has_no_counterpart_and_the_nearest_is_named():
+    steps = {"lr_scheduler": ["StepLR", "CosineAnnealingLR"], "step_size": [5], "gamma": [0.1]}
+    of_schedule, *others = read({name: {"values": v} for name, v in steps.items()}).questions
+    assert "'StepLR' cannot be had" in of_schedule
+    assert "--set 'parameters.lr_scheduler.values=[CosineAnnealingLR]' goes on" in of_schedule
+    assert all("nearest is recipe.schedule warmup_stable_decay" in each for each in others)
+
+
+@pytest.mark.parametrize(
+    ("schedules", "others", "warmup"),
+    [
+        (["CosineAnnealingLR", "none"], {}, 0.0),
+        (["cosine"], {}, None),
+        (["CosineAnnealingLR", "OneCycleLR"], {}, None),
+        (["CosineAnnealing"], {"warmup_ratio": {"value": 0.3}}, 0.3),
+    ],
+)
+def test_cosine_annealing_has_no_warm_up(schedules, others, warmup):
+    found = read({"scheduler": {"values": schedules}} | others)
+    assert found.tree.get("recipe", {}).get("warmup_fraction") == warmup
 
 
 def test_a_network_from_scratch_is_the_cnn():

@@ -4,98 +4,26 @@ A script of one's own calls its hyperparameters as it likes, so this is a table 
 compared without case, underscores and the like: see `plain`. A new habit is one more word here.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from inat_ray.config.distributions import MOST_NUMBER
+from inat_ray.config.wandb.values import (
+    as_it_is,
+    augments,
+    choice,
+    five,
+    frozen,
+    number,
+    percent,
+    side,
+    unfrozen,
+    weights,
+    words,
+    yes,
+)
 
 JSON = Any
-
-
-def plain(name: object) -> str:
-    """Returns a name as the tables have it: 'Learning-Rate' and learning_rate are one."""
-    return re.sub(r"[^a-z0-9]", "", str(name).lower())
-
-
-def _words(text: str) -> set[str]:
-    return {plain(word) for word in text.split()}
-
-
-def number(value: JSON) -> JSON:
-    """Returns a number, also one in quotes; null stays. Raises ValueError where it is none."""
-    if isinstance(value, str):
-        try:
-            value = float(value) if re.search(r"[.eEn]", value) else int(value)
-        except ValueError:
-            raise ValueError(f"{value!r} is no number") from None
-    if isinstance(value, bool) or not isinstance(value, int | float | None):
-        raise ValueError(f"{value!r} is no number")
-    if value is not None and not abs(value) < MOST_NUMBER:
-        raise ValueError(f"{value!r} is no number to reckon with")
-    return value
-
-
-def as_it_is(value: JSON) -> JSON:
-    """Returns a value of a setting that has its name from us."""
-    return value
-
-
-def _yes(value: JSON) -> bool:
-    words = {"true": True, "yes": True, "on": True, "1": True, "y": True, "t": True}
-    words |= {"false": False, "no": False, "off": False, "0": False, "n": False, "f": False}
-    return words[plain(value)]
-
-
-def _augments(value: JSON) -> bool:
-    return False if plain(value) in ("none", "") else _yes(value)
-
-
-def _choice(**others: str) -> Callable[[JSON], str]:
-    """Reads one of the names here, or one of `others`: name here -> other names for it."""
-    known = {plain(word): name for name, words in others.items() for word in [name, *words.split()]}
-    return lambda value: known[plain(value)]
-
-
-def five(value: JSON) -> list[int]:
-    """Returns a number for each of the CNN's five blocks, from one, or from a list of five."""
-    if isinstance(value, str) and re.fullmatch(r"[\[(]?[\d, ]+[\])]?", value):
-        value = [int(each) for each in re.findall(r"\d+", value)]
-        value = value[0] if len(value) == 1 else value
-    numbers = [number(each) for each in value] if isinstance(value, list) else [number(value)] * 5
-    if len(numbers) != 5 or not all(float(each).is_integer() for each in numbers):
-        raise ValueError
-    return [int(each) for each in numbers]
-
-
-def side(value: JSON) -> JSON:
-    """Returns the side of a square, from one number, or from a list of equal ones."""
-    sides = value if isinstance(value, list) else [value]
-    if len({*sides}) != 1:
-        raise ValueError
-    return number(sides[0])
-
-
-def _weights(value: JSON) -> str:
-    if plain(value) in ("default", "imagenet"):
-        return "default"
-    return "default" if plain(value) not in ("none", "random") and _yes(value) else "none"
-
-
-def _percent(value: JSON) -> float:
-    return float(number(value)) / 100
-
-
-def _freeze(value: JSON) -> dict[str, JSON]:
-    """Reads whether, or in which way, the pre-trained part is frozen."""
-    ways = {"headonly": "head_only", "freezefc": "freeze_fc", "gradualunfreezing": "gradual"}
-    all_but_head = "all backbone freeze_all freeze_backbone feature_extraction feature_extractor"
-    nothing = "none full nothing finetune finetune_all full_finetune unfreeze_all"
-    ways |= dict.fromkeys(_words(f"{all_but_head} true yes"), "head_only")
-    ways |= dict.fromkeys(_words(f"{nothing} false no"), "none")
-    way = ways[plain(value)]
-    return {"strategy": way} | ({"every": 1} if way == "gradual" else {})
 
 
 @dataclass(frozen=True)
@@ -123,20 +51,22 @@ YES_NO = "true or false"
 
 BACKBONE = "model.backbone"
 
-FILTERS = "model.filters"
+FILTERS, KERNELS = "model.filters", "model.kernel_sizes"
+
+SCHEDULE, WARMUP = "recipe.schedule", "recipe.warmup_fraction"
 
 KNOWN = [
     Known(
         "recipe.lr",
         "lr learning_rate learningrate l_rate lr_rate init_lr initial_lr base_lr max_lr lr_init"
-        " peak_lr head_lr",
+        " peak_lr head_lr lr_head classifier_lr lr_classifier fc_lr lr_fc head_learning_rate",
     ),
     Known("recipe.batch_size", "batch_size batch bs batchsize train_batch_size initial_batch_size"),
     Known("recipe.epochs", "epochs epoch num_epochs n_epochs nb_epochs max_epochs no_of_epochs"),
     Known(
         "recipe.optimizer",
         "optimizer optim opt optimiser optimizer_name optimizer_type optimizer_class",
-        _choice(adam="", adamw="", sgd="nesterov nag sgd_momentum momentum sgdm", muon=""),
+        choice(adam="", adamw="", sgd="nesterov nag sgd_momentum momentum sgdm", muon=""),
         "adam, adamw, sgd (with Nesterov momentum), muon",
     ),
     Known(
@@ -145,18 +75,18 @@ KNOWN = [
     ),
     Known("recipe.momentum", "momentum mom sgd_momentum"),
     Known(
-        "recipe.schedule",
+        SCHEDULE,
         "schedule scheduler lr_scheduler lr_schedule scheduler_type scheduler_name",
-        _choice(
+        choice(
             constant="none no false fixed off",
             cosine="cos cosine_annealing cosine_annealing_lr cosine_decay cosine_warmup"
-            " cosine_with_warmup",
+            " cosine_with_warmup cosine_annealing_with_warmup",
             one_cycle="one_cycle_lr 1cycle",
             warmup_stable_decay="wsd trapezoidal",
         ),
-        "constant, cosine, one_cycle, warmup_stable_decay",
+        "constant, cosine, one_cycle, and warmup_stable_decay, the nearest to one in steps,",
     ),
-    Known("recipe.warmup_fraction", "warmup_fraction warmup_ratio warmup_pct pct_start"),
+    Known(WARMUP, "warmup_fraction warmup_ratio warmup_pct pct_start"),
     Known("recipe.label_smoothing", "label_smoothing smoothing label_smooth"),
     Known(
         "recipe.gradient_clip",
@@ -172,14 +102,14 @@ KNOWN = [
         "recipe.augment",
         "augment augmentation data_aug data_augmentation dataaugmentation aug augment_data use_aug"
         " use_augmentation use_data_augmentation apply_augmentation augmentation_enabled",
-        _augments,
+        augments,
         YES_NO,
     ),
     Known("recipe.augmentation.mixup", "mixup mixup_alpha"),
     Known("recipe.augmentation.cutmix", "cutmix cutmix_alpha"),
     Known("recipe.augmentation.erase", "random_erasing erase random_erasing_prob erasing reprob"),
-    Known("recipe.augmentation.flip", "flip hflip horizontal_flip random_flip", _yes, YES_NO),
-    Known("recipe.flip_average", "tta flip_average test_time_augmentation", _yes, YES_NO),
+    Known("recipe.augmentation.flip", "flip hflip horizontal_flip random_flip", yes, YES_NO),
+    Known("recipe.flip_average", "tta flip_average test_time_augmentation", yes, YES_NO),
     Known("data.image_size", "image_size img_size input_size imgsz resize im_size", side),
     Known("seed", "seed random_seed manual_seed random_state"),
     # The CNN.
@@ -187,11 +117,11 @@ KNOWN = [
         "model.activation",
         "activation activation_function activation_fn activations act act_fn act_func actfunc"
         " conv_activation nonlinearity non_linearity activation_func activation_type",
-        _choice(relu="", gelu="", silu="swish swish1", mish=""),
+        choice(relu="", gelu="", silu="swish swish1", mish=""),
         "relu, gelu, silu (swish), mish",
     ),
     Known(
-        "model.kernel_sizes",
+        KERNELS,
         "kernel_size kernel_sizes filter_size filter_sizes kernel kernels conv_kernel_size"
         " size_of_filters ksize",
         five,
@@ -209,19 +139,19 @@ KNOWN = [
         "model.batch_norm",
         "batch_norm batchnorm batch_normalization batch_normalisation bn use_bn use_batchnorm"
         " use_batch_norm is_batch_norm apply_batchnorm",
-        _yes,
+        yes,
         YES_NO,
     ),
     Known(
         "model.conv_dropout", "conv_dropout cnn_dropout dropout_conv conv_dropout_rate dropout2d"
     ),
-    Known("model.global_pool", "global_pool global_pooling gap", _yes, YES_NO),
+    Known("model.global_pool", "global_pool global_pooling gap", yes, YES_NO),
     Known("model.residual_blocks", "residual_blocks num_residual_blocks"),
     Known(
         "model.initialization",
         "initialization weight_init init weight_initialization kernel_initializer initializer"
         " weights_init init_method",
-        _choice(he="kaiming he_normal he_uniform kaiming_normal", pytorch="default random"),
+        choice(he="kaiming he_normal he_uniform kaiming_normal", pytorch="default random"),
         "he (kaiming), pytorch (default)",
     ),
     # Either family.
@@ -240,17 +170,28 @@ KNOWN = [
     Known(
         "model.weights",
         "pretrained use_pretrained weights pretrained_weights imagenet",
-        _weights,
+        weights,
         "true, false, default (imagenet), none (random)",
     ),
     Known(
         "model.freeze",
         "freeze freeze_backbone freeze_base freeze_encoder freeze_strategy freezing_strategy"
-        " freezing finetune_strategy fine_tune_strategy finetuning_strategy frozen fine_tuning"
+        " freezing finetune_strategy fine_tune_strategy finetuning_strategy frozen"
         " feature_extract feature_extraction freeze_option freeze_feature_extractor freeze_features"
         " freeze_pretrained freeze_mode",
-        _freeze,
+        frozen,
         "true, false, none, head_only, freeze_fc, gradual",
+    ),
+    Known(
+        "model.freeze",
+        "unfreeze unfreeze_layers unfreeze_backbone unfreeze_last unfreeze_last_n n_unfreeze"
+        " num_unfreeze_layers num_unfrozen_layers unfrozen_layers layers_to_unfreeze trainable"
+        " num_trainable_layers trainable_layers n_trainable_layers trainable_backbone"
+        " backbone_trainable train_backbone fine_tune finetune fine_tuning fine_tune_layers"
+        " num_finetune_layers",
+        unfrozen,
+        "true, false, all, head_only (layers are counted from the input here: the first"
+        " model.freeze.k, or the share model.freeze.fraction, are frozen)",
     ),
     Known(
         "model.freeze.k",
@@ -268,37 +209,66 @@ KNOWN = [
     Known(
         "model.freeze.fraction",
         "freeze_percent freeze_percentage freeze_pct pct_to_freeze percent_frozen",
-        _percent,
+        percent,
         "percents",
         also={"model.freeze.strategy": "fraction"},
     ),
 ]
 
-SETTINGS = {name: known for known in KNOWN for name in _words(known.names)}
+SETTINGS = {name: known for known in KNOWN for name in words(known.names)}
 
-NUM_FILTERS = _words(
+NUM_FILTERS = words(
     "filters num_filters n_filters no_of_filters number_of_filters nfilters conv_filters"
     " base_filters num_filter cv_num_filters filter_count start_filters initial_filters"
     " first_layer_filters filters_per_layer conv_channels base_channels"
 )
 """The number of filters of the first block, or a list of all five."""
 
-ORGANISATION = _words(
+ORGANISATION = words(
     "filter_organisation filter_organization filter_org filters_organisation"
     " filters_organization filter_organ filter_multiplier filter_mult filter_strategy"
     " filter_scheme filter_factor filters_factor filter_pattern filters_org"
 )
 """How the number of filters changes from block to block."""
 
-FACTORS = dict.fromkeys(_words("same constant equal uniform fixed"), 1.0)
-FACTORS |= dict.fromkeys(_words("double doubling doubled increasing increase"), 2.0)
-FACTORS |= dict.fromkeys(_words("half halve halving halved decreasing decrease"), 0.5)
+FACTORS = dict.fromkeys(words("same constant equal uniform fixed"), 1.0)
+FACTORS |= dict.fromkeys(words("double doubling doubled increasing increase"), 2.0)
+FACTORS |= dict.fromkeys(words("half halve halving halved decreasing decrease"), 0.5)
 """Each block's filters as a multiple of those of the block before it."""
 
-NO_NETWORK = _words("cnn custom custom_cnn simple_cnn scratch convnet")
+OF_A_BLOCK = {
+    **dict.fromkeys(NUM_FILTERS | words("filter out out_channels channels num_channels"), FILTERS),
+    **dict.fromkeys(
+        next(words(known.names) for known in KNOWN if known.setting == KERNELS), KERNELS
+    ),
+}
+"""Settings of the blocks by the names of one block's, without its number."""
+
+SHARES = {
+    name: both
+    for both, names in {
+        ("recipe.backbone_lr_factor", "recipe.lr"): "backbone_lr lr_backbone encoder_lr lr_encoder"
+        " base_model_lr features_lr backbone_learning_rate body_lr",
+        (WARMUP, "recipe.epochs"): "warmup_epochs num_warmup_epochs n_warmup_epochs"
+        " warmup lr_warmup_epochs",
+    }.items()
+    for name in words(names)
+}
+"""Names of what is a share of another setting here -> (the setting, the other one)."""
+
+NO_WARMUP = words("cosine_annealing cosine_annealing_lr cosine_decay")
+"""Schedules that begin at their peak."""
+
+CONSTANT = words("constant none no false fixed off")
+"""Those that stay there."""
+
+DENSE = next(words(known.names) for known in KNOWN if known.setting == "model.dense")
+"""Names of a dense layer, and of its size."""
+
+NO_NETWORK = words("cnn custom custom_cnn simple_cnn scratch convnet")
 """Names of a network that is no pre-trained one: the CNN of five blocks."""
 
-SECTIONS = _words(
+SECTIONS = words(
     "model net network cnn conv architecture optimizer optim optimiser training train trainer"
     " data dataset datamodule dataloader hyperparameters hyperparams hparams params config"
     " args scheduler lr_scheduler augmentation regularization backbone classifier head fit"
@@ -321,12 +291,12 @@ NOT_NEEDED = {
         " checkpoint_dir wandb use_wandb wandb_project wandb_entity wandb_name project entity"
         " run_name experiment_name exp_name tags notes debug progress_bar",
     }.items()
-    for name in _words(names)
+    for name in words(names)
 }
 """Parameters that nothing here depends on -> why."""
 
 ALREADY_SO = {
-    name: (_words(values), reason)
+    name: (words(values), reason)
     for reason, (names, values) in {
         "the loss is cross-entropy": (
             "loss criterion loss_fn loss_function objective",
@@ -347,10 +317,38 @@ ALREADY_SO = {
             "max maxpool maxpooling 2 22",
         ),
         "convolutions have stride 1 and keep the size": ("stride padding", "1 same"),
+        "sgd has Nesterov momentum": ("nesterov use_nesterov", "true yes 1"),
+        "the betas of Adam are 0.9 and 0.999": (
+            "beta1 beta2 betas adam_beta1 adam_beta2",
+            "09 0999",
+        ),
+        "a cosine falls to zero": ("eta_min min_lr lr_min", "0 00"),
     }.items()
-    for name in _words(names)
+    for name in words(names)
 }
 """Parameters of which one value alone can be had -> (that value's names, why)."""
+
+IN_STEPS = (
+    "the learning rate does not fall in steps here; nearest is recipe.schedule"
+    " warmup_stable_decay, or cosine"
+)
+ONE_FALL = "a cosine falls once, to zero at the last epoch; nearest is recipe.schedule cosine"
+
+NO_COUNTERPART = {
+    name: reason
+    for reason, names in {
+        IN_STEPS: "step_size lr_step_size gamma lr_gamma step_lr_gamma scheduler_gamma lr_decay"
+        " scheduler_step_size lr_decay_rate decay_rate lr_decay_factor decay_steps decay_epochs"
+        " lr_decay_epochs milestones lr_step lr_steps lr_patience plateau_patience",
+        ONE_FALL: "t_max t_0 t_mult cosine_t_max num_cycles restarts",
+        "the warm-up is recipe.warmup_fraction here, a share of all steps": "warmup_steps"
+        " num_warmup_steps n_warmup_steps warmup_iters warmup_iterations",
+        "trials are compared with each other here: search.early_stopping": "patience es_patience"
+        " early_stopping early_stopping_patience early_stop early_stop_patience",
+    }.items()
+    for name in words(names)
+}
+"""Parameters that nothing here is the same as -> why, and what is nearest."""
 
 METRICS_THERE = {
     name: metric
@@ -367,10 +365,10 @@ METRICS_THERE = {
         " val_balanced_acc val_mean_recall",
         "val_ece": "val_ece ece calibration_error val_calibration_error",
     }.items()
-    for name in _words(names)
+    for name in words(names)
 }
 
-ERRORS = _words("error_rate val_error error val_error_rate top1_error")
+ERRORS = words("error_rate val_error error val_error_rate top1_error")
 """Metrics that are 1 - accuracy."""
 
 DROPPED_KEYS = {

@@ -1,51 +1,59 @@
 """The parameters of a W&B sweep as settings of an experiment."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from itertools import product
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from inat_ray.config.backbones import Source, torchvision_names, weight_tags
-from inat_ray.config.distributions import Parameter, canonical, parse_parameter
-from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.faults import shown
 from inat_ray.config.model import MODEL_KINDS
 from inat_ray.config.overrides import KIND, PARAMETERS, put
 from inat_ray.config.section import kind_of_field
 from inat_ray.config.space import SEARCHABLE, SEED, is_within
-from inat_ray.config.wandb_distributions import drawn, kept_inside
-from inat_ray.config.wandb_names import (
+from inat_ray.config.trial import value_at
+from inat_ray.config.wandb.blocks import block_of, numbered, of_each_block, of_first_and_shape
+from inat_ray.config.wandb.choices import (
+    NotHadError,
+    as_parameter,
+    listed,
+    read_values,
+    shared,
+    values_in,
+    weighed,
+)
+from inat_ray.config.wandb.distributions import drawn, kept_inside
+from inat_ray.config.wandb.names import (
     ALREADY_SO,
     BACKBONE,
-    FACTORS,
+    CONSTANT,
+    DENSE,
     FILTERS,
+    NO_COUNTERPART,
     NO_NETWORK,
+    NO_WARMUP,
     NOT_NEEDED,
     NUM_FILTERS,
     ORGANISATION,
+    SCHEDULE,
     SECTIONS,
     SETTINGS,
+    SHARES,
+    WARMUP,
     Known,
-    as_it_is,
-    five,
-    number,
-    plain,
 )
-from inat_ray.config.wandb_translation import Translation
+from inat_ray.config.wandb.translation import Translation
+from inat_ray.config.wandb.values import as_it_is, number, plain
+
+Found = TypeVar("Found")
 
 JSON = Any
 Tree = dict[str, Any]
-
-MOST_LISTED = 100
-"""The most values of a setting that has no ranges, where a sweep has one."""
-
-Listed = Sequence[tuple[JSON, float]]
-"""Values with their probabilities."""
 
 
 @dataclass
@@ -64,14 +72,6 @@ class _Parameters:
         return setting in self.given or f"{PARAMETERS}{setting}" in self.given
 
 
-class _NotHadError(ValueError):
-    """A value that the setting here does not have."""
-
-    def __init__(self, value: JSON, others: list[JSON]) -> None:
-        super().__init__(value)
-        self.value, self.others = value, others
-
-
 def read_parameters(
     found: Translation, parameters: Mapping[str, JSON], *, given: Mapping[str, JSON]
 ) -> None:
@@ -88,13 +88,24 @@ def read_parameters(
     known = {name: _known(name) for name in mappings}
     _choose_kind(state, mappings, known)
     filters: dict[str, Tree] = {}
+    blocks: dict[str, dict[str, tuple[int, Tree]]] = {}
+    shares: dict[str, Tree] = {}
     for name, spec in mappings.items():
         if state.kind == "cnn" and _is_one_of(name, NUM_FILTERS | ORGANISATION):
             filters[name] = spec
+        elif state.kind == "cnn" and (block := _first(map(block_of, _words_of(name)))):
+            blocks.setdefault(block[0], {})[name] = (block[1], spec)
+        elif _is_one_of(name, {*SHARES}):
+            shares[name] = spec
         else:
             _read(state, name, spec, known[name])
     if filters:
         _read_filters(state, filters)
+    for setting, given_blocks in blocks.items():
+        _read_blocks(state, setting, given_blocks)
+    for name, spec in shares.items():
+        _read_share(state, name, spec)
+    _settle_warmup(state, mappings, known)
 
 
 def _words_of(name: str) -> Iterator[str]:
@@ -105,13 +116,20 @@ def _words_of(name: str) -> Iterator[str]:
             yield "".join(parts[k:])
 
 
+def _first(found: Iterable[Found | None]) -> Found | None:
+    return next((each for each in found if each is not None), None)
+
+
 def _is_one_of(name: str, table: set[str]) -> bool:
     return any(words in table for words in _words_of(name))
 
 
 def _known(name: str) -> Known | None:
-    if known := next((SETTINGS[words] for words in _words_of(name) if words in SETTINGS), None):
+    if known := _first(SETTINGS.get(words) for words in _words_of(name)):
         return known
+    for stem, number_ in filter(None, map(numbered, _words_of(name))):
+        if number_ <= 1 and (known := SETTINGS.get(stem)) and known.setting == "model.dense":
+            return known
     return Known(name, "", as_it_is) if is_within(name, SEARCHABLE) and setting_at(name) else None
 
 
@@ -120,7 +138,7 @@ def _choose_kind(
 ) -> None:
     """Decides on the kind of model: by the command line, by networks that are named, or the CNN."""
     of = {name: one.setting for name, one in known.items() if one}
-    networks = [_values_in(specs[name]) for name in of if of[name] == BACKBONE]
+    networks = [values_in(specs[name]) for name in of if of[name] == BACKBONE]
     pretrained = [name for name in of if of[name].startswith(("model.freeze", "model.weights"))]
     if KIND in state.given:
         state.kind = str(state.given[KIND])
@@ -131,11 +149,6 @@ def _choose_kind(
         reason = "only a pre-trained network has it, and the sweep names none"
         answer = "--set parameters.backbone.value=resnet50 names one"
         state.found.ask(f"parameters.{pretrained[0]}", reason, answer)
-
-
-def _values_in(spec: Mapping[str, JSON]) -> list[JSON]:
-    values = spec.get("values", [spec["value"]] if "value" in spec else [])
-    return values if isinstance(values, list) else []
 
 
 def _is_no_network(values: list[JSON]) -> bool:
@@ -152,20 +165,19 @@ def _read(state: _Parameters, name: str, spec: Tree, known: Known | None) -> Non
     if known is None:
         _read_unknown(found, name, spec)
         return
+    if known.setting == "model.freeze.k" and not any(map(_is_number, values_in(spec) or [0])):
+        known = SETTINGS["freeze"]  # whether layers are frozen, and not how many
+        setting = setting_at(known.setting, kind=state.kind)
     # What is frozen is one setting, however it is said.
     group = "model.freeze" if known.setting.startswith("model.freeze") else known.setting
-    if state.is_given(known.setting) or state.is_given(group):
+    if state.is_given(known.setting):
         found.drop(key, f"{known.setting} is on the command line")
-    elif known.setting == BACKBONE and _is_no_network(_values_in(spec)):
+    elif known.setting == BACKBONE and _is_no_network(values_in(spec)):
         found.say(key, KIND, "cnn")
     elif setting is None:
         reason = f"{KIND} {state.kind} has no {known.setting.removeprefix('model.')}"
         found.ask(key, reason, _leave_out(name))
-    elif group in state.taken:
-        reason = f"is {group}, as parameters.{state.taken[group]} is"
-        found.ask(key, reason, _leave_out(name))
-    else:
-        state.taken[group] = name
+    elif not _is_taken(state, group, [name]):
         _read_known(state, key, spec, known, setting)
 
 
@@ -176,14 +188,18 @@ def _leave_out(name: str) -> str:
 def _read_unknown(found: Translation, name: str, spec: Tree) -> None:
     """Reads a parameter that is no setting: it is not needed, is so already, or is asked about."""
     key, words = f"parameters.{name}", [*_words_of(name)]
-    if reason := next((NOT_NEEDED[each] for each in words if each in NOT_NEEDED), None):
+    if reason := _first(NOT_NEEDED.get(each) for each in words):
         found.drop(key, reason)
-    elif always := next((ALREADY_SO[each] for each in words if each in ALREADY_SO), None):
-        values = {plain(value) for value in _values_in(spec)}
+    elif always := _first(ALREADY_SO.get(each) for each in words):
+        values = {plain(value) for value in values_in(spec)}
         if values and values <= always[0]:
             found.drop(key, always[1])
         else:
             found.ask(key, f"{always[1]}, and that cannot be changed", _leave_out(name))
+    elif reason := _first(NO_COUNTERPART.get(each) for each in words):
+        found.ask(key, reason, _leave_out(name))
+    elif any(stem in DENSE for stem, _ in filter(None, map(numbered, words))):
+        found.ask(key, "the CNN has one dense layer before the output layer", _leave_out(name))
     else:
         close = get_close_matches(words[-1], SETTINGS, n=1, cutoff=0.8)
         hint = f" (is it {SETTINGS[close[0]].setting}?)" if close else ""
@@ -211,7 +227,7 @@ def _read_known(state: _Parameters, key: str, spec: Tree, known: Known, setting:
         if known.setting == BACKBONE:
             ours = _networks(found, ours)
         elif "distribution" not in ours or not known.has_ranges:
-            ours = _weighed(_read_values(_listed(ours), known))
+            ours = weighed(read_values(listed(ours), known.read))
         else:
             ours = kept_inside(ours, setting)
             is_whole = ours["distribution"] == "int_uniform" and "distribution" not in spec
@@ -222,7 +238,7 @@ def _read_known(state: _Parameters, key: str, spec: Tree, known: Known, setting:
         for other, value in known.also.items():
             put(found.tree, other, value)
         _say(found, key, known.setting, ours, note)
-    except _NotHadError as error:
+    except NotHadError as error:
         answer = _leave_out(key[len("parameters.") :])
         if error.others:
             others = ", ".join(map(str, error.others))
@@ -244,71 +260,21 @@ def _say(found: Translation, key: str, setting: str, spec: Tree, note: str) -> N
     found.say(key, f"{PARAMETERS}{setting}", spec, note)
     if setting == BACKBONE or setting.startswith("model.freeze."):
         # Without the search, too, the experiment must be a whole one.
-        put(found.tree, setting, _parameter(spec).extremes[0])
-
-
-def _parameter(spec: Tree) -> Parameter:
-    try:
-        return parse_parameter(spec, "here")
-    except UserError as error:
-        raise ValueError(str(error).removeprefix("here: ")) from None
-
-
-def _listed(spec: Tree) -> Listed:
-    """Returns the values that a parameter can have. Raises ValueError if they are too many."""
-    values, probabilities = _values_in(spec), spec.get("probabilities")
-    if not values and "distribution" in spec:
-        parameter = _parameter(spec)
-        if parameter.size is None or parameter.size > MOST_LISTED:
-            raise ValueError("this setting has no range; `values` lists what to try")
-        values = [parameter.at(place) for place in range(parameter.size)]
-    if not values:
-        raise ValueError("the list of values is empty")
-    if probabilities is None:
-        probabilities = [1 / len(values)] * len(values)
-    if not isinstance(probabilities, list) or len(probabilities) != len(values):
-        raise ValueError(f"needs a list of {len(values)} probabilities, one for each value")
-    return list(zip(values, map(number, probabilities), strict=True))
-
-
-def _read_values(listed: Listed, known: Known) -> Listed:
-    """Returns the values as the setting has them. Raises _NotHadError at one that it has not."""
-    values, unknown = [], []
-    for value, probability in listed:
-        try:
-            values.append((known.read(value), probability))
-        except (ValueError, KeyError, TypeError):
-            unknown.append(value)
-    if unknown:
-        raise _NotHadError(unknown[0], [value for value, _ in listed if value not in unknown])
-    return values
-
-
-def _weighed(listed: Listed) -> Tree:
-    """Returns a parameter of these values; what is there twice is there once, and as likely."""
-    values = {canonical(value): value for value, _ in listed}
-    weights = dict.fromkeys(values, 0.0)
-    for value, probability in listed:
-        weights[canonical(value)] += probability
-    if len(values) == 1:
-        return {"value": listed[0][0]}
-    if len({round(weight, 9) for weight in weights.values()}) == 1:
-        return {"values": [*values.values()]}
-    return {"values": [*values.values()], "probabilities": [round(w, 9) for w in weights.values()]}
+        put(found.tree, setting, as_parameter(spec).extremes[0])
 
 
 def _networks(found: Translation, spec: Tree) -> Tree:
     """Returns networks by the names of the library that has them all."""
-    listed = _listed(spec)
+    given = listed(spec)
     for source in ("torchvision", "timm"):
-        names = [_network(source, value) for value, _ in listed]
+        names = [_network(source, value) for value, _ in given]
         if all(names):
             put(found.tree, "model.source", source)
-            both = zip(names, listed, strict=True)
-            return _weighed([(name, probability) for name, (_, probability) in both])
-    values = [value for value, _ in listed]
+            both = zip(names, given, strict=True)
+            return weighed([(name, probability) for name, (_, probability) in both])
+    values = [value for value, _ in given]
     there = [value for value in values if _network("torchvision", value)]
-    raise _NotHadError(next(value for value in values if value not in there), there)
+    raise NotHadError(next(value for value in values if value not in there), there)
 
 
 def _network(source: Source, value: JSON) -> str | None:
@@ -323,49 +289,106 @@ def _network(source: Source, value: JSON) -> str | None:
 
 def _read_filters(state: _Parameters, specs: Mapping[str, Tree]) -> None:
     """Reads the filters of the first block and how they change, which are one setting here."""
-    found, key = state.found, " and ".join(f"parameters.{name}" for name in specs)
-    if state.is_given(FILTERS):
-        found.drop(key, f"{FILTERS} is on the command line")
-        return
+    found, key = state.found, _key_of(specs)
     counts = [name for name in specs if _is_one_of(name, NUM_FILTERS)]
     shapes = [name for name in specs if name not in counts]
+    if _is_taken(state, FILTERS, specs):
+        return
     if many := next((names for names in (counts, shapes) if len(names) > 1), None):
         found.ask(key, f"{' and '.join(many)} say the same", _leave_out(many[-1]))
     elif not counts:
         answer = "--set parameters.num_filters.value=32 says it"
         found.ask(key, "the filters of the first block are not given", answer)
+    elif not shapes and any(map(_is_number, values_in(specs[counts[0]]) or [0])):
+        answer = "--set parameters.filter_organisation.value=same (or double, half) says it"
+        found.ask(key, "how the filters change from block to block is not given", answer)
     else:
-        try:
-            _combine_filters(found, key, *(specs[name] for name in (*counts, *shapes)))
-        except _NotHadError as error:
-            allowed = "a number or a list of five, and same, double, half or a factor, can"
-            reason = f"{shown(error.value)} cannot be had; {allowed}"
-            found.ask(key, reason, _leave_out((*counts, *shapes)[-1]))
-        except ValueError as error:
-            found.ask(key, str(error), _leave_out((*counts, *shapes)[-1]))
+        count, shape = specs[counts[0]], specs[shapes[0]] if shapes else None
+        allowed = "a number or a list of five, and same, double, half or a factor, can"
+        _say_lists(found, FILTERS, specs, allowed, lambda: of_first_and_shape(count, shape))
 
 
-def _combine_filters(found: Translation, key: str, count: Tree, shape: Tree | None = None) -> None:
-    counts = _listed(drawn(count))
-    if shape is None:
-        if not all(isinstance(value, list | str) for value, _ in counts):
-            answer = "--set parameters.filter_organisation.value=same (or double, half) says it"
-            found.ask(key, "how the filters change from block to block is not given", answer)
-            return
-        lists = _read_values(counts, Known(FILTERS, "", five))
+def _read_blocks(state: _Parameters, setting: str, specs: Mapping[str, tuple[int, Tree]]) -> None:
+    """Reads a parameter for each of the five blocks, which are one setting here."""
+    by_number = dict(specs.values())
+    if len(by_number) < len(specs):
+        reason = "two of them are of the same block"
+        state.found.ask(_key_of(specs), reason, _leave_out([*specs][-1]))
+    elif not _is_taken(state, setting, specs):
+        read = partial(of_each_block, setting, by_number)
+        _say_lists(state.found, setting, specs, "whole numbers can", read)
+
+
+def _is_taken(state: _Parameters, setting: str, names: Iterable[str]) -> bool:
+    """Returns whether the command line, or another parameter, says this setting already.
+
+    If so, that is said; if not, these parameters take it.
+    """
+    names = [*names]
+    if state.is_given(setting):
+        state.found.drop(_key_of(names), f"{setting} is on the command line")
+    elif setting in state.taken:
+        reason = f"is {setting}, as parameters.{state.taken[setting]} is"
+        for name in names:
+            state.found.ask(f"parameters.{name}", reason, _leave_out(name))
     else:
-        pairs = list(product(counts, _listed(drawn(shape))))
-        if len(pairs) > MOST_LISTED:
-            raise ValueError(f"{len(pairs)} combinations are too many for one setting")
-        lists = [(_filters(n, word), p * q) for (n, p), (word, q) in pairs]
-    note = "the filters of the five blocks"
-    _say(found, key, FILTERS, _weighed(lists), note)
+        state.taken[setting] = names[0]
+        return False
+    return True
 
 
-def _filters(count: JSON, shape: JSON) -> list[int]:
-    """Returns the filters of five blocks, each a multiple of those of the block before it."""
+def _say_lists(
+    found: Translation, setting: str, names: Iterable[str], allowed: str, read: Callable[[], Tree]
+) -> None:
+    names = [*names]
     try:
-        factor = FACTORS[plain(shape)] if plain(shape) in FACTORS else float(number(shape))
-        return [max(1, round(number(count) * factor**block)) for block in range(5)]
-    except (ValueError, TypeError):
-        raise _NotHadError(shape if not isinstance(count, list) else count, []) from None
+        _say(found, _key_of(names), setting, read(), "of the five blocks")
+    except NotHadError as error:
+        reason = f"{shown(error.value)} cannot be had; {allowed}"
+        found.ask(_key_of(names), reason, _leave_out(names[-1]))
+    except ValueError as error:
+        answer = f"--set 'search.parameters.{setting}={{values: [[...], ...]}}' lists those to try"
+        found.ask(_key_of(names), str(error), answer)
+
+
+def _key_of(names: Iterable[str]) -> str:
+    return " and ".join(f"parameters.{name}" for name in names)
+
+
+def _read_share(state: _Parameters, name: str, spec: Tree) -> None:
+    """Reads what is a share of another setting here, if the sweep has one number for that."""
+    found, key = state.found, f"parameters.{name}"
+    setting, other = _first(SHARES.get(words) for words in _words_of(name)) or ("", "")
+    whole = state.given.get(other, value_at(found.tree, other))
+    if _is_taken(state, setting, [name]):
+        return
+    try:
+        if not (_is_number(whole) and number(whole) > 0):
+            raise ValueError(
+                f"is {setting} here, a share of {other}, for which the sweep has no single number"
+            )
+        ours = shared(drawn(spec), number(whole))
+    except ValueError as error:
+        answer = f"--set 'search.parameters.{setting}={{values: [...]}}' says it"
+        found.ask(key, str(error), f"{answer}, {_leave_out(name)}")
+    else:
+        _say(found, key, setting, ours, f"as a share of {other} {whole}")
+
+
+def _is_number(value: JSON) -> bool:
+    try:
+        return number(value) is not None
+    except ValueError:
+        return False
+
+
+def _settle_warmup(
+    state: _Parameters, specs: Mapping[str, Tree], known: Mapping[str, Known | None]
+) -> None:
+    """Leaves out the warm-up with which ours begin, where the sweep's schedules have none."""
+    found = state.found
+    names = [name for name, one in known.items() if one and one.setting == SCHEDULE]
+    schedules = {plain(value) for name in names for value in values_in(specs[name])}
+    is_said = found.holds(WARMUP) or state.is_given(WARMUP) or state.is_given(SCHEDULE)
+    if schedules & NO_WARMUP and schedules <= NO_WARMUP | CONSTANT and not is_said:
+        found.say("", WARMUP, 0.0, "cosine annealing begins at its peak")

@@ -1,0 +1,37 @@
+"""Keeps PyTorch from loading its compiler, torch._dynamo, in processes that compile nothing.
+
+It takes as long to load as PyTorch itself, two seconds of a core in each process that trains.
+Optimizers, the counter of operations and the meta device load it at their first call, only to tell
+it to look away from what they do.
+"""
+
+import gc
+from functools import cache
+from types import FunctionType
+from typing import Any
+
+import torch
+import torch.utils.flop_counter  # it has such functions, too
+from torch._compile import _disable_dynamo
+from torch.optim import SGD, Adam
+
+
+@cache
+def without_compiler() -> None:
+    """Makes all functions of PyTorch that keep the compiler away do without it.
+
+    PyTorch wraps each in a function that asks the compiler for one that it leaves alone, and keeps
+    that beside the original for later calls: here the original is kept there. A step of an
+    optimizer loads the compiler once more, around which it sets no more than `no_grad` does.
+    """
+    wrapper: Any = _disable_dynamo(without_compiler)
+    place = wrapper.__code__.co_freevars.index("fn")
+    for one in gc.get_objects():
+        # `type`, not `isinstance`: some objects of PyTorch warn when asked for their class.
+        if type(one) is FunctionType and one.__code__ is wrapper.__code__:
+            original = one.__closure__[place].cell_contents  # type: ignore[index]
+            original.__dynamo_disable = original
+    for kind in (Adam, SGD):  # AdamW's step is Adam's
+        step: Any = kind.step
+        if not hasattr(step, "hooked"):  # no optimizer of the kind has been made yet
+            kind.step = torch.no_grad()(step.__wrapped__)  # type: ignore[method-assign]

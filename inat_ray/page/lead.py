@@ -1,0 +1,271 @@
+"""The beginning of a report: what won, by how much, whether to believe it, and what it cost."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import yaml
+from markupsafe import Markup
+
+from inat_ray.config.metrics import METRICS
+from inat_ray.config.overrides import put
+from inat_ray.log.history import History, TrialHistory
+from inat_ray.log.records import JSON, LookAtTest
+from inat_ray.page.html import Section, facts, missing
+from inat_ray.page.metrics import look_interval
+from inat_ray.page.reported_run import ReportedRun
+from inat_ray.search.study import Configuration, configurations, seed_is_searched
+from inat_ray.search.winner import chosen_trial, confirmed, final_training
+from inat_ray.terminal.run_texts import epochs_text, states_text
+from inat_ray.terminal.search_tables import doubt
+from inat_ray.terminal.words import (
+    amount_text,
+    counted,
+    duration,
+    gap_text,
+    interval_text,
+    looks_text,
+    metric_text,
+    percent,
+    short_names,
+    spread_text,
+    value_text,
+)
+
+STEP = 0.05
+"""The ends of the scale of shares are multiples of it."""
+
+SCALE = Markup('<p class="caption">All on one scale; the ticks are the other results.</p>')
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A result, with its place on a scale and the bar of its uncertainty."""
+
+    title: str
+    text: str
+    note: str
+    value: float | None = None
+    ends: tuple[float, float] | None = None
+    is_share: bool = True
+
+    @property
+    def places(self) -> list[float]:
+        """Returns what its scale must have room for."""
+        return [v for v in (self.value, *(self.ends or ())) if v is not None]
+
+
+def lead_section(run: ReportedRun, *, examples: Sequence[Markup] = ()) -> Section:
+    """Shows the results and what the run lacks, then the best configuration and the costs.
+
+    `examples` are test images with their predictions.
+    """
+    tiles = list(_tiles(run))
+    drawn = Markup("").join(_tile(tile, tiles) for tile in tiles)
+    parts = [Markup('<dl class="tiles">{}</dl>').format(drawn), SCALE] if tiles else []
+    if verdict := [_unbroken(text) for text in _verdict(run) if text]:
+        said = Markup('<p class="verdict"><b>{}</b> {}</p>')
+        parts.append(said.format(verdict[0], " ".join(verdict[1:])))
+    if run.missing:
+        parts.append(missing(Markup("<br>").join(run.missing)))
+    parts += examples
+    best = chosen_trial(run.history) if run.history.started else None
+    sides = [_costs(run)]
+    if best is not None and best.parameters:
+        sides.insert(0, _configuration(best.parameters))
+    parts.append(Markup('<div class="beside">{}</div>').format(Markup("").join(sides)))
+    return Section("Summary", "summary", *parts)
+
+
+def _tiles(run: ReportedRun) -> Iterator[Tile]:
+    history = run.history
+    if history.started is None:
+        return
+    if history.leader is not None:
+        yield _best_tile(run, history.leader)
+        if run.is_search:
+            yield _kept_tile(history)
+    yield _test_tile(run.look)
+
+
+def _best_tile(run: ReportedRun, best: TrialHistory) -> Tile:
+    history, metric = run.history, run.history.run.metric
+    value = history.score_value(best)
+    assert value is not None
+    what = METRICS[metric].label
+    if history.stretch > 1:
+        what = f"mean {what} of up to {history.stretch} epochs in a row"
+    note = f"{what} on validation, the best epoch's"
+    if run.is_search:
+        note = f"{what}; the best of {counted(len(history.searched), 'trial')}, so optimistic"
+    title = f"Best trial, {best.trial_id}" if run.is_search else "Validation"
+    return _validation_tile(metric, title, value=value, note=note)
+
+
+def _kept_tile(history: History) -> Tile:
+    """Shows what new seeds say of the kept model's configuration, or else its own best epoch."""
+    metric, kept, sure = history.run.metric, final_training(history), over_seeds(history)
+    reached = None if kept is None else history.best_value(kept)
+    said = "" if reached is None else f"the model itself: {metric_text(metric, reached)}"
+    if history.picked is None and sure is not None:
+        seeds = counted(sure.n, "new seed" if sure.trials[0].purpose == "confirm" else "seed")
+        what = seeds if sure.sd is None else f"mean ± sd over {seeds}"
+        note = f"configuration of {_origin(history, sure)}: {what}"
+        note += f"; {said} at its best epoch" if said else "; no model was trained of it yet"
+        title = "Kept model" if said else "Best configuration"
+        return _validation_tile(metric, title, value=sure.mean, sd=sure.sd, note=note)
+    if reached is not None:
+        note = "its best epoch, so optimistic; not confirmed with new seeds"
+        if history.picked is not None:
+            note += f"; {history.picked.trial_id} was picked by hand"
+        return _validation_tile(metric, "Kept model", value=reached, note=note)
+    return Tile("Kept model", "none yet", "the winner has not been trained for keeping")
+
+
+def over_seeds(history: History) -> Configuration | None:
+    """Returns the best configuration that was compared over seeds, after the search or in it."""
+    searched = configurations(history) if seed_is_searched(history) else []
+    return confirmed(history) or next(iter(searched), None)
+
+
+def _origin(history: History, sure: Configuration) -> str:
+    """Names the trial of the search that had the configuration first."""
+    same = (trial for trial in history.searched if trial.parameters == sure.trials[0].parameters)
+    return next(same, sure.trials[0]).trial_id
+
+
+def _validation_tile(
+    metric: str, title: str, *, value: float, note: str, sd: float | None = None
+) -> Tile:
+    ends = None if sd is None else (value - sd, value + sd)
+    text = spread_text(metric, value, sd)
+    return Tile(title, text, note, value, ends, is_share=METRICS[metric].is_share)
+
+
+def _test_tile(look: LookAtTest | None) -> Tile:
+    if look is None:
+        return Tile("Test", "not looked at", "so no number here is free of choice yet")
+    ends = look_interval(look)
+    note = f"accuracy on {counted(look.images, 'image')}, 95 % interval {interval_text(ends)}"
+    return Tile("Test", percent(look.accuracy), note, look.accuracy, ends)
+
+
+def _tile(tile: Tile, tiles: Sequence[Tile]) -> Markup:
+    number, space, unit = tile.text.partition(" ")
+    shown = Markup('<dd class="none">{}</dd>').format(tile.text)
+    if tile.value is not None:
+        alike = [each for each in tiles if each.is_share is tile.is_share]
+        shown = Markup('<dd class="value">{}<small>{}{}</small></dd><dd>{}</dd>').format(
+            number, space, unit, _interval(tile, alike)
+        )
+    return Markup('<div class="tile"><dt>{}</dt>{}<dd class="note">{}</dd></div>').format(
+        tile.title, shown, _unbroken(tile.note)
+    )
+
+
+def _interval(tile: Tile, alike: Sequence[Tile]) -> Markup:
+    """Draws a dot, the bar of its uncertainty, and ticks for the others on the same scale.
+
+    A result without a bar has an open dot.
+    """
+    low, high = _scale([place for each in alike for place in each.places], tile.is_share)
+
+    def mark(kind: str, start: float, end: float | None = None) -> Markup:
+        left, right = ((value - low) / (high - low) for value in (start, end or start))
+        width = Markup("") if end is None else Markup("; width: {:.1%}").format(right - left)
+        return Markup('<i class="{}" style="left: {:.1%}{}"></i>').format(kind, left, width)
+
+    values = [each.value for each in alike if each.value is not None and each is not tile]
+    marks = [mark("other", value) for value in values]
+    marks += [mark("range", *tile.ends)] if tile.ends else []
+    marks.append(mark("point" if tile.ends else "point hollow", tile.value or 0.0))
+    texts = (f"{end:.0%}" if tile.is_share else f"{end:.3g}" for end in (low, high))
+    return Markup(
+        '<div class="interval" role="img" aria-label="{}; {}">{}</div>'
+        '<div class="ends"><span>{}</span><span>{}</span></div>'
+    ).format(tile.text, tile.note, Markup("").join(marks), *texts)
+
+
+def _scale(places: Sequence[float], is_share: bool) -> tuple[float, float]:
+    """Returns round ends of a scale that has room for all these places."""
+    low, high = min(places), max(places)
+    if is_share:
+        low, high = (math.floor(low / STEP - 0.2) * STEP, math.ceil(high / STEP + 0.2) * STEP)
+        return max(0.0, low), min(1.0, high)
+    room = (high - low) / 2 or abs(high) / 10 or 1.0
+    return low - room, high + room
+
+
+def _unbroken(text: str) -> str:
+    """Returns the text with percent signs that stay at their numbers."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%")
+
+
+def _verdict(run: ReportedRun) -> Iterator[str | None]:
+    """Yields what the results say together, the most important first."""
+    history = run.history
+    if history.picked is None and (sure := confirmed(history)) is not None:
+        metric = history.run.metric
+        if run.look is not None and metric == "val_accuracy":
+            yield _agreement(sure, run.look)
+        yield _flattery(history, sure)
+        yield doubt(configurations(history, purpose="confirm"), metric=metric)
+
+
+def _agreement(sure: Configuration, look: LookAtTest) -> str:
+    """Compares the test with what the validation images promised."""
+    low, high = look_interval(look)
+    if sure.mean > high:
+        return f"Expect the test's {percent(look.accuracy)}: it is lower than validation promised."
+    if sure.mean < low:
+        return "The test is better than validation promised; its images may be easier."
+    return f"The test agrees with the confirmation: expect {interval_text((low, high))}."
+
+
+def _flattery(history: History, sure: Configuration) -> str | None:
+    """Tells how much the best trial's score promised too much."""
+    best = None if history.leader is None else history.score_value(history.leader)
+    if best is None:
+        return None
+    gap = history.turned(best) - history.turned(sure.mean)
+    if gap <= 0:
+        return "New seeds gave what the search had promised."
+    return (
+        f"With new seeds the winner gives {gap_text(history.run.metric, gap)} less than the best"
+        " trial did: being chosen flatters."
+    )
+
+
+def _configuration(parameters: Mapping[str, JSON]) -> Markup:
+    """Shows what the kept model was made with, and lets a reader copy it."""
+    tree: dict[str, JSON] = {}
+    for name, value in parameters.items():
+        put(tree, name, value)
+    text = yaml.safe_dump(tree, sort_keys=False, default_flow_style=None)
+    names = short_names(list(parameters))
+    return Markup(
+        '<div><div class="head"><h3>Best configuration</h3>'
+        '<button type="button" data-copies="best-yaml">Copy as YAML</button></div>'
+        '{}<pre id="best-yaml" hidden>{}</pre></div>'
+    ).format(facts(((names[n], value_text(v)) for n, v in parameters.items()), kind="pairs"), text)
+
+
+def _costs(run: ReportedRun) -> Markup:
+    history = run.history
+    pairs = [("Time", duration(history.seconds))]
+    if run.is_search:
+        pairs.append(("Trials", states_text(history)))
+    pairs.append(("Epochs", f"{history.epochs_trained:,} trained"))
+    if run.result.get("parameters"):
+        pairs.append(("Parameters of the model", amount_text(run.result["parameters"])))
+    if history.looks:
+        pairs.append(("Looks at the test set", looks_text(len(history.looks))))
+    saved = Markup("")
+    if run.is_search and history.epochs_saved:
+        share = history.epochs_spent / (history.epochs_spent + history.epochs_saved)
+        saved = Markup(
+            '<div class="meter"><i style="width: {:.1%}"></i></div><p class="caption">{}: {}.</p>'
+        ).format(share, "The search", epochs_text(history))
+    return Markup('<div><div class="head"><h3>What it cost</h3></div>{}{}</div>').format(
+        facts(pairs, kind="pairs"), saved
+    )

@@ -1,0 +1,335 @@
+"""What plots are drawn with: dots, lines, boxes and words, as SVG.
+
+A mark knows values, a `Frame` where they stand on the picture. Colors are those of the palette, or
+the page's own as `var(--ink)`, which follow the reader's theme.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from markupsafe import escape
+
+from inat_ray.page.axes import Axis
+from inat_ray.page.colors import GRAY
+
+SHAPES = {
+    "square": "M-.85-.85H.85V.85H-.85Z",
+    "diamond": "M0-1.2L1.2 0L0 1.2L-1.2 0Z",
+    "triangle-right": "M-.8-1L1.1 0L-.8 1Z",
+    "x": "M-.8-.8L.8 .8M.8-.8L-.8 .8",
+    "cross": "M-1 0H1M0-1V1",
+    "bar": "M0-1.2V1.2",
+}
+"""Outlines of a radius of about 1 around 0; a circle needs none."""
+
+HALO = {
+    "stroke": "var(--paper)",
+    "stroke_width": 3.5,
+    "paint_order": "stroke",
+    "stroke_linejoin": "round",
+}
+"""Keeps words legible on lines."""
+
+STROKES = ("x", "cross", "bar")
+"""Shapes that have no inside."""
+
+Row = tuple[str, str, str, str]
+"""Of a figure's data: series, trial, x, y."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The rectangle between a plot's axes, in pixels of its picture."""
+
+    x: Axis
+    y: Axis
+    left: float
+    right: float
+    top: float
+    bottom: float
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        """Returns the pixels of a point."""
+        return self.along(x), self.up(y)
+
+    def along(self, x: float) -> float:
+        return self.left + self.x.at(x) * (self.right - self.left)
+
+    def up(self, y: float) -> float:
+        return self.bottom - self.y.at(y) * (self.bottom - self.top)
+
+
+class Mark(Protocol):
+    def svg(self, frame: Frame) -> str: ...
+
+    def rows(self, x: Axis, y: Axis) -> Iterator[Row]:
+        """Yields the values that it shows, as data."""
+        ...
+
+
+def element(name: str, content: str | None = None, /, **attributes: object) -> str:
+    """Returns an SVG element. Underscores stand for hyphens; what is None or "" is left out.
+
+    `content` is SVG already; attributes are escaped.
+    """
+    told = "".join(
+        f' {key.strip("_").replace("_", "-")}="{escape(_short(value))}"'
+        for key, value in attributes.items()
+        if value is not None and value != ""
+    )
+    return f"<{name}{told}/>" if content is None else f"<{name}{told}>{content}</{name}>"
+
+
+def _short(value: object) -> object:
+    return f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else value
+
+
+def words(text: str, x: float, y: float, **looks: object) -> str:
+    """Returns a text whose anchor is at these pixels."""
+    return element("text", str(escape(text)), x=x, y=y, **looks)
+
+
+def path(points: Sequence[tuple[float, float]], *, step: bool = False) -> str:
+    """Returns a path through pixels, or one that goes on level until it steps to the next."""
+    (x0, y0), *rest = points
+    first = f"M{x0:.1f} {y0:.1f}"
+    return first + "".join(f"H{x:.1f}V{y:.1f}" if step else f"L{x:.1f} {y:.1f}" for x, y in rest)
+
+
+def symbol(shape: str, x: float, y: float, *, size: float, color: str, **looks: object) -> str:
+    """Returns a point's symbol; the name of a hollow one ends with -open."""
+    kind = shape.removesuffix("-open")
+    hollow = kind != shape or kind in STROKES
+    look = {
+        "fill": "var(--paper)" if hollow and kind not in STROKES else "none" if hollow else color,
+        "stroke": color if hollow else "var(--paper)",
+        "stroke_width": 1.8 if hollow else 0.6,
+    } | looks
+    if kind == "circle":
+        return element("circle", cx=x, cy=y, r=float(size), **look)
+    place = f"translate({x:.1f} {y:.1f}) scale({size})"
+    return element(
+        "path", d=SHAPES[kind], transform=place, vector_effect="non-scaling-stroke", **look
+    )
+
+
+@dataclass(frozen=True)
+class Dot:
+    x: float
+    y: float
+    color: str = GRAY
+    shape: str = "circle"
+    size: float = 4
+    trial: str = ""
+    tip: str = ""
+    """What is said of it beside the trial's own words."""
+    series: str = ""
+    ring: str = ""
+    """The color of a ring around it."""
+    shift: float = 0
+    """Pixels to the right, so that equals do not hide each other."""
+    data: bool = True
+    """Whether it is one of the figure's data."""
+
+    def svg(self, frame: Frame) -> str:
+        x, y = frame.at(self.x, self.y)
+        x += self.shift
+        ring = ""
+        if self.ring:
+            ring = element(
+                "circle",
+                cx=x,
+                cy=y,
+                r=self.size + 3.5,
+                fill="none",
+                stroke=self.ring,
+                stroke_width=2,
+                class_="ring",
+            )
+        return ring + symbol(
+            self.shape,
+            x,
+            y,
+            size=self.size,
+            color=self.color,
+            data_trial=self.trial,
+            data_tip=self.tip,
+        )
+
+    def rows(self, x: Axis, y: Axis) -> Iterator[Row]:
+        if self.data:
+            yield self.series, self.trial, x.text(self.x), y.text(self.y)
+
+
+@dataclass(frozen=True)
+class Line:
+    points: Sequence[tuple[float, float]]
+    color: str = GRAY
+    width: float = 1.5
+    dash: str = ""
+    step: bool = False
+    opacity: float = 1
+    trial: str = ""
+    tip: str = ""
+    series: str = ""
+    read: bool = False
+    """Whether the tip tells the value below the pointer."""
+    data: bool = True
+
+    def svg(self, frame: Frame) -> str:
+        known = [frame.at(x, y) for x, y in self.points if math.isfinite(y)]
+        if not known:
+            return ""
+        return element(
+            "path",
+            d=path(known, step=self.step),
+            fill="none",
+            stroke=self.color,
+            stroke_width=self.width,
+            stroke_dasharray=self.dash,
+            stroke_linejoin="round",
+            opacity=None if self.opacity == 1 else f"{self.opacity:.2f}",
+            data_trial=self.trial,
+            data_tip=self.tip,
+            data_read="" if not self.read else "y",
+        )
+
+    def rows(self, x: Axis, y: Axis) -> Iterator[Row]:
+        if self.data:
+            yield from ((self.series, self.trial, x.text(a), y.text(b)) for a, b in self.points)
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle between two corners: a bar, a span, a cell."""
+
+    low: tuple[float, float]
+    high: tuple[float, float]
+    color: str
+    opacity: float = 1
+    trial: str = ""
+    tip: str = ""
+    series: str = ""
+    value: str = ""
+    """What it shows, as data; without it, it is none of the figure's data."""
+
+    def svg(self, frame: Frame) -> str:
+        (x0, y1), (x1, y0) = frame.at(*self.low), frame.at(*self.high)
+        return element(
+            "rect",
+            x=x0,
+            y=y0,
+            width=max(0.5, x1 - x0),
+            height=max(0.5, y1 - y0),
+            fill=self.color,
+            opacity=None if self.opacity == 1 else f"{self.opacity:.2f}",
+            data_trial=self.trial,
+            data_tip=self.tip,
+        )
+
+    def rows(self, x: Axis, y: Axis) -> Iterator[Row]:
+        if self.value:
+            yield self.series, self.trial, x.text(self.low[0]), self.value
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Boxes that fill an area, without seams between them."""
+
+    boxes: Sequence[Box]
+    value: str = ""
+
+    def svg(self, frame: Frame) -> str:
+        # Each reaches half a pixel into the next, or their antialiased edges would show.
+        parts = []
+        for box in self.boxes:
+            (x0, y1), (x1, y0) = frame.at(*box.low), frame.at(*box.high)
+            parts.append(f"M{x0:.1f} {y0 - 0.5:.1f}H{x1 + 0.5:.1f}V{y1:.1f}H{x0:.1f}Z")
+        look = self.boxes[0]
+        return element("path", d="".join(parts), fill=look.color, opacity=f"{look.opacity:.2f}")
+
+    def rows(self, x: Axis, y: Axis) -> Iterator[Row]:
+        yield from ()
+
+
+@dataclass(frozen=True)
+class Whisker:
+    """An error bar from one end to the other."""
+
+    ends: tuple[tuple[float, float], tuple[float, float]]
+    color: str = "var(--ink)"
+    cap: float = 4
+    series: str = ""
+    shift: float = 0
+    """Pixels to the right, as of a `Dot`."""
+
+    def svg(self, frame: Frame) -> str:
+        (x0, y0), (x1, y1) = (frame.at(*end) for end in self.ends)
+        x0, x1 = x0 + self.shift, x1 + self.shift
+        dx, dy = (self.cap, 0) if abs(x1 - x0) < abs(y1 - y0) else (0, self.cap)
+        caps = "".join(
+            f"M{x - dx:.1f} {y - dy:.1f}L{x + dx:.1f} {y + dy:.1f}" for x, y in ((x0, y0), (x1, y1))
+        )
+        return element(
+            "path",
+            d=path([(x0, y0), (x1, y1)]) + caps,
+            stroke=self.color,
+            stroke_width=1.2,
+            fill="none",
+        )
+
+    def rows(self, x: Axis, y: Axis) -> Iterator[Row]:
+        yield from ((self.series, "", x.text(a), y.text(b)) for a, b in self.ends if self.series)
+
+
+@dataclass(frozen=True)
+class Area:
+    """What lies between two lines over the same values of x."""
+
+    lows: Sequence[tuple[float, float]]
+    highs: Sequence[tuple[float, float]]
+    color: str
+    opacity: float = 0.18
+    step: bool = False
+
+    def svg(self, frame: Frame) -> str:
+        there = path([frame.at(x, y) for x, y in self.highs], step=self.step)
+        # Backwards, a line that steps goes up or down first.
+        back = [frame.at(x, y) for x, y in reversed(self.lows)]
+        returned = "".join(
+            f"V{y:.1f}H{x:.1f}" if self.step else f"L{x:.1f} {y:.1f}" for x, y in back
+        )
+        return element("path", d=f"{there}{returned}Z", fill=self.color, opacity=self.opacity)
+
+    def rows(self, x: Axis, y: Axis) -> Iterator[Row]:
+        yield from ()
+
+
+@dataclass(frozen=True)
+class Words:
+    """A text at a point of the plot."""
+
+    x: float
+    y: float
+    text: str
+    anchor: Literal["start", "middle", "end"] = "start"
+    shift: tuple[float, float] = (0, 0)
+    color: str = "var(--ink)"
+    plain: bool = False
+    """Whether it has no halo that keeps it legible on lines."""
+
+    def svg(self, frame: Frame) -> str:
+        x, y = frame.at(self.x, self.y)
+        return words(
+            self.text,
+            x + self.shift[0],
+            y + self.shift[1],
+            text_anchor=self.anchor,
+            fill=self.color,
+            **({} if self.plain else HALO),
+        )
+
+    def rows(self, x: Axis, y: Axis) -> Iterator[Row]:
+        yield from ()
