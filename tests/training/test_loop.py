@@ -82,51 +82,61 @@ def test_a_job_whose_loss_is_no_number_ends_there(job):
 
 
 @pytest.fixture
-def slow_disk(monkeypatch):
-    """Checkpoints take longer to write than some steps."""
+def training(job, monkeypatch) -> Training:
+    """One whose checkpoints take until the next epoch has begun."""
+    training = Training(job, device=CPU)
 
     def save(place: Place, state: dict[str, Any]) -> None:
-        time.sleep(0.3)
+        while training.fit._steps is None:
+            time.sleep(0.001)
         save_checkpoint(place, state)
 
     monkeypatch.setattr(loop, "save_checkpoint", save)
+    monkeypatch.setattr(training, "_goes_on_meanwhile", lambda _: True)
+    return training
 
 
 def test_steps_taken_while_a_checkpoint_is_written_are_neither_in_it_nor_lost(
-    job, tmp_path, slow_disk, monkeypatch
+    job, training, tmp_path, monkeypatch
 ):
-    training = Training(job, device=CPU)
-    done = [training.epoch()]
-    assert training.fit._steps is None  # it was not known yet how long it takes
-    done.append(training.epoch())
+    first = training.epoch()
     assert training.fit._steps is not None
-    done.append(training.epoch())
-    another_process = Training(job, device=CPU, resume_from=done[1].checkpoint)
-    monkeypatch.setattr(Training, "_goes_on_meanwhile", lambda *_: False)
+    meanwhile = [numbers(first), numbers(training.epoch())]
+    monkeypatch.setattr(loop, "save_checkpoint", save_checkpoint)
+    another_process = Training(job, device=CPU, resume_from=first.checkpoint)
     alone = train_to_the_end(replace(job, checkpoints=Place.at(tmp_path)), Worker(CPU))
-    whole = [numbers(each) for each in islice(alone, 3)]
-    assert [numbers(each) for each in done] == whole
-    assert numbers(another_process.epoch()) == whole[2]
+    whole = [numbers(done) for done in islice(alone, 2)]
+    assert meanwhile == whole
+    assert numbers(another_process.epoch()) == whole[1]
 
 
 def numbers(done: TrainedEpoch) -> tuple[float, float]:
     return done.metrics.train_loss, done.metrics.val_loss
 
 
-def test_what_fails_while_a_checkpoint_is_written_fails_the_next_epoch(job, slow_disk, monkeypatch):
-    training = Training(job, device=CPU)
+def test_what_fails_while_a_checkpoint_is_written_fails_the_next_epoch(training, monkeypatch):
     step, taken = training.fit.step, count(1)
 
-    def fail_in_third_epoch(*args: Any) -> None:
-        if next(taken) > 2 * training.fit.inputs.batches.steps:
+    def fail_in_second_epoch(*args: Any) -> None:
+        if next(taken) > training.fit.inputs.batches.steps:
             raise RuntimeError("a step failed")
         step(*args)
 
-    monkeypatch.setattr(training.fit, "step", fail_in_third_epoch)
-    training.epoch()
+    monkeypatch.setattr(training.fit, "step", fail_in_second_epoch)
     assert training.epoch().checkpoint.is_whole_zip()
     with pytest.raises(RuntimeError, match="a step failed"):
         training.epoch()
+
+
+def test_a_training_goes_on_meanwhile_where_its_files_take_longer_than_a_step(job):
+    training = Training(job, device=CPU)
+    metrics = training.epoch().metrics.model_copy(update={"seconds": 6.0})
+    assert training.fit.inputs.batches.steps == 6
+    for seconds, goes_on in ((0.9, False), (1.1, True)):
+        training._seconds_of_files = seconds
+        assert training._goes_on_meanwhile(metrics) is goes_on
+    for end in ({"epoch": 6}, {"train_loss": float("nan")}):
+        assert not training._goes_on_meanwhile(metrics.model_copy(update=end))
 
 
 def test_a_checkpoint_that_cannot_be_written_fails_its_own_epoch(job, tmp_path):
