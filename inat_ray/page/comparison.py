@@ -16,7 +16,7 @@ from inat_ray.page.colors import SERIES
 from inat_ray.page.figure import Figure, Key, Plot
 from inat_ray.page.html import Cell, Number, Section, missing, paragraph, table, warning
 from inat_ray.page.marks import Area, Line
-from inat_ray.page.metrics import accuracy_interval, best_so_far, results, share_cell
+from inat_ray.page.metrics import accuracy_interval, best_so_far, results, score_title, share_cell
 from inat_ray.page.reported_run import ReportedRun
 from inat_ray.search.winner import winning_trial
 from inat_ray.terminal.run_texts import score_text
@@ -142,6 +142,12 @@ def _progress(runs: Sequence[ReportedRun]) -> list[Markup | Figure]:
     return [_best_figure(groups), _distribution_figure(groups)]
 
 
+def _metric_and_title(groups: Sequence[Group]) -> tuple[str, str]:
+    """Returns the metric, and what an axis of results is called."""
+    history = groups[0][1][0].history
+    return history.run.metric, score_title(history)
+
+
 def _look(place: int) -> tuple[str, str, str]:
     """Returns color, dash, and legend's line of the group at this place."""
     kind, dash = DASHES[place // len(SERIES) % len(DASHES)]
@@ -151,7 +157,7 @@ def _look(place: int) -> tuple[str, str, str]:
 def _best_figure(groups: Sequence[Group]) -> Figure:
     steps = [[_steps(run.history) for run in group] for _, group in groups]
     every = [point for group in steps for line in group for point in line]
-    metric = groups[0][1][0].history.run.metric
+    metric, title = _metric_and_title(groups)
     plot = Plot(
         linear(
             "epochs that the search had spent",
@@ -160,7 +166,7 @@ def _best_figure(groups: Sequence[Group]) -> Figure:
             whole=True,
             most=10,
         ),
-        of_metric(metric, [y for _, y in every], "best {} so far"),
+        of_metric(metric, [y for _, y in every], f"best {title} so far"),
         height=400,
     )
     for place, ((name, _), lines) in enumerate(zip(groups, steps, strict=True)):
@@ -201,10 +207,10 @@ def _spread(lines: Sequence[Steps]) -> tuple[Steps, Steps, Steps]:
 
 def _distribution_figure(groups: Sequence[Group]) -> Figure:
     """Draws the share of each group's trials that got a result or a worse one."""
-    metric = groups[0][1][0].history.run.metric
+    metric, title = _metric_and_title(groups)
     scores = [sorted(v for run in group for _, v in results(run.history)) for _, group in groups]
     plot = Plot(
-        of_metric(metric, [s for each in scores for s in each]),
+        of_metric(metric, [s for each in scores for s in each], title),
         Axis(
             "share of trials up to it",
             0,

@@ -156,15 +156,22 @@ def correlation_interval(correlation: float, trials: int) -> tuple[float, float]
     return float(low), float(high)
 
 
+def evidence(correlation: float, trials: int) -> float:
+    """Returns how many standard errors a rank correlation is from 0, whatever its sign."""
+    distance = abs(np.arctanh(np.clip(correlation, -0.99, 0.99)))
+    return float(distance * np.sqrt(max(0, trials - 3)) / 1.03)
+
+
 def telling_trials(points: Sequence[Mapping[str, JSON]], scores: Sequence[float]) -> int:
-    """Returns how many trials would tell the strongest rank correlation from chance.
+    """Returns how many trials would tell the clearest rank correlation from chance.
 
     That is at a level of 5 % over all hyperparameters (Bonferroni), if it is as strong as it looks;
     at least 10 for each hyperparameter, the usual rule for a regression, and more than there are.
     """
     names = list(varied_columns(points))
-    found = [rank_correlation(points, scores, name=name) for name in names]
-    strongest = min(0.99, max((abs(pair[0]) for pair in found if pair), default=0.0))
+    pairs = [p for name in names if (p := rank_correlation(points, scores, name=name))]
+    clearest = max(pairs, key=lambda pair: evidence(*pair), default=(0.0, 0))
+    strongest = min(0.99, abs(clearest[0]))
     z = float(norm.ppf(1 - 0.025 / max(1, len(names))))
     wanted = 3 + (1.03 * z / np.arctanh(strongest)) ** 2 if strongest > 0 else 0.0
     least = max(float(wanted), 10.0 * len(names), 1.5 * len(points))

@@ -1,8 +1,6 @@
 """Maps of the result over two hyperparameters: a smooth of the trials, where there are trials.
 
-The smooth is a mean of the trials with weights by distance (Nadaraya, 1964; Watson, 1964). What it
-is worth is asked of each trial in turn, predicted from all others; pairs for which that explains
-nothing are not drawn.
+Pairs for which it explains nothing are not drawn.
 """
 
 from collections.abc import Iterator
@@ -13,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inat_ray.page.axes import Axis
-from inat_ray.page.figure import SHADES, Figure, Key, Plot
+from inat_ray.page.figure import SCREEN, SHADES, Figure, Key, Plot
 from inat_ray.page.marks import Box, Cells, Dot
 from inat_ray.page.scored import Scored, jitter
+from inat_ray.page.smooth import Floats, best_smooth, stretch, weights_at
 from inat_ray.terminal.words import metric_text
 
 LEAST_TRIALS = 25
@@ -29,23 +28,18 @@ CANDIDATES = 5
 
 MOST_MAPS = 3
 LEAST_EXPLAINED = 0.05
-WIDTHS = (0.08, 0.12, 0.18, 0.27)
-"""Standard deviations of the weights, where an axis is 1 long; the best predictor is used."""
-
 CELLS = 40
-"""Along each axis of a map."""
+"""Along each axis of a map; on one of categories, a cell each."""
 
 REACH = 1.5
 """A map ends at so many widths from the nearest trial."""
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class _Pair:
     axes: tuple[Axis, Axis]
     places: Floats
-    """(trials, 2), between 0 and 1."""
+    """(trials, 2), between 0 and the length of each axis."""
     trials: list[int]
     width: float
     explained: float
@@ -64,11 +58,12 @@ def maps_figure(scored: Scored) -> Figure | None:
     low, high = (float(f([f(surface) for surface in surfaces])) for f in (np.nanmin, np.nanmax))
     if scored.turned != scored.scores:
         low, high = high, low
+    counts = sorted({len(pair.trials) for pair in shown})
     caption = (
-        "The mean result around each place, by the trials near it (dots); empty where none is near."
-        f" n = {min(len(p.trials) for p in shown)} to {max(len(p.trials) for p in shown)} trials."
+        f"n = {' to '.join(map(str, sorted({counts[0], counts[-1]})))} trials (dots)."
+        " Shades: the mean result around each place, by the trials near it; empty where none is."
         " In percent, how much of the results' variance a map explains, each trial left out in"
-        " turn: a pair's map may show one of the two alone."
+        " turn: it may owe that to one of its two alone."
     )
     keys = [Key(metric_text(scored.metric, low), "shades", other=metric_text(scored.metric, high))]
     return Figure(
@@ -77,6 +72,7 @@ def maps_figure(scored: Scored) -> Figure | None:
         {"": [_map(scored, p, s, (low, high)) for p, s in zip(shown, surfaces, strict=True)]},
         caption,
         least=290,
+        screen=SCREEN * len(shown) // MOST_MAPS,
         keys=keys,
     )
 
@@ -85,36 +81,13 @@ def _pair(scored: Scored, a: str, b: str) -> _Pair | None:
     trials = [i for i, p in enumerate(scored.points) if a in p and b in p][-MOST_TRIALS:]
     if len(trials) < LEAST_TRIALS:
         return None
-    axes, columns = [], []
-    for name in (a, b):
-        axis, values = scored.axis(name)
-        at = dict(zip(scored.given(name)[0], values, strict=True))
-        axes.append(axis)
-        columns.append([axis.at(at[i]) for i in trials])
-    places = np.array(columns).T
+    axes = [scored.axis(name)[0] for name in (a, b)]
+    places = np.array([[scored.places(name)[i] for i in trials] for name in (a, b)]).T
     scores = np.array([scored.scores[i] for i in trials])
     if np.ptp(scores) == 0 or np.ptp(places, axis=0).min() == 0:
         return None
-    explained, width = max((_explained(places, scores, width), width) for width in WIDTHS)
+    explained, width = best_smooth(places, scores)
     return _Pair((axes[0], axes[1]), places, trials, width, explained)
-
-
-def _weights(at: Floats, places: Floats, width: float) -> Floats:
-    """Returns (places, trials): the weight of each trial at each place."""
-    distances = ((at[:, None] - places[None]) ** 2).sum(axis=2)
-    weights: Floats = np.exp(-0.5 * distances / width**2)
-    return weights
-
-
-def _explained(places: Floats, scores: Floats, width: float) -> float:
-    weights = _weights(places, places, width)
-    np.fill_diagonal(weights, 0)
-    sums = weights.sum(axis=1)
-    # A trial far from all others is predicted by the mean of the others.
-    others = (scores.sum() - scores) / (len(scores) - 1)
-    alone = sums < 1e-6
-    predicted = np.where(alone, others, weights @ scores / np.where(alone, 1, sums))
-    return float(1 - ((scores - predicted) ** 2).sum() / ((scores - others) ** 2).sum())
 
 
 def _map(scored: Scored, pair: _Pair, surface: Floats, ends: tuple[float, float]) -> Plot:
@@ -124,7 +97,7 @@ def _map(scored: Scored, pair: _Pair, surface: Floats, ends: tuple[float, float]
     for place, (a, b) in zip(pair.trials, pair.places.tolist(), strict=True):
         trial = scored.trial_ids[place]
         spot = [
-            _value(axis, at) + (0.4 * jitter(place + k) if axis.names else 0)
+            _value(axis, at / stretch(axis)) + (0.4 * jitter(place + k) if axis.names else 0)
             for k, (axis, at) in enumerate(((x, a), (y, b)))
         ]
         plot.add(
@@ -149,14 +122,18 @@ def _value(axis: Axis, at: float) -> float:
 
 
 def _surface(scored: Scored, pair: _Pair) -> Floats:
-    """Returns (CELLS, CELLS), a row a place of y: the mean there, NaN where no trial is near."""
-    middles = (np.arange(CELLS) + 0.5) / CELLS
-    at = np.stack(np.meshgrid(middles, middles), axis=-1).reshape(-1, 2)
-    weights = _weights(at, pair.places, pair.width)
+    """Returns the mean at each cell, a row a place of y; NaN where no trial is near."""
+    counts = [len(axis.names) or CELLS for axis in pair.axes]
+    middles = [
+        (np.arange(count) + 0.5) / count * stretch(axis)
+        for count, axis in zip(counts, pair.axes, strict=True)
+    ]
+    at = np.stack(np.meshgrid(*middles), axis=-1).reshape(-1, 2)
+    weights = weights_at(at, pair.places, pair.width)
     scores = np.array([scored.scores[i] for i in pair.trials])
     near = weights.max(axis=1) >= np.exp(-0.5 * REACH**2)
     means = np.where(near, weights @ scores / np.where(near, weights.sum(axis=1), 1), np.nan)
-    return means.reshape(CELLS, CELLS)
+    return means.reshape(counts[1], counts[0])
 
 
 def _cells(pair: _Pair, surface: Floats, ends: tuple[float, float]) -> Iterator[Cells]:
@@ -183,4 +160,5 @@ def _runs(line: NDArray[np.int64], shade: int) -> list[tuple[int, int]]:
 def _spot(pair: _Pair, column: int, row: int) -> tuple[float, float]:
     """Returns the values at a corner of the cells."""
     x, y = pair.axes
-    return _value(x, column / CELLS), _value(y, row / CELLS)
+    counts = [len(axis.names) or CELLS for axis in pair.axes]
+    return _value(x, column / counts[0]), _value(y, row / counts[1])

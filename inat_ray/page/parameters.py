@@ -61,7 +61,7 @@ def _importance(scored: Scored) -> list[Markup | Figure]:
     need = telling_trials(scored.points, scored.turned)
     text = (
         f"No importance is shown: from these {trials} trials a random forest predicts others no"
-        f" better than their mean does. About {need} trials would do, if the strongest correlation"
+        f" better than their mean does. About {need} trials would do, if the clearest correlation"
         " in the table is as strong as it looks."
     )
     return [_table(scored, None), missing(text)]

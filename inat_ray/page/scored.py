@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from inat_ray.config.distributions import Numeric
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
@@ -15,8 +17,9 @@ from inat_ray.log.history import History
 from inat_ray.log.records import JSON
 from inat_ray.page.axes import Axis, categories, linear, logarithmic
 from inat_ray.page.colors import SCALE, STATES
-from inat_ray.page.importance import Importances, importances, ordered, rank_correlation
+from inat_ray.page.importance import Importances, importances, ordered
 from inat_ray.page.metrics import results, score_title, searched_winner
+from inat_ray.page.smooth import best_smooth, stretch
 from inat_ray.terminal.words import short_names, value_text
 
 FEW_VALUES = 6
@@ -56,14 +59,30 @@ class Scored:
     @cached_property
     def telling(self) -> list[str]:
         """The names, those first that say most of the score: by importance, where that is known,
-        else by rank correlation; those that do not vary are last."""
+        else by what each explains alone, as a smooth curve; those that do not vary are last."""
         found = self.importances
         if found is not None and found.explained > 0:
             worth = {item.name: item.mean for item in found.parameters}
         else:
-            pairs = {n: rank_correlation(self.points, self.turned, name=n) for n in self.names}
-            worth = {name: abs(pair[0]) for name, pair in pairs.items() if pair}
+            worth = {name: self._explained(name) for name in self.names}
         return sorted(self.names, key=lambda name: -worth.get(name, -math.inf))
+
+    def _explained(self, name: str) -> float:
+        """Returns the share of the scores' variance that a smooth over the parameter explains."""
+        given, _ = self.given(name)
+        scores = np.array(self.scores)[given]
+        places = np.array([self.places(name)[i] for i in given])[:, None]
+        if len(given) < 3 or np.ptp(scores) == 0 or np.ptp(places) == 0:
+            return -math.inf
+        return best_smooth(places, scores)[0] * len(given) / len(self.scores)
+
+    def places(self, name: str) -> dict[int, float]:
+        """Returns where each trial that has the parameter stands, its axis being `stretch` long."""
+        axis, values = self.axis(name)
+        return {
+            i: axis.at(value) * stretch(axis)
+            for i, value in zip(self.given(name)[0], values, strict=True)
+        }
 
     def given(self, name: str) -> tuple[list[int], list[Any]]:
         """Returns the places of the trials that have the parameter, and their values of it."""

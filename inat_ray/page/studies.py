@@ -196,18 +196,18 @@ def _freeze_figure(found: Sequence[_Frozen], metric: str) -> Figure:
 def _means_by_share(found: Sequence[_Frozen], metric: str) -> Plot:
     ends = [i.configuration.mean + k * (i.configuration.sd or 0.0) for i in found for k in (-1, 1)]
     plot = Plot(_share_axis(), of_metric(metric, ends, "{}, mean ± sd"), height=320)
-    for place, item in enumerate(sorted(found, key=lambda item: item.share)):
-        plot.add(
-            *_mean(item.share, item.configuration, tip=item.name),
-            Words(
-                item.share,
-                item.configuration.mean,
-                item.name,
-                color="var(--faint)",
-                anchor="end" if item.share > 0.5 else "start",
-                shift=(-9 if item.share > 0.5 else 9, 14 if place % 2 else -7),
-            ),
-        )
+    named: set[str] = set()
+    for place, item in enumerate(sorted(found, key=lambda item: -item.configuration.mean)):
+        # Those that freeze the same stand side by side; the best of them has its name.
+        shift = 8.0 * (place % 3 - 1)
+        plot.add(*_mean(item.share, item.configuration, tip=item.name, shift=shift))
+        if item.name not in named:
+            low = len(named) % 2
+            named.add(item.name)
+            at = item.configuration.mean + (-1 if low else 1) * (item.configuration.sd or 0.0)
+            plot.add(
+                Words(item.share, at, item.name, anchor="middle", shift=(shift, 16 if low else -7))
+            )
     return plot
 
 

@@ -19,7 +19,8 @@ import numpy as np
 from inat_ray.config.distributions import canonical
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
-from inat_ray.config.space import search_space, trial_experiment
+from inat_ray.config.space import search_space
+from inat_ray.config.trial import trial_experiment
 from inat_ray.data.dataset import DataSet, open_dataset
 from inat_ray.log.history import History
 from inat_ray.log.records import (

@@ -6,8 +6,10 @@ import pytest
 from inat_ray.page import importance
 from inat_ray.page.importance import (
     correlation_interval,
+    evidence,
     importances,
     rank_correlation,
+    telling_trials,
     varied_columns,
 )
 
@@ -102,3 +104,13 @@ def test_the_interval_of_a_correlation_narrows_with_the_trials():
     )
     assert correlation_interval(0.5, 9) is None
     assert correlation_interval(1.0, 50) is None
+
+
+def test_a_correlation_of_many_trials_is_clearer_than_a_stronger_one_of_few():
+    assert evidence(0.4, 100) > evidence(-0.6, 11) > evidence(0.1, 100) > 0 == evidence(0.9, 3)
+
+
+def test_as_many_trials_are_wanted_as_tell_the_clearest_correlation_from_chance(points):
+    noise = np.random.default_rng(2).random(60)
+    weak = [np.log10(p["lr"]) * 0.1 + n for p, n in zip(points, noise, strict=True)]
+    assert telling_trials(points, weak) >= telling_trials(points, [p["lr"] for p in points]) == 90

@@ -3,9 +3,16 @@
 import numpy as np
 import pytest
 
+from inat_ray.page import importance
 from inat_ray.page.maps import maps_figure
 from inat_ray.page.marks import Cells
 from tests.page.made_scored import scored
+
+
+@pytest.fixture(autouse=True)
+def few_samples(monkeypatch):
+    """The order of the hyperparameters needs no exact importances."""
+    monkeypatch.setattr(importance, "BOOTSTRAPS", 3)
 
 
 def trials(count: int, result) -> object:
