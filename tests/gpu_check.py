@@ -10,6 +10,7 @@ measured are those of tests/benchmarks.
 
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -50,7 +51,7 @@ STUDY = Path("experiments/cnn_best.yaml")
 Found = dict[str, Any]
 """What a part found: a name and a number, or a text."""
 
-SECONDS_OF_A_PART = 120
+SECONDS_OF_A_PART, SECONDS_TO_END = 120, 15
 
 ROUGH = ("recipe.augmentation.erase=0.5", "recipe.augmentation.contrast=0.2")
 """Augmentation that draws more than crops and mirror images."""
@@ -371,7 +372,7 @@ def _check_all(names: list[str], options: list[str], *, out: Path) -> dict[str, 
         about: Found = {}
         try:
             line += ["--out", str(file)]
-            subprocess.run(line, check=True, timeout=SECONDS_OF_A_PART)
+            _run(line)
             about = json.loads(file.read_text())
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
             about = {"error": f"{type(error).__name__} after {time.perf_counter() - begin:.0f} s"}
@@ -382,6 +383,22 @@ def _check_all(names: list[str], options: list[str], *, out: Path) -> dict[str, 
         Console(file=file, width=120).print(table)
     Console().print(table)
     return tree
+
+
+def _run(line: list[str]) -> None:
+    """Runs a part, and ends all that it started where it takes too long. Raises as `check=True`."""
+    process = subprocess.Popen(line, start_new_session=True)
+    try:
+        code = process.wait(SECONDS_OF_A_PART)
+    finally:
+        if process.poll() is None:  # too late, or Ctrl-C; Ray's processes end with their driver
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(SECONDS_TO_END)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+    if code:
+        raise subprocess.CalledProcessError(code, line)
 
 
 def _table(tree: dict[str, Any]) -> Table:

@@ -144,11 +144,16 @@ def table_of(parts: Sequence[Part]) -> Table:
 
 
 def alternate(
-    ways: Mapping[str, Callable[[int], float]], *, rounds: int, warm_up: int = 1
+    ways: Mapping[str, Callable[[int], float]],
+    *,
+    rounds: int,
+    warm_up: int = 1,
+    keep: Callable[[str, list[float]], None] = lambda _name, _values: None,
 ) -> dict[str, list[float]]:
     """What each way measured, round by round; every way once a round, in turn.
 
     The rounds of the warm-up come first and are not told. A way gets the number of its round.
+    `keep` gets what a way has measured so far, after each of its turns.
     """
     measured: dict[str, list[float]] = {name: [] for name in ways}
     console = Console(stderr=True)
@@ -159,6 +164,7 @@ def alternate(
             console.out(f"{name}: {value:,.3g}, {time.perf_counter() - begin:.1f} s")
             if number >= warm_up:
                 measured[name].append(value)
+                keep(name, measured[name])
     return measured
 
 

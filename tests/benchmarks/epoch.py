@@ -105,10 +105,14 @@ def main(
     )
     open_dataset(experiment.data)
     with _apart(_ways(part, experiment, folder, large=large)) as ways:
-        speeds = alternate(ways, rounds=1 if short else rounds, warm_up=0 if short else 1)
-        for name, values in speeds.items():
-            title = f"{name}, {LARGE}" if large else name
-            part.add(title, values, unit="images/s")
+        titles = {name: f"{name}, {LARGE}" if large else name for name in ways}
+        speeds = alternate(
+            ways,
+            rounds=1 if short else rounds,
+            warm_up=0 if short else 1,
+            keep=lambda name, values: part.add(titles[name], values, unit="images/s"),
+        )
+        for name, title in titles.items():
             part.add(f"{title}: peak memory", [ways[name].peak_memory()], unit="MB")
     for name in [name for name in ways if name != "Fit"]:
         suffix = "_800x600" if large else ""

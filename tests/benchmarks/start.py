@@ -98,7 +98,8 @@ def main(
 ) -> None:
     rounds = 1 if short else rounds
     trees = {"": HERE} | ({", before": beside.resolve()} if beside else {})
-    told: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    told: dict[str, list[float]] = defaultdict(list)
+    part = Part("start", out=out)
     with tempfile.TemporaryDirectory(prefix="inat_ray-benchmark-") as cache:
         given = [f"data.cache={cache}", *TINY, *(settings or [])]
         for number in range(1 if short else 0, rounds + 1):  # short: the pack is built in it
@@ -107,14 +108,12 @@ def main(
                     times = started(command, data=data, settings=given, tree=tree)
                     print(f"{command}{suffix}:", _shown(times), file=sys.stderr, flush=True)
                     for name, seconds in times.items() if number else ():
-                        told[command + suffix][name].append(seconds)
-    part = Part("start", out=out)
-    for command, times in told.items():
-        for name in ("first word", *MARKS):
-            part.add(f"{command}: {name}", times[name], unit="s", digits=2)
+                        title = f"{command}{suffix}: {name}"
+                        told[title].append(seconds)
+                        part.add(title, told[title], unit="s", digits=2)
     for command in COMMANDS if beside else ():
         for name in ("first word", "first epoch"):
-            ours, theirs = told[command][name], told[f"{command}, before"][name]
+            ours, theirs = told[f"{command}: {name}"], told[f"{command}, before: {name}"]
             part.compare(f"{command}_{name.replace(' ', '_')}_over_before", ours, theirs)
     part.tell()
 

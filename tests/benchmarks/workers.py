@@ -92,10 +92,12 @@ def main(
         ways["two processes of torchrun"] = lambda number: (
             torchrun_epoch(data, given) if number else float("nan")
         )
-        speeds = alternate(ways, rounds=rounds)
-    part = Part("workers", out=out)
-    for name, values in speeds.items():
-        part.add(name, values, unit="images/s")
+        part = Part("workers", out=out)
+        speeds = alternate(
+            ways,
+            rounds=rounds,
+            keep=lambda name, values: part.add(name, values, unit="images/s"),
+        )
     for name, runner in runners.items():
         first, *steady = runner.around
         part.add(f"{name}: start", [first], unit="s", digits=1)
