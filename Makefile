@@ -29,9 +29,8 @@ test: $(READY)  ## the default suite
 test-slow: $(READY)  ## workers that are killed, pages in a real browser; needs chromium
 	$(BIN)/python -m pytest -m slow
 
-gpu-check: $(READY)  ## captured steps against eager ones; needs a GPU
-	$(BIN)/python -c 'import torch, sys; sys.exit(not torch.cuda.is_available() and "PyTorch sees no GPU here")'
-	$(BIN)/python -m pytest tests/training/test_graph.py tests/optimizers/test_muon.py
+gpu-check: $(READY)  ## make gpu-check DATA=folder; does it run on this GPU, how fast, where does time go
+	$(BIN)/python -m tests.gpu_check --data $(or $(DATA),$(error photographs are needed: make gpu-check DATA=folder))
 
 TOOLS := openssh-server iproute2 rsync nftables nmap
 test-cluster: $(READY)  ## hosts of its own, `ray up`, faults, doors; root on Debian or Ubuntu; 25 minutes
@@ -63,9 +62,10 @@ pictures: $(READY)  ## the README's picture, from a quickstart; needs chromium
 	$(BIN)/python -m tests.pictures
 
 # All modules are compiled before, so that no tool waits for that because it has the first turn.
-benchmark: $(READY)  ## make benchmark DATA=folder; the figures of docs/benchmarks.md
+benchmark: $(READY)  ## make benchmark DATA=folder [PART=epoch]; the figures of docs/benchmarks.md
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --editable '.[benchmark]'
-	$(BIN)/python -m tests.benchmarks --data $(or $(DATA),$(error photographs are needed: make benchmark DATA=folder))
+	$(BIN)/python -m tests.benchmarks $(if $(PART),--part "$(PART)") \
+		--data $(or $(DATA),$(error photographs are needed: make benchmark DATA=folder))
 
 benchmark-search: $(READY)  ## searches, ours and others', side by side; TABLES=folder of TaskSet's
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[benchmark]'

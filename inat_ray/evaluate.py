@@ -54,6 +54,7 @@ def main(
     """
     options.set_verbosity(verbose=verbose)
     name_code(code, changed=changed_code)
+    options.say_reading("evaluate", model)
     if test and split not in (None, "test"):
         raise UserError(f"--test: looks at the test images, and --split {split} at others")
     subset: SubsetName = "test" if test else split or "validation"

@@ -42,6 +42,7 @@ def main(
     """
     options.set_verbosity(verbose=verbose)
     name_code(code, changed=changed_code)
+    options.say_reading("export", model)
     path = model_file(model)
     suffix = ".onnx" if form == "onnx" else ".pt2"
     file = out or path.with_suffix(suffix)

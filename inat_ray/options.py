@@ -17,8 +17,8 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from inat_ray.boards import tensorboard_server
+from inat_ray.config.device import DeviceName
 from inat_ray.config.errors import RunFailedError, UserError
-from inat_ray.config.experiment import DeviceName
 from inat_ray.training.interruption import as_interrupted, interruptible
 
 STORAGE_VARIABLE = "INAT_RAY_STORAGE_PATH"
@@ -192,6 +192,11 @@ def console() -> Console:
     """Returns the console for progress and tables: stderr, as stdout is for the result alone."""
     # In a notebook as in a log file: rich's own way there needs ipywidgets.
     return Console(stderr=True, highlight=False, force_jupyter=False)
+
+
+def say_reading(command: str, what: object) -> None:
+    """Says what a command begins with: its first word, before anything slow is loaded."""
+    console().print(f"[dim]inat_ray {command}: reading {escape(str(what))}[/]", soft_wrap=True)
 
 
 def say_loading(*modules: str) -> None:

@@ -51,6 +51,7 @@ def main(
     """
     options.set_verbosity(verbose=verbose)
     name_code(code, changed=changed_code)
+    options.say_reading("predict", model)
     path = model_file(model)
     if out is not None and out.exists():
         raise UserError(f"--out {out}: is there already")

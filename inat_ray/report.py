@@ -46,6 +46,7 @@ def main(
     """
     options.set_verbosity(verbose=verbose)
     name_code(code, changed=changed_code)
+    options.say_reading("report", ", ".join(map(str, runs)))
     for run in runs:
         existing_run(run)
     # Imported only now: they take seconds, and a mistake above is answered at once.

@@ -4,7 +4,9 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -133,6 +135,7 @@ def main(
         options.refuse(context, context.params.keys() - {"stop", "verbose"}, beside="--stop")
         steer.stop_trial(stop)
         return
+    options.say_reading("sweep", resume or extend or finish or experiment or QUICKSTART)
     port = options.tensorboard_port(wanted=tensorboard, port=tensorboard_port)
     given = options.given(data=data, seed=seed, track=track)
     experiment = None if experiment is None else find_experiment(experiment)
@@ -258,24 +261,30 @@ def run_sweep(
     verbose: bool = False,
 ) -> tuple[Path, dict[str, Any]]:
     """Carries the plan out, and returns the run's folder and its result."""
-    known = _known(plan)
-    # Imported only now: they take seconds, and a mistake in the options is answered at once.
     from inat_ray.boards.trackers import check_trackers
-    from inat_ray.data.dataset import open_dataset
-    from inat_ray.run.result import finish_run
-    from inat_ray.run.split import keep_split
-    from inat_ray.terminal.announcements import announce, conclude
-    from inat_ray.tuning.cluster import final_resources, trial_resources
-    from inat_ray.tuning.search import check_limits
-    from inat_ray.tuning.session import ray_session
+    from inat_ray.data.sources import check_source
 
     config, console = plan.experiment, options.console()
-    _check(plan)
+    known = _known(plan)
+    check_source(config.data)
     check_trackers(config)
     claim = claimed_or_reclaimed(plan.folder, config, is_new=plan.is_new, overwrite=overwrite)
     with claim as run, ExitStack() as at_work:
         console.print("[dim]starting the trials' processes[/]")
-        with ray_session(address=address, verbose=verbose):
+        from inat_ray.tuning.session import ray_session, trials_at_once
+
+        trials = trials_at_once(config)
+        # Ray takes seconds to start, in which this process imports what it needs next.
+        Thread(target=import_module, args=("inat_ray.tuning.search",), daemon=True).start()
+        with ray_session(address=address, verbose=verbose, trials=trials):
+            from inat_ray.data.dataset import open_dataset
+            from inat_ray.run.result import finish_run
+            from inat_ray.run.split import keep_split
+            from inat_ray.terminal.announcements import announce, conclude
+            from inat_ray.tuning.cluster import final_resources, trial_resources
+            from inat_ray.tuning.search import check_limits
+
+            _check_models(plan)
             trial_resources(config)
             final_resources(config)
             data = open_dataset(config.data, progress=True)
@@ -299,30 +308,27 @@ def run_sweep(
 
 def _known(plan: "Plan") -> list[TrialKnown]:
     """Reads what other runs tell the plan's search, and says it."""
-    from inat_ray.terminal.announcements import announce_warm_start
-
     known = warm_starts(plan.warm_start, plan.experiment, plan.space, out=plan.folder)
     if plan.warm_start:
+        from inat_ray.terminal.announcements import announce_warm_start
+
         announce_warm_start(options.console(), known)
     return [trial for source in known for trial in source.trials]
 
 
-def _check(plan: "Plan") -> None:
-    """Tells the plan's notes. Raises UserError if photographs or weights are not there."""
-    from inat_ray.data.sources import check_source
+def _check_models(plan: "Plan") -> None:
+    """Tells the plan's notes. Raises UserError for weights or a model that no trial can use."""
     from inat_ray.models.build import check_models
     from inat_ray.terminal.announcements import note
 
-    for text in plan.notes:
-        note(options.console(), text)
-    check_source(plan.experiment.data)
-    for text in check_models(plan.experiment, plan.present or plan.space):
+    for text in (*plan.notes, *check_models(plan.experiment, plan.present or plan.space)):
         note(options.console(), text)
 
 
 def run_rehearsal(plan: "Plan", *, address: str | None = None, verbose: bool = False) -> "DryRun":
     """Says what the plan amounts to, and returns it; leaves no run."""
     from inat_ray.data.dataset import open_dataset
+    from inat_ray.data.sources import check_source
     from inat_ray.terminal.announcements import announce, announce_dry_run
     from inat_ray.tuning.cluster import Slots, final_resources, trial_resources
     from inat_ray.tuning.dry_run import dry_run
@@ -330,7 +336,8 @@ def run_rehearsal(plan: "Plan", *, address: str | None = None, verbose: bool = F
 
     config, console = plan.experiment, options.console()
     known = _known(plan)
-    _check(plan)
+    check_source(config.data)
+    _check_models(plan)
     with ray_session(address=address, verbose=verbose):
         resources = trial_resources(config)
         slots = Slots(resources)()

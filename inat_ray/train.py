@@ -78,6 +78,7 @@ def main(
     """
     options.set_verbosity(verbose=verbose)
     name_code(code, changed=changed_code)
+    options.say_reading("train", resume or experiment or "the default settings")
     port = options.tensorboard_port(wanted=tensorboard, port=tensorboard_port)
     given = options.given(data=data, seed=seed, track=track)
     given |= options.given(workers=workers, gpus_per_worker=gpus_per_worker)

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from inat_ray.config.backbones import patch_side
+from inat_ray.config.device import DeviceName
 from inat_ray.config.model import (
     MIN_IMAGE_SIZE,
     CnnConfig,
@@ -29,8 +30,6 @@ PARTS = ("train", "validation", "test")
 
 NAMED_SOURCES = ("demo", "inaturalist-12k")
 """The values of `data.source` that are not folders."""
-
-DeviceName = Literal["auto", "cuda", "mps", "cpu"]
 
 DEFAULT_IMAGE_SIZE = 64
 """In pixels, of images for a model that begins without weights."""

@@ -111,8 +111,9 @@ def _kept_tile(history: History) -> Tile:
         seeds = counted(sure.n, "new seed" if sure.trials[0].purpose == "confirm" else "seed")
         what = seeds if sure.sd is None else f"mean ± sd over {seeds}"
         note = f"configuration of {_origin(history, sure)}: {what}"
-        note += f"; {said} at its best epoch" if said else "; no model was trained yet"
-        return _validation_tile(metric, "Kept model", value=sure.mean, sd=sure.sd, note=note)
+        note += f"; {said} at its best epoch" if said else "; no model was trained of it yet"
+        title = "Kept model" if said else "Best configuration"
+        return _validation_tile(metric, title, value=sure.mean, sd=sure.sd, note=note)
     if reached is not None:
         note = "its best epoch, so optimistic; not confirmed with new seeds"
         if history.picked is not None:

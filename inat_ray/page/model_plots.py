@@ -90,6 +90,8 @@ def confusion_figure(
     counts, shares = confusion[np.ix_(labels, labels)], shares[:, labels]
     worst = float(shares[~np.eye(len(labels), dtype=bool)].max(initial=0.0)) or 1.0
     plot = Plot(categories("prediction", names), _downwards("truth", names))
+    end = len(names) - 0.5
+    plot.add(Box((-0.5, end), (end, -0.5), "var(--paper)"))  # no line of the grid shines through
     for row, column in np.argwhere(counts > 0).tolist():
         share, images = float(shares[row, column]), int(counts[row, column])
         color, opacity = (GRAY, MUTED) if row == column else _shade(share / worst)

@@ -151,10 +151,10 @@ def _answered_at_work(request: Request, *, history: History, **about: Any) -> li
 
     Such a process goes on to the winner once its search has ended, and does not turn back.
     """
-    if history.ended is not None and (request.settings or request.trials or request.pick):
+    if request.pick or (history.ended is not None and (request.settings or request.trials)):
         raise UserError(
-            "the search has ended, and a process is at work on its winner; once the run is"
-            " finished, the same command does it"
+            "a process is at work on the run, and has gone on to the winner or is to; once the run"
+            " is finished, the same command does it"
         )
     return answered(request, history=history, **about)
 

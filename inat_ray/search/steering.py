@@ -204,7 +204,7 @@ def _nothing_left(spent: BudgetName, budget: object, history: History) -> str:
 
 
 def _pick(name: str, history: History) -> TrialPicked:
-    if history.unfinished or history.look is None:
+    if history.look is None:
         raise UserError(f"--pick {name}: the run is not finished yet; --resume RUN finishes it")
     trial = history.trials.get(name)
     if trial is None or trial.purpose != "search":

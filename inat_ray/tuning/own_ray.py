@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -24,6 +24,7 @@ from ray._common.utils import get_default_ray_temp_dir
 from ray._private import node as ray_node
 from ray._private import services
 from ray._private.authentication import authentication_token_setup as authentication
+from ray._private.services import start_ray_process
 from ray._raylet import persist_port  # type: ignore[attr-defined]
 
 from inat_ray.config.errors import RunFailedError, UserError
@@ -47,6 +48,8 @@ AGENT_PORTS = (
     *("metrics_agent_port", "metrics_export_port"),
     *("runtime_env_agent_port", "dashboard_agent_listen_port"),
 )
+PROCESSES_AHEAD = "--num_prestart_python_workers="
+
 LONGEST_SOCKET_PATH = 107
 """Bytes that Linux allows."""
 
@@ -59,10 +62,17 @@ OTHER_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
 class LoopbackNode(ray_node.Node):
     """The processes of a Ray that listens on loopback alone.
 
-    It has no autoscaler and no dashboard, which would start even if it is switched off.
+    It has no autoscaler and no dashboard, which would start even if it is switched off, and a
+    monitor of logs only if they are shown.
     """
 
+    shows_logs = False
+    processes_ahead = 0
+    """How many processes start at once, before a task or an actor needs one; Ray starts one a CPU.
+    They import what trials do, which 64 of them on a machine with one GPU would do in vain."""
+
     def __init__(self, ray_params: Any, **settings: Any) -> None:
+        ray_params.include_log_monitor = self.shows_logs
         # Given to `ray.init`, it would be replaced by an address that other machines reach.
         ray_params.node_ip_address = LOOPBACK
         for port in AGENT_PORTS:
@@ -87,7 +97,13 @@ class LoopbackNode(ray_node.Node):
         """
         for port in AGENT_PORTS:
             persist_port(self._session_dir, self._node_id, port, getattr(self._ray_params, port))
-        super().start_raylet(*args, **settings)
+        with patch.object(services, "start_ray_process", self._start_process):
+            super().start_raylet(*args, **settings)
+
+    def _start_process(self, command: list[str], *args: Any, **settings: Any) -> Any:
+        ahead = f"{PROCESSES_AHEAD}{self.processes_ahead}"
+        command = [ahead if part.startswith(PROCESSES_AHEAD) else part for part in command]
+        return start_ray_process(command, *args, **settings)
 
     def start_ray_processes(self) -> None:
         super().start_ray_processes()  # type: ignore[no-untyped-call]
@@ -113,6 +129,11 @@ def _free_port() -> int:
     return port
 
 
+def is_own() -> bool:
+    """Returns whether the Ray that is up is of `own_ray`: its processes have our environment."""
+    return isinstance(ray._private.worker._global_node, LoopbackNode)
+
+
 def vital_processes(node: Any) -> dict[str, "subprocess.Popen[bytes]"]:
     """Returns the processes without which Ray does not work, by name."""
     return {name: node.all_processes[name][0].process for name in ("raylet", "gcs_server")}
@@ -134,8 +155,12 @@ def signals_kept() -> Iterator[None]:
 
 
 @contextmanager
-def own_ray(**settings: Any) -> Iterator[None]:
-    """Keeps a Ray up while the context lasts; the settings are those of `ray.init`.
+def own_ray(
+    *, log_to_driver: bool, trials: int = 0, loads: Sequence[str] = (), **settings: Any
+) -> Iterator[None]:
+    """Keeps a Ray up while the context lasts; the other settings are those of `ray.init`.
+
+    Processes for so many `trials` start with it, and load modules before they are needed.
 
     Raises RunFailedError if it does not start or dies, UserError if no folder is good for its
     sockets. When it dies, whatever runs in the context is interrupted as by Ctrl-C.
@@ -148,8 +173,18 @@ def own_ray(**settings: Any) -> Iterator[None]:
     # Workers of one training meet there, too.
     os.environ.setdefault("GLOO_SOCKET_IFNAME", _loopback_interface())
     folder = folder_for_sockets()
-    with signals_kept(), patch.object(ray_node, "Node", LoopbackNode):
-        _start(include_dashboard=False, _temp_dir=folder, **settings)
+    node = type(
+        "OwnNode", (LoopbackNode,), {"shows_logs": log_to_driver, "processes_ahead": trials}
+    )
+    config = {"preload_python_modules": list(loads)}
+    with signals_kept(), patch.object(ray_node, "Node", node):
+        _start(
+            include_dashboard=False,
+            log_to_driver=log_to_driver,
+            _temp_dir=folder,
+            _system_config=config,
+            **settings,
+        )
     watch = Watch(ray._private.worker._global_node)
     try:
         with watch.watching():

@@ -95,8 +95,13 @@ def resumed_plan(
     experiment = _own_experiment(run, option, path=path, settings=settings, options=options)
     space = search_space(experiment, where=str(run.experiment))
     history = _history_of_search(run, option=option) if run.events.exists() else History()
-    result = read_result(run.result) or {}
-    if request in (NOTHING, FINISH) and state_of(history, result, running=False) == "finished":
+    state = state_of(history, read_result(run.result) or {}, running=False)
+    if request.pick is not None and state != "finished":
+        raise UserError(
+            f"--pick {request.pick}: the run in {folder} is {state}; a trial is picked from one"
+            " that is finished"
+        )
+    if request in (NOTHING, FINISH) and state == "finished":
         raise UserError(
             f"{option} {folder}: the sweep is complete; --resume {folder} --trials N adds to it, if"
             f" N is above {len(history.searched)}"

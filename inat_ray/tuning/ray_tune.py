@@ -10,7 +10,7 @@ through which Tune asks and tells; the `Desk`, which answers all of them from th
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,13 +39,14 @@ from inat_ray.storage.place import Place
 from inat_ray.training.loop import Job, TrainedEpoch
 from inat_ray.tuning.cluster import UNBOUNDED, Slots, gpu_type_to_ask_for, trial_resources
 from inat_ray.tuning.engine import engine
+from inat_ray.tuning.own_ray import is_own
 from inat_ray.tuning.single_training import epoch_record
 from inat_ray.tuning.trial_errors import DISK_FULL, is_disk_full, state_after_error
 
 WITHOUT_SECRETS = {name for name in class_cache.ENV_VARS_TO_PROPAGATE if "AWS" not in name}
 """The variables that Tune may send to trials. It writes them into logs that anybody may read, and
-has no setting for it. Processes on this machine inherit credentials; a cluster's nodes have their
-own."""
+has no setting for it. Processes on this machine inherit all; a cluster's nodes have credentials of
+their own."""
 
 
 def run_agenda(
@@ -79,7 +80,7 @@ def run_agenda(
     with (
         # Tune insists on a folder of its own for state that nothing here reads.
         tempfile.TemporaryDirectory(prefix="inat_ray-tune-") as scratch,
-        patch.object(class_cache, "ENV_VARS_TO_PROPAGATE", WITHOUT_SECRETS),
+        _sent_to_trials(),
     ):
         try:
             _tuner(trainable, desk, folder=scratch).fit()
@@ -90,6 +91,16 @@ def run_agenda(
         raise desk.broken
     assert desk.reason is not None
     return desk.reason
+
+
+def _sent_to_trials() -> AbstractContextManager[Any]:
+    """Keeps Tune from giving trials an environment of their own, where they need none.
+
+    A process that runs already, and has loaded what a trial needs, could not become a trial's.
+    """
+    if is_own():
+        return patch.multiple(class_cache, DEFAULT_ENV_VARS={}, ENV_VARS_TO_PROPAGATE=())
+    return patch.object(class_cache, "ENV_VARS_TO_PROPAGATE", WITHOUT_SECRETS)
 
 
 def _tuner(trainable: Any, desk: "Desk", *, folder: str) -> tune.Tuner:

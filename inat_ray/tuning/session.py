@@ -9,9 +9,11 @@ from typing import Any
 
 import ray
 from ray._private import services
+from ray._private.utils import get_num_cpus
 from ray.exceptions import AuthenticationError
 
 from inat_ray.config.errors import UserError
+from inat_ray.config.experiment import Experiment
 from inat_ray.tuning.own_ray import own_ray, signals_kept
 
 QUIET = {
@@ -29,15 +31,22 @@ QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 
+MODULES_OF_TRIALS = ("inat_ray.tuning.ray_tune",)
+"""What a trial's process imports, with PyTorch and Ray Tune below it."""
+
+MOST_AHEAD = 8
+"""Processes that start before there are trials; a search of more waits for the others, once."""
+
 SECONDS_TO_ANSWER = 10.0
 """How long a cluster at a given address may take to accept a connection."""
 
 
 @contextmanager
-def ray_session(*, verbose: bool, address: str | None = None) -> Iterator[None]:
+def ray_session(*, verbose: bool, address: str | None = None, trials: int = 0) -> Iterator[None]:
     """Keeps Ray up while the context lasts: the cluster at `address` or RAY_ADDRESS, else our own.
 
-    A Ray that this process has joined already is used as it is.
+    A Ray that this process has joined already is used as it is. Our own starts processes for so
+    many `trials` at once.
 
     Raises UserError if no cluster answers, RunFailedError if our own fails.
     """
@@ -51,13 +60,27 @@ def ray_session(*, verbose: bool, address: str | None = None) -> Iterator[None]:
     level = logging.INFO if verbose else logging.CRITICAL
     for name in ("ray", "ray.tune", "ray.data", "ray.train"):
         logging.getLogger(name).setLevel(level)
-    settings = {"log_to_driver": verbose, "logging_level": level}
+    settings: dict[str, Any] = {"log_to_driver": verbose, "logging_level": level}
     with (
         _joined_ray(address, given=f"{option} {address}", **settings)
         if address and address != "local"
-        else own_ray(**settings)
+        else own_ray(trials=trials, loads=MODULES_OF_TRIALS if trials else (), **settings)
     ):
         yield
+
+
+def trials_at_once(experiment: Experiment) -> int:
+    """Returns how many processes a search on this machine begins with, not more than MOST_AHEAD.
+
+    None for trials of several workers: those are processes of Ray Train.
+    """
+    resources = experiment.resources
+    if resources.workers_per_trial > 1:
+        return 0
+    cores = int(get_num_cpus()) // resources.cpus_per_worker
+    return min(
+        cores, resources.max_concurrent or cores, experiment.search.trials or cores, MOST_AHEAD
+    )
 
 
 @contextmanager

@@ -10,9 +10,10 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import InitVar, asdict, dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -28,6 +29,13 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="As in `train`.")
 ]
 Rounds = Annotated[int, typer.Option(metavar="N", help="How often every way takes its turn.")]
+Short = Annotated[bool, typer.Option("--short", help="A small turn: proves that it runs.")]
+
+TINY = [
+    *("data.image_size=32", "model.filters=[4,4,8,8,8]", "model.dense=8"),
+    *("recipe.batch_size=8", "recipe.epochs=1"),
+]
+"""Settings of a small turn."""
 
 PACKAGES = ["torch", "torchvision", "ray", "lightning", "nvidia-dali-cuda130", "optuna"]
 
@@ -65,29 +73,53 @@ class Figure:
 
 @dataclass
 class Part:
-    """What one part found: ratios and what they are made of."""
+    """What one part found: ratios and what they are made of.
+
+    With `out`, each figure is in that file as soon as it is found: a run that is killed keeps them.
+    """
 
     name: str
     ratios: dict[str, Figure] = field(default_factory=dict)
     figures: dict[str, Figure] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+    """What was not measured, for want of a package."""
+    out: InitVar[Path | None] = None
+
+    def __post_init__(self, out: Path | None) -> None:
+        self._out = out
 
     def add(self, name: str, values: Sequence[float], *, unit: str, digits: int = 0) -> None:
         self.figures[name] = Figure(list(values), unit, digits)
+        self._write()
+
+    def installed(self, package: str, *, title: str) -> bool:
+        """Whether a package is there; what needs it is told to be left out where it is not."""
+        try:
+            found = find_spec(package) is not None
+        except ModuleNotFoundError:  # not even the package around it
+            found = False
+        if not found:
+            self.left_out.append(title)
+            Console(stderr=True).print(f"left out: {title}: {package} is not installed")
+        return found
 
     def compare(self, name: str, ours: Sequence[float], theirs: Sequence[float]) -> None:
         """Adds the ratio ours / theirs, round by round."""
         pairs = zip(ours, theirs, strict=True)
         self.ratios[name] = Figure([our / their for our, their in pairs], digits=3)
+        self._write()
 
-    def tell(self, out: Path | None) -> None:
-        """A table for whoever looks on; JSON into `out`, or as the last line."""
+    def tell(self) -> None:
+        """A table for whoever looks on, and JSON as the last line where there is no file."""
         Console(stderr=True).print(table_of([self]))
-        text = json.dumps(asdict(self))
-        if out is None:
-            sys.stdout.write(text + "\n")
-        else:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            out.write_text(text)
+        if self._out is None:
+            sys.stdout.write(json.dumps(asdict(self)) + "\n")
+        self._write()
+
+    def _write(self) -> None:
+        if self._out is not None:
+            self._out.parent.mkdir(parents=True, exist_ok=True)
+            self._out.write_text(json.dumps(asdict(self)))
 
 
 def part_from(tree: Mapping[str, Any]) -> Part:
@@ -96,7 +128,7 @@ def part_from(tree: Mapping[str, Any]) -> Part:
         kind: {name: Figure(**figure) for name, figure in tree[kind].items()}
         for kind in ("ratios", "figures")
     }
-    return Part(tree["name"], **kinds)
+    return Part(tree["name"], **kinds, left_out=tree.get("left_out", []))
 
 
 def table_of(parts: Sequence[Part]) -> Table:
@@ -154,5 +186,12 @@ def conditions(packages: Sequence[str] = PACKAGES) -> dict[str, Any]:
         "commit": commit.stdout.strip(),
         **machine(),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in packages},
+        "versions": {name: found for name in packages if (found := _version(name))},
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,6 +1,7 @@
 """Images/s of a training epoch: `Fit`, its bound, and other ways to the same steps.
 
     python -m tests.benchmarks.epoch --data ~/photos
+    python -m tests.benchmarks.epoch --data ~/photos --large
 
 The same model takes an epoch of steps, in turn, several times in one run, each way in a process
 of its own. `Fit` is what `train` runs; the bound is the same on batches that are augmented already
@@ -9,13 +10,15 @@ photographs as their documentation shows: a loop over torchvision's ImageFolder 
 with a process a core; Lightning with that loader; the loop again with all that `Fit` does besides
 (channels_last, the fused optimiser, kept memory), so that only the images' way differs; and that
 on the batches of NVIDIA DALI, the fastest loader of JPEGs known to us that installs from PyPI. All
-step with AdamW.
+step with AdamW. Where photographs are large the others decode longer and ours does not, so ours
+over plain PyTorch says how large they are; ours over its bound is what it can be held to.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -26,7 +29,7 @@ from inat_ray.data.dataset import open_dataset
 from inat_ray.training.fit import Fit
 from inat_ray.training.sums import Sums
 from tests.benchmarks.apart import Apart, Way
-from tests.benchmarks.comparison import Data, Part, Rounds, Settings, alternate
+from tests.benchmarks.comparison import TINY, Data, Part, Rounds, Settings, Short, alternate
 from tests.benchmarks.copies import LARGE, enlarged
 from tests.benchmarks.loops import dali, image_folder, lightning, plain, tuned
 
@@ -85,44 +88,34 @@ def their_first_batch(experiment: Experiment, folder: Path) -> Way:
 def main(
     data: Data,
     rounds: Rounds = 5,
-    large_rounds: Annotated[int, typer.Option(help="Of the enlarged photographs.")] = 3,
+    large: Annotated[bool, typer.Option("--large", help=f"Enlarged to {LARGE} pixels.")] = False,
     study: Annotated[Path, typer.Option(help="The model and its recipe.")] = STUDY,
     settings: Settings = None,
+    short: Short = False,
     out: Path | None = None,
 ) -> None:
+    folder, part = Path(data).expanduser(), Part("epoch", out=out)
+    if large:
+        folder = enlarged(folder)
+    small = TINY if short else []
     experiment = load_experiment(
         study,
-        settings=["data.image_size=64", "recipe.optimizer=adamw", *(settings or [])],
-        options={"data.source": ("--data", data)},
+        settings=["data.image_size=64", "recipe.optimizer=adamw", *small, *(settings or [])],
+        options={"data.source": ("--data", str(folder))},
     )
-    folder, part = Path(data).expanduser(), Part("epoch")
     open_dataset(experiment.data)
-    ours = {"Fit": Apart(fit_epoch, experiment)}
-    others = {
-        "bound": Apart(bound_epoch, experiment),
-        "plain PyTorch": Apart(plain, experiment, folder),
-        "plain PyTorch, tuned": Apart(tuned, experiment, folder),
-        "Lightning": Apart(lightning, experiment, folder),
-        "DALI": Apart(dali, experiment, folder),
-    }
-    _measure(part, ours | others, rounds=rounds)
-    _close(others)
-    large = enlarged(folder)
-    others = {
-        f"plain PyTorch, {LARGE}": Apart(plain, experiment, large),
-        f"plain PyTorch, tuned, {LARGE}": Apart(tuned, experiment, large),
-        f"DALI, {LARGE}": Apart(dali, experiment, large),
-    }
-    _measure(part, ours | others, rounds=large_rounds)
-    _close(others | ours)
-    first = {
-        "Fit": Apart(our_first_batch, experiment),
-        "plain PyTorch": Apart(their_first_batch, experiment, folder),
-    }
-    for name, values in alternate(first, rounds=3).items():
-        part.add(f"{name}: first batch", values, unit="s", digits=2)
-    _close(first)
-    part.tell(out)
+    with _apart(_ways(part, experiment, folder, large=large)) as ways:
+        speeds = alternate(ways, rounds=1 if short else rounds, warm_up=0 if short else 1)
+        for name, values in speeds.items():
+            title = f"{name}, {LARGE}" if large else name
+            part.add(title, values, unit="images/s")
+            part.add(f"{title}: peak memory", [ways[name].peak_memory()], unit="MB")
+    for name in [name for name in ways if name != "Fit"]:
+        suffix = "_800x600" if large else ""
+        part.compare(f"{RATIOS[name]}{suffix}", speeds["Fit"], speeds[name])
+    if not large:
+        _measure_first_batches(part, experiment, folder, rounds=1 if short else 3)
+    part.tell()
 
 
 RATIOS = {
@@ -131,25 +124,47 @@ RATIOS = {
     "plain PyTorch, tuned": "epoch_over_tuned_plain",
     "Lightning": "epoch_over_lightning",
     "DALI": "epoch_over_dali",
-    f"plain PyTorch, {LARGE}": "epoch_over_plain_800x600",
-    f"plain PyTorch, tuned, {LARGE}": "epoch_over_tuned_plain_800x600",
-    f"DALI, {LARGE}": "epoch_over_dali_800x600",
 }
 
 
-def _measure(part: Part, ways: dict[str, Apart], *, rounds: int) -> None:
-    """Adds what is new in `ways`, and the ratios of `Fit` to the others of this measurement."""
-    speeds = alternate(ways, rounds=rounds)
-    for name in [name for name in ways if name not in part.figures]:
-        part.add(name, speeds[name], unit="images/s")
-        part.add(f"{name}: peak memory", [ways[name].peak_memory()], unit="MB")
-    for name in [name for name in ways if name != "Fit"]:
-        part.compare(RATIOS[name], speeds["Fit"], speeds[name])
+def _ways(
+    part: Part, experiment: Experiment, folder: Path, *, large: bool
+) -> dict[str, tuple[Any, ...]]:
+    """What each way is made by, and from; those whose package is there."""
+    ways: dict[str, tuple[Any, ...]] = {
+        "Fit": (fit_epoch, experiment),
+        "bound": (bound_epoch, experiment),
+        "plain PyTorch": (plain, experiment, folder),
+        "plain PyTorch, tuned": (tuned, experiment, folder),
+    }
+    if not large and part.installed("lightning", title="Lightning"):
+        ways["Lightning"] = (lightning, experiment, folder)
+    if part.installed("nvidia.dali", title="DALI"):
+        ways["DALI"] = (dali, experiment, folder)
+    return ways
 
 
-def _close(ways: dict[str, Apart]) -> None:
-    for way in ways.values():
-        way.close()
+def _measure_first_batches(
+    part: Part, experiment: Experiment, folder: Path, *, rounds: int
+) -> None:
+    made = {
+        "Fit": (our_first_batch, experiment),
+        "plain PyTorch": (their_first_batch, experiment, folder),
+    }
+    with _apart(made) as ways:
+        for name, values in alternate(ways, rounds=rounds).items():
+            part.add(f"{name}: first batch", values, unit="s", digits=2)
+
+
+@contextmanager
+def _apart(made: Mapping[str, tuple[Any, ...]]) -> Iterator[dict[str, Apart]]:
+    """The ways, each in a process of its own until the context ends."""
+    ways = {name: Apart(make, *args) for name, (make, *args) in made.items()}
+    try:
+        yield ways
+    finally:
+        for way in ways.values():
+            way.close()
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from tests.benchmarks.comparison import (
     Part,
     Rounds,
     Settings,
+    Short,
     in_own_process,
     peak_memory_mb,
 )
@@ -42,6 +43,7 @@ STRATEGIES = {
     "head_only": "{strategy: head_only}",
     CACHED: "{strategy: head_only}",
 }
+COMPARED = ("nothing frozen", "80 % frozen", "head_only", CACHED)
 WARM_UP = 2
 
 
@@ -109,15 +111,19 @@ def main(
     rounds: Rounds = 2,
     steps: Annotated[int, typer.Option(help="Measured in each turn.")] = 8,
     settings: Settings = None,
+    short: Short = False,
     out: Path | None = None,
 ) -> None:
-    told: dict[str, list[Measured]] = {name: [] for name in STRATEGIES}
+    names = COMPARED if short else STRATEGIES
+    rounds, steps = (1, 1) if short else (rounds, steps)
+    told: dict[str, list[Measured]] = {name: [] for name in names}
     with tempfile.TemporaryDirectory(prefix="inat_ray-benchmark-") as cache:
-        given = [f"data.cache={cache}", *(settings or [])]
+        small = ["data.image_size=32", "recipe.batch_size=4"] if short else []
+        given = [f"data.cache={cache}", *small, *(settings or [])]
         for _ in range(rounds):
             for name, turns in told.items():
                 turns.append(in_own_process(measure, data, name, steps=steps, settings=given))
-    part = Part("freeze")
+    part = Part("freeze", out=out)
     for name, turns in told.items():
         part.add(f"{name}: a step", [1000 * turn.step for turn in turns], unit="ms", digits=1)
         part.add(f"{name}: peak memory", [turn.memory for turn in turns], unit="MB")
@@ -127,7 +133,7 @@ def main(
     steps_of = {name: [turn.step for turn in turns] for name, turns in told.items()}
     part.compare("frozen80_step_ratio", steps_of["80 % frozen"], steps_of["nothing frozen"])
     part.compare("cached_head_speedup", steps_of["head_only"], steps_of[CACHED])
-    part.tell(out)
+    part.tell()
 
 
 if __name__ == "__main__":

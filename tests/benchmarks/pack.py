@@ -27,7 +27,7 @@ from inat_ray.config.experiment import DataConfig
 from inat_ray.data.decode import decode_square
 from inat_ray.data.pack import open_pack
 from inat_ray.data.walk import images_below
-from tests.benchmarks.comparison import Data, Part, Rounds, alternate
+from tests.benchmarks.comparison import Data, Part, Rounds, Short, alternate
 from tests.benchmarks.copies import LARGE, enlarged
 
 READ_ALL = """
@@ -84,9 +84,11 @@ def main(
     data: Data,
     image_size: Annotated[int, typer.Option(help="In pixels.")] = 64,
     rounds: Rounds = 3,
+    short: Short = False,
     out: Path | None = None,
 ) -> None:
-    given, part = Path(data).expanduser(), Part("pack")
+    rounds = 1 if short else rounds
+    given, part = Path(data).expanduser(), Part("pack", out=out)
     with tempfile.TemporaryDirectory(prefix="inat_ray-benchmark-") as cache:
         for size, folder in {"as given": given, LARGE: enlarged(given)}.items():
             config = DataConfig(source=str(folder), image_size=image_size, cache=cache)
@@ -97,7 +99,7 @@ def main(
         part.add("a second process opens it", [1000 * s for s, _ in others], unit="ms")
         part.add("memory of its own", [mb for _, mb in others], unit="MB")
         part.add("size", [pack.path.stat().st_size / 1e6], unit="MB")
-    part.tell(out)
+    part.tell()
 
 
 def _compare_with_decoding(part: Part, config: DataConfig, *, size: str, rounds: int) -> None:

@@ -27,6 +27,7 @@ RATIOS = {
     "epoch_over_plain_800x600": "the same, photographs of 800 x 600",
     "epoch_over_tuned_plain": "over that script with channels_last, fused AdamW, kept memory",
     "epoch_over_tuned_plain_800x600": "the same, photographs of 800 x 600",
+    "epoch_over_bound_800x600": "training, of its bound, photographs of 800 x 600",
     "epoch_over_lightning": "training, over Lightning with that loader",
     "epoch_over_dali": "training, over the tuned script with NVIDIA DALI's loader",
     "epoch_over_dali_800x600": "the same, photographs of 800 x 600",

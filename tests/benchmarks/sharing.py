@@ -11,7 +11,7 @@ from typing import Annotated
 import torch
 import typer
 
-from tests.benchmarks.comparison import Data, Part, Rounds, Settings
+from tests.benchmarks.comparison import Data, Part, Rounds, Settings, Short
 from tests.benchmarks.sampling import Sampled
 from tests.benchmarks.sweep import our_sweep
 
@@ -31,11 +31,13 @@ def main(
     rounds: Rounds = 2,
     trials: Annotated[int, typer.Option(help="Of a sweep.")] = 16,
     settings: Settings = None,
+    short: Short = False,
     out: Path | None = None,
 ) -> None:
+    rounds, trials = (1, 2) if short else (rounds, trials)
     if not torch.cuda.is_available():
         raise typer.BadParameter("this machine has no GPU")
-    part, hourly, busy = Part("sharing"), {}, {}
+    part, hourly, busy = Part("sharing", out=out), {}, {}
     for fraction in FRACTIONS * rounds:
         given = [*TRIAL, f"resources.gpus_per_worker={fraction}", *(settings or [])]
         with Sampled(utilisation, seconds=1) as at_work:
@@ -48,7 +50,7 @@ def main(
         part.add(f"{fraction} of a GPU a trial: at work", busy[fraction], unit="%")
     for fraction in FRACTIONS[1:]:
         part.compare(f"sharing_{fraction}_over_whole", hourly[fraction], hourly[1])
-    part.tell(out)
+    part.tell()
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from typing import IO, Annotated
 
 import typer
 
-from tests.benchmarks.comparison import Data, Part, Rounds, Settings
+from tests.benchmarks.comparison import Data, Part, Rounds, Settings, Short
 
 HERE = Path(__file__).parents[2]
 
@@ -93,20 +93,22 @@ def main(
     rounds: Rounds = 5,
     beside: Annotated[Path | None, typer.Option(help="Another checkout, in turn.")] = None,
     settings: Settings = None,
+    short: Short = False,
     out: Path | None = None,
 ) -> None:
+    rounds = 1 if short else rounds
     trees = {"": HERE} | ({", before": beside.resolve()} if beside else {})
     told: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     with tempfile.TemporaryDirectory(prefix="inat_ray-benchmark-") as cache:
         given = [f"data.cache={cache}", *TINY, *(settings or [])]
-        for number in range(rounds + 1):
+        for number in range(1 if short else 0, rounds + 1):  # short: the pack is built in it
             for command in COMMANDS:
                 for suffix, tree in trees.items():
                     times = started(command, data=data, settings=given, tree=tree)
                     print(f"{command}{suffix}:", _shown(times), file=sys.stderr, flush=True)
                     for name, seconds in times.items() if number else ():
                         told[command + suffix][name].append(seconds)
-    part = Part("start")
+    part = Part("start", out=out)
     for command, times in told.items():
         for name in ("first word", *MARKS):
             part.add(f"{command}: {name}", times[name], unit="s", digits=2)
@@ -114,7 +116,7 @@ def main(
         for name in ("first word", "first epoch"):
             ours, theirs = told[command][name], told[f"{command}, before"][name]
             part.compare(f"{command}_{name.replace(' ', '_')}_over_before", ours, theirs)
-    part.tell(out)
+    part.tell()
 
 
 def _shown(times: Mapping[str, float]) -> str:

@@ -1,6 +1,7 @@
 """Wall clock of a sweep: ours, its bound, and the same trials with other tools.
 
     python -m tests.benchmarks.sweep --data ~/photos
+    python -m tests.benchmarks.sweep --data ~/photos --others
 
 All on CPUs. The bound is what the trials' own epochs take, added up over the trials and divided
 by those that run at once. The others are Ray Tune with function trainables and a DataLoader, a
@@ -28,7 +29,7 @@ import typer
 
 from inat_ray.log.records import AnyRecord, EpochEnded, SearchEnded, TrialStarted
 from inat_ray.log.run_log import read_records
-from tests.benchmarks.comparison import Data, Part, Rounds, Settings
+from tests.benchmarks.comparison import TINY, Data, Part, Rounds, Settings, Short
 from tests.benchmarks.rival_sweeps import DROPOUTS, LEARNING_RATES
 
 SHORT = ["data.share=0.65", "recipe.epochs=1"]
@@ -141,34 +142,59 @@ def main(
     their_trials: Annotated[int, typer.Option(help="The same with other tools.")] = 2,
     nested_trials: Annotated[int, typer.Option(help="The same with nested trainers.")] = 1,
     long_trials: Annotated[int, typer.Option(help="Long ones for a core.")] = 4,
+    others: Annotated[bool, typer.Option("--others", help="Other tools, not the bound.")] = False,
     settings: Settings = None,
+    short: Short = False,
     out: Path | None = None,
 ) -> None:
     given = [
         *("data.image_size=64", "recipe.optimizer=adamw", "resources.gpus_per_worker=0"),
         *(settings or []),
     ]
-    cores = os.cpu_count() or 1
-    counts = {
-        tool: cores * (nested_trials if tool == "nested" else their_trials) for tool in RIVALS
-    }
+    part, cores = Part("sweep", out=out), os.cpu_count() or 1
+    counts = dict.fromkeys(RIVALS, cores * their_trials) | {"nested": cores * nested_trials}
+    if short:
+        rounds, cores, trials, long_trials = 1, 1, 2, 2
+        counts = {"stock": 1, "optuna": 1}  # a nested trainer takes a minute to start
+    small = TINY if short else []
+    if others:
+        settings = [*given, *SHORT, *small]
+        _compare_with_others(
+            part, data, counts, trials=cores * trials, settings=settings, rounds=rounds
+        )
+    else:
+        settings = [*given, *LONG, *small]
+        sweeps = [
+            our_sweep(data, trials=cores * long_trials, settings=settings) for _ in range(rounds)
+        ]
+        _add_bound(part, sweeps, name="a long trial")
+        part.compare("sweep_over_bound", [s.search for s in sweeps], [s.bound for s in sweeps])
+    part.tell()
+
+
+def _compare_with_others(
+    part: Part,
+    data: str,
+    counts: dict[str, int],
+    *,
+    trials: int,
+    settings: list[str],
+    rounds: int,
+) -> None:
+    """Adds a trial of ours and of other tools; `counts`: how many trials each of these runs."""
+    if "optuna" in counts and not part.installed("optuna", title="Optuna"):
+        del counts["optuna"]
     told: dict[str, list[Sweep]] = defaultdict(list)
     for _ in range(rounds):
-        long_sweep = our_sweep(data, trials=cores * long_trials, settings=[*given, *LONG])
-        told["long"].append(long_sweep)
-        told["ours"].append(our_sweep(data, trials=cores * trials, settings=[*given, *SHORT]))
+        told["ours"].append(our_sweep(data, trials=trials, settings=settings))
         for tool, count in counts.items():
-            told[tool].append(their_sweep(tool, data, trials=count, settings=[*given, *SHORT]))
-    part, long = Part("sweep"), told.pop("long")
-    _add_bound(part, long, name="a long trial")
-    part.compare("sweep_over_bound", [s.search for s in long], [s.bound for s in long])
+            told[tool].append(their_sweep(tool, data, trials=count, settings=settings))
     _add_bound(part, told["ours"], name="a short trial")
     for tool, sweeps in told.items():
         part.add(f"{tool}: a short trial", [s.each for s in sweeps], unit="s", digits=2)
         part.add(f"{tool}: before the first", [s.start for s in sweeps], unit="s", digits=1)
-    for tool, name in RIVALS.items():
-        part.compare(name, [s.each for s in told[tool]], [s.each for s in told["ours"]])
-    part.tell(out)
+    for tool in counts:
+        part.compare(RIVALS[tool], [s.each for s in told[tool]], [s.each for s in told["ours"]])
 
 
 def _add_bound(part: Part, sweeps: list[Sweep], *, name: str) -> None:

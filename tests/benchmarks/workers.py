@@ -25,7 +25,7 @@ from inat_ray.data.dataset import open_dataset
 from inat_ray.storage.place import Place
 from inat_ray.training.loop import Job, TrainedEpoch
 from inat_ray.training.worker_group import WorkerGroup
-from tests.benchmarks.comparison import Data, Part, Rounds, Settings, alternate
+from tests.benchmarks.comparison import TINY, Data, Part, Rounds, Settings, Short, alternate
 
 WORKERS = 2
 
@@ -63,9 +63,15 @@ def torchrun_epoch(data: str, settings: list[str]) -> float:
 
 
 def main(
-    data: Data, rounds: Rounds = 3, settings: Settings = None, out: Path | None = None
+    data: Data,
+    rounds: Rounds = 3,
+    settings: Settings = None,
+    short: Short = False,
+    out: Path | None = None,
 ) -> None:
     given = ["data.image_size=64", "recipe.batch_size=128", *(settings or [])]
+    if short:
+        rounds, given = 1, [*given, *TINY, "recipe.epochs=2"]
     experiment = load_experiment(
         Path("experiments/cnn_best.yaml"),
         settings=given,
@@ -87,7 +93,7 @@ def main(
             torchrun_epoch(data, given) if number else float("nan")
         )
         speeds = alternate(ways, rounds=rounds)
-    part = Part("workers")
+    part = Part("workers", out=out)
     for name, values in speeds.items():
         part.add(name, values, unit="images/s")
     for name, runner in runners.items():
@@ -97,7 +103,7 @@ def main(
     part.compare("two_workers_ratio", speeds["two workers"], speeds["one worker"])
     theirs = speeds["two processes of torchrun"]
     part.compare("two_workers_over_torchrun", speeds["two workers"], theirs)
-    part.tell(out)
+    part.tell()
 
 
 if __name__ == "__main__":

@@ -4,14 +4,10 @@ import sys
 import threading
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 import yaml
-from PIL import Image
 
 import inat_ray
-from tests.conftest import CLASSES
 from tests.run.made_up_runs import create_run
 
 
@@ -112,36 +108,6 @@ def test_a_training_works_in_a_thread_too(settings, tmp_path):
     thread.start()
     thread.join()
     assert runs[0].best.exists()
-
-
-def test_a_model_says_the_same_of_a_path_a_picture_and_an_array(trained, data_folder):
-    model = inat_ray.load(trained.best)
-    path = data_folder / "val" / "ash" / "00.png"
-    picture = Image.open(path)
-    from_path, from_picture, from_array = model.predict([path, picture, np.asarray(picture)])
-    assert model.classes == list(CLASSES)
-    assert from_path.image == path
-    assert from_picture.image is picture
-    assert from_path.probabilities == from_picture.probabilities == from_array.probabilities
-    assert from_path.label == max(from_path.probabilities, key=from_path.probabilities.get)
-    assert sum(from_path.probabilities.values()) == pytest.approx(1)
-
-
-def test_a_model_takes_folders_and_names_what_it_cannot_read(trained, data_folder, tmp_path):
-    model = inat_ray.load(trained.path, device="cpu")
-    assert len(model.predict(str(data_folder / "val"))) == 15
-    (tmp_path / "torn.png").write_bytes(b"no picture")
-    [torn] = model.predict(tmp_path)
-    assert torn.label is None
-    assert torn.reason
-    with pytest.raises(inat_ray.UserError, match="there is no such file"):
-        model.predict(tmp_path / "nothing.png")
-
-
-def test_the_network_of_a_model_is_a_plain_module(trained):
-    model = inat_ray.load(trained.best, device="cpu")
-    assert isinstance(model.model, torch.nn.Module)
-    assert model.model.eval()(torch.zeros(2, 3, 32, 32)).shape == (2, 3)
 
 
 def test_data_frames_without_pandas_are_refused_with_what_to_install(trained, monkeypatch):

@@ -55,20 +55,39 @@ def test_what_is_no_command_is_refused(asked, args):
     assert (code, "inat-ray [OPTIONS] COMMAND" in text) == (2, True)
 
 
-def printed(program: str) -> str:
-    line = [sys.executable, "-c", program]
-    return subprocess.run(line, capture_output=True, text=True, check=True).stdout
+SLOW = ("torch", "torchvision", "ray", "scipy", "sklearn", "hyperopt", "timm", "pandas", "plotly")
 
 
-def test_the_help_imports_neither_torch_nor_ray_nor_numpy():
-    program = (
-        "import sys, inat_ray.__main__ as m; sys.argv = ['inat-ray', '--help']\n"
-        "try: m.main()\n"
-        "except SystemExit: print({'torch', 'ray', 'numpy'} & set(sys.modules))"
-    )
-    assert printed(program).endswith("set()\n")
+def imported(*arguments: object, before: str) -> set[str]:
+    """The modules that a command imports before it says something."""
+    line = [sys.executable, "-X", "importtime", "-m", *map(str, arguments)]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
+    earlier, said, _ = (done.stdout + done.stderr).partition(before)
+    assert said, done.stderr[-2000:]
+    return {line.rpartition("|")[2].strip() for line in earlier.splitlines() if "|" in line}
 
 
-def test_a_sweep_says_what_it_loads_before_it_does():
-    program = "import sys, inat_ray.sweep; print({'torch', 'ray'} & set(sys.modules))"
-    assert printed(program) == "set()\n"
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["inat_ray", "--help"], "Hyperparameter search"),
+        (["inat_ray.sweep", "nowhere"], "inat_ray sweep: reading nowhere"),
+        (["inat_ray.train", "nowhere"], "inat_ray train: reading nowhere"),
+        (["inat_ray.evaluate", "nowhere"], "inat_ray evaluate: reading nowhere"),
+    ],
+)
+def test_a_command_says_its_first_word_before_it_loads_anything_slow(arguments, word):
+    before = imported(*arguments, before=word)
+    assert before.isdisjoint(SLOW)
+    assert "--help" not in arguments or before.isdisjoint(("numpy", "pydantic.main", "pyarrow"))
+
+
+def test_a_training_has_its_first_epoch_before_it_loads_what_it_does_not_need(
+    data_folder, small_settings, tmp_path
+):
+    options = [part for line in small_settings for part in ("--set", line)]
+    line = ["inat_ray.train", "--data", data_folder, "--out", tmp_path / "run", *options]
+    before = imported(*line, before="epoch 1/2")
+    assert "torch" in before
+    others = {*SLOW, "torch._dynamo", "sympy"} - {"torch"}
+    assert before.isdisjoint(others)

@@ -80,7 +80,7 @@ def test_a_gpu_that_is_not_there_is_said_before_anything_starts(told, tmp_path, 
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     code, text = told("train", "--set", "device=cuda", "--out", tmp_path / "run")
     assert code == 2
-    assert "sees no GPU" in text
+    assert "sees no such GPU" in text
 
 
 def test_evaluate_names_a_model_that_is_not_there(told, tmp_path):

@@ -136,4 +136,4 @@ def test_a_model_of_another_machines_gpu_predicts_on_this_cpu(
     assert code == 0, text
     code, text = told("predict", path, tmp_path / "red.png", "--device", "cuda")
     assert code == 2
-    assert "sees no GPU" in text
+    assert "sees no such GPU" in text

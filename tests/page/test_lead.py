@@ -38,11 +38,11 @@ def tiles(run: ReportedRun) -> list[list[str]]:
     ]
 
 
-def test_best_trial_kept_model_and_test_stand_side_by_side(run, sweep):
+def test_best_trial_configuration_over_seeds_and_test_stand_side_by_side(run, sweep):
     confirm(run, sweep[1:6], {7: 0.5, 8: 0.7})
     best, kept, test = tiles(run)
     assert best[:3] == ["Best trial, trial_0000", "90.0", "%"]
-    assert kept[:3] == ["Kept model", "60.0", "± 14.1 %"]
+    assert kept[:3] == ["Best configuration", "60.0", "± 14.1 %"]
     assert "configuration of trial_0000: mean ± sd over 2 new seeds" in kept[-1]
     assert test[:3] == ["Test", "87.5", "%"]
     assert "80 images, 95\xa0% interval 78.5 to 93.1\xa0%" in test[-1]

@@ -20,7 +20,7 @@ def rows(figure: Figure) -> list[list[str]]:
 
 
 def cells(figure: Figure) -> list[Box]:
-    return [mark for mark in figure.views[""][0].marks if isinstance(mark, Box)]
+    return [mark for mark in figure.views[""][0].marks if isinstance(mark, Box) and mark.tip]
 
 
 def test_scores_are_a_dot_a_class_and_what_is_undefined_has_none():

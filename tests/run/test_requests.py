@@ -167,7 +167,7 @@ def test_a_process_that_is_past_the_search_says_when_the_same_command_does_it(ru
             with pytest.raises(UserError, match="once the run is finished, the same command does"):
                 ask(str(run.path), request, at=place_of_work(str(run.path)))
     (told,) = sweep.told
-    assert told.startswith("a request was left undone: the search has ended")
+    assert told.startswith("a request was left undone: a process is at work")
     assert read_history(run.log).steering == []
 
 

@@ -149,6 +149,8 @@ def test_an_extended_sweep_that_was_killed_before_its_winner_was_trained_is_not_
     for record in [RunResumed(trials=4, extended=True), *more]:
         add(run, record)
     assert resumed_plan(finished, **NOTHING).folder == finished
+    with pytest.raises(UserError, match=r"--pick a: the run in .* is cut off"):
+        resumed_plan(finished, **NOTHING, request=Request(pick="a"))
 
 
 def test_a_run_of_train_is_no_sweep(tmp_path, experiment):

@@ -333,7 +333,11 @@ SPECS = st.dictionaries(
         lambda name: spec | ({"distribution": name} if name else {})
     )
 )
-NAMES = ["lr", "freeze_layers", "num_filters", "filter_org", "img_size", "kernel_size", "model"]
+NAMES = [
+    *("lr", "freeze_layers", "num_filters", "filter_org", "img_size", "kernel_size", "model"),
+    *("backbone_lr", "warmup_epochs", "epochs", "unfreeze_layers", "scheduler", "gamma", "fc1"),
+    *(f"filters_{block}" for block in range(1, 6)),
+]
 ANYTHING = st.fixed_dictionaries(
     {"method": VALUES, "parameters": st.dictionaries(st.sampled_from(NAMES), SPECS | VALUES)},
     optional={"metric": VALUES, "early_terminate": VALUES, "run_cap": VALUES, "command": VALUES},
