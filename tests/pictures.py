@@ -49,8 +49,8 @@ def draw(run: Path, shown: str, path: Path) -> None:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         parts = [
             _shot(browser, Path(file.name).as_uri(), width=900, height=None),
-            _shot(browser, address, width=1280, height=360),
-            _shot(browser, f"{address}#{CURVES}", width=1280, height=540),
+            _shot(browser, address, width=1280, height=620),
+            _shot(browser, f"{address}#{CURVES}", width=1280, height=510),
         ]
         browser.close()
     _stacked(parts).save(path, optimize=True)
@@ -90,9 +90,6 @@ def _shot(browser: Browser, address: str, *, width: int, height: int | None) -> 
     # Rich's pictures name a font on the network; the monospace font at hand does.
     page.route("http*://**", lambda route: route.abort())
     page.goto(address)
-    if height:
-        page.wait_for_selector("html[data-drawn]", state="attached")
-        page.wait_for_timeout(3000)  # a chart is drawn once the reader comes to it
     return Image.open(io.BytesIO(page.screenshot(full_page=height is None))).convert("RGB")
 
 

@@ -132,11 +132,7 @@ def _axis(axis: Axis, x: float | None, top: float, bottom: float, *, bare: bool)
         *(element("path", d=f"M-4 {y:.1f}H0", stroke="var(--ink)") for y, _ in ticks),
         *(
             words(
-                text if len(text) <= 14 else text[:13] + "…",
-                -7,
-                y + 4,
-                text_anchor="end",
-                **HALO,
+                text if len(text) <= 14 else text[:13] + "…", -7, y + 4, text_anchor="end", **HALO
             )
             for y, text in ticks
         ),

@@ -25,7 +25,7 @@ FONT = 12
 LETTER = 0.56
 """Width of a letter in the mean, as a share of the font's size."""
 
-RIGHT = 18
+RIGHT = 22
 """Room at the right of a plot, where the last text below its axis may stand out."""
 
 LINE = 18

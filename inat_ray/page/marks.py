@@ -5,9 +5,10 @@ the page's own as `var(--ink)`, which follow the reader's theme.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from markupsafe import escape
 
@@ -61,12 +62,16 @@ class Frame:
         return self.bottom - self.y.at(y) * (self.bottom - self.top)
 
 
-class Mark(Protocol):
-    def svg(self, frame: Frame) -> str: ...
+class Mark(ABC):
+    """Something that is drawn between two axes."""
+
+    @abstractmethod
+    def svg(self, frame: Frame) -> str:
+        """Returns it as SVG."""
 
     def rows(self, x: Axis, y: Axis) -> Iterator[Row]:
-        """Yields the values that it shows, as data."""
-        ...
+        """Yields the values that it shows, as data: none, if it does not say which."""
+        yield from ()
 
 
 def element(name: str, content: str | None = None, /, **attributes: object) -> str:
@@ -83,7 +88,9 @@ def element(name: str, content: str | None = None, /, **attributes: object) -> s
 
 
 def _short(value: object) -> object:
-    return f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else value
+    if not isinstance(value, float):
+        return value
+    return f"{value:.1f}".removesuffix(".0") if abs(value) > 1 else f"{value:.2g}"
 
 
 def words(text: str, x: float, y: float, **looks: object) -> str:
@@ -116,7 +123,7 @@ def symbol(shape: str, x: float, y: float, *, size: float, color: str, **looks: 
 
 
 @dataclass(frozen=True)
-class Dot:
+class Dot(Mark):
     x: float
     y: float
     color: str = GRAY
@@ -146,7 +153,6 @@ class Dot:
                 fill="none",
                 stroke=self.ring,
                 stroke_width=2,
-                class_="ring",
             )
         return ring + symbol(
             self.shape,
@@ -164,7 +170,7 @@ class Dot:
 
 
 @dataclass(frozen=True)
-class Line:
+class Line(Mark):
     points: Sequence[tuple[float, float]]
     color: str = GRAY
     width: float = 1.5
@@ -172,7 +178,6 @@ class Line:
     step: bool = False
     opacity: float = 1
     trial: str = ""
-    tip: str = ""
     series: str = ""
     read: bool = False
     """Whether the tip tells the value below the pointer."""
@@ -190,10 +195,9 @@ class Line:
             stroke_width=self.width,
             stroke_dasharray=self.dash,
             stroke_linejoin="round",
-            opacity=None if self.opacity == 1 else f"{self.opacity:.2f}",
+            opacity=self.opacity,
             data_trial=self.trial,
-            data_tip=self.tip,
-            data_read="" if not self.read else "y",
+            data_read="y" if self.read else "",
         )
 
     def rows(self, x: Axis, y: Axis) -> Iterator[Row]:
@@ -202,7 +206,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Box:
+class Box(Mark):
     """A rectangle between two corners: a bar, a span, a cell."""
 
     low: tuple[float, float]
@@ -224,7 +228,7 @@ class Box:
             width=max(0.5, x1 - x0),
             height=max(0.5, y1 - y0),
             fill=self.color,
-            opacity=None if self.opacity == 1 else f"{self.opacity:.2f}",
+            opacity=self.opacity,
             data_trial=self.trial,
             data_tip=self.tip,
         )
@@ -235,11 +239,10 @@ class Box:
 
 
 @dataclass(frozen=True)
-class Cells:
+class Cells(Mark):
     """Boxes that fill an area, without seams between them."""
 
     boxes: Sequence[Box]
-    value: str = ""
 
     def svg(self, frame: Frame) -> str:
         # Each reaches half a pixel into the next, or their antialiased edges would show.
@@ -248,44 +251,29 @@ class Cells:
             (x0, y1), (x1, y0) = frame.at(*box.low), frame.at(*box.high)
             parts.append(f"M{x0:.1f} {y0 - 0.5:.1f}H{x1 + 0.5:.1f}V{y1:.1f}H{x0:.1f}Z")
         look = self.boxes[0]
-        return element("path", d="".join(parts), fill=look.color, opacity=f"{look.opacity:.2f}")
-
-    def rows(self, x: Axis, y: Axis) -> Iterator[Row]:
-        yield from ()
+        return element("path", d="".join(parts), fill=look.color, opacity=look.opacity)
 
 
 @dataclass(frozen=True)
-class Whisker:
+class Whisker(Mark):
     """An error bar from one end to the other."""
 
     ends: tuple[tuple[float, float], tuple[float, float]]
     color: str = "var(--ink)"
-    cap: float = 4
     series: str = ""
     shift: float = 0
     """Pixels to the right, as of a `Dot`."""
 
     def svg(self, frame: Frame) -> str:
-        (x0, y0), (x1, y1) = (frame.at(*end) for end in self.ends)
-        x0, x1 = x0 + self.shift, x1 + self.shift
-        dx, dy = (self.cap, 0) if abs(x1 - x0) < abs(y1 - y0) else (0, self.cap)
-        caps = "".join(
-            f"M{x - dx:.1f} {y - dy:.1f}L{x + dx:.1f} {y + dy:.1f}" for x, y in ((x0, y0), (x1, y1))
-        )
-        return element(
-            "path",
-            d=path([(x0, y0), (x1, y1)]) + caps,
-            stroke=self.color,
-            stroke_width=1.2,
-            fill="none",
-        )
+        ends = [(x + self.shift, y) for x, y in (frame.at(*end) for end in self.ends)]
+        return element("path", d=path(ends), stroke=self.color, stroke_width=1.6, fill="none")
 
     def rows(self, x: Axis, y: Axis) -> Iterator[Row]:
         yield from ((self.series, "", x.text(a), y.text(b)) for a, b in self.ends if self.series)
 
 
 @dataclass(frozen=True)
-class Area:
+class Area(Mark):
     """What lies between two lines over the same values of x."""
 
     lows: Sequence[tuple[float, float]]
@@ -303,12 +291,9 @@ class Area:
         )
         return element("path", d=f"{there}{returned}Z", fill=self.color, opacity=self.opacity)
 
-    def rows(self, x: Axis, y: Axis) -> Iterator[Row]:
-        yield from ()
-
 
 @dataclass(frozen=True)
-class Words:
+class Words(Mark):
     """A text at a point of the plot."""
 
     x: float
@@ -316,7 +301,6 @@ class Words:
     text: str
     anchor: Literal["start", "middle", "end"] = "start"
     shift: tuple[float, float] = (0, 0)
-    color: str = "var(--ink)"
     plain: bool = False
     """Whether it has no halo that keeps it legible on lines."""
 
@@ -327,9 +311,5 @@ class Words:
             x + self.shift[0],
             y + self.shift[1],
             text_anchor=self.anchor,
-            fill=self.color,
             **({} if self.plain else HALO),
         )
-
-    def rows(self, x: Axis, y: Axis) -> Iterator[Row]:
-        yield from ()

@@ -26,6 +26,7 @@ document.addEventListener("select-trials", ({ detail }) => {
     ranges.clear();
     for (const brush of document.querySelectorAll("rect.brush")) brush.remove();
   }
+  document.documentElement.toggleAttribute("data-selecting", selected.size > 0);
   counter.hidden = !selected.size;
   counter.innerHTML = `${selected.size} trial${selected.size > 1 ? "s" : ""} selected <button type="button">Clear</button> (Escape)`;
 });

@@ -10,12 +10,7 @@ from inat_ray.page.colors import ORANGE, STATES
 from inat_ray.page.figure import Figure, Key, Plot
 from inat_ray.page.html import Section
 from inat_ray.page.marks import Box, Dot, Line
-from inat_ray.page.metrics import (
-    best_so_far,
-    results,
-    score_axis,
-    searched_winner,
-)
+from inat_ray.page.metrics import best_so_far, results, score_axis, searched_winner
 from inat_ray.terminal.run_texts import score_meaning
 from inat_ray.terminal.words import duration
 
