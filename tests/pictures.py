@@ -91,7 +91,6 @@ def _shot(browser: Browser, address: str, *, width: int, height: int | None) -> 
     page.route("http*://**", lambda route: route.abort())
     page.goto(address)
     if height:
-        page.wait_for_selector("html[data-drawn]", state="attached")
         page.wait_for_timeout(3000)  # a chart is drawn once the reader comes to it
     return Image.open(io.BytesIO(page.screenshot(full_page=height is None))).convert("RGB")
 
