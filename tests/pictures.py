@@ -90,8 +90,6 @@ def _shot(browser: Browser, address: str, *, width: int, height: int | None) -> 
     # Rich's pictures name a font on the network; the monospace font at hand does.
     page.route("http*://**", lambda route: route.abort())
     page.goto(address)
-    if height:
-        page.wait_for_timeout(3000)  # a chart is drawn once the reader comes to it
     return Image.open(io.BytesIO(page.screenshot(full_page=height is None))).convert("RGB")
 
 
