@@ -49,8 +49,8 @@ def draw(run: Path, shown: str, path: Path) -> None:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         parts = [
             _shot(browser, Path(file.name).as_uri(), width=900, height=None),
-            _shot(browser, address, width=1280, height=360),
-            _shot(browser, f"{address}#{CURVES}", width=1280, height=540),
+            _shot(browser, address, width=1280, height=620),
+            _shot(browser, f"{address}#{CURVES}", width=1280, height=510),
         ]
         browser.close()
     _stacked(parts).save(path, optimize=True)

@@ -260,25 +260,13 @@ class Whisker(Mark):
 
     ends: tuple[tuple[float, float], tuple[float, float]]
     color: str = "var(--ink)"
-    cap: float = 4
     series: str = ""
     shift: float = 0
     """Pixels to the right, as of a `Dot`."""
 
     def svg(self, frame: Frame) -> str:
-        (x0, y0), (x1, y1) = (frame.at(*end) for end in self.ends)
-        x0, x1 = x0 + self.shift, x1 + self.shift
-        dx, dy = (self.cap, 0) if abs(x1 - x0) < abs(y1 - y0) else (0, self.cap)
-        caps = "".join(
-            f"M{x - dx:.1f} {y - dy:.1f}L{x + dx:.1f} {y + dy:.1f}" for x, y in ((x0, y0), (x1, y1))
-        )
-        return element(
-            "path",
-            d=path([(x0, y0), (x1, y1)]) + caps,
-            stroke=self.color,
-            stroke_width=1.2,
-            fill="none",
-        )
+        ends = [(x + self.shift, y) for x, y in (frame.at(*end) for end in self.ends)]
+        return element("path", d=path(ends), stroke=self.color, stroke_width=1.6, fill="none")
 
     def rows(self, x: Axis, y: Axis) -> Iterator[Row]:
         yield from ((self.series, "", x.text(a), y.text(b)) for a, b in self.ends if self.series)

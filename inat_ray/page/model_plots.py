@@ -47,7 +47,7 @@ def scores_figure(classes: Sequence[ClassScores], *, caption: str) -> Figure:
     for place, (scores, each) in enumerate(zip(classes, values, strict=True)):
         low, high = ends[place]
         if scores.recall is not None:
-            plot.add(Whisker(((low, place), (high, place)), BLUE, cap=0, series="95 % of recall"))
+            plot.add(Whisker(((low, place), (high, place)), BLUE, series="95 % of recall"))
         for (label, (color, shape, size)), value in zip(SCORES.items(), each, strict=True):
             if value is not None:
                 tip = f"{scores.name}: {label} {percent(value)}, {scores.images:,} images"
@@ -181,6 +181,6 @@ def _accuracy(each: Bin) -> list[Whisker | Dot]:
     tip = f"says {percent(confidence)}, is right in {percent(share)}, {each.images:,} images"
     shape = "circle" if each.images >= FEW_IMAGES else "circle-open"
     return [
-        Whisker(((confidence, low), (confidence, high)), BLUE, cap=0, series="95 %"),
+        Whisker(((confidence, low), (confidence, high)), BLUE, series="95 %"),
         Dot(confidence, share, BLUE, shape, tip=tip, series="accuracy"),
     ]

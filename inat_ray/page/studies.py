@@ -99,7 +99,7 @@ def _spread(ranking: Sequence[Configuration], metric: str, *, name: str) -> Figu
     seeds = sorted({found.n for found in ranking})
     caption = (
         f"n = {seeds[0]}{f' to {seeds[-1]}' if len(seeds) > 1 else ''} seeds of each configuration;"
-        " whiskers: ± one standard deviation between them."
+        " bars: ± one standard deviation between them."
     )
     label = f"{METRICS[metric].label} of {len(ranking)} configurations over their seeds"
     return Figure.of(name, plot, label=label, caption=caption)
@@ -186,7 +186,7 @@ def _freeze_figure(found: Sequence[_Frozen], metric: str) -> Figure:
         plots.append(_costs_by_share(found, memory, title="memory, GiB"))
     seeds = max(item.configuration.n for item in found)
     caption = (
-        f"{len(found)} configurations, each the mean of n = {seeds} seeds; whiskers: ± one standard"
+        f"{len(found)} configurations, each the mean of n = {seeds} seeds; bars: ± one standard"
         " deviation between them."
     )
     label = f"{METRICS[metric].label} and costs against the share of layers that is frozen"
