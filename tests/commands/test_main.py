@@ -55,7 +55,7 @@ def test_what_is_no_command_is_refused(asked, args):
     assert (code, "inat-ray [OPTIONS] COMMAND" in text) == (2, True)
 
 
-SLOW = ("torch", "torchvision", "ray", "scipy", "sklearn", "hyperopt", "timm", "pandas", "plotly")
+SLOW = ("torch", "torchvision", "ray", "scipy", "sklearn", "hyperopt", "timm", "pandas")
 
 
 def imported(*arguments: object, before: str) -> set[str]:
