@@ -89,8 +89,9 @@ def _importance_figure(scored: Scored, found: Importances) -> Figure:
     caption = (
         f"n = {len(scored.points)} trials. Bars: permutation importance in a random forest that"
         f" explains {100 * found.explained:.0f} % of the variance of trials that it has not seen;"
-        " thin lines: ± one standard deviation between 30 bootstrap samples; gray where that reaches"
-        " 0. A stopped trial counts with what it had, so what learns slowly looks worse than it is."
+        " thin lines: ± one standard deviation between 30 bootstrap samples; gray where that"
+        " reaches 0. A stopped trial counts with what it had, so what learns slowly looks worse"
+        " than it is."
     )
     label = "Importance: " + ", ".join(
         f"{scored.names[i.name]} {i.mean:.2f} plus or minus {i.sd:.2f}" for i in found.parameters
