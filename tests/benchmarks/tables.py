@@ -91,9 +91,9 @@ class Recorded:
     curves: one for each of their first principal components, on the scale of log-odds. In a space
     without end that goes on beyond what was recorded, to peaks that no training has: there a
     configuration has the mean of the nearest one that was recorded, by the scales of a process for
-    the level at the end. The rest of
-    a training is that of a real one, of a configuration about as good: what a seed's curve differs
-    by from the mean of the seeds, times sqrt(n / (n - 1)).
+    the level at the end. The rest of a training is that of a real one, of a configuration with a
+    curve like it: what a seed's curve differs by from the mean of the seeds, times sqrt(n / (n -
+    1)), as log-odds.
     """
 
     table: CurveTable
@@ -116,29 +116,29 @@ class Recorded:
 
     @cached_property
     def residuals(self) -> tuple[Array, Array]:
-        """(the most that a configuration's mean curve reaches, ascending; what a seed differs by).
+        """(a configuration's mean curve, what a seed's differs by), as log-odds.
 
-        Shapes (trainings,) and (trainings, epochs). They depend on each other: poor configurations
-        differ more from seed to seed.
+        Shapes (trainings, epochs). They depend on each other: poor configurations differ more from
+        seed to seed, and slow ones early.
         """
         found = []
         for curves in self._points.values():
-            values, n = np.array([curve.metrics[METRIC] for curve in curves]), len(curves)
-            mean = values.mean(axis=0)
+            odds = log_odds(np.array([curve.metrics[METRIC] for curve in curves]))
+            mean, n = odds.mean(axis=0), len(curves)
             if n > 1:
-                found += [(mean.max(), rest) for rest in (values - mean) * math.sqrt(n / (n - 1))]
+                found += [(mean, rest) for rest in (odds - mean) * math.sqrt(n / (n - 1))]
         if not found:
             raise ValueError("no configuration was trained with two seeds")
-        found.sort(key=lambda each: each[0])
         return np.array([each[0] for each in found]), np.array([each[1] for each in found])
 
-    def residual(self, truth: float, rng: np.random.Generator) -> Array:
-        """One of the fourth of the trainings whose configurations are the nearest in truth."""
-        truths, rests = self.residuals
-        most = max(1, len(truths) // 4)
-        first = np.clip(np.searchsorted(truths, truth) - most // 2, 0, len(truths) - most)
-        drawn: Array = rests[first + rng.integers(most)] * rng.choice([-1, 1])
-        return drawn
+    def seen(self, mean: Array, rng: np.random.Generator) -> Array:
+        """A training: with the rest of one of the fourth whose mean curves are the nearest."""
+        means, rests = self.residuals
+        odds = log_odds(mean)
+        near = np.argsort(((means - odds) ** 2).sum(axis=1))[: max(1, len(means) // 4)]
+        rest = rests[rng.choice(near)] * rng.choice([-1, 1])
+        found: Array = 1 / (1 + np.exp(-(odds + rest)))
+        return found
 
     @cached_property
     def _process(self) -> tuple[Array, Array, list[Any]]:
@@ -210,9 +210,9 @@ class Recorded:
 
         def drawn(point: Point, take: int) -> tuple[Array, Sequence[float]]:
             rng = rng_of(point, seed, take)
-            rest = self.residual(mean(point).max(), rng)
+            values = self.seen(mean(point), rng)
             seconds = np.median(self.table.curve(point).seconds)
-            return np.clip(mean(point) + rest, 0, 1), [float(seconds)] * len(rest)
+            return values, [float(seconds)] * len(values)
 
         best, median = self.best_and_median
         return World(
