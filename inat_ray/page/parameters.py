@@ -89,7 +89,7 @@ def _importance_figure(scored: Scored, found: Importances) -> Figure:
     caption = (
         f"n = {len(scored.points)} trials. Bars: permutation importance in a random forest that"
         f" explains {100 * found.explained:.0f} % of the variance of trials that it has not seen;"
-        " thin lines: ± one standard deviation between 30 bootstrap samples; gray where that reaches"
+        " thin lines: ± one standard deviation over 30 bootstrap samples; gray where that reaches"
         " 0. A stopped trial counts with what it had, so what learns slowly looks worse than it is."
     )
     label = "Importance: " + ", ".join(
