@@ -21,7 +21,7 @@ from inat_ray.data.split import SubsetName
 from inat_ray.models.build import build_model, hollow_model
 from inat_ray.models.weights import Normalization, load_without_code, read_safetensors
 from inat_ray.storage.place import Place
-from inat_ray.training.device import on_host, tune_process
+from inat_ray.training.device import tune_process
 from inat_ray.training.evaluation import Evaluation, PixelViews, evaluate
 from inat_ray.training.fit import Fit
 
@@ -65,12 +65,14 @@ def model_writer(fit: Fit, *, training: str = "train") -> Callable[[Place], None
         "epoch": str(fit.epochs_done),
         "training": training,
     }
-    # A copy of each: the format has no tensors that share their numbers, as tied layers do.
-    weights = on_host(dict(fit.evaluated_model.state_dict()))
+    weights = {
+        # A copy of each: the format has no tensors that share their numbers, as tied layers do.
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in fit.evaluated_model.state_dict().items()
+    }
 
     def write(place: Place) -> None:
-        dense = {name: tensor.contiguous() for name, tensor in weights.items()}
-        place.write(safetensors.torch.save(dense, metadata=about))
+        place.write(safetensors.torch.save(weights, metadata=about))
 
     return write
 
