@@ -44,9 +44,9 @@ SCORES = [
     _column(
         "score",
         pa.float64(),
-        "the run's metric at the best epoch, where each counts as the mean of the newest half of"
-        f" those up to it, {STRETCH} at most; of a single training, and in logs of earlier"
-        " versions, the best epoch alone",
+        f"best mean of the run's metric over {STRETCH} epochs in a row, or as many as were planned;"
+        " of a trial that has fewer, of a single training, and in logs of earlier versions the"
+        " best epoch's",
     ),
     _column("best", pa.float64(), "best value of the run's metric after any epoch"),
     _column("best_epoch", pa.int64(), "the epoch of that value, from 1"),

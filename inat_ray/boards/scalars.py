@@ -25,5 +25,5 @@ def search_scalars(history: History) -> tuple[int, dict[str, float]]:
     """Returns the number of the search's trials that ended, and its scalars so far by tag."""
     values = {"search/epochs_spent": float(history.epochs_spent)}
     if (best := history.best_score) is not None:
-        values["search/best_score"] = history.turned(best)
+        values["search/best_score"] = history.turned(best.value)
     return history.trials_over, values

@@ -32,7 +32,7 @@ from inat_ray.log.records import (
     TrialStarted,
     TrialState,
 )
-from inat_ray.log.score import STRETCH, score_after, score_of
+from inat_ray.log.score import STRETCH, Score, score_of
 from inat_ray.log.standings import Ranking, Standings
 
 BAD: tuple[TrialState, ...] = ("failed", "diverged", "out_of_memory")
@@ -243,7 +243,7 @@ class History:
 
     @property
     def stretch(self) -> int:
-        """The most epochs in a row whose mean an epoch counts as: 1 is the epoch alone.
+        """The most epochs in a row whose mean is a trial's score: 1 is its best epoch.
 
         That is how earlier versions chose, and their runs stay as they were begun. In a single
         training nothing is chosen.
@@ -251,7 +251,7 @@ class History:
         return 1 if self.run.version < 3 or self.is_training else STRETCH
 
     @property
-    def best_score(self) -> float | None:
+    def best_score(self) -> Score | None:
         """The best score of a trial of the search."""
         return None if self.leader is None else self.ranking.score(self.leader.number)
 
@@ -283,19 +283,18 @@ class History:
         best = trial.best(self.run.metric)
         return None if best is None else float(getattr(best, self.run.metric))
 
-    def score_of(self, trial: TrialHistory) -> float | None:
+    def score_of(self, trial: TrialHistory) -> Score | None:
         """Returns what the trial is compared by; None without a result."""
-        return score_of([*map(self.score, trial.epochs)], stretch=self.stretch)
+        return self._score(trial, trial.epochs)
 
-    def score_at(self, trial: TrialHistory, epoch: int) -> float | None:
-        """Returns what an epoch of the trial counts as."""
-        near = map(self.score, trial.epochs[max(0, epoch - self.stretch) : epoch])
-        return score_after([*near], epoch=epoch, stretch=self.stretch)
+    def score_at(self, trial: TrialHistory, epoch: int) -> Score | None:
+        """Returns the same of the epochs up to this one that a stretch may hold."""
+        return self._score(trial, trial.epochs[max(0, epoch - self.stretch) : epoch])
 
     def score_value(self, trial: TrialHistory) -> float | None:
         """Returns the same as a value of the run's metric."""
         score = self.score_of(trial)
-        return None if score is None else self.turned(score)
+        return None if score is None else self.turned(score.value)
 
     def turned(self, value: float) -> float:
         """Turns a value of the run's metric so that higher is better, or turns it back."""
@@ -304,6 +303,10 @@ class History:
     def leaderboard(self) -> list[TrialHistory]:
         """Returns the search's trials that have a result, best first; equals in order of start."""
         return [self.numbered[number] for number in self.ranking]
+
+    def _score(self, trial: TrialHistory, epochs: Iterable[EpochEnded]) -> Score | None:
+        values = map(self.score, epochs)
+        return score_of(values, planned=trial.planned_epochs, stretch=self.stretch)
 
     def _start(self, record: TrialStarted) -> None:
         trial = TrialHistory(
@@ -367,7 +370,7 @@ class History:
             self.standings.add(trial.number, record.epoch, score)
             newest, before = self.score_at(trial, record.epoch), self.ranking.score(trial.number)
             assert newest is not None
-            self.ranking.put(trial.number, newest if before is None else max(newest, before))
+            self.ranking.put(trial.number, max(newest, before or newest))
 
     def _forget_epochs(self, trial: TrialHistory, *, after: int) -> None:
         """Takes epochs that are trained again, those after `after`, out of all that counts them."""

@@ -14,7 +14,7 @@ JSON = Any
 
 LOG_VERSION = 3
 """Version of the records below. 2 added pauses, budgets and confirmation, which 1 would misread;
-since 3 the winner is the trial with the best score, before that the one with the best epoch."""
+since 3 the winner is the trial with the best stretch, before that the one with the best epoch."""
 
 TrialState = Literal[
     "running",

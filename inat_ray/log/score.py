@@ -1,41 +1,46 @@
 """The score by which trials are compared and a winner is chosen.
 
-A trial's best epoch is its luckiest, and of many trials the luckiest wins. The mean of a few epochs
-in a row is the same trial with less of the luck. Of a trial that has just begun they are fewer:
-it is compared by what it does now, and need not stand behind poor ones that had time for more.
-docs/benchmarks.md has what was measured.
+A trial's best epoch is its luckiest, and of many trials the luckiest wins. The best mean of a few
+epochs in a row is the same trial with less of the luck: `tests/benchmarks/choice.py` measures both.
 """
 
 import math
-from collections.abc import Sequence
-from itertools import takewhile
+from collections import deque
+from collections.abc import Iterable, Iterator
 from statistics import fmean
+from typing import NamedTuple
 
 STRETCH = 5
-"""The most epochs of a stretch."""
+"""Epochs of a stretch, in a training that has as many."""
 
 
-def stretch_at(epoch: int, *, most: int = STRETCH) -> int:
-    """Returns how many epochs up to this one are its stretch: half of them, rounded up, or most."""
-    return min(most, (epoch + 1) // 2)
+class Score(NamedTuple):
+    """What a trial is worth; the greater of two is the better trial's."""
+
+    whole: bool
+    """Whether the trial has a whole stretch: it is ahead of all that have none."""
+    value: float
+    """The best mean of a whole stretch, else the best epoch's; turned so that higher is better."""
 
 
-def score_after(newest: Sequence[float], *, epoch: int, stretch: int = STRETCH) -> float | None:
-    """Returns what an epoch counts as: the mean of its stretch.
+def score_of(values: Iterable[float], *, planned: int, stretch: int = STRETCH) -> Score | None:
+    """Returns a trial's score: its best mean of min(stretch, planned) epochs in a row.
 
-    `newest` are the values up to this epoch, at least `stretch` of them where there are as many,
-    turned so that higher is better. One that is not finite breaks a stretch; None if it is the
-    newest.
+    A trial without as many in a row stands behind all that have them, by its best epoch: a mean of
+    its first few would rank it behind those that have just begun. `values` are those after each
+    epoch, turned so that higher is better; one that is not finite breaks a stretch. None without a
+    finite value.
     """
-    values = newest[-stretch_at(epoch, most=stretch) :]
-    finite = [*takewhile(math.isfinite, reversed(values))]
-    return fmean(finite) if finite else None
+    return max(_scores(values, wanted=max(1, min(stretch, planned))), default=None)
 
 
-def score_of(values: Sequence[float], *, stretch: int = STRETCH) -> float | None:
-    """Returns a trial's score: the most that one of its epochs counts as; None without any."""
-    counted = (
-        score_after(values[max(0, epoch - stretch) : epoch], epoch=epoch, stretch=stretch)
-        for epoch in range(1, len(values) + 1)
-    )
-    return max((score for score in counted if score is not None), default=None)
+def _scores(values: Iterable[float], *, wanted: int) -> Iterator[Score]:
+    """Yields what each epoch may make the score."""
+    newest: deque[float] = deque(maxlen=wanted)
+    for value in values:
+        if not math.isfinite(value):
+            newest.clear()
+            continue
+        newest.append(value)
+        whole = len(newest) == wanted
+        yield Score(whole, fmean(newest) if whole else value)

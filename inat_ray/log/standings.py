@@ -12,6 +12,8 @@ from itertools import islice
 
 from sortedcontainers import SortedList
 
+from inat_ray.log.score import Score
+
 
 @dataclass
 class Ranking:
@@ -19,9 +21,9 @@ class Ranking:
 
     _sorted: SortedList = field(default_factory=SortedList)
     """(score, -trial), ascending."""
-    _scores: dict[int, float] = field(default_factory=dict)
+    _scores: dict[int, Score] = field(default_factory=dict)
 
-    def put(self, trial: int, score: float | None) -> None:
+    def put(self, trial: int, score: Score | None) -> None:
         """Gives a trial its score; None takes it out."""
         if (before := self._scores.pop(trial, None)) is not None:
             self._sorted.remove((before, -trial))
@@ -29,7 +31,7 @@ class Ranking:
             self._scores[trial] = score
             self._sorted.add((score, -trial))
 
-    def score(self, trial: int) -> float | None:
+    def score(self, trial: int) -> Score | None:
         return self._scores.get(trial)
 
     def rank(self, trial: int) -> int | None:

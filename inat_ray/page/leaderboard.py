@@ -10,9 +10,9 @@ from inat_ray.log.history import History, TrialHistory
 from inat_ray.page.colors import STATES
 from inat_ray.page.html import Cell, Number, Section, table
 from inat_ray.page.metrics import metric_cell
-from inat_ray.terminal.run_texts import score_meaning, share_text
+from inat_ray.terminal.run_texts import score_meaning, score_value_text, share_text
 from inat_ray.terminal.search_tables import shown_metrics
-from inat_ray.terminal.words import cost_text, metric_text, short_names, value_text
+from inat_ray.terminal.words import cost_text, short_names, value_text
 
 MOST_ROWS = 500
 """The most rows of the leaderboard; all trials are in trials.parquet."""
@@ -73,11 +73,10 @@ def _state(trial: TrialHistory) -> Markup:
 
 
 def score_cell(history: History, trial: TrialHistory) -> Cell:
-    value, metric = history.score_value(trial), history.run.metric
-    if value is None:
+    value, text = history.score_value(trial), score_value_text(history, trial)
+    if value is None or text is None:
         return None
-    share = value if METRICS[metric].is_share else None
-    return Number(value, metric_text(metric, value), share=share)
+    return Number(value, text, share=value if METRICS[history.run.metric].is_share else None)
 
 
 def cost_cell(trial: TrialHistory, cost: Cost) -> Cell:

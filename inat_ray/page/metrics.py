@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import EpochEnded, LookAtTest
+from inat_ray.log.score import Score
 from inat_ray.page.axes import Axis, of_metric
 from inat_ray.page.html import Number
 from inat_ray.search.winner import winning_trial
@@ -60,16 +61,17 @@ def searched_winner(history: History) -> TrialHistory | None:
 def best_so_far(history: History) -> list[tuple[int, EpochEnded, float]]:
     """Returns (epochs spent, the last of them, value) wherever it gave the search a better score.
 
-    The last entry is that of the search's last epoch.
+    The first whole stretch is better than any single epoch, so the value may fall. The last entry
+    is that of the search's last epoch.
     """
     records = sorted((e for t in history.searched for e in t.epochs), key=lambda e: e.time)
     steps: list[tuple[int, EpochEnded, float]] = []
-    best: float | None = None
+    best: Score | None = None
     for spent, record in enumerate(records, start=1):
         score = history.score_at(history.trials[record.trial_id], record.epoch)
         if score is not None and (best is None or score > best):
             best = score
-            steps.append((spent, record, history.turned(best)))
+            steps.append((spent, record, history.turned(best.value)))
     if steps:
         # The line goes on to the end of the search.
         steps.append((len(records), records[-1], steps[-1][2]))

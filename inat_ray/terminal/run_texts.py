@@ -114,9 +114,12 @@ def score_text(history: History, trial: TrialHistory) -> str | None:
 
 
 def score_value_text(history: History, trial: TrialHistory) -> str | None:
-    """'91.2 %'; None without a result."""
-    score = history.score_value(trial)
-    return None if score is None else metric_text(history.run.metric, score)
+    """'91.2 %', or '(91.2 %)' of a trial without a whole stretch; None without a result."""
+    score = history.score_of(trial)
+    if score is None:
+        return None
+    text = metric_text(history.run.metric, history.turned(score.value))
+    return text if score.whole else f"({text})"
 
 
 def score_meaning(history: History) -> str:
@@ -124,8 +127,8 @@ def score_meaning(history: History) -> str:
     if history.stretch == 1:
         return ""
     return (
-        "score: of the best epoch, where each counts as the mean of the newest half of those up"
-        f" to it, {history.stretch} at most"
+        f"score: best mean of {history.stretch} epochs in a row (of all, if fewer were planned); in"
+        " brackets the best epoch of a trial that has not as many"
     )
 
 

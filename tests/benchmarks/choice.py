@@ -82,8 +82,8 @@ def judged(curves: Array, *, stretch: int, seed: int) -> Array:
 
 
 def _score(values: list[float], stretch: int) -> float:
-    score = score_of(values, stretch=stretch)
-    return -np.inf if score is None else score
+    score = score_of(values, planned=len(values), stretch=stretch)
+    return -np.inf if score is None else score.value
 
 
 def _mean(

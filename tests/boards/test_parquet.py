@@ -8,7 +8,7 @@ import pytest
 
 from inat_ray.boards.parquet import write_tables
 from inat_ray.log.history import History
-from tests.made_up_sweep import of_now
+from inat_ray.log.records import LOG_VERSION
 
 
 def at(seconds: int) -> datetime:
@@ -57,10 +57,10 @@ def test_a_trial_is_a_row_with_its_state_its_parameters_and_its_scores(sweep, ta
     ]
 
 
-def test_the_score_is_the_best_stretchs_and_not_the_best_epochs(sweep, tables):
-    trials, _ = tables(of_now(sweep))
+def test_the_score_is_the_best_stretchs_and_a_trial_without_one_ranks_below(sweep, tables):
+    trials, _ = tables([sweep[0].model_copy(update={"version": LOG_VERSION}), *sweep[1:]])
     assert trials["rank"].to_pylist() == [1, 4, 5, None, 3, 2]
-    scores = [pytest.approx(0.8), 0.25, 0.1, None, 0.4, 0.6]
+    scores = [pytest.approx((0.5 + 0.9 + 0.8) / 3), 0.25, 0.1, None, 0.4, 0.6]
     assert trials["score"].to_pylist() == scores
     assert trials["best"].to_pylist() == [0.9, *scores[1:]]
 

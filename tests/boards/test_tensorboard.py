@@ -19,6 +19,7 @@ from tensorboard.plugins.hparams.backend_context import Context
 from tensorboard.util.tensor_util import make_ndarray
 
 from inat_ray.boards.tensorboard import BEST, SCORE, TensorBoardObserver
+from inat_ray.log.records import LOG_VERSION
 from inat_ray.log.run_log import RunLog, read_records
 from inat_ray.training.snapshot import Mistakes, Snapshot
 from tests.boards.shown import (
@@ -29,7 +30,6 @@ from tests.boards.shown import (
     snapshot_of,
     written,
 )
-from tests.made_up_sweep import of_now
 
 
 def multiplexer(folder: Path) -> EventMultiplexer:
@@ -74,9 +74,10 @@ def test_the_experiment_declares_every_hyperparameter_with_its_type_and_all_metr
 
 
 def test_the_score_of_a_session_is_its_best_stretch(sweep, tmp_path):
-    groups = {group.name: group for group in session_groups(written(of_now(sweep), tmp_path))}
+    records = [sweep[0].model_copy(update={"version": LOG_VERSION}), *sweep[1:]]
+    groups = {group.name: group for group in session_groups(written(records, tmp_path))}
     scores = {m.name.tag: m.value for m in groups["trial_0000"].metric_values}
-    assert scores[SCORE] == pytest.approx((0.7 + 0.9) / 2)
+    assert scores[SCORE] == pytest.approx((0.5 + 0.9 + 0.8) / 3)
 
 
 def test_a_seed_that_is_searched_is_declared_once_and_is_the_trials_own(study, tmp_path):

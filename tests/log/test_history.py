@@ -33,7 +33,7 @@ def test_epochs_are_counted_once_and_those_that_are_repeated_replace_the_earlier
     assert history.trials["a"].values("val_accuracy") == [0.1, 0.5]
     assert history.standings.scores[2] == {0: 0.5}
     assert history.standings.count(3) == 0
-    assert history.best_score == 0.5
+    assert history.best_score.value == 0.5
 
 
 def test_what_ran_in_a_process_that_is_gone_is_cut_off():
@@ -88,18 +88,18 @@ def test_the_best_score_is_forgotten_with_the_epoch_that_had_it():
         history.add(record)
     history.add(TrialEnded(trial_id="a", state="interrupted"))
     history.add(TrialResumed(trial_id="a", epochs=1))
-    assert history.best_score == 0.3
+    assert history.best_score.value == 0.3
     assert [trial.trial_id for trial in history.leaderboard()] == ["b", "a"]
     history.add(TrialEnded(trial_id="b", state="interrupted"))
     history.add(TrialResumed(trial_id="b", epochs=0))
-    assert history.best_score == 0.1
+    assert history.best_score.value == 0.1
     assert [trial.trial_id for trial in history.leaderboard()] == ["a"]
 
 
 def test_an_epoch_that_is_trained_again_and_is_worse_counts_as_it_is_now():
     history = running(0.1, 0.9)
     history.add(epoch_of("a", 2, 0.2))
-    assert history.best_score == 0.2
+    assert history.best_score.value == 0.2
 
 
 def test_the_leaderboard_is_in_the_order_of_the_metrics_goal():

@@ -4,7 +4,7 @@ import re
 import pytest
 from rich.console import Console
 
-from inat_ray.log.records import EpochEnded
+from inat_ray.log.records import LOG_VERSION, EpochEnded
 from inat_ray.search.front import fronts
 from inat_ray.terminal.search_tables import (
     ablation_table,
@@ -12,7 +12,6 @@ from inat_ray.terminal.search_tables import (
     leaderboard_table,
     study_table,
 )
-from tests.made_up_sweep import of_now
 
 STUDY = {"head_only": [0.80, 0.82], "none": [0.90, 0.94], "freeze_fc": [0.99]}
 ABLATION = {"none": [0.90, 0.94, 0.92], "head_only": [0.80, 0.82, 0.81], "freeze_fc": [0.99]}
@@ -46,16 +45,19 @@ def test_the_leaderboard_ranks_trials_and_gives_each_parameter_a_column(sweep, h
     assert lines[-1] == "and 1 more in trials.parquet"
 
 
-def test_the_leaderboard_is_by_scores_and_says_what_they_are(sweep, history_of):
-    table = leaderboard_table(history_of(of_now(sweep)))
+def test_the_leaderboard_is_by_scores_and_brackets_that_of_a_trial_without_a_whole_stretch(
+    sweep, history_of
+):
+    run = sweep[0].model_copy(update={"version": LOG_VERSION})
+    table = leaderboard_table(history_of([run, *sweep[1:]]))
     lines = lines_of(table)
     assert [line.split()[1:6] for line in lines if "trial_0" in line][:2] == [
-        ["trial_0000", "80.0", "%", "90.0", "%"],
-        ["trial_0005", "60.0", "%", "60.0", "%"],
+        ["trial_0000", "73.3", "%", "90.0", "%"],
+        ["trial_0005", "(60.0", "%)", "60.0", "%"],
     ]
     assert caption_of(table) == (
-        "and 1 more in trials.parquet\nscore: of the best epoch, where each counts as the mean of"
-        " the newest half of those up to it, 5 at most"
+        "and 1 more in trials.parquet\nscore: best mean of 5 epochs in a row (of all, if fewer were"
+        " planned); in brackets the best epoch of a trial that has not as many"
     )
 
 
