@@ -16,7 +16,14 @@ from inat_ray.page.colors import SERIES
 from inat_ray.page.figure import Figure, Key, Plot
 from inat_ray.page.html import Cell, Number, Section, missing, paragraph, table, warning
 from inat_ray.page.marks import Area, Line
-from inat_ray.page.metrics import accuracy_interval, best_so_far, results, score_title, share_cell
+from inat_ray.page.metrics import (
+    accuracy_interval,
+    best_so_far,
+    fall_text,
+    results,
+    score_title,
+    share_cell,
+)
 from inat_ray.page.reported_run import ReportedRun
 from inat_ray.search.winner import winning_trial
 from inat_ray.terminal.run_texts import score_text
@@ -177,10 +184,12 @@ def _best_figure(groups: Sequence[Group]) -> Figure:
         plot.add(Line(middle, color, 2.2, dash=dash, step=True, series=name))
         plot.legend.append(Key(name, kind, color))
     several = any(len(group) > 1 for _, group in groups)
+    falls = next((text for _, g in groups for r in g if (text := fall_text(r.history))), "")
     caption = (
         f"n = {sum(len(group) for _, group in groups)} runs."
         + (" Runs that differ in their seed alone are one line, their median; the band reaches from"
            " the worst to the best of them." if several else "")
+        + falls
     )  # fmt: skip
     label = f"Best {METRICS[metric].label} of {len(groups)} runs against epochs spent"
     return Figure.of("best-so-far", plot, label=label, caption=caption)

@@ -94,7 +94,7 @@ def _best_tile(run: ReportedRun, best: TrialHistory) -> Tile:
     assert value is not None
     what = METRICS[metric].label
     if history.stretch > 1:
-        what = f"mean {what} of up to {history.stretch} epochs in a row"
+        what = f"mean {what} of {min(history.stretch, best.planned_epochs)} epochs in a row"
     note = f"{what} on validation, the best epoch's"
     if run.is_search:
         note = f"{what}; the best of {counted(len(history.searched), 'trial')}, so optimistic"

@@ -76,3 +76,19 @@ def best_so_far(history: History) -> list[tuple[int, EpochEnded, float]]:
         # The line goes on to the end of the search.
         steps.append((len(records), records[-1], steps[-1][2]))
     return steps
+
+
+def first_fall(history: History) -> int | None:
+    """Returns the place of the first step of the best so far at which it gets worse, if any."""
+    values = [history.turned(value) for _, _, value in best_so_far(history)]
+    return next((i for i in range(1, len(values)) if values[i] < values[i - 1]), None)
+
+
+def fall_text(history: History) -> str:
+    """Returns a sentence that explains why the best so far falls; empty if it does not."""
+    if first_fall(history) is None:
+        return ""
+    return (
+        " The best so far may fall: up to there it is a single epoch, the luckiest, and from there"
+        f" the best mean of {history.stretch} epochs in a row, which is what chooses the winner."
+    )

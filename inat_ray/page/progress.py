@@ -9,10 +9,17 @@ from inat_ray.page.axes import Axis, linear
 from inat_ray.page.colors import ORANGE, STATES
 from inat_ray.page.figure import Figure, Key, Plot
 from inat_ray.page.html import Section
-from inat_ray.page.marks import Box, Dot, Line
-from inat_ray.page.metrics import best_so_far, results, score_axis, searched_winner
+from inat_ray.page.marks import Box, Dot, Line, Words
+from inat_ray.page.metrics import (
+    best_so_far,
+    fall_text,
+    first_fall,
+    results,
+    score_axis,
+    searched_winner,
+)
 from inat_ray.terminal.run_texts import score_meaning
-from inat_ray.terminal.words import duration
+from inat_ray.terminal.words import duration, metric_text
 
 UNITS = (("seconds", 1), ("minutes", 60), ("hours", 3600), ("days", 86_400))
 """Of time; the first of which there are at most 120 is the axis'."""
@@ -47,6 +54,7 @@ def progress_section(history: History) -> Section:
     if history.pauses:
         away = sum(b - a for a, b in history.pauses)
         told += f" {duration(away)} in which the run was stopped are cut out."
+    told += fall_text(history)
     label = f"Scores of {len(found)} trials over time, and the best so far"
     return Section("Results over time", "progress", Figure("progress", label, views, told))
 
@@ -130,6 +138,10 @@ def _plot(history: History, clock: _Clock) -> Plot:
             )
         )
     plot.add(Line(line, ORANGE, 2.5, step=True, series="best so far"))
+    if (fall := first_fall(history)) is not None:
+        then = metric_text(history.run.metric, line[fall][1])
+        text = f"the first {history.stretch} epochs in a row: {then}"
+        plot.add(Words(*line[fall], text, shift=(6, 16)))
     plot.legend = [Key("best so far", "line", ORANGE), *state_keys(t for t, _ in found)]
     return plot
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from inat_ray.log.records import RunResumed
+from inat_ray.log.records import LOG_VERSION, RunResumed
 from inat_ray.page.progress import active_time, progress_section
 from tests.made_up_sweep import STARTED
 
@@ -41,6 +41,13 @@ def test_time_in_which_no_process_ran_is_cut_out(sweep, history_of):
     assert active(sweep[-1].time) == sweep[-1].time - STARTED
     assert active(pause.time + 5) == sweep[-1].time - STARTED + 5
     assert "16:40 in which the run was stopped are cut out" in progress_section(history).body
+
+
+def test_a_fall_of_the_best_so_far_is_said_where_it_is(sweep, history_of):
+    now = [sweep[0].model_copy(update={"version": LOG_VERSION}), *sweep[1:]]
+    section = progress_section(history_of(now))
+    assert "the first 5 epochs in a row: 73.3 %" in section.body
+    assert "The best so far may fall" in section.body
 
 
 def test_what_trained_at_the_same_time_stands_one_above_the_other(history_of, study):
