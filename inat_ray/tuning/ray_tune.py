@@ -8,6 +8,7 @@ From top to bottom: the search as Tune gets it; the process that trains; the thr
 through which Tune asks and tells; the `Desk`, which answers all of them from the log.
 """
 
+import gc
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -77,6 +78,9 @@ def run_agenda(
         code=allowed(),
     )
     trainable = tune.with_resources(trainable, _resources_of_trial_process(resources))
+    # An interrupted search of this process leaves trials' processes, which hold CPUs until the
+    # cycles that Tune keeps them in are collected: waiting for those would never end.
+    gc.collect()
     with (
         # Tune insists on a folder of its own for state that nothing here reads.
         tempfile.TemporaryDirectory(prefix="inat_ray-tune-") as scratch,
