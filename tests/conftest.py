@@ -197,9 +197,12 @@ def ray_instance(object_store_address: int) -> Iterator[None]:
     ray.shutdown()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium without a window."""
+    """Chromium without a window.
+
+    Its loop of events must not run when other modules start theirs.
+    """
     program = shutil.which("chromium")
     assert program, "this test needs Chromium: apt-get install chromium"
     with sync_playwright() as playwright:

@@ -1,7 +1,11 @@
 """A run tells its numbers in many places: they are the same numbers everywhere."""
 
+import csv
+import html
+import io
 import json
 import re
+from collections import defaultdict
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -113,16 +117,16 @@ def test_the_pages_leaderboard_has_the_logs_exact_values(history, page):
 
 
 def test_the_pages_curves_are_the_logs(history, page):
-    figures = [json.loads(text) for text in re.findall(r'json">(.*?)</script>', page, re.S)]
-    drawn = {
-        trace["meta"]: trace["y"]
-        for figure in figures
-        for trace in figure["data"]
-        if trace.get("meta") in history.trials
-    }
+    begins = '<figure class="plot" data-name="learning-curves">'
+    [figure] = re.findall(rf"{begins}.*?</figure>", page, re.S)
+    data = html.unescape(re.findall(r'<script type="text/csv">(.*?)</script>', figure, re.S)[0])
+    drawn = defaultdict(list)
+    for _, trial, _, value in csv.reader(io.StringIO(data)):
+        if trial in history.trials:
+            drawn[trial].append(float(value))
     assert drawn.keys() == history.trials.keys()
     for name, values in drawn.items():
-        assert values == history.trials[name].values("val_accuracy")
+        assert values == pytest.approx(history.trials[name].values("val_accuracy"), rel=1e-5)
 
 
 def test_the_test_accuracy_is_that_of_the_predictions_everywhere(swept, history, page):
@@ -157,9 +161,10 @@ def test_the_best_trial_and_the_kept_model_are_told_apart_and_are_the_same_every
     assert named == (result["training"], result["best_epoch"]) == (kept.trial_id, named[1])
     told = dict(re.findall(r"(best trial|kept model): val_accuracy +([\d.]+ %)", done.stderr))
     assert told == {"best trial": percent(best), "kept model": percent(of_kept)}
-    figures = dict(re.findall(r"<dt>(.*?)</dt>\s*<dd>(.*?)</dd>", page, re.S))
-    assert figures["Best trial&#39;s score"] == percent(score)
-    assert figures["Kept model&#39;s val acc"] == percent(of_kept)
+    tiles = re.findall(r'<div class="tile"><dt>(.*?)</dt><dd class="value">(.*?)</dd>', page)
+    figures = {title: re.sub("<.*?>", "", text) for title, text in tiles}
+    assert figures[f"Best trial, {leader}"] == percent(score)
+    assert figures["Kept model"] == percent(of_kept)
     status = status_json(read_status(str(folder)))
     assert (status["best"]["score"], status["best"]["best"]) == (score, best)
     assert status["kept_model"]["best"] == of_kept

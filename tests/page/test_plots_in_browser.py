@@ -12,6 +12,8 @@ from inat_ray.page.parameters import parameters_section
 from inat_ray.page.progress import progress_section
 from inat_ray.page.scored import scored_trials
 
+pytestmark = pytest.mark.slow
+
 BRIGHT = """() => [...new Set([...document.querySelectorAll('svg [data-trial]:not(.dim)')]
   .map((mark) => mark.dataset.trial))].sort()"""
 """The trials that are not dimmed, in all plots together."""
@@ -66,7 +68,6 @@ def test_every_plot_is_drawn_and_a_selection_holds_everywhere(page):
     assert page.evaluate(BRIGHT) == ["trial_0001"]
 
 
-@pytest.mark.slow
 def test_a_drag_along_an_axis_selects_the_trials_in_its_range(page):
     first = plot(page, "parallel").locator(".axis .handle").first
     first.scroll_into_view_if_needed()
@@ -78,7 +79,6 @@ def test_a_drag_along_an_axis_selects_the_trials_in_its_range(page):
     assert len(page.evaluate(BRIGHT)) == 5
 
 
-@pytest.mark.slow
 def test_a_drag_over_points_selects_them_and_shift_takes_one_more(page):
     shape = plot(page, "progress").locator("[data-trial=trial_0000][r]").first
     shape.scroll_into_view_if_needed()
@@ -89,7 +89,6 @@ def test_a_drag_over_points_selects_them_and_shift_takes_one_more(page):
     assert page.evaluate(BRIGHT) == ["trial_0000", "trial_0002"]
 
 
-@pytest.mark.slow
 def test_axes_are_chosen_by_boxes_and_the_result_stays(page):
     shown = (
         "[...document.querySelectorAll('.screen .axis:not([display])')].map(a => a.dataset.name)"
@@ -103,7 +102,6 @@ def test_axes_are_chosen_by_boxes_and_the_result_stays(page):
     assert plot(page, "parallel").get_attribute("width") == "370"
 
 
-@pytest.mark.slow
 def test_a_view_is_chosen_and_saved_as_it_is_shown(page):
     figure = page.locator('figure[data-name="learning-curves"]')
     figure.get_by_label("loss", exact=True).check()
@@ -118,7 +116,6 @@ def test_a_view_is_chosen_and_saved_as_it_is_shown(page):
     assert ">val loss, log scale<" in text
 
 
-@pytest.mark.slow
 def test_the_pointer_is_told_trial_value_and_parameters(page):
     plot(page, "learning-curves").locator(
         "[data-trial=trial_0004][r], [data-trial=trial_0004][transform]"
