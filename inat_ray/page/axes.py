@@ -89,7 +89,12 @@ def logarithmic(
     room = pad * (high - low) or 0.2
     low, high = low - room, high + room
     ticks = power_ticks(low, high)
-    ticks = [(value, text(value)) for value, _ in ticks] if text else ticks
+    if text:
+        told = [text(value) for value, _ in ticks]
+        # Ticks that lie close together may read alike: 152 K and 152 K.
+        digits = [f"{value:,.6g}" for value, _ in ticks]
+        alike = len({*told}) < len(told)
+        ticks = [(v, word) for (v, _), word in zip(ticks, digits if alike else told, strict=True)]
     return Axis(title, 10**low, 10**high, ticks, logarithmic=True)
 
 

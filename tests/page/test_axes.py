@@ -37,6 +37,8 @@ def test_a_log_axis_has_powers_of_ten_as_an_experiment_writes_them():
     assert texts(logarithmic("lr", [1e-4, 0.1])) == ["1e-4", "1e-3", "1e-2", "1e-1"]
     assert texts(logarithmic("n", [0.5, 200])) == ["1", "10", "100"]
     assert texts(logarithmic("n", [14, 90])) == ["20", "50"]
+    thousands = logarithmic("params", [151_800, 153_400], text=lambda n: f"{n / 1000:.0f} K")
+    assert texts(thousands) == ["152,000", "152,500", "153,000"]
     assert [text for _, text in power_ticks(-7.0, 7.0)] == ["1e-6", "1e-3", "1e0", "1e3", "1e6"]
 
 
