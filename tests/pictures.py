@@ -23,8 +23,6 @@ from rich.text import Text
 
 PICTURE = Path(__file__).parents[1] / "docs" / "images" / "quickstart.png"
 COLUMNS = 96
-CURVES = "learning-curves"
-"""The report's chapter that is shown below its summary."""
 COLORS = 128
 """Of the picture's palette: texts and flat areas need no more, and the file is a third as large."""
 
@@ -50,7 +48,6 @@ def draw(run: Path, shown: str, path: Path) -> None:
         parts = [
             _shot(browser, Path(file.name).as_uri(), width=900, height=None),
             _shot(browser, address, width=1280, height=620),
-            _shot(browser, f"{address}#{CURVES}", width=1280, height=510),
         ]
         browser.close()
     _stacked(parts).save(path, optimize=True)
