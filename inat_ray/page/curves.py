@@ -4,6 +4,7 @@ validation."""
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from markupsafe import Markup
 
@@ -13,6 +14,7 @@ from inat_ray.page.axes import Axis, linear, logarithmic
 from inat_ray.page.colors import BLUE, ORANGE, STATES, VIOLET
 from inat_ray.page.figure import Figure, Key, Plot
 from inat_ray.page.html import Section
+from inat_ray.page.leaderboard import CURVES
 from inat_ray.page.marks import Area, Dot, Line, Mark
 from inat_ray.page.progress import state_keys
 from inat_ray.search.winner import chosen_trial, final_training
@@ -21,8 +23,6 @@ from inat_ray.terminal.words import counted, gap_text, metric_text, short_names,
 
 MOST_CURVES = 200
 """The most curves in one plot: those of the best trials."""
-
-CURVES = "learning-curves"
 
 AFTER = {
     "winner": ("the kept model", "line", ORANGE),
@@ -44,8 +44,8 @@ def curves_section(history: History) -> Section:
         "loss": [_curves(history, trials, "val_loss")],
         "with training loss": [_curves(history, trials, "val_loss", "train_loss")],
     }
-    if metric != "val_accuracy":
-        views.pop("loss" if metric == "val_loss" else "")
+    if metric == "val_loss":  # it is the first view
+        views.pop("loss")
     caption = f"{counted(len(trials), 'training')}, one line each; its symbol shows how it ended."
     if len(ranked) > MOST_CURVES:
         caption += f" Of {len(ranked)} trials the best {MOST_CURVES} are drawn."
@@ -150,9 +150,8 @@ def _gap(trial: TrialHistory) -> Figure:
         seen = _is_drawn(metric, [(e.epoch, getattr(e, training)) for e in trial.epochs])
         unseen = _is_drawn(metric, [(e.epoch, getattr(e, metric)) for e in trial.epochs])
         label = "accuracy" if metric == "val_accuracy" else "loss, log scale"
-        axis = _value_axis(metric, [y for _, y in (*seen, *unseen)])
+        axis = replace(_value_axis(metric, [y for _, y in (*seen, *unseen)]), title=label)
         plot = Plot(_epochs(len(trial.epochs)), axis, height=300)
-        plot.y = Axis(label, axis.low, axis.high, axis.ticks, axis.logarithmic, axis.share)
         if len(seen) == len(unseen) and seen:
             plot.add(Area(seen, unseen, ORANGE))
         plot.add(

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from inat_ray.config.metrics import METRICS
 from inat_ray.page.curves import curves_section
 from tests.made_up_sweep import renamed
 
@@ -32,6 +33,15 @@ def test_the_axis_is_that_of_the_data(history):
     (plot,) = curves_section(history).figures[0].views["val acc"]
     assert 0 < plot.y.low < 0.1
     assert 0.9 < plot.y.high < 1
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_search_by_any_metric_has_views_of_it_of_accuracy_and_of_loss(sweep, history_of, metric):
+    run = sweep[0].model_copy(update={"metric": metric})
+    figure = curves_section(history_of([run, *sweep[1:]])).figures[0]
+    label, others = METRICS[metric].label, ["with training accuracy", "with training loss"]
+    losses = [] if metric == "val_loss" else ["loss"]
+    assert list(figure.views) == [label, others[0], *losses, others[1]]
 
 
 def test_a_tip_tells_result_and_parameters(history):
