@@ -8,6 +8,15 @@ set. They were chosen to stay apart for readers with each of the three kinds of 
 PAPERS = ("#ffffff", "#14181d")
 """The light and the dark page."""
 
+INK = {
+    "ink": "#1c2127",
+    "faint": "#5a6470",
+    "line": "#d5dadf",
+    "paper": "#ffffff",
+    "panel": "#f5f6f7",
+}
+"""The page's own colors in a figure by itself, which is for white paper."""
+
 BLUE, ORANGE, VIOLET, OLIVE = "#2f7ac6", "#cf7500", "#a56bf2", "#8a6a1c"
 CRIMSON, GREEN, GRAY = "#b8405f", "#12a07a", "#7c8794"
 

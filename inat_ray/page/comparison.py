@@ -53,6 +53,8 @@ DATA = {
 Group = tuple[str, list[ReportedRun]]
 """Runs that differ in their seed alone, and what they are called."""
 
+Points = list[tuple[float, float]]
+
 
 def comparison_sections(runs: Sequence[ReportedRun]) -> list[Section]:
     """Returns results, the searches' progress, and where the experiments differ."""
@@ -120,10 +122,10 @@ def _split(run: ReportedRun) -> str | None:
 
 
 def _groups(runs: Sequence[ReportedRun]) -> list[Group]:
-    """Returns the runs that have begun; those that differ in their seed alone are one group."""
+    """Returns the runs with a result; those that differ in their seed alone are one group."""
     groups: defaultdict[str, list[ReportedRun]] = defaultdict(list)
     for run in runs:
-        if run.history.started is not None:
+        if run.history.started is not None and results(run.history):
             known = run.experiment and run.experiment.model_dump(
                 mode="json", exclude={"seed", "name"}
             )
@@ -143,7 +145,7 @@ def _progress(runs: Sequence[ReportedRun]) -> list[Markup | Figure]:
     """Draws the best so far against epochs spent, and the distribution of results."""
     if len({run.history.run.metric for run in runs if run.history.started is not None}) != 1:
         return [missing("The runs have different metrics, so they are not drawn together.")]
-    groups = [group for group in _groups(runs) if any(best_so_far(r.history) for r in group[1])]
+    groups = _groups(runs)
     if not groups:
         return [missing("No run has a result yet.")]
     return [_best_figure(groups), _distribution_figure(groups)]
@@ -162,8 +164,11 @@ def _look(place: int) -> tuple[str, str, str]:
 
 
 def _best_figure(groups: Sequence[Group]) -> Figure:
-    steps = [[_steps(run.history) for run in group] for _, group in groups]
-    every = [point for group in steps for line in group for point in line]
+    found = [[(run.history, best_so_far(run.history)) for run in group] for _, group in groups]
+    drawn: list[list[Points]] = [
+        [[(x, y) for x, _, y in steps] for _, steps in group] for group in found
+    ]
+    every = [point for lines in drawn for line in lines for point in line]
     metric, title = _metric_and_title(groups)
     plot = Plot(
         linear(
@@ -176,7 +181,7 @@ def _best_figure(groups: Sequence[Group]) -> Figure:
         of_metric(metric, [y for _, y in every], f"best {title} so far"),
         height=400,
     )
-    for place, ((name, _), lines) in enumerate(zip(groups, steps, strict=True)):
+    for place, ((name, _), lines) in enumerate(zip(groups, drawn, strict=True)):
         color, dash, kind = _look(place)
         middle, low, high = _spread(lines)
         if len(lines) > 1:
@@ -184,7 +189,7 @@ def _best_figure(groups: Sequence[Group]) -> Figure:
         plot.add(Line(middle, color, 2.2, dash=dash, step=True, series=name))
         plot.legend.append(Key(name, kind, color))
     several = any(len(group) > 1 for _, group in groups)
-    falls = next((text for _, g in groups for r in g if (text := fall_text(r.history))), "")
+    falls = next((text for group in found for one in group if (text := fall_text(*one))), "")
     caption = (
         f"n = {sum(len(group) for _, group in groups)} runs."
         + (" Runs that differ in their seed alone are one line, their median; the band reaches from"
@@ -195,14 +200,7 @@ def _best_figure(groups: Sequence[Group]) -> Figure:
     return Figure.of("best-so-far", plot, label=label, caption=caption)
 
 
-def _steps(history: History) -> list[tuple[float, float]]:
-    return [(spent, value) for spent, _, value in best_so_far(history)]
-
-
-Steps = list[tuple[float, float]]
-
-
-def _spread(lines: Sequence[Steps]) -> tuple[Steps, Steps, Steps]:
+def _spread(lines: Sequence[Points]) -> tuple[Points, Points, Points]:
     """Returns median, least and greatest value of several runs, wherever all have one."""
     begin, end = max(line[0][0] for line in lines), min(line[-1][0] for line in lines)
     at = sorted({x for line in lines for x, _ in line if begin <= x <= end})

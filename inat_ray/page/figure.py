@@ -15,7 +15,7 @@ from typing import Protocol
 from markupsafe import Markup
 
 from inat_ray.page.axes import Axis
-from inat_ray.page.colors import BLUE, GRAY, SCALE
+from inat_ray.page.colors import BLUE, GRAY, INK, SCALE
 from inat_ray.page.marks import Frame, Mark, element, path, symbol, words
 
 SCREEN, PHONE, PRINT = 960, 370, 560
@@ -30,16 +30,6 @@ RIGHT = 22
 
 LINE = 18
 """From one line of text to the next."""
-
-INK = {
-    "ink": "#1c2127",
-    "faint": "#5a6470",
-    "line": "#d5dadf",
-    "paper": "#ffffff",
-    "panel": "#f5f6f7",
-}
-"""The page's colors in a figure on its own, which is for white paper."""
-
 
 SHADES = [(BLUE, 0.1 + 0.9 * place / 6) for place in range(7)]
 """For a quantity that fills areas, low to high: color and opacity."""
@@ -135,8 +125,7 @@ class Plot:
         top = LINE * (lines + bool(self.title) + bool(self.y.title)) + 8
         room = (width - left - RIGHT) / max(1, len(self.x.names))
         turned = bool(self.x.names) and room < 5 * LETTER * FONT
-        under = min(90, max(_wide(name) for name in self.x.names) * 0.6 + 8) if turned else LINE
-        bottom = height - under - (LINE if self.x.title else 0) - 4
+        bottom = height - _below(self.x, turned=turned) - (LINE if self.x.title else 0) - 4
         frame = Frame(self.x, self.y, left=left, right=width - RIGHT, top=top, bottom=bottom)
         parts = [
             words(self.title, left, LINE - 4, font_weight="600") if self.title else "",
@@ -300,6 +289,11 @@ def _is_crowded(axis: Axis, width: float) -> bool:
     return any(b - a < (one + other) / 2 for (a, one), (b, other) in pairwise(sorted(ends)))
 
 
+def _below(axis: Axis, *, turned: bool) -> float:
+    """Returns the room that the texts below an x axis take."""
+    return min(90, max(map(_wide, axis.names)) * 0.6 + 8) if turned else LINE
+
+
 def _grid(frame: Frame, *, turned: bool, bare: bool) -> str:
     return "".join([*_y_grid(frame, bare=bare), *_x_grid(frame, turned=turned)])
 
@@ -333,8 +327,5 @@ def _x_grid(frame: Frame, *, turned: bool) -> Iterator[str]:
         short = text if not frame.x.names or len(text) <= letters else f"{text[: letters - 1]}…"
         yield words(short, x, y + 16, fill="var(--faint)", **look)
     if frame.x.title:
-        under = 16 + (
-            min(90, max(_wide(name) for name in frame.x.names) * 0.6 + 8) if turned else LINE
-        )
-        middle = (frame.left + frame.right) / 2
-        yield words(frame.x.title, middle, y + under, text_anchor="middle", font_weight="600")
+        middle, under = (frame.left + frame.right) / 2, y + 16 + _below(frame.x, turned=turned)
+        yield words(frame.x.title, middle, under, text_anchor="middle", font_weight="600")

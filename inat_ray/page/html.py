@@ -4,6 +4,7 @@ Whatever comes from a run (names, parameters, errors) is escaped here.
 """
 
 import base64
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -12,7 +13,7 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
-from inat_ray.page.colors import BLUE
+from inat_ray.page.colors import BLUE, INK
 from inat_ray.page.figure import Figure
 from inat_ray.storage.disk import replacing
 
@@ -60,7 +61,10 @@ def render_page(*, title: str, lead: str, sections: Sequence[Section]) -> str:
         lead=lead,
         sections=sections,
         style=Markup(f":root {{ --mark: {BLUE}; }}\n{_asset('page.css')}{_asset('plots.css')}"),
-        scripts=[Markup(_asset(name)) for name in ("frame.js", "plots.js")],
+        scripts=[
+            Markup(f"const INK = {json.dumps(INK)};"),
+            *(Markup(_asset(name)) for name in ("frame.js", "plots.js")),
+        ],
     )
 
 

@@ -12,10 +12,10 @@ from inat_ray.config.overrides import put
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import JSON, LookAtTest
 from inat_ray.page.html import Section, facts, missing
-from inat_ray.page.metrics import look_interval
+from inat_ray.page.metrics import look_interval, searched_winner
 from inat_ray.page.reported_run import ReportedRun
-from inat_ray.search.study import Configuration, configurations, seed_is_searched
-from inat_ray.search.winner import chosen_trial, confirmed, final_training
+from inat_ray.search.study import Configuration, configurations
+from inat_ray.search.winner import chosen_trial, confirmed, final_training, over_seeds
 from inat_ray.terminal.run_texts import epochs_text, states_text
 from inat_ray.terminal.search_tables import doubt
 from inat_ray.terminal.words import (
@@ -110,7 +110,8 @@ def _kept_tile(history: History) -> Tile:
     if history.picked is None and sure is not None:
         seeds = counted(sure.n, "new seed" if sure.trials[0].purpose == "confirm" else "seed")
         what = seeds if sure.sd is None else f"mean ± sd over {seeds}"
-        note = f"configuration of {_origin(history, sure)}: {what}"
+        origin = searched_winner(history) or sure.trials[0]
+        note = f"configuration of {origin.trial_id}: {what}"
         note += f"; {said} at its best epoch" if said else "; no model was trained of it yet"
         title = "Kept model" if said else "Best configuration"
         return _validation_tile(metric, title, value=sure.mean, sd=sure.sd, note=note)
@@ -120,18 +121,6 @@ def _kept_tile(history: History) -> Tile:
             note += f"; {history.picked.trial_id} was picked by hand"
         return _validation_tile(metric, "Kept model", value=reached, note=note)
     return Tile("Kept model", "none yet", "the winner has not been trained for keeping")
-
-
-def over_seeds(history: History) -> Configuration | None:
-    """Returns the best configuration that was compared over seeds, after the search or in it."""
-    searched = configurations(history) if seed_is_searched(history) else []
-    return confirmed(history) or next(iter(searched), None)
-
-
-def _origin(history: History, sure: Configuration) -> str:
-    """Names the trial of the search that had the configuration first."""
-    same = (trial for trial in history.searched if trial.parameters == sure.trials[0].parameters)
-    return next(same, sure.trials[0]).trial_id
 
 
 def _validation_tile(

@@ -82,7 +82,8 @@ def _pair(scored: Scored, a: str, b: str) -> _Pair | None:
     if len(trials) < LEAST_TRIALS:
         return None
     axes = [scored.axis(name)[0] for name in (a, b)]
-    places = np.array([[scored.places(name)[i] for i in trials] for name in (a, b)]).T
+    stands = [scored.places(name) for name in (a, b)]
+    places = np.array([[place[i] for i in trials] for place in stands]).T
     scores = np.array([scored.scores[i] for i in trials])
     if np.ptp(scores) == 0 or np.ptp(places, axis=0).min() == 0:
         return None

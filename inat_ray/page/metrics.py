@@ -11,6 +11,9 @@ from inat_ray.search.winner import winning_trial
 from inat_ray.terminal.words import interval_text, metric_text, percent
 from inat_ray.training.scores import wilson_interval
 
+Steps = list[tuple[int, EpochEnded, float]]
+"""How the best so far rises, see `best_so_far`."""
+
 
 def score_axis(history: History, values: Iterable[float]) -> Axis:
     """Returns the axis of what trials are compared by."""
@@ -58,14 +61,14 @@ def searched_winner(history: History) -> TrialHistory | None:
     return next((t for t in history.leaderboard() if t.parameters == winner.parameters), None)
 
 
-def best_so_far(history: History) -> list[tuple[int, EpochEnded, float]]:
+def best_so_far(history: History) -> Steps:
     """Returns (epochs spent, the last of them, value) wherever it gave the search a better score.
 
     The first whole stretch is better than any single epoch, so the value may fall. The last entry
     is that of the search's last epoch.
     """
     records = sorted((e for t in history.searched for e in t.epochs), key=lambda e: e.time)
-    steps: list[tuple[int, EpochEnded, float]] = []
+    steps: Steps = []
     best: Score | None = None
     for spent, record in enumerate(records, start=1):
         score = history.score_at(history.trials[record.trial_id], record.epoch)
@@ -78,15 +81,15 @@ def best_so_far(history: History) -> list[tuple[int, EpochEnded, float]]:
     return steps
 
 
-def first_fall(history: History) -> int | None:
+def first_fall(history: History, steps: Steps) -> int | None:
     """Returns the place of the first step of the best so far at which it gets worse, if any."""
-    values = [history.turned(value) for _, _, value in best_so_far(history)]
+    values = [history.turned(value) for _, _, value in steps]
     return next((i for i in range(1, len(values)) if values[i] < values[i - 1]), None)
 
 
-def fall_text(history: History) -> str:
+def fall_text(history: History, steps: Steps) -> str:
     """Returns a sentence that explains why the best so far falls; empty if it does not."""
-    if first_fall(history) is None:
+    if first_fall(history, steps) is None:
         return ""
     return (
         " The best so far may fall: up to there it is a single epoch, the luckiest, and from there"

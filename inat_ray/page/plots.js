@@ -216,8 +216,6 @@ for (const figure of figures) {
 
 // Saving what is shown, for white paper.
 
-const INK = { ink: "#1c2127", faint: "#5a6470", line: "#d5dadf", paper: "#ffffff", panel: "#f5f6f7" };
-
 function save(name, type, text) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([text], { type }));

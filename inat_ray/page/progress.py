@@ -1,7 +1,7 @@
 """A search over time: when each trial trained, what it got, and the best so far."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from inat_ray.log.history import History, TrialHistory
@@ -11,6 +11,7 @@ from inat_ray.page.figure import Figure, Key, Plot
 from inat_ray.page.html import Section
 from inat_ray.page.marks import Box, Dot, Line, Words
 from inat_ray.page.metrics import (
+    Steps,
     best_so_far,
     fall_text,
     first_fall,
@@ -44,7 +45,8 @@ def progress_section(history: History) -> Section:
     """Draws each trial from its start to its end, at its score, and the best so far."""
     clocks = [_active_clock(history), _spent_clock(history), _trial_clock()]
     found = results(history)
-    views = {clock.name: [_plot(history, clock)] for clock in clocks}
+    steps = best_so_far(history)
+    views = {clock.name: [_plot(history, clock, found, steps)] for clock in clocks}
     views[clocks[0].name].append(_timeline(history, clocks[0]))
     told = (
         f"{len(found)} trials with a result, each from its start to its end at the height of its"
@@ -54,7 +56,7 @@ def progress_section(history: History) -> Section:
     if history.pauses:
         away = sum(b - a for a, b in history.pauses)
         told += f" {duration(away)} in which the run was stopped are cut out."
-    told += fall_text(history)
+    told += fall_text(history, steps)
     label = f"Scores of {len(found)} trials over time, and the best so far"
     return Section("Results over time", "progress", Figure("progress", label, views, told))
 
@@ -99,9 +101,10 @@ def _trial_clock() -> _Clock:
     )
 
 
-def _plot(history: History, clock: _Clock) -> Plot:
-    found = results(history)
-    steps, winner = best_so_far(history), searched_winner(history)
+def _plot(
+    history: History, clock: _Clock, found: Sequence[tuple[TrialHistory, float]], steps: Steps
+) -> Plot:
+    winner = searched_winner(history)
     spans = {t.trial_id: (clock.at(t, t.started), clock.at(t, t.epochs[-1].time)) for t, _ in found}
     line = [(clock.at(history.trials[e.trial_id], e.time), value) for _, e, value in steps]
     times = [place for span in spans.values() for place in span]
@@ -138,7 +141,7 @@ def _plot(history: History, clock: _Clock) -> Plot:
             )
         )
     plot.add(Line(line, ORANGE, 2.5, step=True, series="best so far"))
-    if (fall := first_fall(history)) is not None:
+    if (fall := first_fall(history, steps)) is not None:
         then = metric_text(history.run.metric, line[fall][1])
         text = f"the first {history.stretch} epochs in a row: {then}"
         plot.add(Words(*line[fall], text, shift=(6, 16)))

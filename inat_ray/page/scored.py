@@ -1,6 +1,7 @@
 """The trials of a search that have a result, as points of its space, and the axes of that space."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -47,7 +48,7 @@ class Scored:
     title: str = "{}"
     """Of the axis of scores; {} stands for the metric's label."""
 
-    @property
+    @cached_property
     def turned(self) -> list[float]:
         """The scores, turned so that higher is better."""
         return [METRICS[self.metric].score(value) for value in self.scores]
@@ -69,9 +70,10 @@ class Scored:
 
     def _explained(self, name: str) -> float:
         """Returns the share of the scores' variance that a smooth over the parameter explains."""
-        given, _ = self.given(name)
+        stands = self.places(name)
+        given = list(stands)
         scores = np.array(self.scores)[given]
-        places = np.array([self.places(name)[i] for i in given])[:, None]
+        places = np.array(list(stands.values()))[:, None]
         if len(given) < 3 or np.ptp(scores) == 0 or np.ptp(places) == 0:
             return -math.inf
         return best_smooth(places, scores)[0] * len(given) / len(self.scores)
@@ -89,13 +91,17 @@ class Scored:
         places = [i for i, point in enumerate(self.points) if name in point]
         return places, [self.points[i][name] for i in places]
 
+    @cached_property
+    def _ascending(self) -> list[float]:
+        return sorted(self.turned)
+
     def hollow(self, place: int) -> bool:
         """Returns whether a trial ended before it was through."""
         return STATES[self.states[place]][1].endswith("-open")
 
     def color(self, place: int) -> str:
         """Returns the color of a trial's score: from the worst to the best, by rank."""
-        rank = sorted(self.turned).index(self.turned[place])
+        rank = bisect_left(self._ascending, self.turned[place])
         return SCALE[round(rank / max(1, len(self.turned) - 1) * (len(SCALE) - 1))]
 
     def axis(self, name: str) -> tuple[Axis, list[float]]:

@@ -17,7 +17,7 @@ from inat_ray.page.leaderboard import cost_cell, score_cell
 from inat_ray.page.marks import Dot, Line
 from inat_ray.page.metrics import metric_cell, results, score_axis, searched_winner
 from inat_ray.page.scored import jitter
-from inat_ray.search.front import Fronts, is_judged
+from inat_ray.search.front import Fronts
 from inat_ray.search.schedulers import at_rung
 from inat_ray.terminal.words import cost_text
 
@@ -71,7 +71,8 @@ def _front_plot(history: History, cost: Cost, on_front: list[TrialHistory]) -> P
     front = [point for t in on_front for point in known if point[0] is t]
     plot.add(Line([point[1:] for point in front], ORANGE, 2, step=True, data=False))
     for trial, amount, value in known:
-        shape = "circle" if is_judged(history, trial) else "circle-open"
+        score = history.score_of(trial)
+        shape = "circle" if score is not None and score.whole else "circle-open"
         plot.add(
             Dot(
                 amount,

@@ -14,13 +14,13 @@ def front(history: History, cost: Cost) -> list[TrialHistory]:
     """Returns the trials that no other one equals or beats in score and cost, and beats in one.
 
     The cheapest is first, so the best is last; trials that are equal in both are all there. One
-    that is not judged, or whose cost is not known, is not on the front and beats nobody: what it
-    would be worth was not found out.
+    whose score is not of a whole stretch, or whose cost is not known, is not on the front and beats
+    nobody: what it would be worth was not found out.
     """
     known = [
-        (amount, score, trial)
+        (amount, score.value, trial)
         for trial in history.searched
-        if is_judged(history, trial) and (score := history.score_of(trial)) is not None
+        if (score := history.score_of(trial)) is not None and score.whole
         if (amount := cost.of(trial)) is not None
     ]
     found: list[TrialHistory] = []
@@ -32,11 +32,6 @@ def front(history: History, cost: Cost) -> list[TrialHistory]:
             best = highest
             found += [trial for _, score, trial in points if score == highest]
     return found
-
-
-def is_judged(history: History, trial: TrialHistory) -> bool:
-    """Returns whether a trial trained for a whole stretch of epochs, or to its end."""
-    return len(trial.epochs) >= min(history.stretch, trial.planned_epochs)
 
 
 def fronts(history: History) -> Fronts:

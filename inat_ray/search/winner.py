@@ -10,11 +10,16 @@ def winning_trial(history: History) -> TrialHistory | None:
     It is the first trial of the best configuration, by the mean over the seeds of the confirmation
     or else of the search; if no seeds were compared, it is the best trial.
     """
-    if (best := confirmed(history)) is not None:
+    if (best := over_seeds(history)) is not None:
         return best.trials[0]
-    if seed_is_searched(history):
-        return next((c.trials[0] for c in configurations(history)), None)
-    return history.leader
+    return None if seed_is_searched(history) else history.leader
+
+
+def over_seeds(history: History) -> Configuration | None:
+    """Returns the best configuration that was compared over seeds, after the search or in it."""
+    if (best := confirmed(history)) is not None or not seed_is_searched(history):
+        return best
+    return next(iter(configurations(history)), None)
 
 
 def chosen_trial(history: History) -> TrialHistory | None:

@@ -61,6 +61,15 @@ def test_runs_that_differ_in_their_seed_alone_are_one_line_with_their_spread(run
     assert "the band reaches from the worst to the best" in progress.body
 
 
+def test_a_run_of_another_seed_that_has_no_result_yet_is_not_of_the_line(
+    runs, sweep, history_of, data_of, tmp_path
+):
+    other = runs[0].experiment.model_copy(update={"seed": 7})
+    begun = ReportedRun(RunFolder(tmp_path / "begun"), history_of(sweep[:2]), experiment=other)
+    _, progress, _ = comparison_sections([runs[0], begun])
+    assert {row[0] for row in data_of(progress, "best-so-far")[1:]} == {"one"}
+
+
 def test_settings_that_differ_are_named_as_in_the_terminal(runs, rows_of):
     *_, differences = comparison_sections(runs)
     assert rows_of(differences) == [["recipe.lr", value_text(Experiment().recipe.lr), "0.5"]]
