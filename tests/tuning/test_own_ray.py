@@ -156,8 +156,10 @@ def test_a_ray_of_our_own_listens_on_loopback_alone_and_joins_no_other(tmp_path)
     try:
         assert process.stdout.readline().startswith("/tmp/ray/session_")
         ours = [pid for pid in pids() if session_of(pid) == process.pid]
-        names = [Path(f"/proc/{pid}/comm").read_text().strip() for pid in ours]
-        assert {"gcs_server", "raylet"} <= set(names)
+        names = {Path(f"/proc/{pid}/comm").read_text().strip(): pid for pid in ours}
+        assert {"gcs_server", "raylet"} <= names.keys()
+        environment_of_trials = Path(f"/proc/{names['raylet']}/environ").read_text().split("\0")
+        assert {"MALLOC_ARENA_MAX=1", "RAY_worker_niceness=0"} <= set(environment_of_trials)
         assert not any("dashboard.py" in command_line(pid) for pid in ours)
         assert {address for pid in ours for address in listening(pid)} == {"127.0.0.1"}
         token = tmp_path / ".ray" / "auth_token"
