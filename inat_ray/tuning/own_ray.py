@@ -181,7 +181,12 @@ def own_ray(
     node = type(
         "OwnNode", (LoopbackNode,), {"shows_logs": log_to_driver, "processes_ahead": trials}
     )
-    config = {"preload_python_modules": list(loads)}
+    config = {
+        "preload_python_modules": list(loads),
+        # Ray ends processes that wait where no CPU is free. While Tune reserves the CPUs of a trial
+        # there is none: in two of five starts its process was gone, and another loaded torch anew.
+        "kill_idle_workers_interval_ms": 0,
+    }
     with signals_kept(), patch.object(ray_node, "Node", node):
         _start(
             include_dashboard=False,
