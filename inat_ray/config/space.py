@@ -150,10 +150,7 @@ def search_space(experiment: Experiment, *, where: str = "experiment") -> Search
                 spec["when"], experiment, above=parameters, place=f"{place}.{name}.when"
             )
         above = SearchSpace(parameters, conditions)
-        wanted = _wanted_above(name, above, place=f"{place}.{name}.when")
-        _check_kinds(name, above, wanted, place=f"{place}.{name}")
-        met = _met(wanted, above)
-        parameters[name] = _parameter(experiment, name, spec, met=met, place=f"{place}.{name}")
+        parameters[name] = _parameter(experiment, name, spec, above=above, place=f"{place}.{name}")
     is_ablation = experiment.search.method == "ablation"
     space = SearchSpace(
         parameters, conditions, base=own_values(experiment) if is_ablation else None
@@ -183,8 +180,7 @@ def changed_space(
     for name, spec in specs.items():
         place = f"{where}: search.parameters.{name}"
         above = SearchSpace(dict(islice(parameters.items(), names.index(name))), space.conditions)
-        met = _met(_wanted_above(name, above, place=place), above)
-        parameters[name] = _parameter(experiment, name, spec, met=met, place=place)
+        parameters[name] = _parameter(experiment, name, spec, above=above, place=place)
         if _kind(parameters[name]) != _kind(space.parameters[name]):
             raise UserError(
                 f"{place}: a range stays a range on its scale, and a choice a choice; other bounds"
@@ -264,12 +260,15 @@ def _met(wanted: Mapping[str, list[JSON]], above: SearchSpace) -> dict[str, JSON
 
 
 def _parameter(
-    experiment: Experiment, name: str, spec: JSON, *, met: Mapping[str, JSON], place: str
+    experiment: Experiment, name: str, spec: JSON, *, above: SearchSpace, place: str
 ) -> Parameter:
     """Returns a parameter whose values, or ends, the experiment takes.
 
-    `met`: values of other parameters under which this one exists.
+    `above`: the parameters on which it may depend.
     """
+    wanted = _wanted_above(name, above, place=f"{place}.when")
+    _check_kinds(name, above, wanted, place=place)
+    met = _met(wanted, above)
     setting = kind_of(experiment_at(experiment, met) or experiment, name)
     parameter = parse_parameter(spec, place, kind=setting)
     held = [tried(experiment, name, each, met=met, place=place) for each in parameter.extremes]
