@@ -20,7 +20,9 @@ IMAGES = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize(("source", "backbone"), BACKBONES)
-def test_both_parts_together_give_the_networks_own_logits_and_features_own_what_is_frozen(source, backbone):
+def test_both_parts_together_give_the_networks_own_logits_and_features_own_what_is_frozen(
+    source, backbone
+):
     model, cut = cut_network(source, backbone)
     keys = list(model.state_dict())
     assert cut.owns(keys[0])
