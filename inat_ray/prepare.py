@@ -43,9 +43,8 @@ def main(
         if run is not None:
             begin_run(run, config)
             keep_split(run, dataset)
-        console = options.console()
-        announce(console, data=dataset, run=run)
-        console.print(f"[bold]pack[/]  {dataset.pack.path}", soft_wrap=True)
+        announce(options.console(), data=dataset, run=run)
+        options.say("pack", dataset.pack.path)
         result = data_result(dataset)
         if run is not None:
             write_result(result, run.result)
