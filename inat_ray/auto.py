@@ -1,5 +1,6 @@
 """The experiment `auto`: looks at the images and the machine, and chooses what suits them."""
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -30,8 +31,8 @@ CANDIDATES = (
 )
 """Pre-trained networks by source, the fastest first. The first source that has weights counts."""
 
-FACTS = ("data.", "model.", "device")
-"""The settings on the command line that the rules go by; all others change what they choose."""
+FACTS = ("data", "model", "device")
+"""What the rules go by, of all that the command line may set; the rest changes what they choose."""
 
 TIMED = {"source": "demo", "demo_images_per_class": 20}
 """The images of the steps that are timed."""
@@ -44,15 +45,19 @@ def chosen_experiment(settings: Sequence[str], options: Mapping[str, Any]) -> au
     and if the time is too short.
     """
     begin = time.monotonic()
-    asked = [line for line in settings if line.startswith(FACTS)]
+    asked = [line for line in settings if _section(line) in FACTS]
     given = load_experiment(None, settings=asked, options=options)
     seconds = given.search.time or USUAL_TIME
     if seconds < LEAST_TIME:
         raise UserError(f"--time {seconds:g}: auto needs {LEAST_TIME:.0f} seconds at least")
-    facts = _facts(given, model_is_asked=any(line.startswith("model.") for line in asked))
+    facts = _facts(given, model_is_asked="model" in map(_section, asked))
     pace = _seconds_an_image(auto.reference(facts), given)
     left = seconds - (time.monotonic() - begin)
     return auto.choose(replace(facts, seconds=pace, time=left))
+
+
+def _section(setting: str) -> str:
+    return re.split("[.=]", setting.strip())[0]
 
 
 def _facts(given: Experiment, *, model_is_asked: bool) -> auto.Facts:
