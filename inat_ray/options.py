@@ -145,6 +145,13 @@ def given(**options: Any) -> Given:
     }
 
 
+def time_option(time: str | None) -> Given:
+    """Returns the budget of time of a sweep, which covers all of it."""
+    if time is None:
+        return {}
+    return {"search.time": ("--time", time), "search.time_covers": ("--time", "run")}
+
+
 def storage_option(storage_path: str | None) -> Given:
     """Returns the storage of a new run, which the environment may name; a run that goes on has
     its own."""

@@ -62,8 +62,10 @@ def _show_fronts(run: Path, history: "History") -> dict[str, Any]:
     if found:
         console = options.console()
         console.print(front_table(history, found, width=console.width))
-        command = escape(f"{command_text('sweep')} --resume {run} --pick TRIAL")
-        console.print(f"Keep another: [bold]{command}[/]", soft_wrap=True)
+        others = (trial for _, trials in found for trial in trials if trial is not history.leader)
+        if (cheapest := next(others, None)) is not None:
+            command = escape(command_text("sweep", "--resume", run, "--pick", cheapest.trial_id))
+            console.print(f"Keep another: [bold]{command}[/]", soft_wrap=True)
     return {"fronts": {cost.name: [trial.trial_id for trial in trials] for cost, trials in found}}
 
 
