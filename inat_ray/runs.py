@@ -44,8 +44,7 @@ def main(folder: Folder = RUNS, as_json: options.AsJson = False) -> None:
         console.print(f"{escape(str(folder))}: holds no run", soft_wrap=True)
     for run in runs:
         if run.problem is not None:
-            text = escape(f"{run.path}: {run.problem}")
-            console.print(f"[yellow]damaged[/]  {text}", soft_wrap=True)
+            options.say("damaged", f"{run.path}: {run.problem}", style="yellow")
     result: dict[str, Any] = {"runs": [run_row(run) for run in runs]}
     if one is not None:
         result |= _show_fronts(folder, one.history)
@@ -149,7 +148,7 @@ def _show(plan: "Plan") -> None:
 
     console = options.console()
     for note in plan.notes:
-        console.print(f"[yellow]note[/]  {escape(note)}", soft_wrap=True)
+        options.say("note", note, style="yellow")
     if plan.removals:
         console.print(removals_table(plan))
         console.print(f"[bold]{megabytes(plan.size)}[/] in all")

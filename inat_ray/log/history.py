@@ -139,6 +139,8 @@ class History:
     """Trials of the search that are not over."""
     active: dict[str, TrialHistory] = field(default_factory=dict)
     """Trials of the search and its confirmation that are running."""
+    most_at_once: int = 1
+    """The most trials that were running at the same time."""
     interrupted: dict[str, TrialHistory] = field(default_factory=dict)
     """Trials of the search and its confirmation that were cut off and are to go on."""
     points: Counter[str] = field(default_factory=Counter)
@@ -404,6 +406,7 @@ class History:
                 self.final, self.look = trial, None
         elif state == "running":
             self.active[trial.trial_id] = trial
+            self.most_at_once = max(self.most_at_once, len(self.active))
         elif state == "interrupted":
             self.interrupted[trial.trial_id] = trial
 

@@ -48,8 +48,8 @@ def announce(console: Console, *, data: DataSet, run: RunFolder | None = None) -
     if data.pack.rebuilt is not None:
         note(console, f"{data.pack.rebuilt}; it was built again")
     bad = [f"{shown_name(image.name)} ({image.reason})" for image in data.pack.quarantined]
-    _note_some(console, bad, what="images left out, because they cannot be read")
-    _note_some(console, data.split.duplicates, what="images in two places, kept on one side")
+    note_some(console, bad, what="images left out, because they cannot be read")
+    note_some(console, data.split.duplicates, what="images in two places, kept on one side")
     if run is not None:
         _say(console, "run", f"  {run.path}")
         if run.storage is not None:
@@ -179,7 +179,7 @@ def note(console: Console, text: str) -> None:
     console.print(f"[yellow]note[/]  {escape(text)}", soft_wrap=True)
 
 
-def _note_some(console: Console, names: Sequence[str], *, what: str) -> None:
+def note_some(console: Console, names: Sequence[str], *, what: str) -> None:
     if names:
         hidden = len(names) - SHOWN_NAMES
         more = f" and {hidden} more" if hidden > 0 else ""

@@ -12,7 +12,7 @@ from rich.text import Text
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.search.telling import telling_parameters
 from inat_ray.search.winner import winning_trial
-from inat_ray.terminal.estimate import done_and_total, phase_of, running_trials
+from inat_ray.terminal.estimate import Phase, done_and_total, phase_of, running_trials
 from inat_ray.terminal.run_texts import (
     best_text_of,
     end_text,
@@ -42,15 +42,21 @@ UNKNOWN = "?"
 
 
 def live_view(
-    history: History, *, now: float, options: ConsoleOptions, goes_on: bool = True
+    history: History,
+    *,
+    now: float,
+    options: ConsoleOptions,
+    phase: Phase | None = None,
+    goes_on: bool = True,
 ) -> Group:
     """Returns the state of a run at `now` (seconds since 1970).
 
-    `goes_on`: whether a process is working on it, so that an estimate of the time left makes sense.
+    `phase` is what the run does where its log alone does not tell. `goes_on`: whether a process is
+    working on it, so that an estimate of the time left makes sense.
     """
     if history.started is None:
         return Group("starting")
-    parts: list[RenderableType] = [_header(history, options)]
+    parts: list[RenderableType] = [_header(history, phase or phase_of(history), options)]
     for line in _lines(history, now=now, width=options.max_width, goes_on=goes_on):
         parts.append(_line(line, options))
     best, running = winning_trial(history), running_trials(history)
@@ -80,10 +86,10 @@ def _cut(options: ConsoleOptions) -> OverflowMethod:
     return "crop" if options.ascii_only else "ellipsis"
 
 
-def _header(history: History, options: ConsoleOptions) -> Table:
+def _header(history: History, phase: Phase, options: ConsoleOptions) -> Table:
     """Returns the run's name, its phase, a progress bar, and the share that is done."""
     done, total = done_and_total(history)
-    phase, share = phase_of(history), f"{100 * done / total if total else 0:.0f} %"
+    share = f"{100 * done / total if total else 0:.0f} %"
     # Of columns that do not fit, rich narrows only those that may wrap. Here that is the bar, as
     # long as the name leaves it some room.
     room = options.max_width - len(phase) - len(share) - 3 * GAP - NARROWEST_BAR
