@@ -69,10 +69,10 @@ def asked_experiment(
 
 def _chosen(file: Path, settings: list[str], given: options.Given, *, shown: bool) -> Asked:
     """Writes what `auto` chooses, whose time is what is left of that which was given."""
-    from inat_ray.auto import chosen_experiment
-
     console = options.console()
     with waiting("looking at the images and the machine", console=console):
+        from inat_ray.auto import chosen_experiment
+
         choice = chosen_experiment(settings, given)
     for name, why in zip(("model", "training", "search"), choice.why, strict=True):
         console.print(f"[bold]{name:8}[/] {escape(why)}", soft_wrap=True)
