@@ -11,6 +11,7 @@ from inat_ray import options
 from inat_ray.config.code import check_named, name_code
 from inat_ray.config.errors import UserError
 from inat_ray.config.load import override
+from inat_ray.data.progress import waiting
 from inat_ray.data.split import SubsetName
 from inat_ray.run.claim import begin_run, check_free, claimed, reclaimed
 from inat_ray.run.folder import RunFolder, model_file
@@ -63,6 +64,7 @@ def main(
         check_free(out, overwrite=overwrite)
         if path.resolve().is_relative_to(out.resolve()):
             raise UserError(f"--out {out}: holds the model; choose another folder")
+    options.say_loading("torch")
     # Imported only now: they take seconds, and a mistake above is answered at once.
     from inat_ray.data.dataset import open_dataset
     from inat_ray.models.complexity import complexity
@@ -90,7 +92,8 @@ def main(
             begin_run(run, config)
             keep_split(run, dataset)
             announce(options.console(), data=dataset, run=run)
-            numbers, kept = _evaluated(loaded, subset, data=dataset, run=keeper, device=device)
+            with waiting(f"evaluating the {subset} images", console=options.console()):
+                numbers, kept = _evaluated(loaded, subset, data=dataset, run=keeper, device=device)
         predictions = read_predictions(kept)
         assessment = assess(predictions)
         size = complexity(loaded.experiment, classes=len(loaded.classes))
@@ -100,8 +103,9 @@ def main(
             | {"parameters": size.parameters, "macs": size.macs, "predictions": str(kept)},
             run.result,
         )
-        _write_page(loaded, predictions, subset=subset, data=dataset, result=result, run=run)
         _show(predictions, assessment, result=result, run=run)
+        with waiting("drawing the report", console=options.console()):
+            _write_page(loaded, predictions, subset=subset, data=dataset, result=result, run=run)
     if as_json:
         options.print_json(result)
 

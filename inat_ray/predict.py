@@ -51,6 +51,7 @@ def main(
     path = model_file(model)
     if out is not None and out.exists():
         raise UserError(f"--out {out}: is there already")
+    options.say_loading("torch")
     # Imported only now: they take seconds, and a mistake above is answered at once.
     from inat_ray.data.progress import tracked
     from inat_ray.terminal.predictions_table import shown_predictions
