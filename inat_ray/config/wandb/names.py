@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from inat_ray.config.distributions import JSON
 from inat_ray.config.wandb.values import (
     as_it_is,
     augments,
@@ -19,8 +20,6 @@ from inat_ray.config.wandb.values import (
     yes,
 )
 from inat_ray.config.yaml_reader import read_yaml
-
-JSON = Any
 
 BACKBONE = "model.backbone"
 
