@@ -31,11 +31,14 @@ class Section:
 
 @dataclass(frozen=True)
 class Number:
-    """A cell that is shown as `text` and sorted by `value`, over a bar of a share of its width."""
+    """A cell that is shown as `text` and sorted by `value`.
+
+    One that is `dotted` has a dot beside it, on a scale from the column's least to its greatest.
+    """
 
     value: float
     text: str
-    share: float | None = None
+    dotted: bool = False
 
 
 Cell = str | float | None | Markup | Number
@@ -120,8 +123,9 @@ def table(
         for i, title in enumerate(columns)
     ]
     keys = [Markup(' data-trial="{}"').format(t) for t in trials] or [Markup("")] * len(rows)
+    ends = [_ends([row[i] for row in rows]) for i in range(len(columns))]
     lines = [
-        Markup("<tr{}>{}</tr>").format(key, Markup("").join(map(_cell, row)))
+        Markup("<tr{}>{}</tr>").format(key, Markup("").join(map(_cell, row, ends)))
         for key, row in zip(keys, rows, strict=True)
     ]
     kinds = ("sortable" if sortable else "", "board" if trials else "")
@@ -165,13 +169,21 @@ def _is_numeric(cell: Cell) -> bool:
     return not isinstance(cell, str)
 
 
-def _cell(cell: Cell) -> Markup:
+def _ends(cells: Sequence[Cell]) -> tuple[float, float]:
+    """Returns the ends of the scale on which dotted cells of a column stand."""
+    values = [c.value for c in cells if isinstance(c, Number) and c.dotted]
+    return min(values, default=0.0), max(values, default=1.0)
+
+
+def _cell(cell: Cell, ends: tuple[float, float]) -> Markup:
     match cell:
         case None:
             return Markup('<td class="number">-</td>')
         case str():
             return Markup("<td>{}</td>").format(escape(cell))
-        case Number(value, text, share):
-            bar = "" if share is None else Markup(' style="--share: {:.1%}"').format(share)
-            return Markup('<td class="number" data-value="{}"{}>{}</td>').format(value, bar, text)
+        case Number(value, text, dotted):
+            low, high = ends
+            place = (value - low) / ((high - low) or 1)
+            dot = Markup(' style="--place: {:.3f}"').format(place) if dotted else ""
+            return Markup('<td class="number" data-value="{}"{}>{}</td>').format(value, dot, text)
     return Markup('<td class="number" data-value="{0}">{0}</td>').format(cell)

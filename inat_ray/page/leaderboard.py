@@ -33,8 +33,9 @@ def leaderboard_section(history: History) -> Section:
     columns += ["seconds", *(cost.label for cost in costs)]
     rows = [_row(history, t, rank=rank, costs=costs) for rank, t in enumerate(shown, start=1)]
     caption = (
-        f"{len(shown)} trials, the best first. A row selects its trial in every plot, its name"
-        " leads to its curve, and a column's head sorts."
+        f"{len(shown)} trials, the best first; dots: from the column's least to its greatest"
+        " result. A row selects its trial in every plot, its name leads to its curve, and a"
+        " column's head sorts."
     )
     if left_out := len(history.searched) - len(shown):
         caption += f" {left_out} more are in trials.parquet."
@@ -51,12 +52,13 @@ def _result_columns(history: History) -> list[str]:
 
 def _row(history: History, trial: TrialHistory, *, rank: int, costs: Sequence[Cost]) -> list[Cell]:
     best = trial.best(history.run.metric)
+    others = shown_metrics(history.run.metric)[history.stretch == 1 :]
     seconds = sum(epoch.seconds for epoch in trial.epochs)
     return [
         rank if best is not None else None,
         Markup('<a href="#{0}" data-trial="{1}">{1}</a>').format(CURVES, trial.trial_id),
-        *([score_cell(history, trial)] if history.stretch > 1 else []),
-        *(metric_cell(metric, best) for metric in shown_metrics(history.run.metric)),
+        score_cell(history, trial),
+        *(metric_cell(metric, best) for metric in others),
         Number(len(trial.epochs), share_text(trial)),
         _state(trial),
         *(_parameter(trial, name) for name in history.run.parameters),
@@ -74,9 +76,7 @@ def _state(trial: TrialHistory) -> Markup:
 
 def score_cell(history: History, trial: TrialHistory) -> Cell:
     value, text = history.score_value(trial), score_value_text(history, trial)
-    if value is None or text is None:
-        return None
-    return Number(value, text, share=value if METRICS[history.run.metric].is_share else None)
+    return None if value is None or text is None else Number(value, text, dotted=True)
 
 
 def cost_cell(trial: TrialHistory, cost: Cost) -> Cell:

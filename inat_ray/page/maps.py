@@ -15,7 +15,7 @@ from inat_ray.page.figure import SCREEN, SHADES, Figure, Key, Plot
 from inat_ray.page.marks import Box, Cells, Dot
 from inat_ray.page.scored import Scored, jitter
 from inat_ray.page.smooth import Floats, best_smooth, stretch, weights_at
-from inat_ray.terminal.words import metric_text
+from inat_ray.terminal.words import metric_text, span_text
 
 LEAST_TRIALS = 25
 """Fewer do not fill a plane."""
@@ -58,9 +58,9 @@ def maps_figure(scored: Scored) -> Figure | None:
     low, high = (float(f([f(surface) for surface in surfaces])) for f in (np.nanmin, np.nanmax))
     if scored.turned != scored.scores:
         low, high = high, low
-    counts = sorted({len(pair.trials) for pair in shown})
+    counts = span_text(len(pair.trials) for pair in shown)
     caption = (
-        f"n = {' to '.join(map(str, sorted({counts[0], counts[-1]})))} trials (dots)."
+        f"n = {counts} trials (dots)."
         " Shades: the mean result around each place, by the trials near it; empty where none is."
         " In percent, how much of the results' variance a map explains, each trial left out in"
         " turn: it may owe that to one of its two alone."

@@ -64,6 +64,12 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
+def span_text(counts: Iterable[int]) -> str:
+    """'3 to 5', from the least to the greatest of some counts; '3' if all are alike."""
+    known = set(counts)
+    return " to ".join(str(end) for end in sorted({min(known), max(known)}))
+
+
 def counted(count: int, noun: str) -> str:
     """'1 epoch', '3 epochs'."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
