@@ -29,7 +29,8 @@ LEFT, RIGHT = 62, 44
 """Room for the texts of the first axis, and for half the name of the last, in pixels."""
 
 RANGE = Markup(
-    '<p class="views range"><label>Select trials by <select data-range></select></label>'
+    '<p class="views range"><label>Drag along an axis, or select trials by'
+    " <select data-range></select></label>"
     '<label>from <input data-range size="7" list="range-ticks"></label>'
     '<label>to <input data-range size="7" list="range-ticks"></label>'
     '<datalist id="range-ticks"></datalist></p>'
@@ -112,7 +113,7 @@ class Coordinates:
 
     def _order(self) -> list[int]:
         """Returns the trials' places, the best last, so that they are on top."""
-        return sorted(range(len(self.scored.points)), key=lambda i: self.scored.turned[i])
+        return sorted(range(len(self.scored.points)), key=lambda i: self.scored.ranks[i])
 
     def _line(self, place: int, xs: list[float], heights: list[float]) -> str:
         trial, scored = self.scored.trial_ids[place], self.scored
@@ -174,9 +175,7 @@ def coordinates_figure(scored: Scored) -> Figure:
     coordinates = Coordinates(scored)
     caption = (
         f"{len(scored.points)} trials with a result, a line each, colored by the rank of the"
-        " result; the winner's is thick. Values of a category are spread a little. A drag along an"
-        " axis, or a range that is written down, selects the trials in it on the whole page; Escape"
-        " clears."
+        " result; the winner's is thick. Values of a category are spread a little."
     )
     label = f"Parallel coordinates of {len(scored.points)} trials over {len(scored.names)} axes"
     boxes = _boxes(coordinates)

@@ -209,7 +209,7 @@ class Figure:
             viewBox=f"0 0 {width} {y:.0f}",
             width=width,
             height=round(y),
-            style=f"max-width:{1.1 * width:.0f}px",
+            style=f"--of: {min(1, width / SCREEN):.2f}",
             font_size=FONT,
             fill="var(--ink)",
             font_family="Liberation Sans, Arial, Helvetica, sans-serif",

@@ -36,10 +36,10 @@ STEP = 0.05
 """The ends of the scale of shares are multiples of it."""
 
 KEYS = {
-    "seed": "one seed each",
+    "seed": "a seed each",
     "range": "95 % interval",
-    "point hollow": "a single result, chosen for being the best",
-    "other": "the other results, on the same scale",
+    "point hollow": "one result, chosen for being the best",
+    "other": "the other results",
 }
 """What the marks of the tiles mean."""
 

@@ -228,6 +228,8 @@ class Box(Mark):
             width=max(0.5, x1 - x0),
             height=max(0.5, y1 - y0),
             fill=self.color,
+            stroke="var(--paper)",
+            stroke_width=0.5,
             opacity=self.opacity,
             data_trial=self.trial,
             data_tip=self.tip,

@@ -60,7 +60,7 @@ def _importance(scored: Scored) -> list[Markup | Figure]:
         return [missing(f"No importance is estimated: {reason}.")]
     if found.explained > 0:
         return [_importance_figure(scored, found), _table(scored, found)]
-    need = telling_trials(scored.points, scored.turned)
+    need = telling_trials(scored.points, scored.ranks)
     text = (
         f"No importance is shown: from these {trials} trials a random forest predicts others no"
         f" better than their mean does. About {need} trials would do, if the clearest correlation"
@@ -85,11 +85,10 @@ def _importance_figure(scored: Scored, found: Importances) -> Figure:
         )
     plot.height = 56 + 24 * len(shown)
     caption = (
-        f"n = {len(scored.points)} trials. Permutation importance in a random forest that explains"
-        f" {100 * found.explained:.0f} % of the variance of trials that it has not seen; bars: 95 %"
-        f" intervals, from {BOOTSTRAPS} bootstrap samples; gray where they reach 0. A stopped trial"
-        " counts with what it had, so what learns slowly looks worse"
-        " than it is."
+        f"n = {len(scored.points)} trials. A random forest learns their ranks, stopped ones below"
+        f" the others, and explains {100 * found.explained:.0f} % of the variance of those that it"
+        " has not seen. Dots: how much less without the parameter (permutation importance); bars:"
+        f" 95 % intervals, from {BOOTSTRAPS} bootstrap samples, gray where they reach 0."
     )
     label = "Importance: " + ", ".join(
         f"{scored.names[item.name]} {_importance_text(item)}" for item in found.parameters
@@ -105,14 +104,14 @@ def _importance_text(item: Importance) -> str:
 def _table(scored: Scored, found: Importances | None) -> Markup:
     """Returns the table of importance, where it is known, and of rank correlation."""
     worth = {item.name: item for item in found.parameters} if found else {}
-    best = scored.points[max(range(len(scored.points)), key=lambda i: scored.turned[i])]
-    if scored.winner is not None:
-        best = scored.points[scored.trial_ids.index(scored.winner)]
+    best = scored.points[scored.trial_ids.index(scored.winner)] if scored.winner else None
     rows: list[list[Cell]] = []
     for name in scored.telling:
         item = worth.get(name)
         told: list[Cell] = [Number(item.mean, _importance_text(item)) if item else None]
-        value = value_text(best[name]) if name in best else NOT_SET
+        value = None
+        if best is not None:
+            value = value_text(best[name]) if name in best else NOT_SET
         rows.append(
             [scored.names[name], *(told if found else []), *_correlation_cells(scored, name), value]
         )
@@ -130,7 +129,7 @@ def _table(scored: Scored, found: Importances | None) -> Markup:
 
 def _correlation_cells(scored: Scored, name: str) -> list[Cell]:
     """Returns the correlation, its interval, and the number of trials."""
-    found = rank_correlation(scored.points, scored.turned, name=name)
+    found = rank_correlation(scored.points, scored.ranks, name=name)
     if found is None:
         return [None, None, len(scored.given(name)[0])]
     correlation, trials = found

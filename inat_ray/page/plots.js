@@ -75,7 +75,10 @@ for (const figure of figures.filter((each) => each.querySelector("[data-axis]"))
     arrange(figure);
   };
   for (const box of boxes) box.addEventListener("change", () => limit(box));
-  onPhone.addEventListener("change", () => limit());
+  onPhone.addEventListener("change", () => {
+    for (const box of boxes) box.checked = box.defaultChecked;
+    limit();
+  });
   limit();
 }
 

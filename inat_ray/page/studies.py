@@ -39,18 +39,21 @@ def study_section(history: History, *, purpose: Purpose, title: str) -> Section:
         [place, *_measured(c, metric), *_changed(c, base, metric)]
         for place, c in enumerate(ranking, start=1)
     ]
-    said = doubt(ranking, metric=metric) or (
-        "The best two differ by more than 2 standard errors of their difference."
-        if len(ranking) > 1
-        else "There is one configuration, so there is nothing to compare it with."
-    )
     return Section(
         title,
         f"{purpose}-study",
-        paragraph(said),
+        _verdict(ranking, metric),
         _spread(ranking, metric, name=f"{purpose}-study"),
         table(columns, rows, caption="Configurations, the best first"),
     )
+
+
+def _verdict(ranking: Sequence[Configuration], metric: str) -> Markup:
+    """Says whether the best two can be told apart."""
+    if len(ranking) < 2:
+        return paragraph("There is one configuration, so there is nothing to compare it with.")
+    apart = "The best two differ by more than 2 standard errors of their difference."
+    return paragraph(doubt(ranking, metric=metric) or apart)
 
 
 def _measured_columns(metric: str) -> list[str]:
@@ -131,19 +134,19 @@ def is_freeze_study(history: History) -> bool:
 
 def freeze_section(history: History, experiment: Experiment, *, classes: int) -> Section:
     """Shows what freezing costs and saves: accuracy, time, and memory against the frozen share."""
-    metric, found = history.run.metric, []
-    for configuration in configurations(history):
+    metric, ranking, found = history.run.metric, configurations(history), []
+    for configuration in ranking:
         first = configuration.trials[0]
         tried = trial_experiment(experiment, parameters=first.parameters, seed=first.seed)
         found.append(_Frozen(configuration, size=complexity(tried, classes=classes)))
-    figure, rows = _freeze_figure(found, metric), _freeze_table(found, metric)
-    return Section("What to freeze", "freeze", figure, rows)
+    said, figure = _verdict(ranking, metric), _freeze_figure(found, metric)
+    return Section("What to freeze", "freeze", said, figure, _freeze_table(found, metric))
 
 
 def _freeze_table(found: Sequence[_Frozen], metric: str) -> Markup:
     rows: list[list[Cell]] = [
         [
-            item.name,
+            parameters_text(item.configuration.parameters),
             share_cell(item.share),
             Number(trained := item.size.trainable_parameters, f"{trained:,}"),
             *_measured(item.configuration, metric),
@@ -152,7 +155,7 @@ def _freeze_table(found: Sequence[_Frozen], metric: str) -> Markup:
         for item in found
     ]
     measured = _measured_columns(metric)
-    columns = ["frozen", "layers frozen", "parameters trained", *measured, "memory"]
+    columns = ["configuration", "layers frozen", "parameters trained", *measured, "memory"]
     caption = (
         "Configurations, the best first. Memory is the peak of an epoch, as a median over the"
         " epochs; it is recorded on GPUs only."

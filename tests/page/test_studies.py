@@ -49,7 +49,7 @@ def test_a_freeze_study_is_drawn_against_the_share_of_frozen_layers(
     ]
     assert [row[2] for row in seconds[1:]] == ["2", "2"]
     rows = rows_of(section)
-    assert rows[1][:3] == ["head_only", "95.2 %", "2,565"]
+    assert rows[1][:3] == ["freeze=head_only lr=0.003", "95.2 %", "2,565"]
     assert rows[1][-1] == "-"
 
 
