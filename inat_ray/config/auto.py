@@ -14,9 +14,6 @@ from inat_ray.config.shipped import FOLDER
 
 Tree = dict[str, Any]
 
-START = 30.0
-"""Seconds of a run for the start of its processes, the look at the test set and the report."""
-
 SMALL = 64
 """Pictures whose shorter side has at most so many pixels are for a CNN, weights or not."""
 
@@ -53,6 +50,8 @@ class Facts:
     """Median of the images' shorter side, in pixels."""
     time: float
     """Seconds for all that is left to do."""
+    start: float
+    """Seconds of it for the start of processes, the look at the test set and the report."""
     decoding: float
     """Seconds of it for the images to be decoded."""
     cores: int
@@ -102,8 +101,13 @@ def takes_pretrained(facts: Facts) -> bool:
 
 
 def reference(facts: Facts) -> Tree:
-    """Returns the experiment whose step is to be timed: the half-frozen network, or a small CNN."""
-    return _pretrained(facts) if takes_pretrained(facts) else _cnn("cnn_best", 64)
+    """Returns the experiment whose step is to be timed: the half-frozen network, or a small CNN.
+
+    The steps of the one are proportional to its images, those of the other are not.
+    """
+    if takes_pretrained(facts):
+        return _pretrained(facts) | {"recipe": {"batch_size": 16}}
+    return _cnn("cnn_best", 64)
 
 
 def choose(facts: Facts) -> Choice:
@@ -126,7 +130,7 @@ def choose(facts: Facts) -> Choice:
 
 
 def _choice(way: Way, facts: Facts, *, share: float) -> Choice:
-    trainings, batch = max(int(_trainings(way, facts)), way.needs), _batch_size(way, facts)
+    trainings, batch = int(_trainings(way, facts)), _batch_size(way, facts)
     # By the square root of the batch, since the steps of these optimizers hold their size.
     rate = float(f"{way.rate * math.sqrt(batch / way.batch_size):.2g}")
     epochs = _epochs(way, facts)
@@ -153,7 +157,7 @@ def _trainings(way: Way, facts: Facts) -> float:
     # Each validation image is seen with its mirror image.
     images = facts.training + facts.validation * 2 * FORWARD
     epoch = EPOCH + images * way.cost * image
-    left = facts.time - START - facts.decoding - facts.training * way.prepares * image
+    left = facts.time - facts.start - facts.decoding - facts.training * way.prepares * image
     return max(left, 0.0) / (TRAINING + _epochs(way, facts) * epoch)
 
 
@@ -181,7 +185,7 @@ def _resources(facts: Facts, trainings: int) -> Tree:
 def _search(facts: Facts, trainings: int, *, epochs: int) -> Tree:
     # More trials than the validation images can tell apart would choose the luckiest.
     trials = min(100, max(10, facts.validation // 5))
-    seconds = math.floor(facts.time - START - facts.decoding)
+    seconds = math.floor(facts.time - facts.start - facts.decoding)
     early: Tree = {"kind": "none"}
     if trainings < 3 * trials:
         early = {"kind": "asha_promotion", "min_epochs": math.ceil(epochs / 3)}

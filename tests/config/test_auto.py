@@ -20,6 +20,7 @@ PHOTOGRAPHS = Facts(
     smallest=506,
     side=240,
     time=3600,
+    start=30,
     decoding=10,
     cores=2,
     gpus=0,
