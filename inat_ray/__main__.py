@@ -19,6 +19,8 @@ COMMANDS = {
     " evaluation.",
     "export": "Write a saved model as one file that needs no inat_ray.",
     "report": "Write what a run did and found as one HTML page, which needs no network.",
+    "check": "Say what may be wrong with a run's photographs: labels, near-duplicates, rare"
+    " classes.",
     "runs": "List the runs below a folder, newest first.",
     "simulate": "Compare searchers, schedulers and numbers of workers on the curves of a sweep.",
 }

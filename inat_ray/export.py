@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.markup import escape
 
 from inat_ray import options
 from inat_ray.config.code import check_named, name_code
@@ -59,12 +58,9 @@ def main(
     check_named(loaded.experiment)
     difference = export(loaded, file, form=form)
     size = file.stat().st_size
-    console = options.console()
-    console.print(f"[bold]written[/]  {escape(str(file))}, {size / 1e6:.1f} MB", soft_wrap=True)
-    console.print(
-        f"[bold]checked[/]  its probabilities are the model's within {difference:.1g}"
-        f" ({TOLERANCE:g} is allowed)"
-    )
+    options.say("written", f"{file}, {size / 1e6:.1f} MB")
+    same = f"its probabilities are the model's within {difference:.1g} ({TOLERANCE:g} is allowed)"
+    options.say("checked", same)
     if as_json:
         options.print_json(
             {

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from inat_ray import options
 from inat_ray.config.code import check_named, name_code
@@ -78,7 +77,7 @@ def main(
     if not as_json:
         console.print(shown_predictions(good, loaded.classes, top=top))
     if out is not None:
-        console.print(f"[bold]written[/]  {escape(str(out))}", soft_wrap=True)
+        options.say("written", out)
 
 
 def _photographs(images: list[Path], console: "Console") -> list[Path]:
@@ -89,7 +88,7 @@ def _photographs(images: list[Path], console: "Console") -> list[Path]:
     passed_over = PassedOver()
     paths = photographs_in(images, passed_over)
     if passed_over:
-        console.print(f"[bold]ignored[/]  {escape(told(passed_over))}", soft_wrap=True)
+        options.say("ignored", told(passed_over))
     return paths
 
 
@@ -119,8 +118,7 @@ def _tell_unreadable(
         if each.reason is not None and named == [each.path]:
             raise UserError(f"{each.name}: {each.reason}")
         if each.reason is not None:
-            text = escape(f"{each.name}: {each.reason}")
-            console.print(f"[yellow]left out[/]  {text}", soft_wrap=True)
+            options.say("left out", f"{each.name}: {each.reason}", style="yellow")
 
 
 def _line(predicted: "Predicted", classes: Sequence[str], *, top: int) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from inat_ray import options
 from inat_ray.config.code import check_named, name_code
@@ -65,10 +64,9 @@ def main(
     console = options.console()
     for name, text in ((one.name, text) for one in opened for text in one.missing):
         note(console, f"{name}: {text}")
-    console.print(f"[bold]report[/]  {escape(str(path))}", soft_wrap=True)
+    options.say("report", path)
     if figures is not None:
-        count = counted(write_figures(drawn, figures), "figure")
-        console.print(f"[bold]figures[/]  {count} in {escape(str(figures))}", soft_wrap=True)
+        options.say("figures", f"{counted(write_figures(drawn, figures), 'figure')} in {figures}")
         if not can_make_pdf():
             note(console, "no PDF: pip install 'inat_ray[figures]' brings what makes it")
 

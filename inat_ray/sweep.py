@@ -244,7 +244,7 @@ def run_sweep(
             from inat_ray.data.dataset import open_dataset
             from inat_ray.run.result import finish_run
             from inat_ray.run.split import keep_split
-            from inat_ray.terminal.announcements import announce, conclude
+            from inat_ray.terminal.announcements import announce, show_next_steps, show_result
             from inat_ray.tuning.cluster import final_resources, trial_resources
             from inat_ray.tuning.search import check_limits
 
@@ -262,11 +262,12 @@ def run_sweep(
             announce(console, run=run, data=data)
             winner, result = _search(plan, data=data, run=run, known=known, port=tensorboard_port)
         finish_run(run, result=result, model=winner)
-        conclude(console, run=run, result=result)
+        show_result(console, run=run, result=result)
         # Imported only now: plots and forests take seconds to load, which no search waits for.
         from inat_ray.page.report import report_at_end
 
         report_at_end(console, run=run)
+        show_next_steps(console, run=run)
     return run.path, result
 
 

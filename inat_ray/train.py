@@ -143,7 +143,13 @@ def run_training(
         from inat_ray.models.build import check_model
         from inat_ray.run.result import finish_run
         from inat_ray.run.split import keep_split
-        from inat_ray.terminal.announcements import announce, announce_training, conclude, note
+        from inat_ray.terminal.announcements import (
+            announce,
+            announce_training,
+            note,
+            show_next_steps,
+            show_result,
+        )
         from inat_ray.tuning.engine import ray_if_needed
 
         console = options.console()
@@ -170,7 +176,8 @@ def run_training(
                 port=tensorboard_port,
             )
         finish_run(run, result=result, model=config)
-        conclude(console, run=run, result=result)
+        show_result(console, run=run, result=result)
+        show_next_steps(console, run=run)
     return run.path, result
 
 

@@ -174,44 +174,30 @@ def _numeric(distribution: str, spec: ParameterSpec, place: str) -> Numeric:
     high = math.inf if spec.max is None else spec.max
     if low > high:
         raise UserError(f"{place}: min {low} is above max {high}")
-    logarithmic = "log" in distribution
-    if logarithmic and spec.min is not None and low <= 0:
+    log = "log" in distribution
+    if log and spec.min is not None and low <= 0:
         raise UserError(f"{place}.min: {low}: must be above 0 on a log scale")
+    is_whole = distribution == "int_uniform"
     if "normal" in distribution:
-        return _normal(spec, place, low=low, high=high, logarithmic=logarithmic)
-    whole = distribution == "int_uniform"
-    if (high - low) / (spec.q or 1) > MOST_STEPS and (whole or spec.q):
+        drawn = _normal(spec, place, low=low, high=high, log=log)
+        if spec.q is not None:  # so that its multiples can be counted
+            low, high = max(low, drawn.from_unit(0.0)), min(high, drawn.from_unit(1.0))
+    else:
+        drawn = Numeric("log" if log else "linear", low=low, high=high, integer=is_whole)
+    if (is_whole or spec.q) and (high - low) / (spec.q or 1) > MOST_STEPS:
         raise UserError(f"{place}: more than {MOST_STEPS:,} steps from {low} to {high}")
-    if whole:
-        if not (isinstance(low, int) and isinstance(high, int)):
-            raise UserError(f"{place}: int_uniform needs whole numbers, not {low} and {high}")
-        return Numeric("linear", low=low, high=high, integer=True)
-    return _stepped(
-        Numeric("log" if logarithmic else "linear", low=low, high=high, step=spec.q), place
-    )
+    if is_whole and not (isinstance(low, int) and isinstance(high, int)):
+        raise UserError(f"{place}: int_uniform needs whole numbers, not {low} and {high}")
+    drawn = replace(drawn, low=low, high=high, step=spec.q)
+    if drawn.size == 0:
+        raise UserError(f"{place}.q: no multiple of {spec.q} lies between {low} and {high}")
+    return drawn
 
 
-def _normal(
-    spec: ParameterSpec, place: str, *, low: float, high: float, logarithmic: bool
-) -> Numeric:
+def _normal(spec: ParameterSpec, place: str, *, low: float, high: float, log: bool) -> Numeric:
     mu, sigma = spec.mu, spec.sigma
     assert mu is not None
     assert sigma is not None
-    if logarithmic and abs(mu) + 6 * sigma > math.log(MOST_NUMBER):
+    if log and abs(mu) + 6 * sigma > math.log(MOST_NUMBER):
         raise UserError(f"{place}: mu {mu} with sigma {sigma}: too wide for a logarithm")
-    scale: Literal["normal", "log_normal"] = "log_normal" if logarithmic else "normal"
-    drawn = Numeric(scale, low=low, high=high, mu=mu, sigma=sigma)
-    if spec.q is None:
-        return drawn
-    # So that its multiples can be counted.
-    low, high = max(low, drawn.from_unit(0.0)), min(high, drawn.from_unit(1.0))
-    if (high - low) / spec.q > MOST_STEPS:
-        raise UserError(f"{place}: more than {MOST_STEPS:,} steps from {low} to {high}")
-    return _stepped(replace(drawn, low=low, high=high, step=spec.q), place)
-
-
-def _stepped(drawn: Numeric, place: str) -> Numeric:
-    if drawn.size == 0:
-        ends = f"{drawn.low} and {drawn.high}"
-        raise UserError(f"{place}.q: no multiple of {drawn.step} lies between {ends}")
-    return drawn
+    return Numeric("log_normal" if log else "normal", low=low, high=high, mu=mu, sigma=sigma)

@@ -11,12 +11,13 @@ import numpy as np
 from inat_ray.config.distributions import JSON, Categorical, Codes, Parameter, canonical
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
-from inat_ray.config.held_values import as_written, of_parameter, own_values, tried, with_met
+from inat_ray.config.held_values import as_written, of_parameter, own_values, tried
 from inat_ray.config.model import MODEL_KINDS
 from inat_ray.config.overrides import KIND
 from inat_ray.config.parameter_spec import parse_parameter
 from inat_ray.config.search import MAX_TRIALS
 from inat_ray.config.section import kind_of
+from inat_ray.config.trial import experiment_at
 
 SEED = "seed"
 """The parameter in which trials of one configuration differ."""
@@ -269,7 +270,7 @@ def _parameter(
 
     `met`: values of other parameters under which this one exists.
     """
-    setting = kind_of(with_met(experiment, met), name)
+    setting = kind_of(experiment_at(experiment, met) or experiment, name)
     parameter = parse_parameter(spec, place, kind=setting)
     held = [tried(experiment, name, each, met=met, place=place) for each in parameter.extremes]
     is_changed = experiment.search.method == "ablation" and name != SEED
@@ -339,8 +340,9 @@ def _first_point(
         name: of_parameter(experiment, name, value, space.parameters[name])
         for name, value in given.items()
     }
-    of_kind = with_met(experiment, {KIND: fitting[KIND]} if KIND in fitting else {})
-    point = space.existing({**own_values(of_kind), **fitting})
+    kind = {KIND: fitting[KIND]} if KIND in fitting else {}
+    own = own_values(experiment_at(experiment, kind) or experiment)
+    point = space.existing({**own, **fitting})
     for name in space.parameters:
         if name not in point and space.exists(name, point):
             raise UserError(f"{place}: {name}: is missing; the experiment has no value of its own")

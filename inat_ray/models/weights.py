@@ -235,39 +235,28 @@ def _read_safetensors(path: Path, images: Images) -> Weights:
 def load_backbone(
     model: nn.Module, state: Mapping[str, Tensor], *, head: str | None, where: str
 ) -> None:
-    """Copies all but the output layer from `state`. Raises UserError as `check_backbone`."""
-    check_backbone(model, state, head=head, where=where)
-    model.load_state_dict(_without(head, state), strict=False)
+    """Copies all but the output layer from `state`.
 
-
-def check_backbone(
-    model: nn.Module, state: Mapping[str, Tensor], *, head: str | None, where: str
-) -> None:
-    """Raises UserError that begins with `where` if names or shapes are not this network's.
-
-    `head` names its output layer, which is not looked at; None: all is. The model may be on the
-    meta device.
+    `head` names that layer; None: all is copied. Raises UserError that begins with `where` if names
+    or shapes are not this network's.
     """
     wanted, given = _without(head, model.state_dict()), _without(head, state)
     # Files from before PyTorch 0.4.1 lack these counters, which nothing here uses.
     needed = [name for name in wanted if not name.endswith("num_batches_tracked")]
+    both = [name for name in wanted if name in given]
     wrong = {
         "missing": [name for name in needed if name not in given],
         "unknown": [name for name in given if name not in wanted],
-        "of another shape": [
-            name for name in wanted if name in given and given[name].shape != wanted[name].shape
-        ],
+        "of another shape": [name for name in both if given[name].shape != wanted[name].shape],
     }
     if not any(wrong.values()):
-        wrong = _by_reason({name: unusable(given[name], wanted[name]) for name in given})
+        reasons = {name: unusable(given[name], wanted[name]) for name in given}
+        for reason in sorted({*filter(None, reasons.values())}):
+            wrong[reason] = [name for name in given if reasons[name] == reason]
     found = [f"{len(names)} {what} ({some_of(names)})" for what, names in wrong.items() if names]
     if found:
         raise UserError(f"{where}: are not the weights of this backbone: {'; '.join(found)}")
-
-
-def _by_reason(problems: Mapping[str, str | None]) -> dict[str, list[str]]:
-    reasons = sorted({reason for reason in problems.values() if reason})
-    return {reason: [n for n, found in problems.items() if found == reason] for reason in reasons}
+    model.load_state_dict(given, strict=False)
 
 
 def _without(head: str | None, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -7,7 +7,6 @@ from inat_ray.log.records import EpochEnded, LookAtTest
 from inat_ray.log.score import Score
 from inat_ray.page.axes import Axis, of_metric
 from inat_ray.page.html import Number
-from inat_ray.search.winner import winning_trial
 from inat_ray.terminal.words import interval_text, metric_text, percent
 from inat_ray.training.scores import wilson_interval
 
@@ -51,14 +50,6 @@ def results(history: History) -> list[tuple[TrialHistory, float]]:
     """Returns the search's trials that have a score, and the metric that it stands for."""
     scored = ((trial, history.score_value(trial)) for trial in history.searched)
     return [(trial, value) for trial, value in scored if value is not None]
-
-
-def searched_winner(history: History) -> TrialHistory | None:
-    """Returns the search's trial that has the winner's configuration."""
-    winner = winning_trial(history)
-    if winner is None or winner.purpose == "search":
-        return winner
-    return next((t for t in history.leaderboard() if t.parameters == winner.parameters), None)
 
 
 def best_so_far(history: History) -> Steps:

@@ -17,8 +17,8 @@ from inat_ray.page.metrics import (
     first_fall,
     results,
     score_axis,
-    searched_winner,
 )
+from inat_ray.search.winner import searched_winner
 from inat_ray.terminal.run_texts import score_meaning
 from inat_ray.terminal.words import duration, metric_text
 

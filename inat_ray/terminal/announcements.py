@@ -1,5 +1,6 @@
 """What a command prints before its work and after it."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
@@ -40,12 +42,14 @@ def announce(console: Console, *, data: DataSet, run: RunFolder | None = None) -
     sizes = ", ".join(f"{len(data.subset(name))} {name}" for name in data.SUBSETS)
     _say(console, "data", f" {len(data.pack.classes)} classes: {sizes} images")
     for text in understood(data.pack):
-        console.print(f"      {escape(text)}", soft_wrap=True)
+        # A terminal gets whole words; a log file has no width.
+        shown = Padding(escape(text), (0, 0, 0, 6), expand=False)
+        console.print(shown, soft_wrap=not console.is_terminal)
     if data.pack.rebuilt is not None:
         note(console, f"{data.pack.rebuilt}; it was built again")
     bad = [f"{shown_name(image.name)} ({image.reason})" for image in data.pack.quarantined]
-    _note_some(console, bad, what="images left out, because they cannot be read")
-    _note_some(console, data.split.duplicates, what="images in two places, kept on one side")
+    note_some(console, bad, what="images left out, because they cannot be read")
+    note_some(console, data.split.duplicates, what="images in two places, kept on one side")
     if run is not None:
         _say(console, "run", f"  {run.path}")
         if run.storage is not None:
@@ -116,8 +120,8 @@ def announce_dry_run(console: Console, found: "DryRun", *, slots: int) -> None:
         )
 
 
-def conclude(console: Console, *, run: RunFolder, result: Result) -> None:
-    """Prints the tables of a run that is finished, its result and the next steps."""
+def show_result(console: Console, *, run: RunFolder, result: Result) -> None:
+    """Prints the best trials of a run that is finished, its result, and where its report is."""
     history = read_history(run.log)
     if len(history.searched) > 1:
         console.print(leaderboard_table(history, width=console.width))
@@ -129,13 +133,17 @@ def conclude(console: Console, *, run: RunFolder, result: Result) -> None:
         console.print(study_table(history, width=console.width, trainable=trained))
     if confirmed(history):
         console.print(study_table(history, purpose="confirm", width=console.width))
-    console.print(result_table(result))
-    console.print(
-        f"TensorBoard: [bold]tensorboard --logdir {escape(str(run.tensorboard))}[/]\n"
-        f"Evaluate:    [bold]{command_text('evaluate')} {escape(str(run.model))} --data D"
-        f"{escape(_code_option(run))}[/]",
-        soft_wrap=True,
-    )
+    console.print(result_table(result, history))
+    if not history.is_training:  # before the page is drawn, which takes seconds
+        console.print(f"Report:      [bold]{escape(str(run.report))}[/]", soft_wrap=True)
+
+
+def show_next_steps(console: Console, *, run: RunFolder) -> None:
+    """Prints the commands that look further into a run that is finished."""
+    board = shlex.join(["tensorboard", "--logdir", str(run.tensorboard)])
+    evaluate = command_text("evaluate", run.path, *_code_option(run))
+    console.print(f"TensorBoard: [bold]{escape(board)}[/]", soft_wrap=True)
+    console.print(f"Evaluate:    [bold]{escape(evaluate)}[/]", soft_wrap=True)
 
 
 @contextmanager
@@ -155,16 +163,15 @@ def _say_what_is_kept(console: Console, run: RunFolder) -> None:
     console.print(
         f"interrupted: {epochs} of {counted(trials, 'trial')}"
         f" ({history.trials_over} ended) are kept in {escape(str(run.path))}\n"
-        f"resume with: [bold]{escape(resume_command(history, run.path))}"
-        f"{escape(_code_option(run))}[/]",
+        f"resume with: [bold]{escape(resume_command(history, run.path, *_code_option(run)))}[/]",
         soft_wrap=True,
     )
 
 
-def _code_option(run: RunFolder) -> str:
+def _code_option(run: RunFolder) -> list[str]:
     """Returns the option that names the code of the run's own network, if it has one."""
     file = kept_code(run)
-    return "" if file is None else f" --code {file}"
+    return [] if file is None else ["--code", str(file)]
 
 
 def note(console: Console, text: str) -> None:
@@ -172,7 +179,7 @@ def note(console: Console, text: str) -> None:
     console.print(f"[yellow]note[/]  {escape(text)}", soft_wrap=True)
 
 
-def _note_some(console: Console, names: Sequence[str], *, what: str) -> None:
+def note_some(console: Console, names: Sequence[str], *, what: str) -> None:
     if names:
         hidden = len(names) - SHOWN_NAMES
         more = f" and {hidden} more" if hidden > 0 else ""
