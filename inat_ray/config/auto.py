@@ -20,7 +20,7 @@ SMALL = 64
 ENOUGH_STEPS = 250
 """Steps that a training has at least, whatever its epochs."""
 
-TRAINING, EPOCH = 2.0, 0.3
+TRAINING, EPOCH = 2.0, 0.1
 """Seconds that a training and each of its epochs take besides the work on images."""
 
 FORWARD = 0.45
