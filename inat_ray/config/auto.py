@@ -17,8 +17,9 @@ Tree = dict[str, Any]
 SMALL = 64
 """Pictures whose shorter side has at most so many pixels are for a CNN, weights or not."""
 
-ENOUGH_STEPS = 250
-"""Steps that a training has at least, whatever its epochs."""
+COARSE = 100
+"""With fewer validation images than so many, trials are compared by their loss: many would have the
+same accuracy."""
 
 TRAINING, EPOCH = 2.0, 0.1
 """Seconds that a training and each of its epochs take besides the work on images."""
@@ -85,6 +86,8 @@ class Way:
     """Time of an image and epoch, in that of the reference."""
     prepares: float = 0.0
     """Time of an image before the first training, likewise."""
+    steps: int = 250
+    """Steps that a training has at least, by up to four times the epochs."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +166,7 @@ def _trainings(way: Way, facts: Facts) -> float:
 
 def _epochs(way: Way, facts: Facts) -> int:
     steps = max(1, facts.training // _batch_size(way, facts))
-    return max(way.epochs, min(math.ceil(ENOUGH_STEPS / steps), 4 * way.epochs))
+    return max(way.epochs, min(math.ceil(way.steps / steps), 4 * way.epochs))
 
 
 def _batch_size(way: Way, facts: Facts) -> int:
@@ -191,6 +194,8 @@ def _search(facts: Facts, trainings: int, *, epochs: int) -> Tree:
         early = {"kind": "asha_promotion", "min_epochs": math.ceil(epochs / 3)}
     settings = {"trials": trials, "time": max(1, seconds), "time_covers": "run"}
     settings |= {"method": "bayes", "early_stopping": early}
+    if facts.validation < COARSE:
+        settings["metric"] = {"name": "val_loss", "goal": "minimize"}
     if trainings >= 10:
         top, seeds = (5, 3) if trainings >= 30 else (3, 2)
         settings["confirm"] = {"top": top, "seeds": seeds}
@@ -213,13 +218,14 @@ def _pretrained_ways(facts: Facts) -> list[Way]:
 
 def _head_only(facts: Facts) -> Way:
     what = "its output layer alone, on features that are kept"
-    way = Way(what, _pretrained(facts), 1e-3, 64, 30, needs=10, cost=0.0, prepares=2 * FORWARD)
+    kept = {"cost": 0.0, "prepares": 2 * FORWARD}
+    way = Way(what, _pretrained(facts), 3e-3, 64, epochs=60, needs=10, steps=1000, **kept)
     freeze = {"freeze": {"strategy": "head_only"}}
     without = ["model.freeze.fraction", "recipe.backbone_lr_factor"]
     without += ["recipe.augmentation.crop_scale"]
     return _searching(
         _with(way, model=freeze, recipe={"augment": False}),
-        dict.fromkeys(without) | {"recipe.lr": _log(3e-4, 1e-2)},
+        dict.fromkeys(without) | {"recipe.lr": _log(5e-4, 3e-2)},
     )
 
 

@@ -56,7 +56,7 @@ HOUR, DAY = 3600, 86_400
     [
         (PHOTOGRAPHS, ("fraction", 224, 8, 1.0)),
         (replace(PHOTOGRAPHS, time=DAY), ("fraction", 224, 15, 1.0)),
-        (replace(PHOTOGRAPHS, time=600), ("head_only", 224, 30, 1.0)),
+        (replace(PHOTOGRAPHS, time=600), ("head_only", 224, 60, 1.0)),
         (replace(PHOTOGRAPHS, gpus=8, seconds=5e-4), ("fraction", 224, 15, 1.0)),
         (replace(PHOTOGRAPHS, gpus=1, seconds=5e-4, time=600), ("fraction", 224, 8, 1.0)),
         # 80 photographs of 2 classes: enough steps, not just a few epochs.
@@ -72,11 +72,11 @@ HOUR, DAY = 3600, 86_400
         # 100,000 photographs
         (
             replace(PHOTOGRAPHS, training=64_000, validation=16_000, time=HOUR, decoding=300),
-            ("head_only", 224, 30, 1.0),
+            ("head_only", 224, 60, 1.0),
         ),
         (
             replace(PHOTOGRAPHS, training=64_000, validation=16_000, time=600, decoding=300),
-            ("head_only", 224, 30, 0.125),
+            ("head_only", 224, 60, 0.125),
         ),
         (WITHOUT, ("cnn", 64, 30, 1.0)),
         (replace(WITHOUT, time=DAY), ("cnn", 128, 30, 1.0)),
@@ -102,9 +102,13 @@ def test_the_time_is_for_all_that_is_left_to_do():
     assert experiment.search.time_covers == "run"
 
 
-def test_few_validation_images_choose_between_few_trials():
+def test_few_validation_images_choose_between_few_trials_and_by_loss():
     small = replace(PHOTOGRAPHS, training=51, validation=13, classes=2)
-    assert [chosen(each).search.trials for each in (small, PHOTOGRAPHS)] == [10, 100]
+    found = [chosen(each).search for each in (small, PHOTOGRAPHS)]
+    assert [(search.trials, search.metric.name) for search in found] == [
+        (10, "val_loss"),
+        (100, "val_accuracy"),
+    ]
 
 
 @pytest.mark.parametrize(("time", "confirm"), [(HOUR, None), (3 * HOUR, (3, 2)), (DAY, (5, 3))])
