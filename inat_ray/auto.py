@@ -69,6 +69,7 @@ def _facts(given: Experiment, *, model_is_asked: bool) -> auto.Facts:
     return auto.Facts(
         training=look.training,
         validation=look.validation,
+        test=look.test,
         classes=look.classes,
         smallest=look.smallest,
         side=look.side,

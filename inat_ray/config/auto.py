@@ -44,6 +44,7 @@ class Facts:
     training: int
     """Images that train."""
     validation: int
+    test: int
     classes: int
     smallest: int
     """Images of the smallest class."""
@@ -83,9 +84,9 @@ class Way:
     needs: int
     """Trainings that have to fit into the time, or a later way is taken."""
     cost: float = 1.0
-    """Time of an image and epoch, in that of the reference."""
-    prepares: float = 0.0
-    """Time of an image before the first training, likewise."""
+    """Time of a step, in that of the reference."""
+    on_features: bool = False
+    """Whether the network runs once for each image, before the first training."""
     steps: int = 250
     """Steps that a training has at least, by up to four times the epochs."""
 
@@ -137,11 +138,13 @@ def _choice(way: Way, facts: Facts, *, share: float) -> Choice:
     # By the square root of the batch, since the steps of these optimizers hold their size.
     rate = float(f"{way.rate * math.sqrt(batch / way.batch_size):.2g}")
     epochs = _epochs(way, facts)
-    search = _search(facts, trainings, epochs=epochs) | {"first": [{"recipe.lr": rate}]}
+    seconds = _for_trainings(way, facts)
+    search = _search(facts, trainings, epochs=epochs, seconds=seconds)
+    search["first"] = [{"recipe.lr": rate}]
     found = _with(
         way,
         recipe={"lr": rate, "batch_size": batch, "epochs": epochs},
-        resources=_resources(facts, trainings),
+        resources=_resources(way, facts, trainings),
         search=search,
     )
     if share < 1:
@@ -156,12 +159,22 @@ def _choice(way: Way, facts: Facts, *, share: float) -> Choice:
 
 def _trainings(way: Way, facts: Facts) -> float:
     """Returns how many trainings the time is enough for, on all of the machine."""
-    image = facts.seconds / max(1, facts.gpus)
-    # Each validation image is seen with its mirror image.
-    images = facts.training + facts.validation * 2 * FORWARD
-    epoch = EPOCH + images * way.cost * image
-    left = facts.time - facts.start - facts.decoding - facts.training * way.prepares * image
-    return max(left, 0.0) / (TRAINING + _epochs(way, facts) * epoch)
+    step, seen = _seconds(way, facts)
+    left, epoch = _for_trainings(way, facts), facts.training * step + facts.validation * seen
+    if way.on_features:
+        left, epoch = left - (facts.training + facts.validation) * seen, 0.0
+    return max(left, 0.0) / (TRAINING + _epochs(way, facts) * (EPOCH + epoch))
+
+
+def _seconds(way: Way, facts: Facts) -> tuple[float, float]:
+    """Returns the seconds an image of a training step, and of a look at it and its mirror image."""
+    step = way.cost * facts.seconds / max(1, facts.gpus)
+    return step, 2 * FORWARD * step
+
+
+def _for_trainings(way: Way, facts: Facts) -> float:
+    _, seen = _seconds(way, facts)
+    return max(1.0, facts.time - facts.start - facts.decoding - facts.test * seen)
 
 
 def _epochs(way: Way, facts: Facts) -> int:
@@ -177,22 +190,24 @@ def _batch_size(way: Way, facts: Facts) -> int:
     return batch
 
 
-def _resources(facts: Facts, trainings: int) -> Tree:
-    """Shares out the cores so that trainings fit into the time one after another."""
+def _resources(way: Way, facts: Facts, trainings: int) -> Tree:
+    """Shares out the cores so that trainings fit into the time one after another.
+
+    Features are made by a single trial, for which the others wait.
+    """
     if facts.gpus:
         return {}
     at_once = min(facts.cores, int(facts.memory / MEMORY), trainings // ROUNDS)
-    return {"cpus_per_worker": facts.cores // max(1, at_once)}
+    return {"cpus_per_worker": facts.cores // max(1, 1 if way.on_features else at_once)}
 
 
-def _search(facts: Facts, trainings: int, *, epochs: int) -> Tree:
+def _search(facts: Facts, trainings: int, *, epochs: int, seconds: float) -> Tree:
     # More trials than the validation images can tell apart would choose the luckiest.
     trials = min(100, max(10, facts.validation // 5))
-    seconds = math.floor(facts.time - facts.start - facts.decoding)
     early: Tree = {"kind": "none"}
     if trainings < 3 * trials:
         early = {"kind": "asha_promotion", "min_epochs": math.ceil(epochs / 3)}
-    settings = {"trials": trials, "time": max(1, seconds), "time_covers": "run"}
+    settings = {"trials": trials, "time": math.floor(seconds), "time_covers": "run"}
     settings |= {"method": "bayes", "early_stopping": early}
     if facts.validation < COARSE:
         settings["metric"] = {"name": "val_loss", "goal": "minimize"}
@@ -218,8 +233,7 @@ def _pretrained_ways(facts: Facts) -> list[Way]:
 
 def _head_only(facts: Facts) -> Way:
     what = "its output layer alone, on features that are kept"
-    kept = {"cost": 0.0, "prepares": 2 * FORWARD}
-    way = Way(what, _pretrained(facts), 3e-3, 64, epochs=60, needs=10, steps=1000, **kept)
+    way = Way(what, _pretrained(facts), 3e-3, 64, 60, needs=10, on_features=True, steps=1000)
     freeze = {"freeze": {"strategy": "head_only"}}
     without = ["model.freeze.fraction", "recipe.backbone_lr_factor"]
     without += ["recipe.augmentation.crop_scale"]
