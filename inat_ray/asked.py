@@ -16,6 +16,7 @@ from inat_ray.config.errors import UserError
 from inat_ray.config.load import brief_experiment, load_experiment, read_sweep
 from inat_ray.config.shipped import QUICKSTART, find_experiment
 from inat_ray.config.wandb.translation import UnansweredError
+from inat_ray.data.progress import waiting
 
 AUTO = Path("auto")
 
@@ -68,11 +69,11 @@ def asked_experiment(
 
 def _chosen(file: Path, settings: list[str], given: options.Given, *, shown: bool) -> Asked:
     """Writes what `auto` chooses, whose time is what is left of that which was given."""
-    from inat_ray.auto import chosen_experiment
-
     console = options.console()
-    console.print("[dim]looking at the images and the machine[/]")
-    choice = chosen_experiment(settings, given)
+    with waiting("looking at the images and the machine", console=console):
+        from inat_ray.auto import chosen_experiment
+
+        choice = chosen_experiment(settings, given)
     for name, why in zip(("model", "training", "search"), choice.why, strict=True):
         console.print(f"[bold]{name:8}[/] {escape(why)}", soft_wrap=True)
     file.write_text(yaml.safe_dump(choice.tree, sort_keys=False), encoding="utf-8")

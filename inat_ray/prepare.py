@@ -26,6 +26,7 @@ def main(
     Example: inat-ray prepare --data ~/photos --set data.image_size=128
     """
     options.set_verbosity(verbose=verbose)
+    options.say_reading("prepare", experiment or data or "the default settings")
     given = options.given(data=data, seed=seed)
     config = load_experiment(experiment, settings=settings or (), options=given)
     if out is not None:

@@ -16,6 +16,7 @@ from inat_ray.config.code import name_code
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.shipped import QUICKSTART, find_experiment
+from inat_ray.data.progress import waiting
 from inat_ray.log.lock import alive_in
 from inat_ray.log.records import Steering, TrialKnown
 from inat_ray.run.claim import begin_run, claimed_or_reclaimed
@@ -234,13 +235,16 @@ def run_sweep(
     check_trackers(config)
     claim = claimed_or_reclaimed(plan.folder, config, is_new=plan.is_new, overwrite=overwrite)
     with claim as run, ExitStack() as at_work:
-        console.print("[dim]starting the trials' processes[/]")
-        from inat_ray.tuning.session import ray_session, trials_at_once
+        with ExitStack() as while_ray_is_up:
+            with waiting("starting the trials' processes", console=console):
+                from inat_ray.tuning.session import ray_session, trials_at_once
 
-        trials = trials_at_once(config)
-        # Ray takes seconds to start, in which this process imports what it needs next.
-        Thread(target=import_module, args=("inat_ray.tuning.search",), daemon=True).start()
-        with ray_session(address=address, verbose=verbose, trials=trials):
+                trials = trials_at_once(config)
+                # Ray takes seconds to start, in which this process imports what it needs next.
+                Thread(target=import_module, args=("inat_ray.tuning.search",), daemon=True).start()
+                while_ray_is_up.enter_context(
+                    ray_session(address=address, verbose=verbose, trials=trials)
+                )
             from inat_ray.data.dataset import open_dataset
             from inat_ray.run.result import finish_run
             from inat_ray.run.split import keep_split
@@ -263,10 +267,11 @@ def run_sweep(
             winner, result = _search(plan, data=data, run=run, known=known, port=tensorboard_port)
         finish_run(run, result=result, model=winner)
         show_result(console, run=run, result=result)
-        # Imported only now: plots and forests take seconds to load, which no search waits for.
-        from inat_ray.page.report import report_at_end
+        with waiting("drawing the report", console=console):
+            # Imported only now: plots and forests take seconds to load, which no search waits for.
+            from inat_ray.page.report import report_at_end
 
-        report_at_end(console, run=run)
+            report_at_end(console, run=run)
         show_next_steps(console, run=run)
     return run.path, result
 
@@ -303,15 +308,18 @@ def run_rehearsal(plan: "Plan", *, address: str | None = None, verbose: bool = F
     known = _known(plan)
     check_source(config.data)
     _check_models(plan)
-    with ray_session(address=address, verbose=verbose):
+    with (
+        waiting("looking at the cluster", console=console),
+        ray_session(address=address, verbose=verbose),
+    ):
         resources = trial_resources(config)
         slots = Slots(resources)()
         final_resources(config)
     data = open_dataset(config.data, progress=True)
     announce(console, data=data)
-    console.print("[dim]training the largest model for a few steps[/]")
     space = plan.present or plan.space
-    found = dry_run(config, space, data=data, resources=resources, slots=slots, known=known)
+    with waiting("training the largest model for a few steps", console=console):
+        found = dry_run(config, space, data=data, resources=resources, slots=slots, known=known)
     announce_dry_run(console, found, slots=slots)
     return found
 

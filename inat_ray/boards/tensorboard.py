@@ -243,13 +243,13 @@ def _scalars(record: AnyRecord, values: Mapping[str, float], *, step: int) -> Ev
 def _images(record: AnyRecord, snapshot: Snapshot) -> Event:
     """Returns a snapshot's pictures, at the step of the epoch that they show."""
     pictures = {
-        "snapshot/training images": _image(augmented_picture(snapshot), _photographs),
-        "snapshot/confusion matrix": _image(confusion_picture(snapshot), png),
+        "view/training images": _image(augmented_picture(snapshot), _photographs),
+        "view/confusion matrix": _image(confusion_picture(snapshot), png),
     }
     if (filters := first_filters_picture(snapshot)) is not None:
-        pictures["snapshot/first filters"] = _image(filters, png)
+        pictures["view/first filters"] = _image(filters, png)
     if (mistakes := mistakes_picture(snapshot)) is not None:
-        pictures["snapshot/worst mistakes"] = _image(mistakes, _photographs)
+        pictures["view/worst mistakes"] = _image(mistakes, _photographs)
     values = [Summary.Value(tag=tag, image=image) for tag, image in pictures.items()]
     return Event(wall_time=record.time, step=snapshot.epoch, summary=Summary(value=values))
 

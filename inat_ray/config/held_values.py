@@ -26,9 +26,7 @@ def own_values(experiment: Experiment) -> dict[str, JSON]:
     return {name: settings[name] for name in experiment.search.parameters if name in settings}
 
 
-def tried(
-    experiment: Experiment, name: str, value: JSON, *, met: Mapping[str, JSON], place: str
-) -> JSON:
+def tried(experiment: Experiment, name: str, value: JSON, *, met: Mapping[str, JSON]) -> JSON:
     """Returns the value as the experiment holds it. Raises UserError where it does not take it."""
     # What a kind, or a strategy of freezing, needs beside it stands below it, and is tried there.
     there = experiment_at(experiment, met) or experiment
@@ -37,13 +35,13 @@ def tried(
     try:
         return _held(experiment, name, value, met=met)
     except KeyError:
-        raise UserError(f"{place}: there is no setting of that name") from None
+        raise UserError("there is no setting of that name") from None
     except ValidationError as error:
         about = [fault for fault in error.errors() if key_of(fault).startswith(name)]
         explanation = explain_fault((about or error.errors())[0]).removeprefix(f"{name}: ")
         # A fault elsewhere, such as in a setting that depends on this one, does not name the value.
         named = "" if about else f"{shown(value)}: "
-        raise UserError(f"{place}: {named}{explanation}") from None
+        raise UserError(f"{named}{explanation}") from None
 
 
 def _held(

@@ -62,7 +62,7 @@ def best_so_far(history: History) -> Steps:
     steps: Steps = []
     best: Score | None = None
     for spent, record in enumerate(records, start=1):
-        score = history.score_at(history.trials[record.trial_id], record.epoch)
+        score = history.score_of(history.trials[record.trial_id], at=record.epoch)
         if score is not None and (best is None or score > best):
             best = score
             steps.append((spent, record, history.turned(best.value)))

@@ -42,13 +42,13 @@ def write_report(run: ReportedRun, path: Path) -> list[Figure]:
 
 def report_at_end(console: Console, *, run: RunFolder) -> None:
     """Writes the report of a run that ends. A page that fails is a note: the run itself is safe."""
-    with console.status("drawing the report"):
-        try:
-            write_report(open_run(run.path), run.report)
-            run.keep(run.report)
-        except Exception as error:  # whatever its kind: it must not look as if the search failed
-            command = command_text("report", run.path)
-            note(console, f"there is no report ({error!r}); {command} shows why")
+    try:
+        write_report(open_run(run.path), run.report)
+        run.keep(run.report)
+    except Exception as error:  # whatever its kind: it must not look as if the search had failed
+        note(
+            console, f"there is no report ({error!r}); {command_text('report', run.path)} shows why"
+        )
 
 
 def write_comparison(runs: Sequence[ReportedRun], path: Path) -> list[Figure]:

@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +28,13 @@ from inat_ray.search.winner import confirmed
 from inat_ray.terminal.model_tables import freeze_table, result_table
 from inat_ray.terminal.run_texts import resume_command
 from inat_ray.terminal.search_tables import ablation_table, leaderboard_table, study_table
-from inat_ray.terminal.tables import folded, numbers, plain_table
+from inat_ray.terminal.tables import (
+    folded,
+    numbers,
+    parameter_columns,
+    parameters_table,
+    plain_table,
+)
 from inat_ray.terminal.words import command_text, counted, duration, parameters_text, percent
 
 if TYPE_CHECKING:  # a training needs no Ray
@@ -97,9 +104,10 @@ def announce_warm_start(console: Console, known: Sequence[WarmStart]) -> None:
 
 def announce_dry_run(console: Console, found: "DryRun", *, slots: int) -> None:
     """Says the first points, the largest model and its step, and how long the search would take."""
-    console.print("[bold]first[/]")
-    for work in found.suggestions:
-        console.print(f"  {work.trial_id}  {parameters_text(work.parameters)}", soft_wrap=True)
+    points = [work.parameters for work in found.suggestions]
+    columns = {"first trials": [work.trial_id for work in found.suggestions]}
+    parameters = parameter_columns(points, list(dict.fromkeys(chain.from_iterable(points))))
+    console.print(parameters_table(columns, parameters=parameters, width=console.width))
     size, step = found.complexity, found.rehearsal
     memory = "" if step.peak_bytes is None else f", {step.peak_bytes / 2**30:.1f} GiB of GPU memory"
     sizes = " and ".join(map(str, found.image_sizes))

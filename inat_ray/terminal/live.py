@@ -110,7 +110,8 @@ def _lines(history: History, *, now: float, width: int, goes_on: bool) -> Iterat
     times = [f"{duration(history.seconds_at(now))} elapsed"]
     if goes_on:
         times = [times_text(history, now=now), end_text(history, now=now) or ""]
-    counts = [states_text(history), epochs_text(history), speed_text(history) or ""]
+    states = "" if history.is_training else states_text(history)
+    counts = [states, epochs_text(history), speed_text(history) or ""]
     for parts, separator in ((times, ", "), (counts, "; ")):
         yield from flowed(separator.join(filter(None, parts)), width)
 
@@ -135,6 +136,8 @@ def _table(
 ) -> Iterator[RenderableType]:
     """Yields a line for each trial, with as many columns as fit, and which parameters have none."""
     columns = _columns(history, shown, ascii_only=options.ascii_only)
+    if not any(columns["rank"]):  # as in a training that stands alone
+        del columns["rank"]
     parameters = parameter_columns([t.parameters for t in shown], telling_parameters(history))
     first = that_fit(columns, room=options.max_width)
     values = that_fit(parameters, room=options.max_width - room_of(first))

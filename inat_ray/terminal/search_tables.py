@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from rich.markup import escape
 from rich.table import Column, Table
+from rich.text import TextType
 
 from inat_ray.config.metrics import METRICS
 from inat_ray.log.costs import Cost, telling_costs
@@ -75,11 +76,11 @@ def leaderboard_table(history: History, *, most: int = SHOWN_TRIALS, width: int 
     shown = list(enumerate(history.leaderboard()[:most], start=1))
     costs = cost_columns(shown, telling_costs(trial for _, trial in shown))
     title = f"{history.run.name}: {states_text(history)}"
-    table, missing = _trials_table(history, shown, more=costs, width=width, title=title)
+    table = _trials_table(history, shown, more=costs, width=width, title=title)
     more = len(history.searched) - len(shown)
     hidden = f"and {more} more in the report and in trials.parquet" if more else ""
     steered = map(escape, steering_texts(history.steering))
-    table.caption = _lines(hidden, missing, _score_meaning(history, shown), *steered)
+    table.caption = _lines(hidden, table.caption, _score_meaning(history, shown), *steered)
     return table
 
 
@@ -94,9 +95,9 @@ def front_table(history: History, found: Fronts, *, width: int = 80) -> Table:
     trials = [(rank, trial) for rank, trial in ranked if trial.trial_id in shown]
     costs = cost_columns(trials, [cost for cost, _ in found], marked=marked)
     title = f"{history.run.name}: the best for what they cost"
-    table, missing = _trials_table(history, trials, costs=costs, width=width, title=title)
+    table = _trials_table(history, trials, costs=costs, width=width, title=title)
     meaning = f"{MARK}: no other trial costs as little and is as good"
-    table.caption = _lines(meaning, missing, _score_meaning(history, trials))
+    table.caption = _lines(meaning, table.caption, _score_meaning(history, trials))
     return table
 
 
@@ -121,11 +122,8 @@ def _trials_table(
     more: Columns = NONE,
     width: int,
     title: str,
-) -> tuple[Table, str]:
-    """Returns a row for each trial, and the line about the parameters for which there is no room.
-
-    `more`: columns that come last, where there is room.
-    """
+) -> Table:
+    """Returns a row for each trial; `more`: columns that come last, where there is room."""
     trials = [trial for _, trial in ranked]
     columns = {"#": [str(rank) for rank, _ in ranked], "trial": [t.trial_id for t in trials]}
     metric, others = history.run.metric, shown_metrics(history.run.metric)[1:]
@@ -151,8 +149,8 @@ def _score_meaning(history: History, ranked: Ranked) -> str:
     return score_meaning(history, bracketed=not all(score and score.whole for score in scores))
 
 
-def _lines(*texts: str | None) -> str | None:
-    return "\n".join(filter(None, texts)) or None
+def _lines(*texts: TextType | None) -> str | None:
+    return "\n".join(str(text) for text in texts if text) or None
 
 
 def study_table(
@@ -184,14 +182,14 @@ def study_table(
         columns["trained"] = [f"{trainable[found.trials[0].trial_id]:,}" for found in ranking]
     columns["s/epoch"] = [f"{found.seconds_per_epoch:.2f}" for found in ranking]
     points = [found.parameters for found in ranking]
-    table, missing = parameters_table(
+    table = parameters_table(
         columns,
         parameters=parameter_columns(points, telling_parameters(history)),
         width=width,
         title=f"{history.run.name}: {TITLES[purpose]}",
     )
-    hidden = missing if purpose == "search" else ""  # the leaderboard has said so
-    table.caption = _lines(hidden, doubt(ranking, metric=metric))
+    missing = None if purpose == "confirm" else table.caption  # the leaderboard has said it
+    table.caption = _lines(missing, doubt(ranking, metric=metric))
     return table
 
 

@@ -27,7 +27,6 @@ from inat_ray.terminal.estimate import (
 )
 from inat_ray.terminal.live import live_view
 from inat_ray.terminal.run_texts import (
-    best_text,
     kept_model_text,
     resume_command,
     steering_texts,
@@ -150,12 +149,12 @@ def _view(console: Console, status: Status) -> Group:
 
 
 def _details(status: Status) -> Iterator[str]:
-    """'best score 91.2 % (trial_0004)', 'test accuracy 60.0 %', 'report runs/a/report.html'."""
+    """'kept model val acc 90.7 % (winner)', 'test accuracy 60.0 %', 'report runs/a/report.html'."""
     history, is_finished = status.history, status.state == "finished"
     if status.may_go_on and status.changed is not None:
         yield f"last record {duration(status.now - status.changed)} ago"
     if is_finished:
-        yield from filter(None, [best_text(history), kept_model_text(history)])
+        yield from filter(None, [kept_model_text(history)])  # the view has the best trial
     if status.test_accuracy is not None:
         yield f"test accuracy {percent(status.test_accuracy)}"
     if is_finished and status.report is not None:

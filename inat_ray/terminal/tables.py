@@ -70,16 +70,21 @@ def room_of(columns: Columns) -> int:
     return sum(width + GAP for width in widths)
 
 
-def also_searched(parameters: Columns, shown: Columns) -> str:
-    """Returns a line with the names of the parameters that have no column; empty if all have."""
+def also_searched(parameters: Columns, shown: Columns) -> str | None:
+    """Returns a line with the names of the parameters that have no column; None if all have."""
     hidden = [name for name in parameters if name not in shown]
-    return f"also searched: {', '.join(hidden)}" if hidden else ""
+    return f"also searched: {', '.join(hidden)}" if hidden else None
 
 
 def parameters_table(
-    columns: Columns, *, parameters: Columns, more: Columns = NONE, width: int, title: str
-) -> tuple[Table, str]:
-    """Returns a table in `width` characters, and the line about the parameters that it lacks.
+    columns: Columns,
+    *,
+    parameters: Columns,
+    more: Columns = NONE,
+    width: int,
+    title: str | None = None,
+) -> Table:
+    """Returns a table in `width` characters; its caption names the parameters that it lacks.
 
     It has all of the columns, then as many of the parameters as there is room for, and then of
     `more` what they leave room for.
@@ -91,4 +96,5 @@ def parameters_table(
     table = plain_table(*columns, *dim, *rest, title=title)
     for row in zip(*columns.values(), *shown.values(), *rest.values(), strict=True):
         table.add_row(*map(escape, row))
-    return table, also_searched(parameters, shown)
+    table.caption = also_searched(parameters, shown)
+    return table

@@ -202,7 +202,7 @@ IMAGES = ("training images", "confusion matrix", "first filters", "worst mistake
 def images(folder: Path, run: str) -> dict[str, list[tuple[int, tuple[int, int]]]]:
     """By tag: (step, size) of each."""
     loaded = multiplexer(folder)
-    tags = [tag for tag in loaded.Runs()[run][TENSORS] if tag.startswith("snapshot/")]
+    tags = [tag for tag in loaded.Runs()[run][TENSORS] if tag.startswith("view/")]
     found = {}
     for tag in tags:
         events = loaded.Tensors(run, tag)
@@ -219,7 +219,7 @@ def test_a_trial_that_ended_has_the_images_of_its_snapshot_at_its_epoch(sweep, t
     folder = written(sweep, tmp_path, snapshots=snapshot_of)
     for trial_id in ("trial_0000", "trial_0001", "trial_0002", "trial_0004"):
         found = images(folder, trial_id)
-        assert set(found) == {f"snapshot/{name}" for name in IMAGES}
+        assert set(found) == {f"view/{name}" for name in IMAGES}
         assert [len(shown) for shown in found.values()] == [1] * 4
         assert {step for shown in found.values() for step, _ in shown} == {2}
 
@@ -237,7 +237,7 @@ def test_a_network_without_mistakes_has_no_picture_of_them(sweep, tmp_path):
         return replace(snapshot, mistakes=Mistakes(**none))
 
     found = images(written(sweep, tmp_path, snapshots=flawless), "trial_0000")
-    assert set(found) == {f"snapshot/{name}" for name in IMAGES[:-1]}
+    assert set(found) == {f"view/{name}" for name in IMAGES[:-1]}
 
 
 def test_the_same_log_and_snapshots_give_the_same_files(sweep, tmp_path):

@@ -59,7 +59,11 @@ def read_parameters(
 
 @dataclass
 class _Reader:
-    """Reads the parameters of a sweep. State: `taken`, the parameter that each setting is from."""
+    """Reads the parameters of a sweep.
+
+    State: `known`, the setting that each parameter is by its name; `kind`, of model; `taken`, the
+    parameter that each setting is from.
+    """
 
     found: Translation
     given: Mapping[str, JSON]
