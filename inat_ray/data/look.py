@@ -28,6 +28,7 @@ class Look:
     training: int
     """Images that train."""
     validation: int
+    test: int
     classes: int
     smallest: int
     """Images of the smallest class that do not test."""
@@ -47,8 +48,10 @@ def look_at(config: DataConfig) -> Look:
     roles = {item.role for item in items}
     per_class = Counter(item.label for item in items if item.role != "test")
     learned, validation = sum(per_class.values()), Counter(i.role for i in items)["validation"]
+    test = len(items) - learned
     if "test" not in roles:
-        learned = round(learned * (1 - config.test_fraction))
+        test = round(learned * config.test_fraction)
+        learned -= test
     validation = validation or round(learned * config.validation_fraction)
     shown = list(_decoded(source, config))
     if not shown:
@@ -56,6 +59,7 @@ def look_at(config: DataConfig) -> Look:
     return Look(
         training=round((learned - validation) * config.share),
         validation=round(validation * config.share),
+        test=test,
         classes=len(source.classes),
         smallest=min(per_class.values()),
         side=round(median(side for side, _ in shown)),
