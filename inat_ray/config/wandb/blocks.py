@@ -8,13 +8,7 @@ import re
 from collections.abc import Mapping
 
 from inat_ray.config.distributions import JSON, Tree
-from inat_ray.config.wandb.choices import (
-    NotHadError,
-    combined,
-    listed,
-    read_values,
-    weighed,
-)
+from inat_ray.config.wandb.choices import NotHadError, combined, listed, read_values, weighed
 from inat_ray.config.wandb.distributions import drawn
 from inat_ray.config.wandb.names import FACTORS, FILTERS, KERNELS, OF_A_BLOCK
 from inat_ray.config.wandb.values import five, number, plain, whole
