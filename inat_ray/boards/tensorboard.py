@@ -42,7 +42,7 @@ from inat_ray.log.records import (
     TrialState,
 )
 from inat_ray.page.pictures import Pixels, jpeg, png
-from inat_ray.search.telling import telling_parameters
+from inat_ray.search.telling import LEARNING_RATE, telling_parameters
 from inat_ray.terminal.estimate import stands_alone
 from inat_ray.training.snapshot import Snapshot
 
@@ -62,7 +62,7 @@ HPARAMS_COLUMNS = {
 SEARCH = "search"
 """The run that has the experiment, and the search's own progress."""
 
-LEARNING_RATE, TICKED = "recipe.lr", 5
+TICKED = 5
 """The tab shows this many hyperparameters at first; the learning rate is always one of them."""
 
 SUCCESSFUL: tuple[TrialState, ...] = ("finished", "stopped", "stopped_by_hand")
