@@ -14,7 +14,7 @@ from inat_ray.log.records import JSON
 MOST_GROUPS, LEAST_IN_A_GROUP = 5, 4
 """Into how many groups of like size numbers are put, and how many trials a group needs."""
 
-LEAST, MOST = 8, 512
+LEAST, MOST = 8, 256
 """The fewest trials that tell anything, and the most that are asked."""
 
 LEARNING_RATE = "recipe.lr"
