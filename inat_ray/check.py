@@ -49,6 +49,7 @@ def main(
     name_code(code, changed=changed_code)
     options.say_reading("check", run)
     existing_run(run)
+    options.say_loading("torch")
     # Imported only now: they take seconds, and a mistake above is answered at once.
     from inat_ray.page.data_check import check_sections
     from inat_ray.page.html import write_page

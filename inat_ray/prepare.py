@@ -26,6 +26,7 @@ def main(
     Example: inat-ray prepare --data ~/photos --set data.image_size=128
     """
     options.set_verbosity(verbose=verbose)
+    options.say_reading("prepare", experiment or data or "the default settings")
     given = options.given(data=data, seed=seed)
     config = load_experiment(experiment, settings=settings or (), options=given)
     if out is not None:
@@ -48,7 +49,7 @@ def main(
             keep_split(run, dataset)
         console = options.console()
         announce(console, data=dataset, run=run)
-        console.print(f"[bold]pack[/]  {dataset.pack.path}", soft_wrap=True)
+        options.say("pack", dataset.pack.path)
         names = dataset.pack.names
         pairs = [[names[pair.first], names[pair.second]] for pair in near_duplicates(dataset)]
         note_some(console, [f"{a} and {b}" for a, b in pairs], what=NEAR)

@@ -228,6 +228,8 @@ class Box(Mark):
             width=max(0.5, x1 - x0),
             height=max(0.5, y1 - y0),
             fill=self.color,
+            stroke="var(--paper)",
+            stroke_width=0.5,
             opacity=self.opacity,
             data_trial=self.trial,
             data_tip=self.tip,
@@ -261,15 +263,13 @@ class Whisker(Mark):
     ends: tuple[tuple[float, float], tuple[float, float]]
     color: str = "var(--ink)"
     series: str = ""
-    shift: float = 0
-    """Pixels to the right, as of a `Dot`."""
 
     def svg(self, frame: Frame) -> str:
-        ends = [(x + self.shift, y) for x, y in (frame.at(*end) for end in self.ends)]
+        ends = [frame.at(*end) for end in self.ends]
         return element("path", d=path(ends), stroke=self.color, stroke_width=1.6, fill="none")
 
     def rows(self, x: Axis, y: Axis) -> Iterator[Row]:
-        yield from ((self.series, "", x.text(a), y.text(b)) for a, b in self.ends if self.series)
+        yield from ((self.series, "", x.text(a), y.text(b)) for a, b in self.ends)
 
 
 @dataclass(frozen=True)

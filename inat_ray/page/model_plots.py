@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
-from inat_ray.page.axes import Axis, categories, linear, round_ticks
+from inat_ray.page.axes import Axis, categories, downwards, linear, round_ticks
 from inat_ray.page.colors import BLUE, CRIMSON, GRAY, GREEN
 from inat_ray.page.figure import SHADES, Figure, Key, Plot
 from inat_ray.page.marks import Box, Dot, Line, Whisker, Words
@@ -43,7 +43,7 @@ def scores_figure(classes: Sequence[ClassScores], *, caption: str) -> Figure:
     ends = [_recall_interval(scores) for scores in classes]
     known = [value for each in values for value in each if value is not None]
     axis = linear("score", [*known, *(low for low, _ in ends), 1.0], share=True, pad=0.02)
-    plot = Plot(axis, _downwards("", [scores.name for scores in classes]))
+    plot = Plot(axis, downwards("", [scores.name for scores in classes]))
     for place, (scores, each) in enumerate(zip(classes, values, strict=True)):
         low, high = ends[place]
         if scores.recall is not None:
@@ -56,12 +56,6 @@ def scores_figure(classes: Sequence[ClassScores], *, caption: str) -> Figure:
     plot.height = 90 + 24 * len(classes)
     label = "Recall, precision and F1 of each class; the table below has the numbers"
     return Figure.of("classes", plot, label=label, caption=caption)
-
-
-def _downwards(title: str, names: Sequence[str]) -> Axis:
-    """Returns an axis of categories of which the first is on top."""
-    axis = categories(title, names)
-    return Axis(title, axis.high, axis.low, axis.ticks, names=names)
 
 
 def _recall_interval(scores: ClassScores) -> Interval:
@@ -89,7 +83,7 @@ def confusion_figure(
     shares = confusion[labels] / np.maximum(confusion.sum(axis=1)[labels], 1)[:, None]
     counts, shares = confusion[np.ix_(labels, labels)], shares[:, labels]
     worst = float(shares[~np.eye(len(labels), dtype=bool)].max(initial=0.0)) or 1.0
-    plot = Plot(categories("prediction", names), _downwards("truth", names))
+    plot = Plot(categories("prediction", names), downwards("truth", names))
     end = len(names) - 0.5
     plot.add(Box((-0.5, end), (end, -0.5), "var(--paper)"))  # no line of the grid shines through
     for row, column in np.argwhere(counts > 0).tolist():

@@ -25,6 +25,7 @@ document.addEventListener("select-trials", ({ detail }) => {
   if (detail.from !== "parallel") {
     ranges.clear();
     for (const brush of document.querySelectorAll("rect.brush")) brush.remove();
+    for (const end of document.querySelectorAll("input[data-range]")) end.value = "";
   }
   document.documentElement.toggleAttribute("data-selecting", selected.size > 0);
   counter.hidden = !selected.size;
@@ -74,7 +75,10 @@ for (const figure of figures.filter((each) => each.querySelector("[data-axis]"))
     arrange(figure);
   };
   for (const box of boxes) box.addEventListener("change", () => limit(box));
-  onPhone.addEventListener("change", () => limit());
+  onPhone.addEventListener("change", () => {
+    for (const box of boxes) box.checked = box.defaultChecked;
+    limit();
+  });
   limit();
 }
 
@@ -98,13 +102,22 @@ function reading(line, event) {
   const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(line.getScreenCTM().inverse());
   const points = line.getAttribute("d").slice(1).split("L").map((point) => point.split(" ").map(Number));
   const nearest = points.reduce((a, b) => (Math.abs(b[0] - at.x) < Math.abs(a[0] - at.x) ? b : a));
-  const value = (pixel, told) => {
-    const [low, high, start, end] = told.split(" ").map(Number);
-    const place = (pixel - start) / (end - start);
-    return told.endsWith("log") ? low * (high / low) ** place : low + place * (high - low);
-  };
-  const height = value(nearest[1], y);
-  return `epoch ${Math.round(value(nearest[0], x))}: ${share ? `${(100 * height).toFixed(1)} %` : height.toFixed(3)}`;
+  const height = valueAt(nearest[1], y);
+  return `epoch ${Math.round(valueAt(nearest[0], x))}: ${share ? `${(100 * height).toFixed(1)} %` : height.toFixed(3)}`;
+}
+
+// An axis tells its ends, in values and in pixels.
+
+function valueAt(pixel, told) {
+  const [low, high, start, end] = told.split(" ").map(Number);
+  const place = (pixel - start) / (end - start);
+  return told.endsWith("log") ? low * (high / low) ** place : low + place * (high - low);
+}
+
+function pixelAt(value, told) {
+  const [low, high, start, end] = told.split(" ").map(Number);
+  const place = told.endsWith("log") ? Math.log(value / low) / Math.log(high / low) : (value - low) / (high - low);
+  return start + place * (end - start);
 }
 
 const tip = document.createElement("div");
@@ -154,6 +167,31 @@ function dragAlong(axis, svg, figure, from, to) {
   brushed(figure);
 }
 
+// The same without a drag: a range of an axis, written down. A category has the room around its place.
+
+for (const figure of figures.filter((each) => each.querySelector("[data-range]"))) {
+  const [name, ...ends] = figure.querySelectorAll("[data-range]");
+  const svg = () => [...figure.querySelectorAll("svg")].find((each) => each.checkVisibility());
+  const axis = () => svg().querySelectorAll(".axis")[name.selectedIndex];
+  const ticks = () => JSON.parse(axis().dataset.ticks);
+  const list = () => figure.querySelector("datalist").replaceChildren(...ticks().map((tick) => new Option(tick)));
+  const height = (text, side) => {
+    const { told, names } = axis().dataset;
+    if (!text) return Number(told.split(" ")[side < 0 ? 2 : 3]);
+    const value = names ? ticks().indexOf(text) + side / 2 : parseFloat(text.replaceAll(",", "")) / (text.includes("%") ? 100 : 1);
+    return pixelAt(value, told);
+  };
+  const apply = () => {
+    const [from, to] = ends.map((end, place) => ({ y: height(end.value.trim(), place ? 1 : -1) }));
+    const isRange = ends.some((end) => end.value) && from.y > to.y;
+    dragAlong(axis(), svg(), figure, from, isRange ? to : from);
+  };
+  name.replaceChildren(...[...svg().querySelectorAll(".axis")].map((each) => new Option(each.dataset.name)));
+  name.addEventListener("change", () => { for (const end of ends) end.value = ""; list(); });
+  for (const end of ends) end.addEventListener("change", apply);
+  list();
+}
+
 function dragOver(svg, name, area) {
   const inside = [...svg.querySelectorAll("circle[data-trial], rect[data-trial], path[data-trial][transform]")].filter((mark) => {
     const box = mark.getBoundingClientRect();
@@ -173,8 +211,8 @@ function clicked(event, name) {
 
 function begin(start, figure) {
   const svg = start.target.closest("svg");
-  if (!svg || start.button !== 0 || start.pointerType === "touch") return;
   const axis = start.target.closest(".handle")?.parentElement;
+  if (!svg || start.button !== 0 || (start.pointerType === "touch" && !axis)) return;
   const trials = svg.querySelector("[data-trial]");
   const from = within(svg, start);
   const area = document.createElement("div");
@@ -210,7 +248,7 @@ for (const figure of figures) {
   figure.addEventListener("pointerleave", () => { tip.hidden = true; });
   figure.addEventListener("pointerdown", (event) => begin(event, figure));
   figure.addEventListener("click", (event) => {
-    if (event.pointerType === "touch" && event.target.closest("svg")) clicked(event, figure.dataset.name);
+    if (event.pointerType === "touch" && event.target.closest("svg") && !event.target.closest(".handle")) clicked(event, figure.dataset.name);
   });
 }
 

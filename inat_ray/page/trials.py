@@ -12,13 +12,14 @@ from inat_ray.log.records import EpochEnded
 from inat_ray.page.axes import categories, logarithmic, of_metric
 from inat_ray.page.colors import GRAY, ORANGE, STATES
 from inat_ray.page.figure import Figure, Key, Plot
-from inat_ray.page.html import Cell, Section, paragraph, table
+from inat_ray.page.html import Cell, Section, folded, paragraph, table
 from inat_ray.page.leaderboard import cost_cell, score_cell
 from inat_ray.page.marks import Dot, Line
-from inat_ray.page.metrics import metric_cell, results, score_axis, searched_winner
+from inat_ray.page.metrics import metric_cell, results, score_axis
 from inat_ray.page.scored import jitter
 from inat_ray.search.front import Fronts
 from inat_ray.search.schedulers import at_rung
+from inat_ray.search.winner import searched_winner
 from inat_ray.terminal.words import cost_text
 
 
@@ -55,7 +56,8 @@ def front_section(history: History, found: Fronts) -> Section:
             Key("ended early", "circle-open", GRAY),
         ],
     )
-    listed = table(columns, rows, caption="The trials on the fronts, best first")
+    listed = table(columns, rows, caption="The best first")
+    listed = folded(listed, summary="The trials on the fronts")
     return Section("Cost beside accuracy", "front", paragraph(text), figure, listed)
 
 
@@ -147,4 +149,5 @@ def _rungs_table(history: History, rungs: Rungs) -> Markup:
         worst = metric_cell(history.run.metric, min(on, key=history.score, default=None))
         rows.append([epoch, len(there), len(on), worst])
     columns = ["after epoch", "trials there", "went on", "worst that went on"]
-    return table(columns, rows, caption="Rungs", sortable=False)
+    listed = table(columns, rows, caption="Trials at each rung", sortable=False)
+    return folded(listed, summary="As a table")
