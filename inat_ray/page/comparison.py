@@ -107,8 +107,11 @@ def _data_differences(runs: Sequence[ReportedRun]) -> Iterator[str]:
             )
     for key, values in compared_settings(runs).items():
         if key in DATA:
+            texts = [setting_text(value) for value in values]
             told = ", ".join(
-                f"{run.name} {setting_text(v)}" for run, v in zip(runs, values, strict=True)
+                f"{text} in "
+                + " and ".join(r.name for r, t in zip(runs, texts, strict=True) if t == text)
+                for text in dict.fromkeys(texts)
             )
             yield f"The data differ: {key} is {told}."
 

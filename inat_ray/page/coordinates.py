@@ -29,8 +29,8 @@ LEFT, RIGHT = 62, 44
 """Room for the texts of the first axis, and for half the name of the last, in pixels."""
 
 RANGE = Markup(
-    '<p class="views range"><label>Drag along an axis, or select trials by'
-    " <select data-range></select></label>"
+    '<p class="views range"><span>Drag along an axis, or choose a range:</span>'
+    '<select data-range aria-label="Axis"></select>'
     '<label>from <input data-range size="7" list="range-ticks"></label>'
     '<label>to <input data-range size="7" list="range-ticks"></label>'
     '<datalist id="range-ticks"></datalist></p>'

@@ -40,8 +40,8 @@ def front_section(history: History, found: Fronts) -> Section:
     text = (
         "A trial is on a front if no other one costs as little and is as good. Hollow points are"
         " trials that ended too early to be judged. Gaps smaller than those between seeds say"
-        " little. inat-ray sweep --resume RUN --pick TRIAL trains another one than the"
-        " winner, and keeps that as the run's model."
+        " little. To train another one than the winner and keep that as the run's model:"
+        " inat-ray sweep --resume RUN --pick TRIAL"
     )
     figure = Figure(
         "front",
