@@ -31,8 +31,8 @@ LEFT, RIGHT = 62, 44
 RANGE = Markup(
     '<p class="views range"><span>Drag along an axis, or choose a range:</span>'
     '<select data-range aria-label="Axis"></select>'
-    '<label>from <input data-range size="7" list="range-ticks"></label>'
-    '<label>to <input data-range size="7" list="range-ticks"></label>'
+    '<span><label>from <input data-range size="7" list="range-ticks"></label>'
+    ' <label>to <input data-range size="7" list="range-ticks"></label></span>'
     '<datalist id="range-ticks"></datalist></p>'
 )
 """Selects as a drag along an axis does, for those who do not drag; a script fills it."""

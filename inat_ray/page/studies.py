@@ -25,6 +25,9 @@ from inat_ray.terminal.words import gap_text, metric_text, parameters_text, span
 
 FREEZE = "model.freeze"
 
+BUNDLE = 0.7
+"""Share of a row's height in which the configurations that freeze the same stand."""
+
 
 def study_section(history: History, *, purpose: Purpose, title: str) -> Section:
     """Shows mean, standard deviation, and n of each configuration, and if the best two differ.
@@ -182,7 +185,7 @@ def _freeze_figure(found: Sequence[_Frozen], metric: str) -> Figure:
     for item in sorted(found, key=lambda item: item.share):
         groups[f"{item.name}, {100 * item.share:.0f} %"].append(item)
     placed = [
-        (row + (place + 0.5) / len(items) - 0.5, item)
+        (row + BUNDLE * ((place + 0.5) / len(items) - 0.5), item)
         for row, items in enumerate(groups.values())
         for place, item in enumerate(items)
     ]
