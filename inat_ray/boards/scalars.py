@@ -10,10 +10,10 @@ EPOCH = {
     "train/loss": "train_loss",
     "train/accuracy": "train_accuracy",
     **{name.replace("_", "/", 1): name for name in METRICS},
-    "lr": "lr",
-    "images_per_second": "images_per_second",
+    "train/lr": "lr",
+    "work/images_per_second": "images_per_second",
 }
-"""Tag -> field of an epoch's record."""
+"""Tag -> field of an epoch's record. Boards show tags by name: accuracy and loss before speed."""
 
 
 def epoch_scalars(record: EpochMetrics) -> dict[str, float]:

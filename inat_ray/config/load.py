@@ -199,11 +199,9 @@ def _merge(base: Tree, over: Tree, *, prefix: str = "") -> Tree:
             merged[key] = value
         else:
             below = merged.get(key)
-            if not isinstance(below, dict) or _of_another_kind(value, below):
-                below = {}
-            merged[key] = _merge(below, value, prefix=f"{prefix}{key}.")
+            another = isinstance(below, dict) and any(
+                name in value and value[name] != below.get(name) for name in ("kind", "strategy")
+            )
+            kept = below if isinstance(below, dict) and not another else {}
+            merged[key] = _merge(kept, value, prefix=f"{prefix}{key}.")
     return merged
-
-
-def _of_another_kind(over: Tree, base: Tree) -> bool:
-    return any(name in over and over[name] != base.get(name) for name in ("kind", "strategy"))

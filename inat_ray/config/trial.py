@@ -36,6 +36,14 @@ def with_parameters(experiment: Experiment, parameters: Mapping[str, JSON]) -> E
     return Experiment.model_validate(tree).model_copy(update={"search": experiment.search})
 
 
+def experiment_at(experiment: Experiment, point: Mapping[str, JSON]) -> Experiment | None:
+    """Returns it with these settings; None where they are an invalid combination."""
+    try:
+        return with_parameters(experiment, point)
+    except ValidationError:
+        return None
+
+
 def _outer_first(setting: tuple[str, JSON]) -> tuple[int, bool]:
     """Sorts sections before their parts, and first what decides which parts there are."""
     name = setting[0]

@@ -139,6 +139,8 @@ class History:
     """Trials of the search that are not over."""
     active: dict[str, TrialHistory] = field(default_factory=dict)
     """Trials of the search and its confirmation that are running."""
+    most_at_once: int = 1
+    """The most trials that were running at the same time."""
     interrupted: dict[str, TrialHistory] = field(default_factory=dict)
     """Trials of the search and its confirmation that were cut off and are to go on."""
     points: Counter[str] = field(default_factory=Counter)
@@ -283,16 +285,17 @@ class History:
         best = trial.best(self.run.metric)
         return None if best is None else float(getattr(best, self.run.metric))
 
-    def score_of(self, trial: TrialHistory) -> Score | None:
-        """Returns what the trial is compared by; None without a result."""
-        return self._score(trial, trial.epochs)
+    def score_of(self, trial: TrialHistory, *, at: int | None = None) -> Score | None:
+        """Returns what the trial is compared by; None without a result.
 
-    def score_at(self, trial: TrialHistory, epoch: int) -> Score | None:
-        """Returns the same of the epochs up to this one that a stretch may hold."""
-        return self._score(trial, trial.epochs[max(0, epoch - self.stretch) : epoch])
+        `at`: of those epochs alone that a stretch may hold which ends with this one.
+        """
+        epochs = trial.epochs if at is None else trial.epochs[max(0, at - self.stretch) : at]
+        values = map(self.score, epochs)
+        return score_of(values, planned=trial.planned_epochs, stretch=self.stretch)
 
     def score_value(self, trial: TrialHistory) -> float | None:
-        """Returns the same as a value of the run's metric."""
+        """Returns the trial's score as a value of the run's metric."""
         score = self.score_of(trial)
         return None if score is None else self.turned(score.value)
 
@@ -303,10 +306,6 @@ class History:
     def leaderboard(self) -> list[TrialHistory]:
         """Returns the search's trials that have a result, best first; equals in order of start."""
         return [self.numbered[number] for number in self.ranking]
-
-    def _score(self, trial: TrialHistory, epochs: Iterable[EpochEnded]) -> Score | None:
-        values = map(self.score, epochs)
-        return score_of(values, planned=trial.planned_epochs, stretch=self.stretch)
 
     def _start(self, record: TrialStarted) -> None:
         trial = TrialHistory(
@@ -320,13 +319,13 @@ class History:
         )
         self.trials[record.trial_id] = trial
         self.numbered.append(trial)
-        if trial.purpose == "search":
+        if trial.purpose == "confirm":
+            self.confirming.append(trial)
+        elif trial.purpose == "search":
             self.searched.append(trial)
             self.beyond_in_a_row = 0
             self.points[canonical(trial.parameters)] += 1
             self.states["running"] += 1
-        if trial.purpose == "confirm":
-            self.confirming.append(trial)
         self._enter(trial, "running")
 
     def _pass_over(self, record: PointBeyond) -> None:
@@ -368,7 +367,7 @@ class History:
         score = self.score(record)
         if math.isfinite(score):
             self.standings.add(trial.number, record.epoch, score)
-            newest, before = self.score_at(trial, record.epoch), self.ranking.score(trial.number)
+            newest, before = self.score_of(trial, at=record.epoch), self.ranking.score(trial.number)
             assert newest is not None
             self.ranking.put(trial.number, max(newest, before or newest))
 
@@ -404,6 +403,7 @@ class History:
                 self.final, self.look = trial, None
         elif state == "running":
             self.active[trial.trial_id] = trial
+            self.most_at_once = max(self.most_at_once, len(self.active))
         elif state == "interrupted":
             self.interrupted[trial.trial_id] = trial
 

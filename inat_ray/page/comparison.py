@@ -28,7 +28,7 @@ from inat_ray.page.reported_run import ReportedRun
 from inat_ray.search.winner import winning_trial
 from inat_ray.terminal.run_texts import score_text
 from inat_ray.terminal.runs_table import compared_settings, setting_text
-from inat_ray.terminal.words import duration, parameters_text
+from inat_ray.terminal.words import counted, duration, parameters_text
 
 COLUMNS = [
     "run",
@@ -137,7 +137,7 @@ def _groups(runs: Sequence[ReportedRun]) -> list[Group]:
         (
             group[0].name
             if len(group) == 1
-            else f"{group[0].name} and {len(group) - 1} more seeds",
+            else f"{group[0].name} and {counted(len(group) - 1, 'more seed')}",
             group,
         )
         for group in groups.values()

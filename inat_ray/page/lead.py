@@ -12,10 +12,16 @@ from inat_ray.config.overrides import put
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import JSON, LookAtTest
 from inat_ray.page.html import Section, facts, missing
-from inat_ray.page.metrics import look_interval, searched_winner
+from inat_ray.page.metrics import look_interval
 from inat_ray.page.reported_run import ReportedRun
 from inat_ray.search.study import Configuration, configurations
-from inat_ray.search.winner import chosen_trial, confirmed, final_training, over_seeds
+from inat_ray.search.winner import (
+    chosen_trial,
+    confirmed,
+    final_training,
+    over_seeds,
+    searched_winner,
+)
 from inat_ray.terminal.run_texts import epochs_text, states_text
 from inat_ray.terminal.search_tables import doubt
 from inat_ray.terminal.words import (

@@ -44,7 +44,7 @@ def leaderboard_section(history: History) -> Section:
     if left_out := len(history.searched) - len(shown):
         caption += f" {left_out} more are in trials.parquet."
     if meaning:
-        caption += f" {meaning.capitalize()}."
+        caption += f" {meaning[0].upper()}{meaning[1:]}."
     listed = table(columns, rows, caption=caption, trials=[trial.trial_id for trial in shown])
     return Section("Leaderboard", "leaderboard", hint(HINT), listed)
 

@@ -16,9 +16,9 @@ from inat_ray.page.metrics import (
     fall_text,
     results,
     score_axis,
-    searched_winner,
     single_steps,
 )
+from inat_ray.search.winner import searched_winner
 from inat_ray.terminal.words import duration
 
 UNITS = (("seconds", 1), ("minutes", 60), ("hours", 3600), ("days", 86_400))

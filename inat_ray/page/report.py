@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 
 from inat_ray.config.errors import UserError
 from inat_ray.page.comparison import comparison_sections
@@ -47,9 +46,9 @@ def report_at_end(console: Console, *, run: RunFolder) -> None:
         write_report(open_run(run.path), run.report)
         run.keep(run.report)
     except Exception as error:  # whatever its kind: it must not look as if the search had failed
-        note(console, f"there is no report ({error!r}); {command_text('report')} shows why")
-        return
-    console.print(f"Report:      [bold]{escape(str(run.report))}[/]", soft_wrap=True)
+        note(
+            console, f"there is no report ({error!r}); {command_text('report', run.path)} shows why"
+        )
 
 
 def write_comparison(runs: Sequence[ReportedRun], path: Path) -> list[Figure]:

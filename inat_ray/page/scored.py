@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from inat_ray.config.distributions import Numeric
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
@@ -17,9 +15,11 @@ from inat_ray.log.history import History
 from inat_ray.log.records import JSON
 from inat_ray.page.axes import Axis, categories, linear, logarithmic
 from inat_ray.page.colors import SCALE, STATES
-from inat_ray.page.importance import Importances, importances, ordered
-from inat_ray.page.metrics import results, score_title, searched_winner
-from inat_ray.page.smooth import best_smooth, stretch
+from inat_ray.page.importance import Importances, importances
+from inat_ray.page.metrics import results, score_title
+from inat_ray.page.smooth import stretch
+from inat_ray.search.telling import ordered, share_explained
+from inat_ray.search.winner import searched_winner
 from inat_ray.terminal.words import short_names, value_text
 
 FEW_VALUES = 6
@@ -57,23 +57,14 @@ class Scored:
     @cached_property
     def telling(self) -> list[str]:
         """The names, those first that say most of the score: by importance, where that is known,
-        else by what each explains alone, as a smooth curve; those that do not vary are last."""
+        else by what each explains alone."""
         found = self.importances
         if found is not None and found.explained > 0:
             worth = {item.name: item.mean for item in found.parameters}
         else:
-            worth = {name: self._explained(name) for name in self.names}
+            scored = list(zip(self.points, self.ranks, strict=True))
+            worth = {name: share_explained(scored, name) for name in self.names}
         return sorted(self.names, key=lambda name: -worth.get(name, -math.inf))
-
-    def _explained(self, name: str) -> float:
-        """Returns the share of the ranks' variance that a smooth over the parameter explains."""
-        stands = self.places(name)
-        given = list(stands)
-        scores = np.array(self.ranks, dtype=float)[given]
-        places = np.array(list(stands.values()))[:, None]
-        if len(given) < 3 or np.ptp(scores) == 0 or np.ptp(places) == 0:
-            return -math.inf
-        return best_smooth(places, scores)[0] * len(given) / len(self.scores)
 
     def places(self, name: str) -> dict[int, float]:
         """Returns where each trial that has the parameter stands, its axis being `stretch` long."""

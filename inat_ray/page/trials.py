@@ -16,10 +16,11 @@ from inat_ray.page.figure import Figure, Key, Plot
 from inat_ray.page.html import Cell, Section, folded, paragraph, table
 from inat_ray.page.leaderboard import cost_cell, score_cell
 from inat_ray.page.marks import RING, Dot, Line
-from inat_ray.page.metrics import results, score_axis, searched_winner
+from inat_ray.page.metrics import results, score_axis
 from inat_ray.page.scored import jitter
 from inat_ray.search.front import Fronts
 from inat_ray.search.schedulers import at_rung
+from inat_ray.search.winner import searched_winner
 from inat_ray.terminal.words import cost_text
 
 

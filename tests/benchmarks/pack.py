@@ -88,7 +88,7 @@ def main(
     out: Path | None = None,
 ) -> None:
     rounds = 1 if short else rounds
-    given, part = Path(data).expanduser(), Part("pack", out=out)
+    given, part = Path(data), Part("pack", out=out)
     with tempfile.TemporaryDirectory(prefix="inat_ray-benchmark-") as cache:
         for size, folder in {"as given": given, LARGE: enlarged(given)}.items():
             config = DataConfig(source=str(folder), image_size=image_size, cache=cache)

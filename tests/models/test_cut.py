@@ -20,21 +20,18 @@ IMAGES = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize(("source", "backbone"), BACKBONES)
-def test_both_parts_together_give_the_networks_own_logits(source, backbone):
+def test_both_parts_together_give_the_networks_own_logits_and_features_own_what_is_frozen(
+    source, backbone
+):
     model, cut = cut_network(source, backbone)
+    keys = list(model.state_dict())
+    assert cut.owns(keys[0])
+    assert not cut.owns(keys[-1])
     assert bytes_of(cut.shape) <= 10**6
     with in_mode(model, training=False), torch.no_grad():
         features = cut.before(model)(IMAGES)
         assert features[0].numel() * 4 == bytes_of(cut.shape)
         assert torch.equal(cut.after(model).eval()(features), model(IMAGES))
-
-
-@pytest.mark.parametrize(("source", "backbone"), BACKBONES[:2])
-def test_the_features_own_what_is_frozen_before_the_cut_and_nothing_that_trains(source, backbone):
-    model, cut = cut_network(source, backbone)
-    keys = list(model.state_dict())
-    assert cut.owns(keys[0])
-    assert not cut.owns(keys[-1])
 
 
 def cut_network(source: str, backbone: str) -> tuple[nn.Module, GraphCut]:

@@ -57,7 +57,7 @@ def test_the_distribution_of_results_ends_at_all_trials(runs, data_of):
 def test_runs_that_differ_in_their_seed_alone_are_one_line_with_their_spread(runs, data_of):
     runs[1].experiment = runs[0].experiment.model_copy(update={"seed": 7})
     _, progress, _ = comparison_sections(runs)
-    assert {row[0] for row in data_of(progress, "best-so-far")[1:]} == {"one and 1 more seeds"}
+    assert {row[0] for row in data_of(progress, "best-so-far")[1:]} == {"one and 1 more seed"}
     assert "the band reaches from the worst to the best" in progress.body
 
 

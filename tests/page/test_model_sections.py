@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from inat_ray.page.html import Section
-from inat_ray.page.model_sections import PICTURE_SIDE, model_sections
+from inat_ray.page.model_sections import model_sections
+from inat_ray.page.predicted import PICTURE_SIDE
 from inat_ray.training.predictions import Predictions
 
 

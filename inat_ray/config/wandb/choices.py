@@ -35,9 +35,9 @@ def values_in(spec: Mapping[str, JSON]) -> list[JSON]:
 
 def as_parameter(spec: Tree) -> Parameter:
     try:
-        return parse_parameter(spec, "here")
+        return parse_parameter(spec)
     except UserError as error:
-        raise ValueError(str(error).removeprefix("here: ")) from None
+        raise ValueError(str(error).removeprefix(".")) from None
 
 
 def listed(spec: Tree) -> Listed:
