@@ -15,8 +15,8 @@ from scipy.stats import norm, spearmanr
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.inspection import permutation_importance
 
-from inat_ray.config.distributions import canonical
 from inat_ray.log.records import JSON
+from inat_ray.search.telling import ordered
 
 LEAST_TRIALS = 10
 """Fewer say nothing about several hyperparameters."""
@@ -41,6 +41,11 @@ class Importance:
     """What the forest's explained variance on unseen trials loses without it."""
     sd: float
     """Between the bootstrap samples."""
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Returns the 95 % interval: bootstrap samples vary as the estimate does."""
+        return self.mean - 1.96 * self.sd, self.mean + 1.96 * self.sd
 
 
 @dataclass(frozen=True)
@@ -112,17 +117,6 @@ def varied_columns(points: Sequence[Mapping[str, JSON]]) -> dict[str, Floats]:
         if np.ptp(column) > 0:
             columns[name] = column
     return columns
-
-
-def ordered(values: Sequence[JSON]) -> tuple[list[JSON], NDArray[np.int64]]:
-    """Returns the different values in order, and the place (n,) of each value among them.
-
-    Numbers are ordered by size, all else by its text.
-    """
-    numbers = all(isinstance(value, int | float) for value in values)
-    keys = np.array(values if numbers else [canonical(value) for value in values])
-    _, first, places = np.unique(keys, return_index=True, return_inverse=True)
-    return [values[i] for i in first], places
 
 
 def rank_correlation(

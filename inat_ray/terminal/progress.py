@@ -79,11 +79,12 @@ class RunProgress:
             return live_view(self.history, now=time.time(), options=self.console.options)
 
     def _line(self, record: AnyRecord) -> str | None:
-        """Returns the line to print; above a live view only epochs, errors, and what a person
-        asked for."""
+        """Returns the line to print; above a live view only a training's epochs, errors, and what
+        a person asked for."""
         line = event_line(self.history, record)
         if self._live is not None:
-            stays = isinstance(record, EpochEnded | Steering) or getattr(record, "error", None)
+            is_epoch = isinstance(record, EpochEnded) and self.history.is_training
+            stays = is_epoch or isinstance(record, Steering) or getattr(record, "error", None)
             return line if stays else None
         due = record.time - self._last_line >= SECONDS_BETWEEN_LINES
         if line is None and due and isinstance(record, EpochEnded):

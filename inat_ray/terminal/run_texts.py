@@ -122,14 +122,16 @@ def score_value_text(history: History, trial: TrialHistory) -> str | None:
     return text if score.whole else f"({text})"
 
 
-def score_meaning(history: History) -> str:
-    """Explains a column of scores; it is empty where the score is the best epoch's."""
+def score_meaning(history: History, *, bracketed: bool = True) -> str:
+    """Explains a column of scores; it is empty where the score is the best epoch's.
+
+    `bracketed`: whether there are scores of trials without a whole stretch.
+    """
     if history.stretch == 1:
         return ""
-    return (
-        f"score: best mean of {history.stretch} epochs in a row (of all, if fewer were planned); in"
-        " brackets the best epoch of a trial that has not as many"
-    )
+    mean = f"best mean {METRICS[history.run.metric].label} of {history.stretch} epochs in a row"
+    brackets = "; in brackets the best epoch of a trial that has not as many"
+    return f"score: {mean} (of all, if fewer are planned)" + brackets * bracketed
 
 
 def share_text(trial: TrialHistory) -> str:
@@ -186,6 +188,6 @@ def _of_a_spec(value: JSON) -> str:
     return ", ".join(map(value_text, value)) if isinstance(value, list) else value_text(value)
 
 
-def resume_command(history: History, run: object) -> str:
+def resume_command(history: History, run: object, *options: object) -> str:
     """Returns the command that resumes the run in the folder, or at the address, `run`."""
-    return f"{command_text('train' if history.is_training else 'sweep')} --resume {run}"
+    return command_text("train" if history.is_training else "sweep", "--resume", run, *options)

@@ -18,10 +18,15 @@ from inat_ray.run.contents import read_contents
 from inat_ray.run.folder import RunFolder
 from inat_ray.run.state import State
 from inat_ray.search.winner import final_training, winning_trial
-from inat_ray.terminal.estimate import epochs_planned, phase_of, running_trials, seconds_left
+from inat_ray.terminal.estimate import (
+    Phase,
+    epochs_planned,
+    phase_of,
+    running_trials,
+    seconds_left,
+)
 from inat_ray.terminal.live import live_view
 from inat_ray.terminal.run_texts import (
-    best_text,
     kept_model_text,
     resume_command,
     steering_texts,
@@ -48,6 +53,13 @@ class Status:
     @property
     def may_go_on(self) -> bool:
         return self.state in ("running", "running or cut off")
+
+    @property
+    def phase(self) -> Phase | None:
+        """What the run is doing; its log does not say whether a confirmation has another round."""
+        phase = phase_of(self.history) if self.history.started else None
+        is_between = phase == "finished" != self.state and self.history.confirming
+        return "confirmation" if is_between else phase
 
     @property
     def resume_command(self) -> str | None:
@@ -128,17 +140,21 @@ def watch_status(console: Console, run: str) -> Status:
 
 def _view(console: Console, status: Status) -> Group:
     return live_view(
-        status.history, now=status.now, options=console.options, goes_on=status.may_go_on
+        status.history,
+        now=status.now,
+        options=console.options,
+        phase=status.phase,
+        goes_on=status.may_go_on,
     )
 
 
 def _details(status: Status) -> Iterator[str]:
-    """'best score 91.2 % (trial_0004)', 'test accuracy 60.0 %', 'report runs/a/report.html'."""
+    """'kept model val acc 90.7 % (winner)', 'test accuracy 60.0 %', 'report runs/a/report.html'."""
     history, is_finished = status.history, status.state == "finished"
     if status.may_go_on and status.changed is not None:
         yield f"last record {duration(status.now - status.changed)} ago"
     if is_finished:
-        yield from filter(None, [best_text(history), kept_model_text(history)])
+        yield from filter(None, [kept_model_text(history)])  # the view has the best trial
     if status.test_accuracy is not None:
         yield f"test accuracy {percent(status.test_accuracy)}"
     if is_finished and status.report is not None:
@@ -155,7 +171,7 @@ def status_json(status: Status) -> dict[str, Any]:
     return {
         "run": status.run,
         "state": status.state,
-        **_history_json(history, now=status.now),
+        **_history_json(status),
         "seconds_left": left,
         "ends": None if left is None else status.now + left,
         "changed": status.changed,
@@ -165,8 +181,9 @@ def status_json(status: Status) -> dict[str, Any]:
     }
 
 
-def _history_json(history: History, *, now: float) -> dict[str, Any]:
+def _history_json(status: Status) -> dict[str, Any]:
     """Returns the trials, epochs, and results so far; nothing for a run that has not begun."""
+    history = status.history
     if history.started is None:
         return {}
     best, kept = winning_trial(history), final_training(history)
@@ -174,14 +191,14 @@ def _history_json(history: History, *, now: float) -> dict[str, Any]:
         "name": history.run.name,
         "method": history.run.method,
         "metric": history.run.metric,
-        "phase": phase_of(history),
+        "phase": status.phase,
         "trials": dict(+history.states),
         "planned_trials": history.planned_trials,
         "beyond_limits": len(history.beyond),
         "epochs": history.epochs_spent,
         "planned_epochs": epochs_planned(history),
         "saved_epochs": history.epochs_saved,
-        "seconds": history.seconds_at(now),
+        "seconds": history.seconds_at(status.now),
         "best": None if best is None else _trial_json(history, best),
         "kept_model": None if kept is None else _trial_json(history, kept),
         "running": [_trial_json(history, trial) for trial in running_trials(history)],

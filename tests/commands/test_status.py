@@ -3,11 +3,12 @@ from pathlib import Path
 
 import pytest
 
+from inat_ray.log.records import RunResumed
 from inat_ray.log.run_log import RunLog
 from inat_ray.run.folder import RunFolder
 from inat_ray.terminal import status
 from tests.log.made_up_logs import ended, epoch, started
-from tests.run.made_up_runs import cut_off_run, finished_run, make_run, run_started
+from tests.run.made_up_runs import cut_off_run, finished_run, make_run, run_started, search_records
 
 
 def last_line(text: str):
@@ -34,7 +35,8 @@ def test_a_finished_run_tells_its_best_test_accuracy_and_report(told, tmp_path):
     code, text = told("sweep", "--status", run, "--json")
     assert code == 0, text
     best, kept = "best score 70.0 % (b)", "kept model val acc 71.0 % (winner)"
-    assert f"finished: {best}, {kept}, test accuracy 60.0 %, report {run}/report.html" in text
+    assert best in text
+    assert f"finished: {kept}, test accuracy 60.0 %, report {run}/report.html" in text
     found = last_line(text)
     assert (found["state"], found["phase"], found["test_accuracy"]) == ("finished", "finished", 0.6)
     assert (found["best"]["trial"], found["best"]["best"]) == ("b", 0.7)
@@ -52,6 +54,19 @@ def test_a_run_that_was_cut_off_tells_how_to_go_on(told, tmp_path):
     assert found["trials"] == {"finished": 1, "interrupted": 1}
     assert found["seconds_left"] is None
     assert "left" not in text.partition("{")[0]
+
+
+def test_an_extended_run_that_was_cut_off_between_rounds_of_a_confirmation_is_in_it(told, tmp_path):
+    confirmed = [started("b_again", purpose="confirm"), epoch("b_again", 1), ended("b_again")]
+    *searched, winner, its_epoch, its_end, look = search_records()
+    more = [RunResumed(trials=3, extended=True), started("c"), epoch("c", 1), ended("c")]
+    records = [*searched, *confirmed, winner, its_epoch, its_end, look, *more, searched[-1]]
+    result = {"search": {"trials": {"finished": 2}}}
+    run = make_run(tmp_path / "cut", records, result=result)
+    code, text = told("sweep", "--status", run, "--json")
+    assert code == 0, text
+    assert text.startswith("made_up  confirmation")
+    assert (last_line(text)["state"], last_line(text)["phase"]) == ("cut off", "confirmation")
 
 
 def test_a_run_that_is_being_written_is_running_and_its_writer_goes_on(told, tmp_path):

@@ -4,12 +4,9 @@ A reader raises ValueError, KeyError or TypeError at a value that its setting do
 """
 
 import re
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
 
-from inat_ray.config.distributions import MOST_NUMBER
-
-JSON = Any
+from inat_ray.config.distributions import JSON, MOST_NUMBER
 
 
 def plain(name: object) -> str:
@@ -40,19 +37,21 @@ def as_it_is(value: JSON) -> JSON:
     return value
 
 
+TRUTH = dict.fromkeys(words("true yes on 1 y t"), True)
+TRUTH |= dict.fromkeys(words("false no off 0 n f"), False)
+
+
 def yes(value: JSON) -> bool:
-    known = {"true": True, "yes": True, "on": True, "1": True, "y": True, "t": True}
-    known |= {"false": False, "no": False, "off": False, "0": False, "n": False, "f": False}
-    return known[plain(value)]
+    return TRUTH[plain(value)]
 
 
 def augments(value: JSON) -> bool:
     return False if plain(value) in ("none", "") else yes(value)
 
 
-def choice(**others: str) -> Callable[[JSON], str]:
-    """Reads one of the names here, or one of `others`: name here -> other names for it."""
-    known = {plain(word): name for name, words in others.items() for word in [name, *words.split()]}
+def choice(names: Mapping[str, str]) -> Callable[[JSON], str]:
+    """Reads one of the names here, or one of the others that people have for it."""
+    known = {word: name for name, others in names.items() for word in words(f"{name} {others}")}
     return lambda value: known[plain(value)]
 
 
@@ -81,12 +80,6 @@ def side(value: JSON) -> JSON:
     return number(sides[0])
 
 
-def weights(value: JSON) -> str:
-    if plain(value) in ("default", "imagenet"):
-        return "default"
-    return "default" if plain(value) not in ("none", "random") and yes(value) else "none"
-
-
 def percent(value: JSON) -> float:
     return float(number(value)) / 100
 
@@ -97,7 +90,7 @@ def frozen(value: JSON) -> dict[str, JSON]:
     return _way(value, head_only=all_but_head, none="false no none")
 
 
-def unfrozen(value: JSON) -> dict[str, JSON]:
+def trained(value: JSON) -> dict[str, JSON]:
     """Reads whether the pre-trained part trains, too, or which part of it."""
     return _way(value, head_only="false no none head classifier", none="true yes all")
 
@@ -109,7 +102,8 @@ def _way(value: JSON, *, head_only: str, none: str) -> dict[str, JSON]:
         "gradual": "gradual_unfreezing",
         "freeze_fc": "",
     }
+    # One that is said, such as `none`, is not the way of that name: see `trained`.
     known = {plain(way): way for way in ways}
-    known |= {plain(word): way for way, names in ways.items() for word in names.split()}
+    known |= {word: way for way, names in ways.items() for word in words(names)}
     way = known[plain(value)]
     return {"strategy": way} | ({"every": 1} if way == "gradual" else {})
