@@ -6,7 +6,7 @@ A reader raises ValueError, KeyError or TypeError at a value that its setting do
 import re
 from collections.abc import Callable, Mapping
 
-from inat_ray.config.distributions import JSON, MOST_NUMBER
+from inat_ray.config.distributions import JSON, as_number
 
 
 def plain(name: object) -> str:
@@ -20,16 +20,9 @@ def words(text: str) -> set[str]:
 
 def number(value: JSON) -> JSON:
     """Returns a number, also one in quotes; null stays. Raises ValueError where it is none."""
-    if isinstance(value, str):
-        try:
-            value = float(value) if re.search(r"[.eEn]", value) else int(value)
-        except ValueError:
-            raise ValueError(f"{value!r} is no number") from None
-    if isinstance(value, bool) or not isinstance(value, int | float | None):
+    if value is not None and as_number(value) is None:
         raise ValueError(f"{value!r} is no number")
-    if value is not None and not abs(value) < MOST_NUMBER:
-        raise ValueError(f"{value!r} is no number to reckon with")
-    return value
+    return as_number(value)
 
 
 def as_it_is(value: JSON) -> JSON:
