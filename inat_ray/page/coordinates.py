@@ -29,10 +29,10 @@ LEFT, RIGHT = 62, 44
 """Room for the texts of the first axis, and for half the name of the last, in pixels."""
 
 RANGE = Markup(
-    '<p class="views range"><label>Drag along an axis, or select trials by'
-    " <select data-range></select></label>"
-    '<label>from <input data-range size="7" list="range-ticks"></label>'
-    '<label>to <input data-range size="7" list="range-ticks"></label>'
+    '<p class="views range"><span>Drag along an axis, or choose a range:</span>'
+    '<select data-range aria-label="Axis"></select>'
+    '<span><label>from <input data-range size="7" list="range-ticks"></label>'
+    ' <label>to <input data-range size="7" list="range-ticks"></label></span>'
     '<datalist id="range-ticks"></datalist></p>'
 )
 """Selects as a drag along an axis does, for those who do not drag; a script fills it."""

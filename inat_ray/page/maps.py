@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from inat_ray.config.metrics import METRICS
 from inat_ray.page.axes import Axis
 from inat_ray.page.figure import SCREEN, SHADES, Figure, Key, Plot
-from inat_ray.page.marks import Box, Cells, Dot
+from inat_ray.page.marks import RING, Box, Cells, Dot
 from inat_ray.page.scored import Scored, jitter
 from inat_ray.page.smooth import Floats, best_smooth, stretch, weights_at
 from inat_ray.terminal.words import metric_text, span_text
@@ -97,21 +97,12 @@ def _map(scored: Scored, pair: _Pair, surface: Floats, ends: tuple[float, float]
     plot.add(*_cells(pair, surface, ends))
     for place, (a, b) in zip(pair.trials, pair.places.tolist(), strict=True):
         trial = scored.trial_ids[place]
-        spot = [
+        across, up = (
             _value(axis, at / stretch(axis)) + (0.4 * jitter(place + k) if axis.names else 0)
             for k, (axis, at) in enumerate(((x, a), (y, b)))
-        ]
-        plot.add(
-            Dot(
-                spot[0],
-                spot[1],
-                "var(--ink)",
-                "circle",
-                1.8,
-                trial=trial,
-                ring="var(--ink)" if trial == scored.winner else "",
-            )
         )
+        ring = RING if trial == scored.winner else ""
+        plot.add(Dot(across, up, RING, size=1.8, trial=trial, ring=ring))
     return plot
 
 

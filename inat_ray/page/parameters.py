@@ -2,7 +2,6 @@
 
 from markupsafe import Markup
 
-from inat_ray.config.metrics import METRICS
 from inat_ray.page.axes import downwards, linear, of_metric
 from inat_ray.page.colors import BLUE, GRAY, SCALE
 from inat_ray.page.coordinates import NOT_SET, coordinates_figure
@@ -18,7 +17,7 @@ from inat_ray.page.importance import (
     telling_trials,
 )
 from inat_ray.page.maps import maps_figure
-from inat_ray.page.marks import Dot, Line, Whisker
+from inat_ray.page.marks import RING, Dot, Line, Whisker
 from inat_ray.page.scored import Scored, jitter
 from inat_ray.terminal.words import value_text
 
@@ -169,17 +168,10 @@ def _slice(scored: Scored, name: str) -> Plot:
     plot = Plot(axis, of_metric(scored.metric, scored.scores, scored.title), height=210)
     last = max(1, len(scored.points) - 1)
     for place, value in zip(scored.given(name)[0], values, strict=True):
+        at = value + SPREAD * jitter(place) if axis.names else value
+        color = SCALE[round(place / last * (len(SCALE) - 1))]
+        shape = "circle-open" if scored.hollow(place) else "circle"
         trial = scored.trial_ids[place]
-        plot.add(
-            Dot(
-                value + SPREAD * jitter(place) if axis.names else value,
-                scored.scores[place],
-                SCALE[round(place / last * (len(SCALE) - 1))],
-                "circle-open" if scored.hollow(place) else "circle",
-                3.4,
-                trial=trial,
-                ring="var(--ink)" if trial == scored.winner else "",
-                series=METRICS[scored.metric].label,
-            )
-        )
+        ring = RING if trial == scored.winner else ""
+        plot.add(Dot(at, scored.scores[place], color, shape, 3.4, trial, ring=ring))
     return plot
