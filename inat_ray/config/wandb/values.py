@@ -48,6 +48,17 @@ def choice(names: Mapping[str, str]) -> Callable[[JSON], str]:
     return lambda value: known[plain(value)]
 
 
+def freezing(names: Mapping[str, str]) -> Callable[[JSON], dict[str, JSON]]:
+    """Reads a strategy of freezing, as `choice` does, into the section that it stands in."""
+    read = choice(names)
+
+    def section(value: JSON) -> dict[str, JSON]:
+        strategy = read(value)
+        return {"strategy": strategy} | ({"every": 1} if strategy == "gradual" else {})
+
+    return section
+
+
 def five(value: JSON) -> list[int]:
     """Returns a number for each of the CNN's five blocks, from one, or from a list of five."""
     if isinstance(value, str) and re.fullmatch(r"[\[(]?[\d, ]+[\])]?", value):
@@ -75,28 +86,3 @@ def side(value: JSON) -> JSON:
 
 def percent(value: JSON) -> float:
     return float(number(value)) / 100
-
-
-def frozen(value: JSON) -> dict[str, JSON]:
-    """Reads whether, or in which way, the pre-trained part is frozen."""
-    all_but_head = "true yes all backbone freeze_all freeze_backbone"
-    return _way(value, head_only=all_but_head, none="false no none")
-
-
-def trained(value: JSON) -> dict[str, JSON]:
-    """Reads whether the pre-trained part trains, too, or which part of it."""
-    return _way(value, head_only="false no none head classifier", none="true yes all")
-
-
-def _way(value: JSON, *, head_only: str, none: str) -> dict[str, JSON]:
-    ways = {
-        "head_only": f"{head_only} feature_extraction feature_extractor linear_probe",
-        "none": f"{none} full nothing finetune finetune_all full_finetune unfreeze_all",
-        "gradual": "gradual_unfreezing",
-        "freeze_fc": "",
-    }
-    # One that is said, such as `none`, is not the way of that name: see `trained`.
-    known = {plain(way): way for way in ways}
-    known |= {word: way for way, names in ways.items() for word in words(names)}
-    way = known[plain(value)]
-    return {"strategy": way} | ({"every": 1} if way == "gradual" else {})
