@@ -21,10 +21,12 @@ from inat_ray.log.records import (
     TrialResumed,
     TrialStarted,
 )
+from inat_ray.search.winner import origin_of, winning_trial
 from inat_ray.terminal.estimate import stands_alone
 from inat_ray.terminal.live import live_view
 from inat_ray.terminal.run_texts import (
     best_text,
+    best_text_of,
     score_text,
     share_text,
     speed_text,
@@ -99,9 +101,7 @@ def event_line(history: History, record: AnyRecord) -> str | None:
     """
     match record:
         case TrialStarted():
-            shown = parameters_text(record.parameters)
-            planned = counted(record.epochs, "epoch")
-            return f"{record.trial_id} starts, {planned}  {shown}".rstrip()
+            return starting_line(history, record)
         case TrialResumed():
             return f"{record.trial_id} resumes after epoch {record.epochs}"
         case EpochEnded():
@@ -113,6 +113,15 @@ def event_line(history: History, record: AnyRecord) -> str | None:
             return f"asked: {steering_text(record, begun=len(history.searched))}"
         case _:
             return None
+
+
+def starting_line(history: History, record: TrialStarted) -> str:
+    """Says what is trained; of what was trained before, only which trial it was."""
+    line = f"{record.trial_id} starts, {counted(record.epochs, 'epoch')}"
+    if record.purpose == "search":
+        return f"{line}  {parameters_text(record.parameters)}".rstrip()
+    before = origin_of(history.trials[record.trial_id], history)
+    return f"{line}, as {before.trial_id}" if before else line
 
 
 def epoch_line(record: EpochEnded, trial: TrialHistory) -> str:
@@ -133,9 +142,11 @@ def ending_line(history: History, trial: TrialHistory) -> str:
         line += f", {score}"
     if stands_alone(history, trial):
         return line
-    best = best_text(history)
-    place = f"[{history.trials_over}/{history.planned_trials}]"
-    return f"{place} {line}" + (f"; {best}" if best else "")
+    line = f"[{history.trials_over}/{history.planned_trials}] {line}"
+    best = winning_trial(history)
+    if best is None:
+        return line
+    return f"{line}, the best so far" if best is trial else f"{line}; {best_text_of(history, best)}"
 
 
 def standing_line(history: History, *, now: float) -> str:
