@@ -23,7 +23,7 @@ from inat_ray.training.device import resolve_device
 from inat_ray.training.machine import memory_bytes, usable_cores
 from inat_ray.training.rehearsal import rehearse
 
-USUAL_TIME, LEAST_TIME = 3600.0, 60.0
+USUAL_TIME, LEAST_TIME, LEAST_START = 3600.0, 60.0, 25.0
 
 CANDIDATES = (
     ("timm", ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2")),
@@ -52,8 +52,10 @@ def chosen_experiment(settings: Sequence[str], options: Mapping[str, Any]) -> au
         raise UserError(f"--time {seconds:g}: auto needs {LEAST_TIME:.0f} seconds at least")
     facts = _facts(given, model_is_asked="model" in map(_section, asked))
     pace = _seconds_an_image(auto.reference(facts), given)
-    left = seconds - (time.monotonic() - begin)
-    return auto.choose(replace(facts, seconds=pace, time=left))
+    # What took so long here, the start of a run does again: processes that import, and a network.
+    looked = time.monotonic() - begin
+    left = seconds - looked
+    return auto.choose(replace(facts, seconds=pace, time=left, start=max(LEAST_START, looked)))
 
 
 def _section(setting: str) -> str:
@@ -61,18 +63,13 @@ def _section(setting: str) -> str:
 
 
 def _facts(given: Experiment, *, model_is_asked: bool) -> auto.Facts:
-    look, cores = look_at(given.data), usable_cores()
     models, reason = _models(given, model_is_asked)
     on_gpus = resolve_device(given.device).type != "cpu"
     return auto.Facts(
-        training=look.training,
-        validation=look.validation,
-        classes=look.classes,
-        smallest=look.smallest,
-        side=look.side,
+        **vars(look_at(given.data)),
         time=0.0,
-        decoding=look.seconds / cores,
-        cores=cores,
+        start=0.0,
+        cores=usable_cores(),
         gpus=max(1, torch.cuda.device_count()) if on_gpus else 0,
         memory=memory_bytes() / 1e9,
         models=models,
@@ -110,8 +107,7 @@ def _seconds_an_image(tree: dict[str, Any], given: Experiment) -> float:
     with other work.
     """
     data = tree.get("data", {}) | TIMED | {"cache": given.data.cache}
-    recipe = tree.get("recipe", {}) | {"batch_size": 32}
-    timed = loaded(tree | {"data": data, "recipe": recipe, "device": given.device})
+    timed = loaded(tree | {"data": data, "device": given.device})
     device = resolve_device(given.device)
     found = rehearse(timed, open_dataset(timed.data), device=device, threads=1)
     return found.seconds / found.images / (usable_cores() if device.type == "cpu" else 1)

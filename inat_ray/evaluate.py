@@ -1,6 +1,6 @@
 """python -m inat_ray.evaluate: how good a saved model is on a split, and how it fails."""
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -85,7 +85,10 @@ def main(
     with claimed(out, config, name="evaluate", overwrite=overwrite) as run:
         dataset = open_dataset(config.data, progress=True, build=data is not None)
         loaded.check_classes(dataset)
-        with _keeper(loaded, subset, run=run) as keeper:
+        home = RunFolder(loaded.path.parent)
+        # A look at the test set belongs to the run that the model comes from, if it lies in one.
+        is_of_home = subset == "test" and home.holds_a_run
+        with reclaimed(home.path) if is_of_home else nullcontext(run) as keeper:
             begin_run(run, config)
             keep_split(run, dataset)
             announce(options.console(), data=dataset, run=run)
@@ -133,19 +136,6 @@ def _evaluated(
         look = look_at_test(model, data=data, device=device, run=run, log=log)
         result = look_result(look) | {"test_looks": len(log.history.looks)}
     return result, run.path / look.predictions
-
-
-def _keeper(
-    model: "LoadedModel", subset: SubsetName, *, run: RunFolder
-) -> AbstractContextManager[RunFolder]:
-    """The run that keeps the predictions, for this process alone.
-
-    A look at the test set belongs to the run that the model comes from, if it lies in one.
-    """
-    home = RunFolder(model.path.parent)
-    if subset == "test" and home.holds_a_run:
-        return reclaimed(home.path)
-    return nullcontext(run)
 
 
 def _write_page(

@@ -123,9 +123,10 @@ def clean(
 
     Example: inat-ray runs clean --packs --older-than 30
     """
-    from inat_ray.run.cleanup import Plan, plan_for_packs, plan_for_runs
+    from inat_ray.run.cleanup import Plan, megabytes, plan_for_packs, plan_for_runs
     from inat_ray.run.folder import RunFolder
     from inat_ray.run.listing import find_runs
+    from inat_ray.terminal.runs_table import removals_table
 
     runs, now = find_runs(folder), time.time()
     plan = Plan()
@@ -135,17 +136,6 @@ def clean(
         )
     if packs:
         plan += plan_for_packs(runs, older_than=older_than, now=now)
-    _show(plan)
-    removed = _carry_out(plan, yes=yes) if plan.removals else Plan()
-    if as_json:
-        paths = [str(removal.path) for removal in removed.removals]
-        options.print_json({"removed": paths, "bytes": removed.size})
-
-
-def _show(plan: "Plan") -> None:
-    from inat_ray.run.cleanup import megabytes
-    from inat_ray.terminal.runs_table import removals_table
-
     console = options.console()
     for note in plan.notes:
         options.say("note", note, style="yellow")
@@ -154,6 +144,10 @@ def _show(plan: "Plan") -> None:
         console.print(f"[bold]{megabytes(plan.size)}[/] in all")
     else:
         console.print("there is nothing to remove")
+    removed = _carry_out(plan, yes=yes) if plan.removals else Plan()
+    if as_json:
+        paths = [str(removal.path) for removal in removed.removals]
+        options.print_json({"removed": paths, "bytes": removed.size})
 
 
 def _carry_out(plan: "Plan", *, yes: bool) -> "Plan":

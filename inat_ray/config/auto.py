@@ -14,16 +14,14 @@ from inat_ray.config.shipped import FOLDER
 
 Tree = dict[str, Any]
 
-START = 30.0
-"""Seconds of a run for the start of its processes, the look at the test set and the report."""
-
 SMALL = 64
 """Pictures whose shorter side has at most so many pixels are for a CNN, weights or not."""
 
-ENOUGH_STEPS = 250
-"""Steps that a training has at least, whatever its epochs."""
+COARSE = 100
+"""With fewer validation images than so many, trials are compared by their loss: many would have the
+same accuracy."""
 
-TRAINING, EPOCH = 2.0, 0.3
+TRAINING, EPOCH = 2.0, 0.1
 """Seconds that a training and each of its epochs take besides the work on images."""
 
 FORWARD = 0.45
@@ -40,21 +38,30 @@ SHARES, FEW = (1.0, 0.5, 0.25, 0.125), 500
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What the rules go by."""
+class Images:
+    """What can be told of labeled images in seconds."""
 
     training: int
     """Images that train."""
     validation: int
+    test: int
     classes: int
     smallest: int
-    """Images of the smallest class."""
+    """Images of the smallest class that do not test."""
     side: int
-    """Median of the images' shorter side, in pixels."""
+    """Median of the shorter side, in pixels."""
+    decoding: float
+    """Seconds to decode all of them on one core."""
+
+
+@dataclass(frozen=True)
+class Facts(Images):
+    """What the rules go by."""
+
     time: float
     """Seconds for all that is left to do."""
-    decoding: float
-    """Seconds of it for the images to be decoded."""
+    start: float
+    """Seconds of it for the start of processes, the look at the test set and the report."""
     cores: int
     gpus: int
     memory: float
@@ -83,9 +90,11 @@ class Way:
     needs: int
     """Trainings that have to fit into the time, or a later way is taken."""
     cost: float = 1.0
-    """Time of an image and epoch, in that of the reference."""
-    prepares: float = 0.0
-    """Time of an image before the first training, likewise."""
+    """Time of a step, in that of the reference."""
+    on_features: bool = False
+    """Whether the network runs once for each image, before the first training."""
+    steps: int = 250
+    """Steps that a training has at least, by up to four times the epochs."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +111,13 @@ def takes_pretrained(facts: Facts) -> bool:
 
 
 def reference(facts: Facts) -> Tree:
-    """Returns the experiment whose step is to be timed: the half-frozen network, or a small CNN."""
-    return _pretrained(facts) if takes_pretrained(facts) else _cnn("cnn_best", 64)
+    """Returns the experiment whose step is to be timed: the half-frozen network, or a small CNN.
+
+    The steps of the one are proportional to its images, those of the other are not.
+    """
+    if takes_pretrained(facts):
+        return _pretrained(facts) | {"recipe": {"batch_size": 16}}
+    return _cnn("cnn_best", 64)
 
 
 def choose(facts: Facts) -> Choice:
@@ -126,15 +140,17 @@ def choose(facts: Facts) -> Choice:
 
 
 def _choice(way: Way, facts: Facts, *, share: float) -> Choice:
-    trainings, batch = max(int(_trainings(way, facts)), way.needs), _batch_size(way, facts)
+    trainings, batch = int(_trainings(way, facts)), _batch_size(way, facts)
     # By the square root of the batch, since the steps of these optimizers hold their size.
     rate = float(f"{way.rate * math.sqrt(batch / way.batch_size):.2g}")
     epochs = _epochs(way, facts)
-    search = _search(facts, trainings, epochs=epochs) | {"first": [{"recipe.lr": rate}]}
+    seconds = _for_trainings(way, facts)
+    search = _search(facts, trainings, epochs=epochs, seconds=seconds)
+    search["first"] = [{"recipe.lr": rate}]
     found = _with(
         way,
         recipe={"lr": rate, "batch_size": batch, "epochs": epochs},
-        resources=_resources(facts, trainings),
+        resources=_resources(way, facts, trainings),
         search=search,
     )
     if share < 1:
@@ -149,17 +165,28 @@ def _choice(way: Way, facts: Facts, *, share: float) -> Choice:
 
 def _trainings(way: Way, facts: Facts) -> float:
     """Returns how many trainings the time is enough for, on all of the machine."""
-    image = facts.seconds / max(1, facts.gpus)
-    # Each validation image is seen with its mirror image.
-    images = facts.training + facts.validation * 2 * FORWARD
-    epoch = EPOCH + images * way.cost * image
-    left = facts.time - START - facts.decoding - facts.training * way.prepares * image
-    return max(left, 0.0) / (TRAINING + _epochs(way, facts) * epoch)
+    step, seen = _seconds(way, facts)
+    left, epoch = _for_trainings(way, facts), facts.training * step + facts.validation * seen
+    if way.on_features:
+        left, epoch = left - (facts.training + facts.validation) * seen, 0.0
+    return max(left, 0.0) / (TRAINING + _epochs(way, facts) * (EPOCH + epoch))
+
+
+def _seconds(way: Way, facts: Facts) -> tuple[float, float]:
+    """Returns the seconds an image of a training step, and of a look at it and its mirror image."""
+    step = way.cost * facts.seconds / max(1, facts.gpus)
+    return step, 2 * FORWARD * step
+
+
+def _for_trainings(way: Way, facts: Facts) -> float:
+    _, seen = _seconds(way, facts)
+    decoding = facts.decoding / facts.cores
+    return max(1.0, facts.time - facts.start - decoding - facts.test * seen)
 
 
 def _epochs(way: Way, facts: Facts) -> int:
     steps = max(1, facts.training // _batch_size(way, facts))
-    return max(way.epochs, min(math.ceil(ENOUGH_STEPS / steps), 4 * way.epochs))
+    return max(way.epochs, min(math.ceil(way.steps / steps), 4 * way.epochs))
 
 
 def _batch_size(way: Way, facts: Facts) -> int:
@@ -170,23 +197,27 @@ def _batch_size(way: Way, facts: Facts) -> int:
     return batch
 
 
-def _resources(facts: Facts, trainings: int) -> Tree:
-    """Shares out the cores so that trainings fit into the time one after another."""
+def _resources(way: Way, facts: Facts, trainings: int) -> Tree:
+    """Shares out the cores so that trainings fit into the time one after another.
+
+    Features are made by a single trial, for which the others wait.
+    """
     if facts.gpus:
         return {}
     at_once = min(facts.cores, int(facts.memory / MEMORY), trainings // ROUNDS)
-    return {"cpus_per_worker": facts.cores // max(1, at_once)}
+    return {"cpus_per_worker": facts.cores // max(1, 1 if way.on_features else at_once)}
 
 
-def _search(facts: Facts, trainings: int, *, epochs: int) -> Tree:
+def _search(facts: Facts, trainings: int, *, epochs: int, seconds: float) -> Tree:
     # More trials than the validation images can tell apart would choose the luckiest.
     trials = min(100, max(10, facts.validation // 5))
-    seconds = math.floor(facts.time - START - facts.decoding)
     early: Tree = {"kind": "none"}
     if trainings < 3 * trials:
         early = {"kind": "asha_promotion", "min_epochs": math.ceil(epochs / 3)}
-    settings = {"trials": trials, "time": max(1, seconds), "time_covers": "run"}
+    settings = {"trials": trials, "time": math.floor(seconds), "time_covers": "run"}
     settings |= {"method": "bayes", "early_stopping": early}
+    if facts.validation < COARSE:
+        settings["metric"] = {"name": "val_loss", "goal": "minimize"}
     if trainings >= 10:
         top, seeds = (5, 3) if trainings >= 30 else (3, 2)
         settings["confirm"] = {"top": top, "seeds": seeds}
@@ -209,13 +240,13 @@ def _pretrained_ways(facts: Facts) -> list[Way]:
 
 def _head_only(facts: Facts) -> Way:
     what = "its output layer alone, on features that are kept"
-    way = Way(what, _pretrained(facts), 1e-3, 64, 30, needs=10, cost=0.0, prepares=2 * FORWARD)
+    way = Way(what, _pretrained(facts), 3e-3, 64, 60, needs=10, on_features=True, steps=1000)
     freeze = {"freeze": {"strategy": "head_only"}}
     without = ["model.freeze.fraction", "recipe.backbone_lr_factor"]
     without += ["recipe.augmentation.crop_scale"]
     return _searching(
         _with(way, model=freeze, recipe={"augment": False}),
-        dict.fromkeys(without) | {"recipe.lr": _log(3e-4, 1e-2)},
+        dict.fromkeys(without) | {"recipe.lr": _log(5e-4, 3e-2)},
     )
 
 

@@ -19,7 +19,7 @@ from inat_ray.page.attribution import (
     guided_backpropagation,
     watch,
 )
-from inat_ray.page.html import Section, joined, missing, paragraph, picture, subheading
+from inat_ray.page.html import Section, folded, joined, missing, paragraph, picture, subheading
 from inat_ray.page.pictures import (
     Pixels,
     filters_picture,
@@ -64,21 +64,22 @@ def explanation_section(model: LoadedModel, data: DataSet | None) -> Section:
     may be looked at as often as one likes.
     """
     network = model.model.to(CPU)  # an evaluation may have left it on a GPU
-    parts = [subheading("First-layer filters"), _tried(lambda: _filters(model))]
+    filters = folded(_tried(lambda: _filters(model)), summary="First-layer filters")
     if data is None:
         text = "The photographs are not available, so what the model sees in them is left out."
-        parts.append(missing(text))
+        parts = [missing(text), filters]
     elif data.classes != model.classes:
-        parts.append(missing("The photographs have other classes than the model."))
+        parts = [missing("The photographs have other classes than the model."), filters]
     else:
         photographs = _choose(model, data)
-        parts += [
-            subheading("Feature maps"),
-            _tried(lambda: _maps(network, photographs[0])),
-            subheading("Guided backpropagation"),
-            _tried(lambda: _neurons(network, photographs[0])),
+        maps = _tried(lambda: _maps(network, photographs[0]))
+        neurons = _tried(lambda: _neurons(network, photographs[0]))
+        parts = [
             subheading("Grad-CAM"),
             _tried(lambda: _evidence(network, photographs, classes=model.classes)),
+            filters,
+            folded(maps, summary="Feature maps"),
+            folded(neurons, summary="Guided backpropagation"),
         ]
     return Section("What it looks at", "explanation", *parts)
 

@@ -7,7 +7,7 @@ A figure is laid out for a screen, for a phone, and for print; nothing of it is 
 import csv
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Protocol
@@ -133,14 +133,14 @@ class Plot:
             _grid(frame, turned=turned, bare=bare),
             *(mark.svg(frame) for mark in self.marks),
         ]
-        x, y = frame.x, frame.y
-        told = {
-            "data_x": f"{x.low:.9g} {x.high:.9g} {frame.left:.1f} {frame.right:.1f}",
-            "data_y": f"{y.low:.9g} {y.high:.9g} {frame.bottom:.1f} {frame.top:.1f}"
-            + " log" * y.logarithmic,
-            "data_share": "yes" if y.share else "",
-        }
-        return element("g", "".join(parts), class_="panel", **told)
+        return element(
+            "g",
+            "".join(parts),
+            class_="panel",
+            data_x=self.x.told(frame.left, frame.right),
+            data_y=self.y.told(frame.bottom, frame.top),
+            data_share="yes" if self.y.share else "",
+        )
 
 
 class Drawn(Protocol):
@@ -174,7 +174,7 @@ class Figure:
     """Its width on a screen, in pixels."""
     keys: Sequence[Key] = ()
     """Of a legend above all plots."""
-    extra: Callable[[], Markup] | None = None
+    extra: str = ""
     """What stands between the views and the picture."""
 
     @classmethod
@@ -209,7 +209,7 @@ class Figure:
             viewBox=f"0 0 {width} {y:.0f}",
             width=width,
             height=round(y),
-            style=f"max-width:{1.1 * width:.0f}px",
+            style=f"--of: {min(1, width / SCREEN):.2f}",
             font_size=FONT,
             fill="var(--ink)",
             font_family="Liberation Sans, Arial, Helvetica, sans-serif",
@@ -246,7 +246,7 @@ class Figure:
         ).format(
             self.name,
             switch,
-            self.extra() if self.extra else Markup(""),
+            self.extra,
             Markup("").join(self._view(place, view) for place, view in enumerate(self.views)),
             self.caption,
         )

@@ -42,6 +42,11 @@ class Importance:
     sd: float
     """Between the bootstrap samples."""
 
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Returns the 95 % interval: bootstrap samples vary as the estimate does."""
+        return self.mean - 1.96 * self.sd, self.mean + 1.96 * self.sd
+
 
 @dataclass(frozen=True)
 class Importances:

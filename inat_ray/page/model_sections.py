@@ -12,6 +12,7 @@ from inat_ray.page.html import (
     Section,
     facts,
     folded,
+    joined,
     missing,
     paragraph,
     table,
@@ -75,8 +76,12 @@ def model_sections(
         Section("Class by class", "model-classes", *_classes(assessment)),
         Section("Confusion matrix", "model-confusions", *_confusions(predictions, assessment)),
         Section("Calibration", "model-calibration", *_calibration(predictions, assessment.ece)),
-        Section(f"Some {subset} images", "model-pictures", *_sample(pictures, subset)),
-        Section("The most confident mistakes", "model-mistakes", *_mistakes(pictures, subset)),
+        Section(
+            "The most confident mistakes",
+            "model-mistakes",
+            *_mistakes(pictures, subset),
+            _sample(pictures, subset),
+        ),
     ]
 
 
@@ -128,7 +133,7 @@ def _classes(assessment: Assessment) -> list[Markup | Figure]:
         " recall: the share of its images that were found; F1: their harmonic mean. A dash: no"
         " such image.",
     )
-    return [drawn, folded(numbers, summary=f"All {len(rows)} classes") if cut else numbers]
+    return [drawn, folded(numbers, summary=f"The numbers of all {len(rows)} classes")]
 
 
 def _confusions(predictions: Predictions, assessment: Assessment) -> list[Markup | Figure]:
@@ -156,7 +161,8 @@ def _confusions_table(predictions: Predictions) -> Markup:
     ]
     more = len(pairs) - len(rows)
     caption = "The most frequent confusions" + (f"; {more} more pairs occur." if more else ".")
-    return table(("truth", "prediction", "images", "share of the class"), rows, caption=caption)
+    listed = table(("truth", "prediction", "images", "share of the class"), rows, caption=caption)
+    return folded(listed, summary="As a list")
 
 
 def _calibration(predictions: Predictions, ece: float | None) -> list[Markup | Figure]:
@@ -189,14 +195,14 @@ def calibration_text(predictions: Predictions, ece: float) -> str:
     )
 
 
-def _sample(pictures: Pictures, subset: SubsetName) -> list[Markup]:
+def _sample(pictures: Pictures, subset: SubsetName) -> Markup:
     rows = spread_sample(pictures.predictions, SHOWN_PICTURES)
+    title = f"{len(rows)} of the {len(pictures.predictions):,} {subset} images, drawn at random"
     note = (
-        f"{len(rows)} of the {len(pictures.predictions):,} {subset} images, drawn at random, class"
-        f" by class in turn, without regard to the predictions. {RIGHT} right, {WRONG} wrong; with"
-        " the probability of the prediction."
+        "They were drawn class by class in turn, without regard to the predictions."
+        f" {RIGHT} right, {WRONG} wrong; with the probability of the prediction."
     )
-    return [paragraph(note), *pictures.shown(rows)]
+    return folded(joined(paragraph(note), *pictures.shown(rows)), summary=title)
 
 
 def _mistakes(pictures: Pictures, subset: SubsetName) -> list[Markup]:

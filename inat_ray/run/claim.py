@@ -49,7 +49,7 @@ def claimed(
     log = RunFolder(path).log
     made = made if log.exists() else [log, *made]
     with reclaimed(path, made=made) as run:
-        _check_free(path, overwrite=overwrite)  # it may have been taken before the lock was
+        _check_content(path, overwrite=overwrite)  # it may have been taken before the lock was
         if run.holds_a_run:
             check_nobody_in(Place.at(path), option=f"--overwrite {path}")
         check_storage(path, experiment, overwrite=overwrite)
@@ -103,12 +103,12 @@ def begin_run(run: RunFolder, experiment: Experiment) -> None:
 def check_free(path: Path, *, overwrite: bool) -> None:
     """Raises UserError if a run in `path` would destroy something. Changes nothing."""
     with usable(path):
-        _check_free(path, overwrite=overwrite)
+        _check_content(path, overwrite=overwrite)
         if is_being_written(RunFolder(path).log):
             raise UserError(f"--out {path}: another process is at work on this run")
 
 
-def _check_free(path: Path, *, overwrite: bool) -> None:
+def _check_content(path: Path, *, overwrite: bool) -> None:
     if path.is_symlink() and not path.exists():
         raise UserError(f"--out {path}: is a link that leads nowhere; a folder is needed")
     if path.exists() and not path.is_dir():

@@ -7,7 +7,7 @@ import json
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -67,6 +67,12 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(max(0.0, seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def span_text(counts: Iterable[int]) -> str:
+    """'3 to 5', from the least to the greatest of some counts; '3' if all are alike."""
+    known = set(counts)
+    return " to ".join(str(end) for end in sorted({min(known), max(known)}))
 
 
 def counted(count: int, noun: str) -> str:

@@ -7,6 +7,7 @@ from inat_ray.asked import AUTO, asked_experiment
 from inat_ray.config.errors import UserError
 from inat_ray.config.load import load_experiment
 from inat_ray.options import given, time_option
+from inat_ray.run.folder import RunFolder
 from inat_ray.training.rehearsal import Rehearsal
 
 
@@ -58,3 +59,16 @@ def test_the_time_of_any_sweep_covers_all_of_it(tmp_path):
     with asked_experiment(Path("cnn_bayes"), [], time_option("2h"), shown=False) as asked:
         search = load_experiment(asked.path, options=asked.given).search
     assert (search.time, search.time_covers) == (7200, "run")
+
+
+@pytest.mark.slow
+def test_auto_ends_in_a_model_and_its_run_holds_what_was_chosen(command, data_folder, tmp_path):
+    data = ["--data", data_folder, "--set", f"data.cache={tmp_path / 'cache'}"]
+    small = ["--set", "model.kind=cnn", "--set", "model.filters=[4, 4, 8, 8, 8]", "--trials", 2]
+    done = command("sweep", "auto", *data, *small, "--time", "1m", "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert "model.kind is cnn" not in done.stderr  # the pictures are small anyway
+    assert "such small ones are learned from scratch" in " ".join(done.stderr.split())
+    run = RunFolder(tmp_path / "run")
+    assert load_experiment(run.experiment).search.time_covers == "run"
+    assert run.report.exists()

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from urllib.error import URLError
 
 import pytest
+import safetensors.torch
 import torch
 from safetensors.torch import save_file
 
@@ -69,11 +70,10 @@ def test_a_file_that_knows_its_normalisation_brings_it(state, tmp_path):
     assert (weights.mean, weights.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
 
 
-def test_weights_are_read_from_a_bucket_too(state, tmp_path, bucket):
+def test_weights_are_read_from_a_bucket_too(bucket):
     place = Place.at(bucket) / "w.safetensors"
-    save_file(state, tmp_path / "w.safetensors")
-    place.write((tmp_path / "w.safetensors").read_bytes())
-    assert read_weights(config(place.address)).state.keys() == state.keys()
+    place.write(safetensors.torch.save({"a": torch.ones(3)}))
+    assert read_weights(config(place.address)).state.keys() == {"a"}
     with pytest.raises(UserError, match=r"model\.weights: s3://.*none\.pth: cannot be read"):
         read_weights(config((Place.at(bucket) / "none.pth").address))
 

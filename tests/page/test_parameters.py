@@ -1,7 +1,6 @@
 """Axes, importance and slices of what a search varied."""
 
 import re
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -55,11 +54,6 @@ def test_the_table_holds_importance_correlation_and_the_best_trials_value(
     best = made_up.points[int(np.argmax(made_up.scores))]
     assert rows["lr"][5] == f"{best['lr']:.3g}"
     assert rows["depth"][4] == "15"
-
-
-def test_a_metric_that_is_minimized_is_turned_for_correlation(made_up, rows_of):
-    section = parameters_section(replace(made_up, metric="val_loss"))
-    assert {row[0]: row for row in rows_of(section)}["lr"][2] == "-1.00"
 
 
 def test_where_the_forest_predicts_nothing_the_table_leads_and_says_what_would_do(rows_of):

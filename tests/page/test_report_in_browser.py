@@ -30,10 +30,10 @@ FAINT_TEXTS = """() => {
   };
   const faint = [];
   for (const element of document.querySelectorAll("body *:not(script):not(style)")) {
-    if (element.closest("svg, .drawing")) continue;
     const own = [...element.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
     if (!own || !element.checkVisibility()) continue;
-    const [a, b] = [getComputedStyle(element).color, behind(element)].map(light);
+    const ink = getComputedStyle(element)[element.closest("svg") ? "fill" : "color"];
+    const [a, b] = [ink, behind(element)].map(light);
     const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
     if (contrast < 4.5) faint.push([element.tagName, element.textContent.slice(0, 40), contrast]);
   }
