@@ -26,7 +26,6 @@ from inat_ray.terminal.estimate import stands_alone
 from inat_ray.terminal.live import live_view
 from inat_ray.terminal.run_texts import (
     best_text,
-    best_text_of,
     score_text,
     share_text,
     speed_text,
@@ -146,12 +145,13 @@ def ending_line(history: History, trial: TrialHistory) -> str:
     best = winning_trial(history)
     if best is None:
         return line
-    return f"{line}, the best so far" if best is trial else f"{line}; {best_text_of(history, best)}"
+    return f"{line}, the best so far" if best is trial else f"{line}; {best_text(history, best)}"
 
 
 def standing_line(history: History, *, now: float) -> str:
     """Says where a search stands, in one line."""
     epochs, speed = counted(history.epochs_trained, "epoch"), speed_text(history)
     amount = f"{epochs}, {speed}" if speed else epochs
-    best = best_text(history) or "no result yet"
-    return "; ".join([states_text(history), amount, times_text(history, now=now), best])
+    best = winning_trial(history)
+    told = best_text(history, best) if best else "no result yet"
+    return "; ".join([states_text(history), amount, times_text(history, now=now), told])
