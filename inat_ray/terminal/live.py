@@ -73,7 +73,9 @@ def live_view(
 
 
 def _line(text: str, options: ConsoleOptions, *, style: str = "") -> Text:
-    return Text(writable(text, options), style, no_wrap=True, overflow=_cut(options))
+    line = Text(writable(text, options), style, no_wrap=True)
+    line.truncate(options.max_width, overflow=_cut(options))
+    return line
 
 
 def writable(text: str, options: ConsoleOptions) -> str:

@@ -76,8 +76,11 @@ class RunProgress:
             self._last_line = record.time
 
     def _view(self) -> Group:
+        # Ctrl-C is echoed as ^C behind the last line: in a full one it would begin another, and a
+        # line of the view would stay.
+        options = self.console.options.update(width=max(1, self.console.width - len("^C")))
         with self._lock:
-            return live_view(self.history, now=time.time(), options=self.console.options)
+            return live_view(self.history, now=time.time(), options=options)
 
     def _line(self, record: AnyRecord) -> str | None:
         """Returns the line to print; above a live view only a training's epochs, errors, and what
