@@ -140,27 +140,15 @@ def _correlation_cells(scored: Scored, name: str) -> list[Cell]:
 def _slices(scored: Scored) -> Figure:
     """Draws the result against each hyperparameter, on one axis of results."""
     plots = [_slice(scored, name) for name in scored.telling]
-    if plots:
-        plots[0].legend = []
     caption = (
         f"{len(scored.points)} trials with a result, at their values of each hyperparameter, the"
         " most telling first; later trials are warmer. Hollow: ended early; ringed: the winner."
         " Values of a category are spread a little."
     )
     label = f"Result of {len(scored.points)} trials against each of {len(plots)} hyperparameters"
-    return Figure(
-        "slices",
-        label,
-        {"": plots},
-        caption,
-        least=SLICE_LEAST,
-        shared=True,
-        keys=[
-            Key("first", "scale", other="last trial"),
-            Key("ended early", "circle-open"),
-            Key("finished", "circle"),
-        ],
-    )
+    ends = [Key("ended early", "circle-open"), Key("finished", "circle")]
+    keys = [Key("first", "scale", other="last trial"), *ends]
+    return Figure("slices", label, {"": plots}, caption, SLICE_LEAST, shared=True, keys=keys)
 
 
 def _slice(scored: Scored, name: str) -> Plot:
