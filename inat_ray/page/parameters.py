@@ -13,13 +13,14 @@ from inat_ray.page.importance import (
     Importance,
     Importances,
     correlation_interval,
+    different,
     rank_correlation,
     telling_trials,
 )
 from inat_ray.page.maps import maps_figure
 from inat_ray.page.marks import RING, Dot, Line, Whisker
 from inat_ray.page.scored import Scored, jitter
-from inat_ray.terminal.words import value_text
+from inat_ray.terminal.words import counted, value_text
 
 SLICE_LEAST = 180
 """The least width of a slice, in pixels."""
@@ -51,11 +52,9 @@ def _importance(scored: Scored) -> list[Markup | Figure]:
     """Returns bars and a table, or, where the forest predicts nothing, the table and why."""
     found, trials = scored.importances, len(scored.points)
     if found is None:
-        reason = (
-            f"{trials} trials with a result are too few; {LEAST_TRIALS} are needed"
-            if trials < LEAST_TRIALS
-            else "the trials do not differ"
-        )
+        count = different(scored.points)
+        few = f"{counted(count, 'configuration')} with a result, and {LEAST_TRIALS} are needed"
+        reason = few if count < LEAST_TRIALS else "the results do not differ"
         return [missing(f"No importance is estimated: {reason}.")]
     if found.explained > 0:
         return [_importance_figure(scored, found), _table(scored, found)]
