@@ -16,6 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 JSON = Any
+"""A value that JSON can hold."""
+
+Tree = dict[str, Any]
+"""A mapping of settings, as a file has it."""
 
 Codes = NDArray[np.float64]
 """Values as a searcher's model sees them: positions of categories, quantiles of numbers."""

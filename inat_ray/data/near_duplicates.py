@@ -18,11 +18,14 @@ SIDE = 16
 """Images are compared by how the brightness changes from cell to cell of squares of this side."""
 
 ALIKE = 0.85
-"""The correlation of these changes from which two images are near-duplicates. On 3,670 photographs
-of flowers all 26 pairs above it are, by eye, and 2 of the next 10. Brightness itself tells less:
-a flower in the middle of a dark ground is like another there at 0.97."""
+"""The correlation of these changes from which two images are near-duplicates.
 
-BLOCK = 1024
+Among 3,670 photographs of flowers all 11 pairs above it are, by eye, and so are 100 of 100 planted
+copies (scaled, compressed again, mirrored, brighter, trimmed by 4 %), but none of 20 trimmed by
+10 %; of 4,000 drawn pictures no pair is above it. Brightness itself tells less: a flower in the
+middle of a dark ground is like another one there at 0.97."""
+
+BLOCK = 256
 """Images that are compared with all others at once."""
 
 
@@ -66,6 +69,8 @@ def _changes(squares: Tensor) -> Tensor:
     """Returns the changes (n, 2 s (s - 1)) between neighbors in squares (n, s, s), scaled so that a
     product of two is their correlation, and 0 for an image of one color, which is like no other."""
     changes = torch.cat([squares.diff(dim=dim).flatten(1) for dim in (1, 2)], dim=1)
+    # The square root, since a white frame around two photographs would outweigh what they show.
+    changes = changes.sign() * changes.abs().sqrt()
     changes -= changes.mean(dim=1, keepdim=True)
     scaled: Tensor = changes / changes.norm(dim=1, keepdim=True).clamp(min=1.0)
     return scaled

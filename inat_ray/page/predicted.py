@@ -27,7 +27,8 @@ class Pictures:
         self._indices = {name: index for index, name in enumerate(names)}
 
     def shown(self, rows: Sequence[int], *, both: bool = False) -> list[Markup]:
-        """Shows each row with prediction and truth; `both` adds the truth's probability."""
+        """Shows each row with prediction and truth; `both`: of mistakes alone, which need no mark,
+        with the probability of the label, which may be what is wrong."""
         if self.pack is None:
             text = "The photographs are not available, so their pictures are missing here."
             return [missing(text)]
@@ -55,12 +56,13 @@ class Pictures:
         said = self.predictions
         right = bool(said.correct[row])
         prediction, truth = said.classes[said.predictions[row]], said.classes[said.truths[row]]
-        caption = Markup("<b>{}\N{NO-BREAK SPACE}{}</b> {}").format(
-            RIGHT if right else WRONG, prediction, _brief(said.confidences[row])
-        )
-        if not right:
-            of_truth = _brief(said.probabilities[row, said.truths[row]]) if both else ""
-            caption += Markup("<br>is {} {}").format(truth, of_truth)
+        mark = "" if both else f"{RIGHT if right else WRONG}\N{NO-BREAK SPACE}"
+        caption = Markup("<b>{}{}</b> {}").format(mark, prediction, _brief(said.confidences[row]))
+        if both:
+            of_truth = _brief(said.probabilities[row, said.truths[row]])
+            caption += Markup("<br>labeled {} {}").format(truth, of_truth)
+        elif not right:
+            caption += Markup("<br>is {}").format(truth)
         shown = picture(
             jpeg(images[self._indices[said.paths[row]]], most=PICTURE_SIDE),
             alt=f"{said.paths[row]}: {truth}, {'correctly' if right else 'wrongly'} classified as"

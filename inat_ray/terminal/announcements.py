@@ -25,7 +25,7 @@ from inat_ray.run.result import Result
 from inat_ray.run.warm_start import WarmStart
 from inat_ray.search.study import seed_is_searched
 from inat_ray.search.winner import confirmed
-from inat_ray.terminal.model_tables import freeze_table, result_table
+from inat_ray.terminal.model_tables import freeze_table, result_table, size_text
 from inat_ray.terminal.run_texts import resume_command
 from inat_ray.terminal.search_tables import ablation_table, leaderboard_table, study_table
 from inat_ray.terminal.tables import (
@@ -111,21 +111,16 @@ def announce_dry_run(console: Console, found: "DryRun", *, slots: int) -> None:
     size, step = found.complexity, found.rehearsal
     memory = "" if step.peak_bytes is None else f", {step.peak_bytes / 2**30:.1f} GiB of GPU memory"
     sizes = " and ".join(map(str, found.image_sizes))
-    console.print(f"[bold]images[/]  {sizes} pixels a side, from squares of {found.pack_size}")
-    console.print(
-        f"[bold]largest[/]  {parameters_text(found.largest)}\n"
-        f"  {size.parameters:,} parameters, {size.macs:,} MACs an image;"
-        f" a step of {step.images} images takes {step.seconds:.3g} s{memory}\n"
-        f"[bold]time[/]  about {duration(found.seconds)} for {found.trials} trials,"
-        f" {slots} at a time, without the start and the winner",
-        soft_wrap=True,
-    )
+    _say(console, "images", f" {sizes} pixels a side, from squares of {found.pack_size}")
+    _say(console, "largest", parameters_text(found.largest))
+    cost = f"a step of {step.images} images takes {step.seconds:.3g} s{memory}"
+    network = size_text(size.parameters, size.macs, trained=size.trainable_parameters)
+    _say(console, "       ", f"{network}; {cost}")
+    pace = f"about {duration(found.seconds)} for {found.trials} trials, {slots} at a time"
+    _say(console, "time", f"   {pace}, without the start and the winner")
     if found.beyond:
-        console.print(
-            f"[bold]limits[/]  about {percent(found.beyond)} of the points are beyond them, and are"
-            " not trained",
-            soft_wrap=True,
-        )
+        share = f"about {percent(found.beyond)} of the points are beyond them"
+        _say(console, "limits", f" {share}, and are not trained")
 
 
 def show_result(console: Console, *, run: RunFolder, result: Result) -> None:

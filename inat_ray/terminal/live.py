@@ -138,7 +138,8 @@ def _table(
     columns = _columns(history, shown, ascii_only=options.ascii_only)
     if not any(columns["rank"]):  # as in a training that stands alone
         del columns["rank"]
-    parameters = parameter_columns([t.parameters for t in shown], telling_parameters(history))
+    names = telling_parameters(history, steady=True)
+    parameters = parameter_columns([trial.parameters for trial in shown], names)
     first = that_fit(columns, room=options.max_width)
     values = that_fit(parameters, room=options.max_width - room_of(first))
     table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="dim")

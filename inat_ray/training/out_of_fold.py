@@ -19,11 +19,12 @@ def out_of_fold(
 ) -> Predictions:
     """Predicts each training image by a model of the same experiment that was not trained on it.
 
-    `folds` models, each trained to its last epoch without its share of every class. Features of a
-    frozen part, which knows no label, are computed once for all of them.
+    `folds` models, each trained to its last epoch without its share of every class; at most as many
+    as there are images. Features of a frozen part, which knows no label, are computed once for all.
     """
     rows, count = data.subset("train"), len(data.classes)
     labels = data.pack.labels[rows]
+    folds = min(folds, len(rows))
     probabilities = np.empty((len(rows), count), dtype=np.float32)
     fold = _folds(labels, folds, seed=experiment.seed)
     for number in tracked(range(folds), "training without a fold", total=folds, unit="folds"):

@@ -104,7 +104,7 @@ def test_mistakes_come_with_both_probabilities_the_surest_first(predictions, sec
     first = re.search(r"<figcaption>(.*?)</figcaption>", body)
     assert first is not None
     assert predictions.classes[predictions.truths[surest]] == "beech"
-    assert first[1] == "<b>✗\xa0ash</b> 88\xa0%<br>is beech 3\xa0%"
+    assert first[1] == "<b>ash</b> 88\xa0%<br>labeled beech 3\xa0%"
     assert f"<td>{predictions.paths[surest]}</td>" in body
 
 

@@ -5,11 +5,8 @@ A reader raises ValueError, KeyError or TypeError at a value that its setting do
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
 
-from inat_ray.config.distributions import MOST_NUMBER
-
-JSON = Any
+from inat_ray.config.distributions import JSON, MOST_NUMBER
 
 
 def plain(name: object) -> str:
