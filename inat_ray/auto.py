@@ -63,20 +63,13 @@ def _section(setting: str) -> str:
 
 
 def _facts(given: Experiment, *, model_is_asked: bool) -> auto.Facts:
-    look, cores = look_at(given.data), usable_cores()
     models, reason = _models(given, model_is_asked)
     on_gpus = resolve_device(given.device).type != "cpu"
     return auto.Facts(
-        training=look.training,
-        validation=look.validation,
-        test=look.test,
-        classes=look.classes,
-        smallest=look.smallest,
-        side=look.side,
+        **vars(look_at(given.data)),
         time=0.0,
         start=0.0,
-        decoding=look.seconds / cores,
-        cores=cores,
+        cores=usable_cores(),
         gpus=max(1, torch.cuda.device_count()) if on_gpus else 0,
         memory=memory_bytes() / 1e9,
         models=models,

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from inat_ray import options
 from inat_ray.config.code import check_named, name_code
@@ -63,9 +62,8 @@ def main(
         lead="What may be wrong with the photographs. Nothing was changed.",
         sections=check_sections(check),
     )
-    console = options.console()
-    show_check(console, check)
-    console.print(f"[bold]page[/]  {escape(str(run / 'check.html'))}", soft_wrap=True)
+    show_check(options.console(), check)
+    options.say("page", run / "check.html")
 
 
 def _checked(path: Path, *, folds: int | None, source: str | None) -> "DataCheck":

@@ -19,8 +19,7 @@ def main(
         typer.Option("--format", help="onnx: for onnxruntime and others; torch: a .pt2."),
     ] = "onnx",
     out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="FILE", help="Beside the model if not given."),
+        Path | None, typer.Option("--out", metavar="FILE", help="Beside the model if not given.")
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the file if it is there already.")

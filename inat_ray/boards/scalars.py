@@ -1,6 +1,7 @@
-"""The scalars that every board shows, by tag."""
+"""The scalars that boards show, by tag."""
 
 import math
+from collections.abc import Mapping
 
 from inat_ray.config.epoch import EpochMetrics
 from inat_ray.config.metrics import METRICS
@@ -10,15 +11,15 @@ EPOCH = {
     "train/loss": "train_loss",
     "train/accuracy": "train_accuracy",
     **{name.replace("_", "/", 1): name for name in METRICS},
-    "train/lr": "lr",
-    "work/images_per_second": "images_per_second",
+    "lr": "lr",
+    "images_per_second": "images_per_second",
 }
-"""Tag -> field of an epoch's record. Boards show tags by name: accuracy and loss before speed."""
+"""Tag -> field of an epoch's record."""
 
 
-def epoch_scalars(record: EpochMetrics) -> dict[str, float]:
+def epoch_scalars(record: EpochMetrics, tags: Mapping[str, str] = EPOCH) -> dict[str, float]:
     """Returns an epoch's numbers by tag; a metric that an older log lacks is NaN."""
-    return {tag: getattr(record, field, math.nan) for tag, field in EPOCH.items()}
+    return {tag: getattr(record, field, math.nan) for tag, field in tags.items()}
 
 
 def search_scalars(history: History) -> tuple[int, dict[str, float]]:

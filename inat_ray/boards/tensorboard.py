@@ -28,6 +28,7 @@ from inat_ray.boards.snapshot_pictures import (
     mistakes_picture,
 )
 from inat_ray.config.distributions import Parameter
+from inat_ray.config.metrics import METRICS
 from inat_ray.config.space import SEED
 from inat_ray.log.history import History
 from inat_ray.log.records import (
@@ -42,18 +43,29 @@ from inat_ray.log.records import (
     TrialState,
 )
 from inat_ray.page.pictures import Pixels, jpeg, png
-from inat_ray.search.telling import telling_parameters
+from inat_ray.search.telling import LEARNING_RATE, telling_parameters
 from inat_ray.terminal.estimate import stands_alone
 from inat_ray.training.snapshot import Snapshot
 
-BEST = "val/best_accuracy"
+LEADING = ("accuracy", "loss")
+
+TAGS = {
+    **{f"{name}/{part}": f"{part}_{name}" for name in LEADING for part in ("train", "val")},
+    **{f"metrics/{m}": m for m in METRICS if m.removeprefix("val_") not in LEADING},
+    "lr": "lr",
+    "work/images_per_second": "images_per_second",
+}
+"""Tag -> field of an epoch's record. TensorBoard orders groups of cards by name and opens the first
+two: accuracy and loss, training beside validation. Speed is last."""
+
+BEST = "accuracy/val_best"
 """The tag of a trial's best so far."""
 
 SCORE = "score"
 """The tag of what a trial is compared by, so far."""
 
 HPARAMS_COLUMNS = {
-    "val/accuracy": "final val accuracy",
+    "accuracy/val": "final val accuracy",
     BEST: "best val accuracy",
     SCORE: "score",
 }
@@ -62,7 +74,7 @@ HPARAMS_COLUMNS = {
 SEARCH = "search"
 """The run that has the experiment, and the search's own progress."""
 
-LEARNING_RATE, TICKED = "recipe.lr", 5
+TICKED = 5
 """The tab shows this many hyperparameters at first; the learning rate is always one of them."""
 
 SUCCESSFUL: tuple[TrialState, ...] = ("finished", "stopped", "stopped_by_hand")
@@ -191,7 +203,7 @@ class TensorBoardObserver:
         self._open[record.trial_id] = file
 
     def _epoch(self, record: EpochEnded) -> None:
-        values = epoch_scalars(record)
+        values = epoch_scalars(record, TAGS)
         trial = self.history.trials[record.trial_id]
         if (best := trial.best("val_accuracy")) is not None:
             values[BEST] = best.val_accuracy
@@ -211,17 +223,17 @@ class TensorBoardObserver:
         self._write_search(record)
 
     def _write_search(self, record: TrialEnded) -> None:
-        """Writes the trial's score by order of start, the best so far, and the epochs spent."""
+        """Writes the trial's score, the best so far, and the epochs spent, by trials that ended."""
         history, trial = self.history, self.history.trials[record.trial_id]
-        if trial.purpose != "search" or history.is_training:
+        # One that was cut off may be resumed and end again.
+        if trial.purpose != "search" or history.is_training or not trial.is_over:
             return
         if self._search is None:
             self._search = EventFile(self.folder / SEARCH, started=record.time)
-        if trial.is_over:  # one that was cut off may be resumed and end again
-            ended, values = search_scalars(history)
-            self._search.write(_scalars(record, values, step=ended))
+        ended, values = search_scalars(history)
         if (score := history.score_value(trial)) is not None:
-            self._search.write(_scalars(record, {"search/score": score}, step=trial.number))
+            values["search/score"] = score
+        self._search.write(_scalars(record, values, step=ended))
 
     def _file(self, record: EpochEnded | TrialEnded) -> EventFile:
         """Returns the trial's open file; after a pause it is another one beside the first."""

@@ -38,8 +38,8 @@ SHARES, FEW = (1.0, 0.5, 0.25, 0.125), 500
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What the rules go by."""
+class Images:
+    """What can be told of labeled images in seconds."""
 
     training: int
     """Images that train."""
@@ -47,15 +47,21 @@ class Facts:
     test: int
     classes: int
     smallest: int
-    """Images of the smallest class."""
+    """Images of the smallest class that do not test."""
     side: int
-    """Median of the images' shorter side, in pixels."""
+    """Median of the shorter side, in pixels."""
+    decoding: float
+    """Seconds to decode all of them on one core."""
+
+
+@dataclass(frozen=True)
+class Facts(Images):
+    """What the rules go by."""
+
     time: float
     """Seconds for all that is left to do."""
     start: float
     """Seconds of it for the start of processes, the look at the test set and the report."""
-    decoding: float
-    """Seconds of it for the images to be decoded."""
     cores: int
     gpus: int
     memory: float
@@ -174,7 +180,8 @@ def _seconds(way: Way, facts: Facts) -> tuple[float, float]:
 
 def _for_trainings(way: Way, facts: Facts) -> float:
     _, seen = _seconds(way, facts)
-    return max(1.0, facts.time - facts.start - facts.decoding - facts.test * seen)
+    decoding = facts.decoding / facts.cores
+    return max(1.0, facts.time - facts.start - decoding - facts.test * seen)
 
 
 def _epochs(way: Way, facts: Facts) -> int:

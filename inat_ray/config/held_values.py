@@ -1,11 +1,11 @@
 """The values of a search's parameters, as the settings that they are tried on hold them."""
 
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import get_args
 
 from pydantic import ValidationError
 
-from inat_ray.config.distributions import Parameter
+from inat_ray.config.distributions import JSON, Parameter
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.faults import explain_fault, key_of, shown
@@ -13,8 +13,6 @@ from inat_ray.config.model import MODEL_KINDS, FreezeStrategy
 from inat_ray.config.overrides import KIND, STRATEGY, settings_in
 from inat_ray.config.section import kind_of
 from inat_ray.config.trial import experiment_at, value_at, with_parameters
-
-JSON = Any
 
 DECISIONS = {KIND: tuple(MODEL_KINDS), STRATEGY: get_args(FreezeStrategy)}
 """The values of the settings that decide which others stand beside them."""

@@ -87,10 +87,9 @@ def _in_units(units: Mapping[str, int], kind: type[int | float]) -> Callable[[An
 
 
 def _or_text(number: dict[str, Any], pattern: str) -> WithJsonSchema:
-    return WithJsonSchema({"anyOf": [number, {"type": "string", "pattern": pattern}, NULL]})
+    text = {"type": "string", "pattern": pattern}
+    return WithJsonSchema({"anyOf": [number, text, {"type": "null"}]})
 
-
-NULL = {"type": "null"}
 
 Seconds = Annotated[
     Annotated[float, Field(gt=0)] | None,

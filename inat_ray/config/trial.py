@@ -1,16 +1,14 @@
 """The experiment of one trial: that of the search, with the trial's values."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from pydantic import ValidationError
 
+from inat_ray.config.distributions import JSON
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.faults import explain
 from inat_ray.config.overrides import DECIDING
-
-JSON = Any
 
 
 def with_parameters(experiment: Experiment, parameters: Mapping[str, JSON]) -> Experiment:

@@ -4,11 +4,11 @@ import io
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from statistics import median
 
 from PIL import Image
 
+from inat_ray.config.auto import Images
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import DEFAULT_IMAGE_SIZE, DataConfig
 from inat_ray.data.decode import UndecodableError
@@ -21,24 +21,7 @@ SIDE = 280
 """Of the squares that photographs are decoded to, in pixels, as for a pre-trained network."""
 
 
-@dataclass(frozen=True)
-class Look:
-    """What can be told of images in seconds."""
-
-    training: int
-    """Images that train."""
-    validation: int
-    test: int
-    classes: int
-    smallest: int
-    """Images of the smallest class that do not test."""
-    side: int
-    """Median of the shorter side, in pixels."""
-    seconds: float
-    """To decode all images on one core."""
-
-
-def look_at(config: DataConfig) -> Look:
+def look_at(config: DataConfig) -> Images:
     """Counts the images and decodes a sample of them.
 
     Raises UserError as `open_source`, and if none of the sample can be read.
@@ -56,14 +39,14 @@ def look_at(config: DataConfig) -> Look:
     shown = list(_decoded(source, config))
     if not shown:
         raise UserError(f"data.source: {config.source}: none of {SAMPLE} images can be read")
-    return Look(
+    return Images(
         training=round((learned - validation) * config.share),
         validation=round(validation * config.share),
         test=test,
         classes=len(source.classes),
         smallest=min(per_class.values()),
         side=round(median(side for side, _ in shown)),
-        seconds=median(seconds for _, seconds in shown) * len(items),
+        decoding=median(seconds for _, seconds in shown) * len(items),
     )
 
 

@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from markupsafe import Markup
 
 from inat_ray.config.metrics import METRICS
 from inat_ray.page.axes import Axis, of_metric
 from inat_ray.page.figure import Figure, Key, legend_of
-from inat_ray.page.marks import HALO, Mark, element, path, words
+from inat_ray.page.marks import HALO, element, path, words
 from inat_ray.page.scored import Scored, jitter
 from inat_ray.terminal.words import metric_text, value_text
 
@@ -29,10 +29,10 @@ LEFT, RIGHT = 62, 44
 """Room for the texts of the first axis, and for half the name of the last, in pixels."""
 
 RANGE = Markup(
-    '<p class="views range"><label>Drag along an axis, or select trials by'
-    " <select data-range></select></label>"
-    '<label>from <input data-range size="7" list="range-ticks"></label>'
-    '<label>to <input data-range size="7" list="range-ticks"></label>'
+    '<p class="views range"><span>Drag along an axis, or choose a range:</span>'
+    '<select data-range aria-label="Axis"></select>'
+    '<span><label>from <input data-range size="7" list="range-ticks"></label>'
+    ' <label>to <input data-range size="7" list="range-ticks"></label></span>'
     '<datalist id="range-ticks"></datalist></p>'
 )
 """Selects as a drag along an axis does, for those who do not drag; a script fills it."""
@@ -50,8 +50,6 @@ class Coordinates:
 
     scored: Scored
     height: int = 440
-    legend: list[Key] = field(default_factory=list)
-    marks: list[Mark] = field(default_factory=list)
 
     @property
     def names(self) -> list[str]:

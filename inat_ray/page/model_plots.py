@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from scipy.spatial.distance import squareform
 from inat_ray.page.axes import Axis, categories, downwards, linear, round_ticks
 from inat_ray.page.colors import BLUE, CRIMSON, GRAY, GREEN
 from inat_ray.page.figure import SHADES, Figure, Key, Plot
-from inat_ray.page.marks import Box, Dot, Line, Whisker, Words
+from inat_ray.page.marks import Box, Dot, Line, Whisker
 from inat_ray.terminal.words import interval_text, percent
 from inat_ray.training.scores import Bin, ClassScores, wilson_interval
 
@@ -90,14 +91,9 @@ def confusion_figure(
         share, images = float(shares[row, column]), int(counts[row, column])
         color, opacity = (GRAY, MUTED) if row == column else _shade(share / worst)
         tip = f"{images} of {names[row]} taken for {names[column]}: {percent(share)} of the class"
-        plot.add(
-            Box(
-                (column - 0.47, row + 0.47), (column + 0.47, row - 0.47), color, opacity=opacity,
-                tip=tip, series=names[row], value=str(images),
-            )
-        )  # fmt: skip
-        if len(labels) <= MOST_WRITTEN:
-            plot.add(Words(column, row, str(images), anchor="middle", shift=(0, 4), plain=True))
+        low, high = (column - 0.47, row + 0.47), (column + 0.47, row - 0.47)
+        box = Box(low, high, color, opacity, tip=tip, series=names[row], value=str(images))
+        plot.add(replace(box, is_written=len(labels) <= MOST_WRITTEN))
     plot.height = min(900, 110 + 46 * len(labels))
     plot.legend = [Key("0 % of the class", "shades", other=percent(worst))]
     label = (
@@ -135,12 +131,8 @@ def reliability_figure(bins: Sequence[Bin], *, caption: str = "") -> Figure:
     """Draws accuracy against confidence, with 95 % intervals, above the number of images by bin."""
     lowest = math.floor(20 * min((b.low for b in bins if b.images), default=0.0)) / 20
     ends = (lowest - 0.01, 1.01)
-    x = Axis(
-        "confidence: probability of the prediction",
-        *ends,
-        round_ticks(*ends, share=True),
-        share=True,
-    )
+    title = "confidence: probability of the prediction"
+    x = Axis(title, *ends, round_ticks(*ends, share=True), share=True)
     curve = Plot(
         x, Axis("accuracy", 0, 1.02, round_ticks(0, 1.02, share=True), share=True), height=340
     )

@@ -10,6 +10,7 @@ function select(trials, from) {
   document.dispatchEvent(new CustomEvent("select-trials", { detail: { trials: [...trials], from } }));
 }
 
+const NOBODY = "nobody"; // is selected where a range has no trial in it
 let selected = new Set();
 const counter = document.createElement("p");
 counter.className = "selection";
@@ -29,7 +30,8 @@ document.addEventListener("select-trials", ({ detail }) => {
   }
   document.documentElement.toggleAttribute("data-selecting", selected.size > 0);
   counter.hidden = !selected.size;
-  counter.innerHTML = `${selected.size} trial${selected.size > 1 ? "s" : ""} selected <button type="button">Clear</button> (Escape)`;
+  const size = selected.has(NOBODY) ? "no" : selected.size;
+  counter.innerHTML = `${size} trial${size === 1 ? "" : "s"} selected <button type="button">Clear</button> (Escape)`;
 });
 counter.addEventListener("click", (event) => event.target.closest("button") && select([], "counter"));
 addEventListener("keydown", (event) => event.key === "Escape" && selected.size && select([], "keyboard"));
@@ -146,9 +148,10 @@ function brushed(figure) {
   const lines = [...svg.querySelectorAll("[data-heights]")];
   const fits = (line) => [...ranges].every(([axis, [low, high]]) => {
     const height = Number(line.dataset.heights.split(" ")[axis]);
-    return low <= height && height <= high;
+    return low - 1 <= height && height <= high + 1; // heights are whole pixels
   });
-  select(ranges.size ? lines.filter(fits).map((line) => line.dataset.trial) : [], "parallel");
+  const found = lines.filter(fits).map((line) => line.dataset.trial);
+  select(ranges.size && !found.length ? [NOBODY] : ranges.size ? found : [], "parallel");
 }
 
 function dragAlong(axis, svg, figure, from, to) {

@@ -2,14 +2,14 @@
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.page.axes import Axis, linear
 from inat_ray.page.colors import ORANGE, STATES
 from inat_ray.page.figure import Figure, Key, Plot
 from inat_ray.page.html import Section
-from inat_ray.page.marks import Box, Dot, Line
+from inat_ray.page.marks import RING, Box, Dot, Line
 from inat_ray.page.metrics import (
     Steps,
     best_so_far,
@@ -112,32 +112,13 @@ def _plot(
         height=380,
     )
     for trial, value in found:
-        color, shape = STATES[trial.state]
-        start, end = spans[trial.trial_id]
+        name, (color, shape) = trial.trial_id, STATES[trial.state]
+        start, end = spans[name]
         if end > start:
-            plot.add(
-                Line(
-                    [(start, value), (end, value)],
-                    color,
-                    1.5,
-                    opacity=0.55,
-                    trial=trial.trial_id,
-                    data=False,
-                )
-            )
-        plot.add(
-            Dot(
-                end,
-                value,
-                color,
-                shape,
-                4.5,
-                trial=trial.trial_id,
-                series=trial.state,
-                tip=clock.read(end),
-                ring="var(--ink)" if trial is winner else "",
-            )
-        )
+            whole = [(start, value), (end, value)]
+            plot.add(Line(whole, color, opacity=0.55, trial=name, data=False))
+        dot = Dot(end, value, color, shape, 4.5, name, clock.read(end), trial.state)
+        plot.add(replace(dot, ring=RING if trial is winner else ""))
     plot.legend = [Key("best so far", "line", ORANGE), *state_keys(t for t, _ in found)]
     if single := single_steps(history, steps):
         text = "best epoch so far"
@@ -169,14 +150,8 @@ def _timeline(history: History, clock: _Clock) -> Plot:
         lane = next((i for i, free in enumerate(ends) if free <= start + 0.5), len(ends))
         ends[lane : lane + 1] = [end]
         color, _ = STATES[trial.state]
-        plot.add(
-            Box(
-                (clock.at(trial, start), lane + 0.14),
-                (clock.at(trial, end), lane + 0.86),
-                color,
-                trial=trial.trial_id,
-            )
-        )
+        low, high = (clock.at(trial, start), lane + 0.14), (clock.at(trial, end), lane + 0.86)
+        plot.add(Box(low, high, color, trial=trial.trial_id))
     plot.x = clock.axis([clock.at(trial, time) for a, b, trial in pieces for time in (a, b)])
     plot.y = Axis("at the same time", 0, max(1, len(ends)), [])
     plot.height = 62 + LANE * len(ends)

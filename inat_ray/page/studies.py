@@ -25,6 +25,9 @@ from inat_ray.terminal.words import gap_text, metric_text, parameters_text, span
 
 FREEZE = "model.freeze"
 
+BUNDLE = 0.7
+"""Share of a row's height in which the configurations that freeze the same stand."""
+
 
 def study_section(history: History, *, purpose: Purpose, title: str) -> Section:
     """Shows mean, standard deviation, and n of each configuration, and if the best two differ.
@@ -33,11 +36,11 @@ def study_section(history: History, *, purpose: Purpose, title: str) -> Section:
     """
     metric, ranking = history.run.metric, configurations(history, purpose=purpose)
     base = unchanged(ranking, history)
-    changed = ["parameters"] if base is None else ["difference ± se", "what is changed"]
+    changed = ["what differs"] if base is None else ["difference ± se", "what is changed"]
     columns = ["#", *_measured_columns(metric), *changed]
     rows = [
-        [place, *_measured(c, metric), *_changed(c, base, metric)]
-        for place, c in enumerate(ranking, start=1)
+        [place, *_measured(c, metric), *(_changed(c, base, metric) if base else [text])]
+        for place, (c, text) in enumerate(zip(ranking, _differing(ranking), strict=True), start=1)
     ]
     return Section(
         title,
@@ -69,10 +72,20 @@ def _measured(found: Configuration, metric: str) -> list[Cell]:
     ]
 
 
-def _changed(found: Configuration, base: Configuration | None, metric: str) -> list[str]:
-    if base is None:
-        return [parameters_text(found.parameters)]
+def _changed(found: Configuration, base: Configuration, metric: str) -> list[str]:
     return [difference_text(found, base, metric=metric), change_text(found, base)]
+
+
+def _differing(ranking: Sequence[Configuration]) -> list[str]:
+    """Returns each configuration's parameters, without those that are the same in all."""
+    first = ranking[0].parameters
+    same = {
+        name
+        for name, value in first.items()
+        if all(name in c.parameters and c.parameters[name] == value for c in ranking)
+    }
+    kept = [{n: v for n, v in c.parameters.items() if n not in same} for c in ranking]
+    return [parameters_text(k or c.parameters) for k, c in zip(kept, ranking, strict=True)]
 
 
 def _spread(ranking: Sequence[Configuration], metric: str, *, name: str) -> Figure:
@@ -82,7 +95,10 @@ def _spread(ranking: Sequence[Configuration], metric: str, *, name: str) -> Figu
     seeds = span_text(found.n for found in ranking)
     caption = f"{len(ranking)} configurations by rank, n = {seeds} seeds of each."
     label = f"{METRICS[metric].label} of {len(ranking)} configurations over their seeds"
-    return Figure.of(name, plot, label=label, caption=caption)
+    return Figure(name, label, {"": [plot]}, caption, keys=SEED_KEYS)
+
+
+SEED_KEYS = [Key("a seed", "circle-open", BLUE), Key("their mean", "diamond", ORANGE)]
 
 
 def _over_seeds(placed: Sequence[tuple[float, Configuration]], metric: str, rows: Axis) -> Plot:
@@ -91,12 +107,12 @@ def _over_seeds(placed: Sequence[tuple[float, Configuration]], metric: str, rows
     plot = Plot(of_metric(metric, scores), rows)
     for place, found in placed:
         tip = parameters_text(found.parameters)
-        plot.add(Dot(found.mean, place, ORANGE, "diamond", 5, series="mean", tip=tip))
+        if found.n > 1:
+            plot.add(Dot(found.mean, place, ORANGE, "diamond", 6.5, series="mean", tip=tip))
         for trial, score in zip(found.trials, found.scores, strict=True):
             name, series = trial.trial_id, f"seed {trial.seed}"
             plot.add(Dot(score, place, BLUE, "circle-open", 3, name, tip=tip, series=series))
-    plot.legend = [Key("a seed", "circle-open", BLUE), Key("their mean", "diamond", ORANGE)]
-    plot.height = 70 + 24 * len(placed)
+    plot.height = 56 + 24 * len(placed)
     return plot
 
 
@@ -169,7 +185,7 @@ def _freeze_figure(found: Sequence[_Frozen], metric: str) -> Figure:
     for item in sorted(found, key=lambda item: item.share):
         groups[f"{item.name}, {100 * item.share:.0f} %"].append(item)
     placed = [
-        (row + (place + 0.5) / len(items) - 0.5, item)
+        (row + BUNDLE * ((place + 0.5) / len(items) - 0.5), item)
         for row, items in enumerate(groups.values())
         for place, item in enumerate(items)
     ]
@@ -186,7 +202,7 @@ def _freeze_figure(found: Sequence[_Frozen], metric: str) -> Figure:
         " neighbors, the best first. Costs are medians over all epochs."
     )
     label = f"{METRICS[metric].label} and costs against the share of layers that is frozen"
-    return Figure("freeze", label, {"": plots}, caption, least=290, shared=True)
+    return Figure("freeze", label, {"": plots}, caption, least=290, shared=True, keys=SEED_KEYS)
 
 
 def _costs(

@@ -14,21 +14,28 @@ from inat_ray.log.records import JSON
 MOST_GROUPS, LEAST_IN_A_GROUP = 5, 4
 """Into how many groups of like size numbers are put, and how many trials a group needs."""
 
-FEW, MOST = 16, 256
-"""Up to how many trials are all asked, and how many at most."""
+LEAST, MOST = 8, 256
+"""The fewest trials that tell anything, and the most that are asked."""
+
+LEARNING_RATE = "recipe.lr"
+"""Stands first where nothing is known: it matters in most networks."""
 
 
-def telling_parameters(history: History) -> list[str]:
+def telling_parameters(history: History, *, steady: bool = False) -> list[str]:
     """Returns the parameters in which trials differ, those first that tell most of the results.
 
-    All of them where no two trials have begun. The seed is none.
+    All of them where no two trials have begun. The seed is none. `steady`: the order changes only
+    where twice as many trials are over as when it did last, for a table that is drawn again.
     """
-    trials = _asked(history.searched)
-    points = [trial.parameters for trial in trials]
-    ranks = [history.ranking.rank(trial.number) for trial in trials]
-    scored = [(p, -float(rank)) for p, rank in zip(points, ranks, strict=True) if rank is not None]
-    names = [name for name in history.run.parameters if name != SEED and _differs(points, name)]
-    return sorted(names, key=lambda name: -share_explained(scored, name))
+    begun = history.searched[:MOST]
+    points = [trial.parameters for trial in begun]
+    few = len(points) < (LEAST if steady else 2)
+    names = [n for n in history.run.parameters if n != SEED and (few or _differs(points, n))]
+    told = _first_to_end(begun) if steady else begun
+    ranks = [(trial.parameters, history.ranking.rank(trial.number)) for trial in told]
+    scored = [(point, -float(rank)) for point, rank in ranks if rank is not None]
+    worth = {name: (-share_explained(scored, name), name != LEARNING_RATE) for name in names}
+    return sorted(names, key=worth.__getitem__)
 
 
 def share_explained(scored: Sequence[tuple[Mapping[str, JSON], float]], name: str) -> float:
@@ -39,7 +46,7 @@ def share_explained(scored: Sequence[tuple[Mapping[str, JSON], float]], name: st
     are the same, or all results. `scored`: points and scores.
     """
     given = [(point[name], score) for point, score in scored if name in point]
-    if len(given) < 3:
+    if len(scored) < LEAST or len(given) < 3:
         return -math.inf
     groups = _groups([value for value, _ in given])
     scores = np.array([score for _, score in given])
@@ -63,18 +70,14 @@ def ordered(values: Sequence[JSON]) -> tuple[list[JSON], NDArray[np.int64]]:
     return [values[i] for i in first], places
 
 
-def _asked(trials: list[TrialHistory]) -> list[TrialHistory]:
-    """Returns the first trials: their number doubles now and then, so that a table's columns keep
-    their places from one trial to the next."""
-    most = FEW
-    while 2 * most <= min(MOST, len(trials)):
-        most *= 2
-    return trials[:most]
+def _first_to_end(trials: list[TrialHistory]) -> list[TrialHistory]:
+    """Returns the first 8, 16, 32 ... trials that were over."""
+    over = sorted((t for t in trials if t.is_over and t.epochs), key=lambda t: t.epochs[-1].time)
+    return over[: 1 << len(over).bit_length() >> 1]
 
 
 def _differs(points: Sequence[Mapping[str, JSON]], name: str) -> bool:
-    values = {canonical(point[name]) if name in point else None for point in points}
-    return len(points) < 2 or len(values) > 1
+    return len({canonical(point[name]) if name in point else None for point in points}) > 1
 
 
 def _groups(values: Sequence[JSON]) -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ from inat_ray.search.telling import telling_parameters
 from inat_ray.search.winner import winning_trial
 from inat_ray.terminal.estimate import Phase, done_and_total, phase_of, running_trials
 from inat_ray.terminal.run_texts import (
-    best_text_of,
+    best_text,
     end_text,
     epochs_text,
     share_text,
@@ -61,7 +61,7 @@ def live_view(
         parts.append(_line(line, options))
     best, running = winning_trial(history), running_trials(history)
     if best is not None:
-        parts.append(_line(best_text_of(history, best), options, style=BEST))
+        parts.append(_line(best_text(history, best), options, style=BEST))
     shown = running[:SHOWN_RUNNING]
     if best is not None and best not in shown:
         shown.insert(0, best)
@@ -73,7 +73,9 @@ def live_view(
 
 
 def _line(text: str, options: ConsoleOptions, *, style: str = "") -> Text:
-    return Text(writable(text, options), style, no_wrap=True, overflow=_cut(options))
+    line = Text(writable(text, options), style, no_wrap=True)
+    line.truncate(options.max_width, overflow=_cut(options))
+    return line
 
 
 def writable(text: str, options: ConsoleOptions) -> str:
@@ -138,7 +140,8 @@ def _table(
     columns = _columns(history, shown, ascii_only=options.ascii_only)
     if not any(columns["rank"]):  # as in a training that stands alone
         del columns["rank"]
-    parameters = parameter_columns([t.parameters for t in shown], telling_parameters(history))
+    names = telling_parameters(history, steady=True)
+    parameters = parameter_columns([trial.parameters for trial in shown], names)
     first = that_fit(columns, room=options.max_width)
     values = that_fit(parameters, room=options.max_width - room_of(first))
     table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="dim")

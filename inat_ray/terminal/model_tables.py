@@ -163,7 +163,9 @@ def _facts(result: Result, history: History | None) -> Iterator[tuple[str, str]]
     if search and (chosen := search.picked or searched_winner(search)) is not None:
         name = "winner" if search.picked is None else "picked"
         yield name, f"{chosen.trial_id}: {parameters_text(chosen.parameters)}"
-    yield "kept model" if search else "model", _size_text(result)
+    trained = result.get("trainable_parameters") or result["parameters"]
+    size = size_text(result["parameters"], result["macs"], trained=trained)
+    yield "kept model" if search else "model", size
     for subset, prefix in PREFIXES.items():
         leads = not (search and prefix == "val")
         if text := _other_metrics_text(result, prefix, leads=leads):
@@ -176,11 +178,10 @@ def _facts(result: Result, history: History | None) -> Iterator[tuple[str, str]]
         yield "took", text + (f"; {saved:,} saved by stopping early" if saved else "")
 
 
-def _size_text(result: Result) -> str:
-    """Returns '4.14 M parameters, 2.71 M of them trained; 40.9 M MACs an image'."""
-    count, trained = result["parameters"], result.get("trainable_parameters")
-    part = "" if trained in (None, count) else f", {amount_text(trained)} of them trained"
-    return f"{amount_text(count)} parameters{part}; {amount_text(result['macs'])} MACs an image"
+def size_text(parameters: int, macs: int, *, trained: int) -> str:
+    """Returns '4.14 M parameters, 2.71 M trained; 40.9 M MACs an image'."""
+    part = f", {amount_text(trained)} trained" if trained < parameters else ""
+    return f"{amount_text(parameters)} parameters{part}; {amount_text(macs)} MACs an image"
 
 
 def _other_metrics_text(result: Result, prefix: str, *, leads: bool) -> str:

@@ -50,8 +50,8 @@ SHOWN_TRIALS = 5
 
 MARK = "*"
 
-Ranked = Sequence[tuple[int, TrialHistory]]
-"""Trials, each after its rank; all have a result."""
+Ranked = Mapping[int, TrialHistory]
+"""Rank -> trial, best first; all have a result."""
 
 Trainable = Mapping[str, int]
 """Trial id -> number of parameters that it trains."""
@@ -73,14 +73,18 @@ def leaderboard_table(history: History, *, most: int = SHOWN_TRIALS, width: int 
     Costs in which they differ are columns too, where there is room for them. The caption says what
     is left out, and how the search was steered.
     """
-    shown = list(enumerate(history.leaderboard()[:most], start=1))
-    costs = cost_columns(shown, telling_costs(trial for _, trial in shown))
-    title = f"{history.run.name}: {states_text(history)}"
-    table = _trials_table(history, shown, more=costs, width=width, title=title)
+    shown = dict(enumerate(history.leaderboard()[:most], start=1))
+    table = _trials_table(
+        history,
+        shown,
+        more=_cost_columns(shown, telling_costs(shown.values())),
+        width=width,
+        title=f"{history.run.name}: {states_text(history)}",
+    )
     more = len(history.searched) - len(shown)
-    hidden = f"and {more} more in the report and in trials.parquet" if more else ""
+    hidden = f"and {more} more in the report and in trials.parquet" if more else None
     steered = map(escape, steering_texts(history.steering))
-    table.caption = _lines(hidden, table.caption, _score_meaning(history, shown), *steered)
+    table.caption = _lines(hidden, table.caption, *steered)
     return table
 
 
@@ -90,25 +94,29 @@ def front_table(history: History, found: Fronts, *, width: int = 80) -> Table:
     A star is at each cost on whose front a trial is.
     """
     marked = {(cost.name, trial.trial_id) for cost, trials in found for trial in trials}
-    shown = {trial_id for _, trial_id in marked}
+    ids = {trial_id for _, trial_id in marked}
     ranked = enumerate(history.leaderboard(), start=1)
-    trials = [(rank, trial) for rank, trial in ranked if trial.trial_id in shown]
-    costs = cost_columns(trials, [cost for cost, _ in found], marked=marked)
-    title = f"{history.run.name}: the best for what they cost"
-    table = _trials_table(history, trials, costs=costs, width=width, title=title)
+    shown = {rank: trial for rank, trial in ranked if trial.trial_id in ids}
+    table = _trials_table(
+        history,
+        shown,
+        costs=_cost_columns(shown, [cost for cost, _ in found], marked=marked),
+        width=width,
+        title=f"{history.run.name}: the best for what they cost",
+    )
     meaning = f"{MARK}: no other trial costs as little and is as good"
-    table.caption = _lines(meaning, table.caption, _score_meaning(history, trials))
+    table.caption = _lines(meaning, table.caption)
     return table
 
 
-def cost_columns(
+def _cost_columns(
     ranked: Ranked, costs: Sequence[Cost], *, marked: Collection[tuple[str, str]] = ()
 ) -> Columns:
     """Returns a column for each cost; `marked`: names of a cost and a trial that get a star."""
     return {
         cost.label: [
             cost_text(cost, cost.of(trial)) + MARK * ((cost.name, trial.trial_id) in marked)
-            for _, trial in ranked
+            for trial in ranked.values()
         ]
         for cost in costs
     }
@@ -124,29 +132,26 @@ def _trials_table(
     title: str,
 ) -> Table:
     """Returns a row for each trial; `more`: columns that come last, where there is room."""
-    trials = [trial for _, trial in ranked]
-    columns = {"#": [str(rank) for rank, _ in ranked], "trial": [t.trial_id for t in trials]}
-    metric, others = history.run.metric, shown_metrics(history.run.metric)[1:]
-    title_of_score = METRICS[metric].label if history.stretch == 1 else "score"
-    columns[title_of_score] = [score_value_text(history, trial) or "" for trial in trials]
-    for other in others:
+    trials, metric = list(ranked.values()), history.run.metric
+    scores = [score_value_text(history, trial) or "" for trial in trials]
+    columns = {"#": list(map(str, ranked)), "trial": [trial.trial_id for trial in trials]}
+    columns[METRICS[metric].label if history.stretch == 1 else "score"] = scores
+    for other in shown_metrics(metric)[1:]:
         records = [trial.best(metric) for trial in trials]
         columns[METRICS[other].label] = [metric_text(other, getattr(r, other)) for r in records]
     columns["epochs"] = [share_text(trial) for trial in trials]
     if any(trial.state != "finished" for trial in trials):
         columns["state"] = [trial.state for trial in trials]
-    return parameters_table(
+    table = parameters_table(
         {**columns, **costs},
         parameters=parameter_columns([t.parameters for t in trials], telling_parameters(history)),
         more=more,
         width=width,
         title=title,
     )
-
-
-def _score_meaning(history: History, ranked: Ranked) -> str:
-    scores = (history.score_of(trial) for _, trial in ranked)
-    return score_meaning(history, bracketed=not all(score and score.whole for score in scores))
+    has_brackets = any(score.startswith("(") for score in scores)
+    table.caption = _lines(table.caption, score_meaning(history, bracketed=has_brackets))
+    return table
 
 
 def _lines(*texts: TextType | None) -> str | None:

@@ -22,7 +22,7 @@ PHOTOGRAPHS = Facts(
     side=240,
     time=3600,
     start=30,
-    decoding=10,
+    decoding=20,
     cores=2,
     gpus=0,
     memory=8,
@@ -72,11 +72,11 @@ HOUR, DAY = 3600, 86_400
         ),
         # 100,000 photographs
         (
-            replace(PHOTOGRAPHS, training=64_000, validation=16_000, time=HOUR, decoding=300),
+            replace(PHOTOGRAPHS, training=64_000, validation=16_000, time=HOUR, decoding=600),
             ("head_only", 224, 60, 1.0),
         ),
         (
-            replace(PHOTOGRAPHS, training=64_000, validation=16_000, time=600, decoding=300),
+            replace(PHOTOGRAPHS, training=64_000, validation=16_000, time=600, decoding=600),
             ("head_only", 224, 60, 0.125),
         ),
         (WITHOUT, ("cnn", 64, 30, 1.0)),

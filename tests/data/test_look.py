@@ -12,7 +12,7 @@ def test_images_are_counted_as_they_will_be_split(write_images, config):
     look = look_at(config)
     assert (look.training, look.validation, look.test, look.classes) == (24, 6, 6, 2)
     assert (look.smallest, look.side) == (10, 40)
-    assert look.seconds > 0
+    assert look.decoding > 0
 
 
 def test_without_parts_some_images_are_kept_for_the_test(write_images, config):

@@ -12,8 +12,9 @@ from inat_ray.models.trace import in_mode, trace
 BACKBONES = [
     ("torchvision", "resnet18"),
     ("torchvision", "mobilenet_v3_small"),
-    ("torchvision", "vit_b_16"),
+    pytest.param("torchvision", "vit_b_16", marks=pytest.mark.slow),
     ("timm", "tf_efficientnet_lite0"),
+    ("timm", "vit_tiny_patch16_224"),
 ]
 
 IMAGES = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))

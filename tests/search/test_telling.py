@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from inat_ray.log.history import History
-from inat_ray.search.telling import MOST, share_explained, telling_parameters
+from inat_ray.log.records import TrialEnded
+from inat_ray.search.telling import share_explained, telling_parameters
 from tests.made_up_sweep import STARTED, epoch_ended, renamed
 
 KINDS = {"noise": "number", "same": "string", "kind": "string", "rate": "number", "seed": "number"}
@@ -30,16 +31,22 @@ def test_what_tells_most_is_first_and_what_is_the_same_in_all_is_left_out(search
     assert telling_parameters(search(64)) == ["rate", "kind", "noise"]
 
 
-def test_before_there_are_results_the_order_is_the_experiments(search):
+def test_of_few_trials_the_order_is_the_experiments_behind_the_learning_rate(search, sweep):
     assert telling_parameters(search(1)) == ["noise", "same", "kind", "rate"]
-    assert telling_parameters(search(2)) == ["noise", "kind", "rate"]
+    assert telling_parameters(search(7)) == ["noise", "kind", "rate"]
+    assert telling_parameters(History.of(sweep))[0] == "recipe.lr"
 
 
-@pytest.mark.parametrize("trials", [17, 31, 300])
-def test_from_one_trial_to_the_next_the_order_stays(search, trials):
-    """As many are asked as a power of two has, and no more than MOST."""
-    fewer = 16 if trials < 32 else MOST
-    assert telling_parameters(search(trials)) == telling_parameters(search(fewer))
+def test_a_table_that_is_drawn_again_keeps_its_order_until_twice_as_many_are_over(search):
+    history = search(40)
+    orders = []
+    for number in range(40):
+        end = TrialEnded(time=STARTED, trial_id=f"t{number}", state="finished")
+        history.add(end)
+        orders.append(telling_parameters(history, steady=True))
+    changes = [number + 1 for number in range(1, 40) if orders[number] != orders[number - 1]]
+    assert set(changes) <= {8, 16, 32}
+    assert orders[-1] == ["rate", "kind", "noise"]
 
 
 def test_a_parameter_of_some_trials_tells_no_more_than_their_share():

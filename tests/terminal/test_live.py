@@ -29,9 +29,9 @@ def test_the_view_shows_trials_by_state_the_best_the_running_and_the_time(sweep,
     assert "best val acc 90.0 % (trial_0000)" in text
     assert "1:04 elapsed, about 0:38 left" in text
     rows = [line.split() for line in text.splitlines() if line.startswith("trial")]
-    assert rows[0][-3:] == ["filters", "lr", "batch_norm"]
-    assert rows[1][5:] == ["1", "32-64", "0.003", "true"]
-    assert rows[2] == ["trial_0005", "1/3", "60.0", "%", "▃", "2", "32-64", "0.03", "false"]
+    assert rows[0][-3:] == ["lr", "batch_norm", "filters"]
+    assert rows[1][5:] == ["1", "0.003", "true", "32-64"]
+    assert rows[2] == ["trial_0005", "1/3", "60.0", "%", "▃", "2", "0.03", "false", "32-64"]
 
 
 def test_speeds_of_running_trials_add_up(sweep, history_of):
@@ -66,10 +66,10 @@ def test_columns_drop_in_order_of_importance(sweep, history_of):
         titles[width] = next(line for line in lines if line.startswith("trial ")).split()
         last[width] = lines[-1]
     assert titles[40] == ["trial", "epoch", "val", "acc", "curve"]
-    assert titles[60] == [*titles[40], "rank", "filters", "lr"]
-    assert titles[80] == [*titles[60], "batch_norm"]
-    assert last[40] == "also searched: filters, lr, batch_norm"
-    assert last[60] == "also searched: batch_norm"
+    assert titles[60] == [*titles[40], "rank", "lr", "batch_norm"]
+    assert titles[80] == [*titles[60], "filters"]
+    assert last[40] == "also searched: lr, batch_norm, filters"
+    assert last[60] == "also searched: filters"
 
 
 def test_the_best_stands_above_the_running_ones_and_once_if_it_runs(sweep, history_of):

@@ -68,7 +68,7 @@ def test_three_numbers_lead_the_result_of_a_search_and_the_model_follows(sweep, 
     ]
     assert rows[3:] == [
         ["winner", "trial_0000: lr=0.003 batch_norm=true filters=32-64"],
-        ["kept model", "4.14 M parameters, 6.41 K of them trained; 3.7 M MACs an image"],
+        ["kept model", "4.14 M parameters, 6.41 K trained; 3.7 M MACs an image"],
         ["on validation", "acc 91.2 %, loss 0.250"],
         ["on test", "ECE 5.1 %"],
         ["took", "0:05, 14 epochs; 2 saved by stopping early"],
@@ -79,7 +79,7 @@ def test_the_result_of_a_training_has_no_line_about_a_search(training, history_o
     result = {name: value for name, value in RESULT.items() if not name.startswith("test")}
     assert told(result, history_of(training)) == [
         ["validation accuracy", "91.2 %", "after epoch 2 of 3, the best, so optimistic"],
-        ["model", "4.14 M parameters, 6.41 K of them trained; 3.7 M MACs an image"],
+        ["model", "4.14 M parameters, 6.41 K trained; 3.7 M MACs an image"],
         ["on validation", "loss 0.250"],
         ["took", "0:05, 3 epochs"],
     ]

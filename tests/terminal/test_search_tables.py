@@ -31,9 +31,9 @@ def rows_of(table) -> list[list[str]]:
 def test_the_leaderboard_ranks_trials_and_gives_each_parameter_a_column(sweep, history_of):
     lines = lines_of(leaderboard_table(history_of(sweep)))
     start = next(number for number, line in enumerate(lines) if line.startswith(" # "))
-    assert lines[start].split()[-3:] == ["filters", "lr", "batch_norm"]
+    assert lines[start].split()[-3:] == ["lr", "batch_norm", "filters"]
     assert lines[start + 2].split() == (
-        ["1", "trial_0000", "90.0", "%", "3/3", "finished", "32-64", "0.003", "true"]
+        ["1", "trial_0000", "90.0", "%", "3/3", "finished", "0.003", "true", "32-64"]
     )
     assert [line.split()[1] for line in lines[start + 2 : start + 7]] == [
         "trial_0000",
@@ -127,7 +127,7 @@ def test_the_best_for_their_costs_are_listed_with_the_fronts_that_they_are_on(sw
         ["100*"],
     ]
     assert lines[-2] == "*: no other trial costs as little and is as good"
-    assert lines[-1] == "also searched: batch_norm"
+    assert lines[-1] == "also searched: filters"
 
 
 def caption_of(table) -> str:

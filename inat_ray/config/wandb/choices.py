@@ -3,15 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from math import prod
-from typing import Any
 
-from inat_ray.config.distributions import Parameter, canonical
+from inat_ray.config.distributions import JSON, Parameter, Tree, canonical
 from inat_ray.config.errors import UserError
 from inat_ray.config.parameter_spec import parse_parameter
 from inat_ray.config.wandb.values import number
-
-JSON = Any
-Tree = dict[str, Any]
 
 MOST_LISTED = 100
 """The most values of a setting that has no ranges, where a sweep has one."""

@@ -6,17 +6,13 @@ stand for. What W&B leaves to a default is written out.
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
-from inat_ray.config.distributions import MOST_NUMBER, MOST_STEPS
+from inat_ray.config.distributions import JSON, MOST_NUMBER, MOST_STEPS, Tree
 from inat_ray.config.parameter_spec import TAKES
 from inat_ray.config.wandb.values import number
-
-JSON = Any
-Spec = dict[str, Any]
 
 OF_EXPONENTS = ("log_uniform", "q_log_uniform", "inv_log_uniform")
 """Distributions whose bounds are exponents."""
@@ -29,7 +25,7 @@ LISTS = {"constant": "value", "categorical": "values", "categorical_w_probabilit
 """What each of the distributions needs that are no numbers drawn from a range."""
 
 
-def drawn(spec: Mapping[str, JSON]) -> Spec:
+def drawn(spec: Mapping[str, JSON]) -> Tree:
     """Returns how a parameter is drawn, with its distribution named unless its values are listed.
 
     Raises ValueError with the reason where there is no such distribution here, or a key is missing;
@@ -50,7 +46,7 @@ def drawn(spec: Mapping[str, JSON]) -> Spec:
     return _range(name, numbers)
 
 
-def _range(name: str, spec: Spec) -> Spec:
+def _range(name: str, spec: Tree) -> Tree:
     if not {"min", "max"} <= spec.keys():
         raise ValueError("a range needs min and max")
     if name in OF_EXPONENTS:
@@ -68,7 +64,7 @@ def _number(key: str, value: JSON) -> JSON:
     return number(value)
 
 
-def _implied(spec: Spec) -> str:
+def _implied(spec: Tree) -> str:
     if "value" in spec or "values" in spec:
         return "constant" if "value" in spec else "categorical"
     if not {"min", "max"} <= spec.keys():
@@ -77,7 +73,7 @@ def _implied(spec: Spec) -> str:
     return "int_uniform" if all(isinstance(bound, int) for bound in bounds) else "uniform"
 
 
-def _multiples(spec: Spec) -> Spec:
+def _multiples(spec: Tree) -> Tree:
     """Returns the ends of a range that W&B rounds after it drew: the multiples next to them."""
     low, high, step = spec["min"], spec["max"], spec.get("q", 1)
     if step <= 0 or max(-low, high) / step > MOST_STEPS:
@@ -85,7 +81,7 @@ def _multiples(spec: Spec) -> Spec:
     return {"min": round(low / step) * step or low, "max": round(high / step) * step, "q": step}
 
 
-def _values(spec: Spec, *, sign: int) -> Spec:
+def _values(spec: Tree, *, sign: int) -> Tree:
     """Returns the ends of a range whose bounds are exponents of e, or of 1/e."""
     low, high = sorted(sign * spec[bound] for bound in ("min", "max"))
     if sign == 1 and 0 < low < high <= 1:  # the slip of most who name log_uniform
@@ -99,7 +95,7 @@ def _values(spec: Spec, *, sign: int) -> Spec:
     return {"min": float(f"{math.exp(low):.6g}"), "max": float(f"{math.exp(high):.6g}")}
 
 
-def kept_inside(spec: Spec, setting: FieldInfo) -> Spec:
+def kept_inside(spec: Tree, setting: FieldInfo) -> Tree:
     """Returns a normal distribution with the bounds of its setting where it reaches beyond them.
 
     Raises ValueError, as `drawn` does, where the setting has no last value on that side.

@@ -5,24 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from inat_ray.config.wandb.values import (
-    as_it_is,
-    augments,
-    choice,
-    five,
-    frozen,
-    number,
-    percent,
-    side,
-    trained,
-    words,
-    yes,
-)
+from inat_ray.config.distributions import JSON
+from inat_ray.config.wandb import values as read
+from inat_ray.config.wandb.values import words
 from inat_ray.config.yaml_reader import read_yaml
 
-JSON = Any
-
-BACKBONE = "model.backbone"
+BACKBONE, FREEZE = "model.backbone", "model.freeze"
 
 FILTERS, KERNELS = "model.filters", "model.kernel_sizes"
 
@@ -42,19 +30,13 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "number": Kind(number, "numbers", has_ranges=True),
-    "side": Kind(side, "numbers", has_ranges=True),
-    "as it is": Kind(as_it_is, has_ranges=True),
-    "percent": Kind(percent, "percents"),
-    "truth": Kind(yes, "true or false"),
-    "augments": Kind(augments, "true or false"),
-    "five": Kind(five, "an odd size, or a list of five"),
-    "frozen": Kind(frozen, "true, false, none, head_only, freeze_fc, gradual"),
-    "trained": Kind(
-        trained,
-        "true, false, all, head_only (layers are counted from the input here: the first"
-        " model.freeze.k, or the share model.freeze.fraction, are frozen)",
-    ),
+    "number": Kind(read.number, "numbers", has_ranges=True),
+    "side": Kind(read.side, "numbers", has_ranges=True),
+    "as it is": Kind(read.as_it_is, has_ranges=True),
+    "percent": Kind(read.percent, "percents"),
+    "truth": Kind(read.yes, "true or false"),
+    "augments": Kind(read.augments, "true or false"),
+    "five": Kind(read.five, "an odd size, or a list of five"),
 }
 
 
@@ -81,7 +63,7 @@ def _known(settings: Mapping[str, Any]) -> Iterator[Known]:
             known: dict[str, Any] = {"names": entry} if isinstance(entry, str) else {**entry}
             kind = KINDS[known.pop("kind", "number")]
             if values := known.pop("values", None):
-                kind = Kind(choice(values))
+                kind = Kind((read.freezing if setting == FREEZE else read.choice)(values))
             yield Known(setting, kind._replace(allowed=known.pop("allowed", kind.allowed)), **known)
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from inat_ray.config.backbones import Source, torchvision_names, weight_tags
+from inat_ray.config.distributions import JSON, Tree
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.faults import shown
 from inat_ray.config.model import MODEL_KINDS
@@ -35,8 +36,6 @@ from inat_ray.config.wandb.values import number, plain
 
 Found = TypeVar("Found")
 
-JSON = Any
-Tree = dict[str, Any]
 
 Read = Callable[[], tuple[Tree, str]]
 """Returns a parameter as ours, and a note on it; raises NotHadError, or ValueError like `drawn`."""

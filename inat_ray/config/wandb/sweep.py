@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
+from inat_ray.config.distributions import JSON, Tree
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.metrics import METRICS
 from inat_ray.config.overrides import PARAMETERS, put, settings_in
@@ -18,9 +19,6 @@ from inat_ray.config.wandb.names import DROPPED_KEYS, ERRORS, METRICS_THERE
 from inat_ray.config.wandb.parameters import read_parameters
 from inat_ray.config.wandb.translation import Row, Translation
 from inat_ray.config.wandb.values import number, plain
-
-JSON = Any
-Tree = dict[str, Any]
 
 READ_KEYS = {"method", "metric", "parameters", "early_terminate", "run_cap", "command"}
 READ_KEYS |= {"name", "project", "entity"}
