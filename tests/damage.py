@@ -2,7 +2,10 @@
 
 import random
 import re
+import threading
 from collections.abc import Callable
+
+from inat_ray.data import pack_file
 
 Damage = Callable[[random.Random, bytes], bytes]
 
@@ -100,3 +103,10 @@ DAMAGES: list[Damage] = [
 def damaged(content: bytes, *, seed: int) -> bytes:
     """The bytes after a damage that the seed chooses; all ten have their turn."""
     return DAMAGES[seed % len(DAMAGES)](random.Random(seed), content)
+
+
+def wait_for_the_disk() -> None:
+    """Waits until packs are marked as whole: one that is damaged at that moment goes unseen."""
+    for thread in threading.enumerate():
+        if thread.name == pack_file.MARKING:
+            thread.join()

@@ -44,7 +44,7 @@ from inat_ray.training.fit import Fit
 from inat_ray.training.loop import Job, Training
 from inat_ray.training.predictions import Predictions, read_predictions, write_predictions
 from inat_ray.training.snapshot import read_snapshot
-from tests.damage import damaged
+from tests.damage import damaged, wait_for_the_disk
 from tests.run.made_up_runs import make_run, search_records, write_log
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(10, func_only=True)]
@@ -190,7 +190,7 @@ def features(folder: Path, experiment: Experiment, data: DataSet) -> Subject:
 
     def read() -> Any:
         normalize = Normalize(fit.mean, fit.std, CPU)
-        cut = HeadCut("fc", size=2048)
+        cut = HeadCut("fc", (512,))
         found = FeatureStore(fit.experiment, data, model=fit.model, cut=cut, normalize=normalize)
         train, _ = found.open()
         return np.asarray(train.values).shape
@@ -274,6 +274,7 @@ def test_a_damaged_file_is_answered_with_a_sentence_or_read_right(name, seed, sc
     subject = READERS[name](scene)
     content = subject.file.read_bytes()
     right = subject.read() if subject.has_checksum else None
+    wait_for_the_disk()
     subject.file.write_bytes(damaged(content, seed=seed))
     with suppress(UserError, RunFailedError):
         found = subject.read()

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from inat_ray.data import pack as pack_module
 from inat_ray.data import pack_file
 from inat_ray.data.pack import Pack, open_pack, reopen_pack
 from inat_ray.data.pack_file import DamagedPackError
+from tests.damage import wait_for_the_disk
 
 from .conftest import WriteImages, small_folder
 
@@ -44,12 +44,6 @@ def same(one: Pack, other: Pack) -> bool:
         and (one.labels == other.labels).all()
         and bool((one.images == other.images).all())
     )
-
-
-def wait_for_the_disk() -> None:
-    for thread in threading.enumerate():
-        if thread.name == pack_file.MARKING:
-            thread.join()
 
 
 def test_every_flipped_byte_is_noticed_or_harmless(built: Path, tmp_path: Path) -> None:
