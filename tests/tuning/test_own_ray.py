@@ -137,7 +137,7 @@ with own_ray(log_to_driver=False, trials=1, num_cpus=1):
     group = placement_group([{"CPU": 1}])
     ray.get(group.ready())
     time.sleep(3)  # Ray looks five times a second for what has waited for one
-    task = ray.remote(os.getpid).options(placement_group=group)
+    task = ray.remote(lambda: os.getpid()).options(placement_group=group)
     assert {ray.get(task.remote())} == begun
 """
 
