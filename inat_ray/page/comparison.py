@@ -17,9 +17,9 @@ from inat_ray.page.figure import Figure, Key, Plot
 from inat_ray.page.html import Cell, Number, Section, missing, paragraph, table, warning
 from inat_ray.page.marks import Area, Line
 from inat_ray.page.metrics import (
-    accuracy_interval,
     best_so_far,
     fall_text,
+    look_interval,
     results,
     score_title,
     share_cell,
@@ -28,7 +28,7 @@ from inat_ray.page.reported_run import ReportedRun
 from inat_ray.search.winner import winning_trial
 from inat_ray.terminal.run_texts import score_text
 from inat_ray.terminal.runs_table import compared_settings, setting_text
-from inat_ray.terminal.words import counted, duration, parameters_text
+from inat_ray.terminal.words import counted, duration, interval_text, parameters_text
 
 COLUMNS = [
     "run",
@@ -84,7 +84,7 @@ def _row(run: ReportedRun) -> list[Cell]:
         Number(history.seconds, duration(history.seconds)),
         _best_cell(history, winner) if winner else None,
         share_cell(look.accuracy) if look else None,
-        accuracy_interval(look) if look else None,
+        interval_text(look_interval(look)) if look else None,
         parameters_text(winner.parameters) if winner else None,
     ]
 
@@ -192,7 +192,7 @@ def _best_figure(groups: Sequence[Group]) -> Figure:
         + falls
     )  # fmt: skip
     label = f"Best {METRICS[metric].label} of {len(groups)} runs against epochs spent"
-    return Figure.of("best-so-far", plot, label=label, caption=caption)
+    return Figure("best-so-far", label, {"": [plot]}, caption)
 
 
 def _spread(lines: Sequence[Points]) -> tuple[Points, Points, Points]:
@@ -226,7 +226,7 @@ def _distribution_figure(groups: Sequence[Group]) -> Figure:
         " good trials, if the metric is to be maximized; stopped trials count with what they had."
     )
     label = f"Distribution of {METRICS[metric].label} over the trials of {len(groups)} runs"
-    return Figure.of("distribution", plot, label=label, caption=caption)
+    return Figure("distribution", label, {"": [plot]}, caption)
 
 
 def _differences(runs: Sequence[ReportedRun]) -> Markup:

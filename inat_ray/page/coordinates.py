@@ -134,6 +134,7 @@ def _axis(axis: Axis, x: float | None, top: float, bottom: float, *, bare: bool)
     ticks = [(bottom - axis.at(value) * (bottom - top), text) for value, text in axis.ticks]
     if not bare:
         ticks.append((bottom - ABSENT * (bottom - top), NOT_SET))
+    handle = {"width": 28, "height": bottom - top + 12}
     name = axis.title if len(axis.title) <= 16 else axis.title[:15] + "…"
     parts = [
         element("path", d=f"M0 {top:.0f}V{bottom:.0f}", stroke="var(--ink)", stroke_width=1.2),
@@ -145,15 +146,7 @@ def _axis(axis: Axis, x: float | None, top: float, bottom: float, *, bare: bool)
             for y, text in ticks
         ),
         words(name, 0, top - 14, text_anchor="middle", font_weight="600"),
-        element(
-            "rect",
-            x=-14,
-            y=top - 6,
-            width=28,
-            height=bottom - top + 12,
-            fill="transparent",
-            class_="handle",
-        ),
+        element("rect", x=-14, y=top - 6, **handle, fill="transparent", class_="handle"),
     ]
     return element(
         "g",

@@ -166,11 +166,6 @@ class Figure:
     extra: str = ""
     """What stands between the views and the picture."""
 
-    @classmethod
-    def of(cls, name: str, *plots: Plot, label: str, caption: str = "") -> "Figure":
-        """Returns a figure with one view, whose plots stand one below the other."""
-        return cls(name, label, {"": plots}, caption)
-
     def svg(self, view: str, width: int) -> str:
         """Returns a view as a picture of this width."""
         plots = self.views[view]

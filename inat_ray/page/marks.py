@@ -5,6 +5,7 @@ the page's own as `var(--ink)`, which follow the reader's theme.
 """
 
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -118,10 +119,9 @@ def symbol(shape: str, x: float, y: float, *, size: float, color: str, **looks: 
     } | looks
     if kind == "circle":
         return element("circle", cx=x, cy=y, r=float(size), **look)
-    place = f"translate({x:.1f} {y:.1f}) scale({size})"
-    return element(
-        "path", d=SHAPES[kind], transform=place, vector_effect="non-scaling-stroke", **look
-    )
+    # Its own numbers grow: in a PDF, a scale would make its stroke as thick.
+    outline = re.sub(r"-?[\d.]+", lambda found: f"{size * float(found[0]):.2f}", SHAPES[kind])
+    return element("path", d=outline, transform=f"translate({x:.1f} {y:.1f})", **look)
 
 
 @dataclass(frozen=True)

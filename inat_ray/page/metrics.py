@@ -7,7 +7,7 @@ from inat_ray.log.records import EpochEnded, LookAtTest
 from inat_ray.log.score import Score
 from inat_ray.page.axes import Axis, of_metric
 from inat_ray.page.html import Number
-from inat_ray.terminal.words import interval_text, metric_text, percent
+from inat_ray.terminal.words import metric_text, percent
 from inat_ray.training.scores import wilson_interval
 
 Steps = list[tuple[int, EpochEnded, float]]
@@ -39,11 +39,6 @@ def share_cell(share: float | None) -> Number | None:
 def look_interval(look: LookAtTest) -> tuple[float, float]:
     """Returns the 95 % interval of a test accuracy."""
     return wilson_interval(round(look.accuracy * look.images), look.images)
-
-
-def accuracy_interval(look: LookAtTest) -> str:
-    """Returns the same in words: '71.5 to 77.8 %'."""
-    return interval_text(look_interval(look))
 
 
 def results(history: History) -> list[tuple[TrialHistory, float]]:

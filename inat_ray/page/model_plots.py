@@ -56,7 +56,7 @@ def scores_figure(classes: Sequence[ClassScores], *, caption: str) -> Figure:
     plot.legend = [Key(label, shape, color) for label, (color, shape, _) in SCORES.items()]
     plot.height = 90 + 24 * len(classes)
     label = "Recall, precision and F1 of each class; the table below has the numbers"
-    return Figure.of("classes", plot, label=label, caption=caption)
+    return Figure("classes", label, {"": [plot]}, caption)
 
 
 def _recall_interval(scores: ClassScores) -> Interval:

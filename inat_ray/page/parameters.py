@@ -91,7 +91,7 @@ def _importance_figure(scored: Scored, found: Importances) -> Figure:
     label = "Importance: " + ", ".join(
         f"{scored.names[item.name]} {_importance_text(item)}" for item in found.parameters
     )
-    return Figure.of("importance", plot, label=label, caption=caption)
+    return Figure("importance", label, {"": [plot]}, caption)
 
 
 def _importance_text(item: Importance) -> str:

@@ -4,7 +4,7 @@
 
 const texts = JSON.parse(document.getElementById("trial-texts")?.textContent ?? "{}");
 const figures = [...document.querySelectorAll("figure.plot")];
-const onPhone = matchMedia("screen and (max-width: 40rem)");
+const onPhone = matchMedia("screen and (max-width: 48rem)");
 
 function select(trials, from) {
   document.dispatchEvent(new CustomEvent("select-trials", { detail: { trials: [...trials], from } }));

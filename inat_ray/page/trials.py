@@ -126,7 +126,7 @@ def _rungs_plot(rungs: Rungs, *, metric: str) -> Figure:
     plot.legend = [GOES_ON, ENDS]
     caption = f"{len({r.trial_id for _, r, _ in records})} trials, at each rung that they reached."
     label = "Trials at each rung, and which of them went on"
-    return Figure.of("rungs", plot, label=label, caption=caption)
+    return Figure("rungs", label, {"": [plot]}, caption)
 
 
 def _rung_text(epoch: int, there: Sequence[tuple[EpochEnded, bool]]) -> str:
