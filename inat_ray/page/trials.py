@@ -18,7 +18,7 @@ from inat_ray.page.marks import Dot, Line
 from inat_ray.page.metrics import metric_cell, results, score_axis, searched_winner
 from inat_ray.page.scored import jitter
 from inat_ray.search.front import Fronts
-from inat_ray.search.schedulers import at_rung
+from inat_ray.search.schedulers import rungs
 from inat_ray.terminal.words import cost_text
 
 
@@ -95,15 +95,14 @@ Rungs = Mapping[int, Sequence[tuple[EpochEnded, bool]]]
 def rungs_section(history: History, settings: EarlyStopping) -> Section:
     """Shows which trials reached each rung of successive halving, and which of them went on."""
     last = max((len(trial.epochs) for trial in history.searched), default=0)
-    rungs = {
-        epoch: _at_rung(history, epoch) for epoch in range(1, last) if at_rung(settings, epoch)
-    }
+    there = {rung: _at_rung(history, rung) for rung in rungs(settings, last - 1)}
     text = (
         f"{settings.kind}: at each rung, the best 1/{settings.reduction_factor} of the trials that"
-        " have reached it so far go on; the first to arrive have few to be compared with."
+        " have reached it so far go on; the first to arrive have few to be compared with. With"
+        " asha_promotion, all pass first rungs that told little of the next one."
     )
-    drawn = _rungs_plot(rungs, metric=history.run.metric)
-    return Section("Early stopping", "rungs", paragraph(text), drawn, _rungs_table(history, rungs))
+    drawn = _rungs_plot(there, metric=history.run.metric)
+    return Section("Early stopping", "rungs", paragraph(text), drawn, _rungs_table(history, there))
 
 
 def _at_rung(history: History, epoch: int) -> list[tuple[EpochEnded, bool]]:
@@ -114,10 +113,10 @@ def _at_rung(history: History, epoch: int) -> list[tuple[EpochEnded, bool]]:
     ]
 
 
-def _rungs_plot(rungs: Rungs, *, metric: str) -> Figure:
-    records = [(place, *each) for place, there in enumerate(rungs.values()) for each in there]
+def _rungs_plot(found: Rungs, *, metric: str) -> Figure:
+    records = [(place, *each) for place, there in enumerate(found.values()) for each in there]
     plot = Plot(
-        categories("rung", [f"epoch {epoch}" for epoch in rungs]),
+        categories("rung", [f"epoch {epoch}" for epoch in found]),
         of_metric(metric, (getattr(record, metric) for _, record, _ in records)),
     )
     for number, (place, record, goes_on) in enumerate(records):
@@ -140,9 +139,9 @@ def _rungs_plot(rungs: Rungs, *, metric: str) -> Figure:
     return Figure.of("rungs", plot, label=label, caption=caption)
 
 
-def _rungs_table(history: History, rungs: Rungs) -> Markup:
+def _rungs_table(history: History, found: Rungs) -> Markup:
     rows: list[list[Cell]] = []
-    for epoch, there in rungs.items():
+    for epoch, there in found.items():
         on = [record for record, goes_on in there if goes_on]
         worst = metric_cell(history.run.metric, min(on, key=history.score, default=None))
         rows.append([epoch, len(there), len(on), worst])
