@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from inat_ray.log.records import TrialState
 
 
-LEAST_AGREEMENT = 0.3
+LEAST_AGREEMENT = 0.2
 """A rung misleads if Spearman's rank correlation of its scores with the next one's is below."""
 
-FEWEST_COMPARED, MOST_COMPARED = 6, 60
+FEWEST_COMPARED, MOST_COMPARED = 8, 60
 """Trials of which that correlation is taken."""
 
 

@@ -130,12 +130,12 @@ def after_two_rungs(later: list[float], *, others: int) -> History:
 @pytest.mark.parametrize(
     ("later", "others", "state"),
     [
-        ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 11, "paused"),
-        ([0.6, 0.5, 0.4, 0.3, 0.2, 0.1], 11, "running"),
-        ([0.1, 0.5, 0.3, 0.2, 0.4, 0.1], 11, "running"),  # neither agrees nor disagrees
-        ([0.6, 0.5, 0.4, 0.3, 0.2], 11, "paused"),  # of five it is not told
-        ([0.6, 0.5, 0.4, 0.3, 0.2, 0.1], 5, "paused"),  # nor where they are not of the best third
-        ([0.5] * 6, 11, "paused"),  # nor of equals
+        ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8], 15, "paused"),
+        ([0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1], 15, "running"),
+        ([0.1, 0.8, 0.3, 0.6, 0.5, 0.4, 0.7, 0.2], 15, "running"),  # neither agrees nor disagrees
+        ([0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1], 15, "paused"),  # of seven it is not told
+        ([0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1], 9, "paused"),  # nor if not all of a third
+        ([0.5] * 8, 15, "paused"),  # nor of equals
     ],
 )
 def test_a_rung_that_says_nothing_of_the_next_one_is_passed(later, others, state):
@@ -151,16 +151,14 @@ def history_of_new(history: History) -> History:
     return history
 
 
-@pytest.mark.parametrize(
-    ("order", "state"), [([6, 5, 4, 3, 2, 1], "paused"), (range(6), "running")]
-)
+@pytest.mark.parametrize(("order", "state"), [(range(8, 0, -1), "paused"), (range(8), "running")])
 def test_a_later_rung_is_passed_only_if_all_before_it_are(order, state):
     """The second one misleads; the first does too, or does not."""
     curves = {
-        f"t{n}": [0.0, 0.1 + place, 0.0, 0.0, 0.0, 0.7 - 0.1 * n, 0.0, 0.0, 0.0, 0.1 * n]
+        f"t{n}": [0.0, 0.1 + place, 0.0, 0.0, 0.0, 0.9 - 0.1 * n, 0.0, 0.0, 0.0, 0.1 * n]
         for n, place in enumerate(order, start=1)
     }
-    history = history_of(curves | {f"o{n}": [0.0, 0.0, 0.0, 0.0, 0.0, 0.0] for n in range(12)})
+    history = history_of(curves | {f"o{n}": [0.0, 0.0, 0.0, 0.0, 0.0, 0.0] for n in range(16)})
     assert judged(PROMOTION, history, "o0") == state
 
 
