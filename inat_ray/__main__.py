@@ -1,6 +1,8 @@
 """The command inat-ray: all commands as one."""
 
+import ast
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -8,21 +10,18 @@ from typer.core import TyperCommand, TyperGroup
 
 from inat_ray import __version__, options
 
-COMMANDS = {
-    "sweep": "Search hyperparameters on Ray Tune; train the winner; look at the test set once.",
-    "train": "Train one configuration and keep its best epoch by validation accuracy.",
-    "experiments": "List the experiments that come with inat_ray; each can be run by its name.",
-    "prepare": "Decode, check, resize and split the images; the pack is kept in data.cache.",
-    "evaluate": "Evaluate a saved model: every image once, not augmented, the loss without"
-    " smoothing.",
-    "predict": "Predict the classes of photographs, each prepared exactly as in training and"
-    " evaluation.",
-    "export": "Write a saved model as one file that needs no inat_ray.",
-    "report": "Write what a run did and found as one HTML page, which needs no network.",
-    "runs": "List the runs below a folder, newest first.",
-    "simulate": "Compare searchers, schedulers and numbers of workers on the curves of a sweep.",
-}
-"""The modules of this folder that are commands, and the first paragraph of what each says."""
+COMMANDS = (
+    *("sweep", "train", "experiments", "prepare", "evaluate", "predict", "export"),
+    *("report", "check", "runs", "simulate"),
+)
+"""The modules of this folder that are commands."""
+
+
+def summary(name: str) -> str:
+    """Returns the first paragraph of what a command says, read without importing it."""
+    tree = ast.parse(Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8"))
+    main = next(n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "main")
+    return " ".join((ast.get_docstring(main) or "").split("\n\n")[0].split())
 
 
 class _Commands(TyperGroup):
@@ -33,7 +32,7 @@ class _Commands(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Returns a stand-in that has only the help; see `resolve_command`."""
-        return TyperCommand(cmd_name, help=COMMANDS[cmd_name]) if cmd_name in COMMANDS else None
+        return TyperCommand(cmd_name, help=summary(cmd_name)) if cmd_name in COMMANDS else None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, stand_in, rest = super().resolve_command(ctx, args)

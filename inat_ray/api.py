@@ -122,12 +122,7 @@ class Experiment:
         with _interruptible():
             config = admitted(self._config(given), self.path)
             folder, _ = train.run_training(
-                _path(out),
-                config,
-                overwrite=overwrite,
-                test=test,
-                address=address,
-                verbose=verbose,
+                _path(out), config, overwrite=overwrite, test=test, address=address, verbose=verbose
             )
         return Run(folder)
 

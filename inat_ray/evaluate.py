@@ -1,6 +1,6 @@
 """python -m inat_ray.evaluate: how good a saved model is on a split, and how it fails."""
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +11,7 @@ from inat_ray import options
 from inat_ray.config.code import check_named, name_code
 from inat_ray.config.errors import UserError
 from inat_ray.config.load import override
+from inat_ray.data.progress import waiting
 from inat_ray.data.split import SubsetName
 from inat_ray.run.claim import begin_run, check_free, claimed, reclaimed
 from inat_ray.run.folder import RunFolder, model_file
@@ -63,6 +64,7 @@ def main(
         check_free(out, overwrite=overwrite)
         if path.resolve().is_relative_to(out.resolve()):
             raise UserError(f"--out {out}: holds the model; choose another folder")
+    options.say_loading("torch")
     # Imported only now: they take seconds, and a mistake above is answered at once.
     from inat_ray.data.dataset import open_dataset
     from inat_ray.models.complexity import complexity
@@ -83,11 +85,15 @@ def main(
     with claimed(out, config, name="evaluate", overwrite=overwrite) as run:
         dataset = open_dataset(config.data, progress=True, build=data is not None)
         loaded.check_classes(dataset)
-        with _keeper(loaded, subset, run=run) as keeper:
+        home = RunFolder(loaded.path.parent)
+        # A look at the test set belongs to the run that the model comes from, if it lies in one.
+        is_of_home = subset == "test" and home.holds_a_run
+        with reclaimed(home.path) if is_of_home else nullcontext(run) as keeper:
             begin_run(run, config)
             keep_split(run, dataset)
             announce(options.console(), data=dataset, run=run)
-            numbers, kept = _evaluated(loaded, subset, data=dataset, run=keeper, device=device)
+            with waiting(f"evaluating the {subset} images", console=options.console()):
+                numbers, kept = _evaluated(loaded, subset, data=dataset, run=keeper, device=device)
         predictions = read_predictions(kept)
         assessment = assess(predictions)
         size = complexity(loaded.experiment, classes=len(loaded.classes))
@@ -97,8 +103,9 @@ def main(
             | {"parameters": size.parameters, "macs": size.macs, "predictions": str(kept)},
             run.result,
         )
-        _write_page(loaded, predictions, subset=subset, data=dataset, result=result, run=run)
         _show(predictions, assessment, result=result, run=run)
+        with waiting("drawing the report", console=options.console()):
+            _write_page(loaded, predictions, subset=subset, data=dataset, result=result, run=run)
     if as_json:
         options.print_json(result)
 
@@ -129,19 +136,6 @@ def _evaluated(
         look = look_at_test(model, data=data, device=device, run=run, log=log)
         result = look_result(look) | {"test_looks": len(log.history.looks)}
     return result, run.path / look.predictions
-
-
-def _keeper(
-    model: "LoadedModel", subset: SubsetName, *, run: RunFolder
-) -> AbstractContextManager[RunFolder]:
-    """The run that keeps the predictions, for this process alone.
-
-    A look at the test set belongs to the run that the model comes from, if it lies in one.
-    """
-    home = RunFolder(model.path.parent)
-    if subset == "test" and home.holds_a_run:
-        return reclaimed(home.path)
-    return nullcontext(run)
 
 
 def _write_page(

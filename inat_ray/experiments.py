@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 from rich import box
-from rich.markup import escape
 from rich.table import Table
 
 from inat_ray import options
@@ -23,11 +22,10 @@ def main(
 
     Example: inat-ray experiments --copy cnn_bayes
     """
-    console = options.console()
     if copy is not None:
         copies = copy_experiment(copy, Path())
         for path in copies:
-            console.print(f"[bold]written[/]  {escape(str(path))}", soft_wrap=True)
+            options.say("written", path)
         if as_json:
             options.print_json({"copied": [str(path) for path in copies]})
         return
@@ -35,7 +33,7 @@ def main(
     table = Table("name", "what it is", "needs", box=box.SIMPLE_HEAD)
     for each in found:
         table.add_row(each.name, each.about, each.needs)
-    console.print(table)
+    options.console().print(table)
     if as_json:
         rows = [{"name": e.name, "about": e.about, "needs": e.needs} for e in found]
         options.print_json({"experiments": rows})

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.markup import escape
 
 from inat_ray import options
 from inat_ray.config.code import check_named, name_code
 from inat_ray.config.errors import UserError
+from inat_ray.data.progress import waiting
 from inat_ray.run.folder import model_file
 
 
@@ -19,8 +19,7 @@ def main(
         typer.Option("--format", help="onnx: for onnxruntime and others; torch: a .pt2."),
     ] = "onnx",
     out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="FILE", help="Beside the model if not given."),
+        Path | None, typer.Option("--out", metavar="FILE", help="Beside the model if not given.")
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the file if it is there already.")
@@ -50,6 +49,7 @@ def main(
         raise UserError(f"--out {file}: the name must end in {suffix}")
     if file.exists() and not overwrite:
         raise UserError(f"--out {file}: is there already; --overwrite replaces it")
+    options.say_loading("torch")
     # Imported only now: they take seconds, and a mistake above is answered at once.
     from inat_ray.training.checkpoint import load_model
     from inat_ray.training.export import TOLERANCE, check_packages, export
@@ -57,14 +57,12 @@ def main(
     check_packages(form)
     loaded = load_model(path)
     check_named(loaded.experiment)
-    difference = export(loaded, file, form=form)
+    with waiting(f"writing and checking {file.name}", console=options.console()):
+        difference = export(loaded, file, form=form)
     size = file.stat().st_size
-    console = options.console()
-    console.print(f"[bold]written[/]  {escape(str(file))}, {size / 1e6:.1f} MB", soft_wrap=True)
-    console.print(
-        f"[bold]checked[/]  its probabilities are the model's within {difference:.1g}"
-        f" ({TOLERANCE:g} is allowed)"
-    )
+    options.say("written", f"{file}, {size / 1e6:.1f} MB")
+    same = f"its probabilities are the model's within {difference:.1g} ({TOLERANCE:g} is allowed)"
+    options.say("checked", same)
     if as_json:
         options.print_json(
             {

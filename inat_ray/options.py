@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 from inat_ray.boards import tensorboard_server
 from inat_ray.config.device import DeviceName
 from inat_ray.config.errors import RunFailedError, UserError
+from inat_ray.terminal.say import say as terminal_say
 from inat_ray.training.interruption import as_interrupted, interruptible
 
 STORAGE_VARIABLE = "INAT_RAY_STORAGE_PATH"
@@ -145,6 +146,13 @@ def given(**options: Any) -> Given:
     }
 
 
+def time_option(time: str | None) -> Given:
+    """Returns the budget of time of a sweep, which covers all of it."""
+    if time is None:
+        return {}
+    return {"search.time": ("--time", time), "search.time_covers": ("--time", "run")}
+
+
 def storage_option(storage_path: str | None) -> Given:
     """Returns the storage of a new run, which the environment may name; a run that goes on has
     its own."""
@@ -192,6 +200,11 @@ def console() -> Console:
     """Returns the console for progress and tables: stderr, as stdout is for the result alone."""
     # In a notebook as in a log file: rich's own way there needs ipywidgets.
     return Console(stderr=True, highlight=False, force_jupyter=False)
+
+
+def say(word: str, text: object, *, style: str = "bold") -> None:
+    """Prints a line that begins with a word."""
+    terminal_say(console(), word, text, style=style)
 
 
 def say_reading(command: str, what: object) -> None:
@@ -254,17 +267,17 @@ def run_app(app: typer.Typer, *, name: str | None = None) -> None:
         with interruptible():
             app(prog_name=name)
     except (UserError, RunFailedError) as error:
-        console().print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
-        sys.exit(USER_MISTAKE if isinstance(error, UserError) else FAILED)
+        _end(error, USER_MISTAKE if isinstance(error, UserError) else FAILED)
     except OSError as error:
         if error.errno not in DISK_FULL:
             raise
-        console().print(
-            f"[bold red]error:[/] {escape(str(error))}; what a run has recorded is safe, and it can"
-            " be resumed once there is room",
-            soft_wrap=True,
-        )
-        sys.exit(FAILED)
+        safe = "what a run has recorded is safe, and it can be resumed once there is room"
+        _end(f"{error}; {safe}", FAILED)
+
+
+def _end(problem: object, exit_code: int) -> NoReturn:
+    console().print(f"[bold red]error:[/] {escape(str(problem))}", soft_wrap=True)
+    sys.exit(exit_code)
 
 
 def _ended_by_signals(command: Callable[..., None]) -> Callable[..., None]:

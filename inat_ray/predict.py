@@ -1,11 +1,10 @@
 """python -m inat_ray.predict: what a saved model sees in photographs."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from inat_ray import options
 from inat_ray.config.code import check_named, name_code
@@ -13,9 +12,6 @@ from inat_ray.config.errors import RunFailedError, UserError
 from inat_ray.run.folder import model_file
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from inat_ray.training.checkpoint import LoadedModel
     from inat_ray.training.predict import Predicted
 
 
@@ -55,19 +51,24 @@ def main(
     path = model_file(model)
     if out is not None and out.exists():
         raise UserError(f"--out {out}: is there already")
+    options.say_loading("torch")
     # Imported only now: they take seconds, and a mistake above is answered at once.
+    from inat_ray.data.progress import tracked
     from inat_ray.terminal.predictions_table import shown_predictions
     from inat_ray.training.checkpoint import load_model
-    from inat_ray.training.predict import prediction_file
+    from inat_ray.training.device import resolve_device
+    from inat_ray.training.predict import predict, prediction_file
 
     console = options.console()
-    paths = _photographs(images, console)
+    paths = _photographs(images)
     loaded = load_model(path)
     check_named(loaded.experiment)
     good: list[Predicted] = []
     with prediction_file(out, loaded.classes) as write:
-        for batch in _batches(loaded, paths, device=device, console=console):
-            _tell_unreadable(batch, console, named=images)
+        batches = predict(loaded, paths, device=resolve_device(device))
+        shown: dict[str, Any] = {"unit": "photographs", "units": len, "console": console}
+        for batch in tracked(batches, "predicting", total=len(paths), **shown):
+            _tell_unreadable(batch, named=images)
             if as_json:
                 for each in batch:
                     options.print_json(_line(each, loaded.classes, top=top))
@@ -76,12 +77,12 @@ def main(
         if not good:
             raise RunFailedError(f"none of {len(paths)} photographs can be read")
     if not as_json:
-        console.print(shown_predictions(good, loaded.classes, top=top))
+        console.print(shown_predictions(good, loaded.classes, top=top, width=console.width))
     if out is not None:
-        console.print(f"[bold]written[/]  {escape(str(out))}", soft_wrap=True)
+        options.say("written", out)
 
 
-def _photographs(images: list[Path], console: "Console") -> list[Path]:
+def _photographs(images: list[Path]) -> list[Path]:
     """Returns the photographs that are named, and those in folders; tells what else is there."""
     from inat_ray.data.photographs import photographs_in
     from inat_ray.data.walk import PassedOver, told
@@ -89,38 +90,17 @@ def _photographs(images: list[Path], console: "Console") -> list[Path]:
     passed_over = PassedOver()
     paths = photographs_in(images, passed_over)
     if passed_over:
-        console.print(f"[bold]ignored[/]  {escape(told(passed_over))}", soft_wrap=True)
+        options.say("ignored", told(passed_over))
     return paths
 
 
-def _batches(
-    model: "LoadedModel", paths: list[Path], *, device: str, console: "Console"
-) -> "Iterable[Sequence[Predicted]]":
-    """Returns the predictions batch by batch, with their progress on the console."""
-    from inat_ray.data.progress import tracked
-    from inat_ray.training.device import resolve_device
-    from inat_ray.training.predict import predict
-
-    return tracked(
-        predict(model, paths, device=resolve_device(device)),
-        "predicting",
-        total=len(paths),
-        unit="photographs",
-        units=len,
-        console=console,
-    )
-
-
-def _tell_unreadable(
-    batch: "Sequence[Predicted]", console: "Console", *, named: list[Path]
-) -> None:
+def _tell_unreadable(batch: "Sequence[Predicted]", *, named: list[Path]) -> None:
     """Tells which cannot be read. Raises UserError if it is the only photograph that was named."""
     for each in batch:
         if each.reason is not None and named == [each.path]:
             raise UserError(f"{each.name}: {each.reason}")
         if each.reason is not None:
-            text = escape(f"{each.name}: {each.reason}")
-            console.print(f"[yellow]left out[/]  {text}", soft_wrap=True)
+            options.say("left out", f"{each.name}: {each.reason}", style="yellow")
 
 
 def _line(predicted: "Predicted", classes: Sequence[str], *, top: int) -> dict[str, Any]:

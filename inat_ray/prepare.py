@@ -6,6 +6,8 @@ from inat_ray import options
 from inat_ray.config.load import load_experiment
 from inat_ray.run.claim import begin_run, check_free, claimed
 
+NEAR = "pairs of images in two parts of the split, or in two classes, are nearly the same"
+
 
 def main(
     experiment: options.ExperimentFile = None,
@@ -24,6 +26,7 @@ def main(
     Example: inat-ray prepare --data ~/photos --set data.image_size=128
     """
     options.set_verbosity(verbose=verbose)
+    options.say_reading("prepare", experiment or data or "the default settings")
     given = options.given(data=data, seed=seed)
     config = load_experiment(experiment, settings=settings or (), options=given)
     if out is not None:
@@ -31,10 +34,11 @@ def main(
     # Imported only now: they take seconds, and a mistake above is answered at once.
     from inat_ray.config.variants import with_room_for_all
     from inat_ray.data.dataset import open_dataset
+    from inat_ray.data.near_duplicates import near_duplicates
     from inat_ray.run.result import write_result
     from inat_ray.run.result_content import data_result
     from inat_ray.run.split import keep_split
-    from inat_ray.terminal.announcements import announce
+    from inat_ray.terminal.announcements import announce, note_some
 
     config = with_room_for_all(config, where=str(experiment))
     claim = nullcontext() if out is None else claimed(out, config, overwrite=overwrite)
@@ -45,8 +49,11 @@ def main(
             keep_split(run, dataset)
         console = options.console()
         announce(console, data=dataset, run=run)
-        console.print(f"[bold]pack[/]  {dataset.pack.path}", soft_wrap=True)
-        result = data_result(dataset)
+        options.say("pack", dataset.pack.path)
+        names = dataset.pack.names
+        pairs = [[names[pair.first], names[pair.second]] for pair in near_duplicates(dataset)]
+        note_some(console, [f"{a} and {b}" for a, b in pairs], what=NEAR)
+        result = data_result(dataset) | {"near_duplicates": pairs}
         if run is not None:
             write_result(result, run.result)
     if as_json:

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from inat_ray import options
 from inat_ray.config.code import check_named, name_code
+from inat_ray.data.progress import waiting
 from inat_ray.run.folder import RunFolder, existing_run
 
 RUN = "A run folder; several are compared."
@@ -58,17 +58,21 @@ def main(
 
     if figures is not None:
         check_folder(figures)
+    console = options.console()
     opened = [open_run(run, source=data) for run in runs]
     check_named(*(run.experiment for run in opened))
     path = out or (RunFolder(runs[0]).report if len(runs) == 1 else Path("comparison.html"))
-    drawn = write_report(opened[0], path) if len(opened) == 1 else write_comparison(opened, path)
-    console = options.console()
+    with waiting("drawing the report", console=console):
+        drawn = (
+            write_report(opened[0], path) if len(opened) == 1 else write_comparison(opened, path)
+        )
     for name, text in ((one.name, text) for one in opened for text in one.missing):
         note(console, f"{name}: {text}")
-    console.print(f"[bold]report[/]  {escape(str(path))}", soft_wrap=True)
+    options.say("report", path)
     if figures is not None:
-        count = counted(write_figures(drawn, figures), "figure")
-        console.print(f"[bold]figures[/]  {count} in {escape(str(figures))}", soft_wrap=True)
+        with waiting("writing the figures", console=console):
+            count = counted(write_figures(drawn, figures), "figure")
+        options.say("figures", f"{count} in {figures}")
         if not can_make_pdf():
             note(console, "no PDF: pip install 'inat_ray[figures]' brings what makes it")
 

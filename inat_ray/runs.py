@@ -44,8 +44,7 @@ def main(folder: Folder = RUNS, as_json: options.AsJson = False) -> None:
         console.print(f"{escape(str(folder))}: holds no run", soft_wrap=True)
     for run in runs:
         if run.problem is not None:
-            text = escape(f"{run.path}: {run.problem}")
-            console.print(f"[yellow]damaged[/]  {text}", soft_wrap=True)
+            options.say("damaged", f"{run.path}: {run.problem}", style="yellow")
     result: dict[str, Any] = {"runs": [run_row(run) for run in runs]}
     if one is not None:
         result |= _show_fronts(folder, one.history)
@@ -63,8 +62,10 @@ def _show_fronts(run: Path, history: "History") -> dict[str, Any]:
     if found:
         console = options.console()
         console.print(front_table(history, found, width=console.width))
-        command = escape(f"{command_text('sweep')} --resume {run} --pick TRIAL")
-        console.print(f"Keep another: [bold]{command}[/]", soft_wrap=True)
+        others = (trial for _, trials in found for trial in trials if trial is not history.leader)
+        if (cheapest := next(others, None)) is not None:
+            command = escape(command_text("sweep", "--resume", run, "--pick", cheapest.trial_id))
+            console.print(f"Keep another: [bold]{command}[/]", soft_wrap=True)
     return {"fronts": {cost.name: [trial.trial_id for trial in trials] for cost, trials in found}}
 
 
@@ -122,9 +123,10 @@ def clean(
 
     Example: inat-ray runs clean --packs --older-than 30
     """
-    from inat_ray.run.cleanup import Plan, plan_for_packs, plan_for_runs
+    from inat_ray.run.cleanup import Plan, megabytes, plan_for_packs, plan_for_runs
     from inat_ray.run.folder import RunFolder
     from inat_ray.run.listing import find_runs
+    from inat_ray.terminal.runs_table import removals_table
 
     runs, now = find_runs(folder), time.time()
     plan = Plan()
@@ -134,25 +136,18 @@ def clean(
         )
     if packs:
         plan += plan_for_packs(runs, older_than=older_than, now=now)
-    _show(plan)
-    removed = _carry_out(plan, yes=yes) if plan.removals else Plan()
-    if as_json:
-        paths = [str(removal.path) for removal in removed.removals]
-        options.print_json({"removed": paths, "bytes": removed.size})
-
-
-def _show(plan: "Plan") -> None:
-    from inat_ray.run.cleanup import megabytes
-    from inat_ray.terminal.runs_table import removals_table
-
     console = options.console()
     for note in plan.notes:
-        console.print(f"[yellow]note[/]  {escape(note)}", soft_wrap=True)
+        options.say("note", note, style="yellow")
     if plan.removals:
         console.print(removals_table(plan))
         console.print(f"[bold]{megabytes(plan.size)}[/] in all")
     else:
         console.print("there is nothing to remove")
+    removed = _carry_out(plan, yes=yes) if plan.removals else Plan()
+    if as_json:
+        paths = [str(removal.path) for removal in removed.removals]
+        options.print_json({"removed": paths, "bytes": removed.size})
 
 
 def _carry_out(plan: "Plan", *, yes: bool) -> "Plan":

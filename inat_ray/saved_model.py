@@ -1,6 +1,6 @@
 """A saved model from Python, ready to predict."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from inat_ray.training.checkpoint import LoadedModel
+    from inat_ray.training.predict import Predicted
 
 PathLike = str | Path
 
@@ -60,6 +61,8 @@ class Model:
         Raises UserError for a path that is not there.
         """
         from inat_ray.data.photographs import photographs_in
+        from inat_ray.training.device import resolve_device
+        from inat_ray.training.predict import predict
 
         given = [images] if isinstance(images, str | Path) else list(images)
         with TemporaryDirectory() as scratch:
@@ -69,22 +72,12 @@ class Model:
                     shown |= {path: path for path in photographs_in([Path(each)])}
                 else:
                     shown[_written(each, Path(scratch) / f"{number}.png")] = each
-            return self._predicted(shown)
+            batches = predict(self.loaded, list(shown), device=resolve_device(self.device))
+            return [self._prediction(shown[e.path], e) for batch in batches for e in batch]
 
-    def _predicted(
-        self, shown: "Mapping[Path, Path | Image | NDArray[np.uint8]]"
-    ) -> list[Prediction]:
-        from inat_ray.training.device import resolve_device
-        from inat_ray.training.predict import predict
-
-        device = resolve_device(self.device)
-        found = []
-        for batch in predict(self.loaded, list(shown), device=device):
-            for each in batch:
-                best = each.top(len(self.classes), self.classes) if each.reason is None else []
-                label = best[0][0] if best else None
-                found.append(Prediction(shown[each.path], label, dict(best), each.reason))
-        return found
+    def _prediction(self, image: "Path | Image | NDArray[np.uint8]", of: "Predicted") -> Prediction:
+        best = of.top(len(self.classes), self.classes) if of.reason is None else []
+        return Prediction(image, best[0][0] if best else None, dict(best), of.reason)
 
 
 def load(

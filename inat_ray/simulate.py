@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich import box
-from rich.table import Table
 
 from inat_ray import options
 from inat_ray.config.errors import UserError
@@ -21,6 +19,8 @@ from inat_ray.search.schedulers import SCHEDULERS
 from inat_ray.search.searchers import SEARCHERS
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from inat_ray.search.curves import CurveTable
     from inat_ray.search.simulate import Cluster, Outcome
 
@@ -128,21 +128,24 @@ def _simulated(
     """Runs each line's search once for each seed."""
     from inat_ray.search.simulate import simulated
 
-    console = options.console()
     if not curves.is_complete:
-        console.print(
-            "[yellow]note[/]  the record has not every point of the space: the nearest stands in"
-            " for one that is missing, and a curve that was cut short ends there"
+        options.say(
+            "note",
+            "the record has not every point of the space: the nearest stands in for one that is"
+            " missing, and a curve that was cut short ends there",
+            style="yellow",
         )
     limited = any(experiment.search.limits for experiment, _ in searches.values())
     if limited and all(curves.size(curve.parameters) is None for curve in curves.curves):
-        console.print(
-            "[yellow]note[/]  search.limits: is left out: the record, of an earlier version, does"
-            " not tell the sizes of its networks"
+        options.say(
+            "note",
+            "search.limits: is left out: the record, of an earlier version, does not tell the"
+            " sizes of its networks",
+            style="yellow",
         )
     found: dict[Setting, list[Outcome]] = {line: [] for line in searches}
     runs = list(product(searches, seeds))
-    told = tracked(runs, "simulating", total=len(runs), unit="searches", console=console)
+    told = tracked(runs, "simulating", total=len(runs), unit="searches", console=options.console())
     for line, seed in told:
         experiment, cluster = searches[line]
         seeded = experiment.model_copy(update={"seed": seed})
@@ -162,10 +165,9 @@ def _save(curves: "CurveTable", path: Path, *, tables: list[Path], note: str) ->
     about = {"note": note, "runs": [provenance_of(table) for table in tables]}
     path.parent.mkdir(parents=True, exist_ok=True)
     write_curves(curves, path, provenance=about)
-    options.console().print(
-        f"{len(curves.curves)} curves, {sum(c.epochs for c in curves.curves):,} epochs: {path}",
-        soft_wrap=True,
-    )
+    epochs = sum(curve.epochs for curve in curves.curves)
+    text = f"{len(curves.curves)} curves, {epochs:,} epochs: {path}"
+    options.console().print(text, soft_wrap=True)
 
 
 def _numbers(option: str, text: str) -> list[int]:
@@ -208,17 +210,15 @@ def _median(values: Iterable[float | None]) -> float | None:
     return statistics.median(found) if found else None
 
 
-def _table(rows: list[dict[str, Any]], *, within: float) -> Table:
-    table = Table(
+def _table(rows: list[dict[str, Any]], *, within: float) -> "Table":
+    from inat_ray.terminal.tables import numbers, plain_table
+
+    table = plain_table(
+        *("search", "factor", "workers"),
+        *map(numbers, ("best", "epochs", "good", "epochs to", "hours to")),
         title=f"medians; good: within {within:g} of the record's best after the last epoch",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=0,  # 80 columns are all that there are
+        gap=0,  # 80 columns are all that there are
     )
-    for title in ("search", "factor", "workers"):
-        table.add_column(title, no_wrap=True)
-    for title in ("best", "epochs", "good", "epochs to", "hours to"):
-        table.add_column(title, justify="right", no_wrap=True)
     for row in rows:
         seconds = row["seconds_to_good"]
         table.add_row(

@@ -63,11 +63,9 @@ def ask_and_tell(run: str, request: Request, others: Sequence[str] = (), *, at: 
     request = request.model_copy(update={"settings": (*request.settings, *others)})
     from inat_ray.terminal.run_texts import steering_text
 
-    console = options.console()
-    console.print(f"[dim]asking the process that is at work on {escape(run)}[/]")
+    options.console().print(f"[dim]asking the process that is at work on {escape(run)}[/]")
     for begun, record in ask(run, request, at=at):
-        text = steering_text(record, begun=begun)
-        console.print(f"[bold]done[/]  {escape(text)}", soft_wrap=True)
+        options.say("done", steering_text(record, begun=begun))
 
 
 def go_on(
@@ -113,11 +111,8 @@ def _stop_stored(run: str, request: Request) -> None:
     assert request.stop is not None
     stop_asked(request.stop, contents.history)
     leave(request, at=Place.at(run))
-    options.console().print(
-        f"[bold]done[/]  {request.stop} is not trained any further once --resume {escape(run)} goes"
-        " on with the run",
-        soft_wrap=True,
-    )
+    later = f"once --resume {run} goes on with the run"
+    options.say("done", f"{request.stop} is not trained any further {later}")
 
 
 def _stop_here(run: Path, request: Request) -> None:
@@ -133,4 +128,4 @@ def _stop_here(run: Path, request: Request) -> None:
     ):
         carry_on(experiment, run=folder, log=log)
         Requests(folder, experiment=experiment, space=space).answer(request, log)
-    options.console().print(f"[bold]done[/]  {request.stop} is not trained any further")
+    options.say("done", f"{request.stop} is not trained any further")

@@ -1,6 +1,5 @@
 """python -m inat_ray.sweep: search, then the winner's model and one look at the test set."""
 
-import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -10,15 +9,14 @@ from threading import Thread
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from inat_ray import options, steer
+from inat_ray.asked import asked_experiment
 from inat_ray.config.code import name_code
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
-from inat_ray.config.load import brief_experiment, load_experiment, read_sweep
 from inat_ray.config.shipped import QUICKSTART, find_experiment
-from inat_ray.config.wandb.translation import UnansweredError
+from inat_ray.data.progress import waiting
 from inat_ray.log.lock import alive_in
 from inat_ray.log.records import Steering, TrialKnown
 from inat_ray.run.claim import begin_run, claimed_or_reclaimed
@@ -40,6 +38,13 @@ def main(
     experiment: options.ExperimentFile = None,
     data: options.Data = None,
     trials: Annotated[int | None, typer.Option(metavar="N", help="How many trials.")] = None,
+    time: Annotated[
+        str | None,
+        typer.Option(
+            metavar="T",
+            help="Time for search, confirmation and the winner's training, such as 90m, 8h, 2d.",
+        ),
+    ] = None,
     settings: options.Set = None,
     seed: options.Seed = None,
     out: options.Out = None,
@@ -115,10 +120,11 @@ def main(
 ) -> None:
     """Search hyperparameters on Ray Tune; train the winner; look at the test set once.
 
-    Without EXPERIMENT: quickstart, on pictures drawn by code. A W&B sweep file is an experiment,
-    too: what it is here is shown first.
+    Without EXPERIMENT: quickstart, on pictures drawn by code. EXPERIMENT auto looks at the images
+    and the machine, and chooses one. A W&B sweep file is an experiment, too: what it is here is
+    shown first.
 
-    Example: inat-ray sweep cnn_bayes --data ~/inaturalist_12K
+    Example: inat-ray sweep auto --data ~/photos --time 1h
     """
     options.set_verbosity(verbose=verbose)
     name_code(code, changed=changed_code)
@@ -138,29 +144,26 @@ def main(
     options.say_reading("sweep", resume or extend or finish or experiment or QUICKSTART)
     port = options.tensorboard_port(wanted=tensorboard, port=tensorboard_port)
     given = options.given(data=data, seed=seed, track=track)
-    experiment = None if experiment is None else find_experiment(experiment)
-    new = given | options.given(trials=trials)
-    if resume is extend is finish is None:
-        experiment = experiment or QUICKSTART
-        settings = _answered(experiment, settings or [], new)
-        if save_experiment is not None:
-            _save_experiment(save_experiment, experiment, settings, new)
-    options.say_loading("torch", "ray")
-    from inat_ray.tuning.plan import new_plan
-
     plan: Plan | None
+    options.say_loading("torch", "ray")
     if resume is extend is finish is None:
-        assert experiment is not None
-        plan = new_plan(
-            experiment,
-            settings=settings or [],
-            options=new | options.storage_option(storage_path),
-            out=out,
-            overwrite=overwrite,
-            warm_start=[Path(run) for run in warm_start.split(",")] if warm_start else [],
-        )
+        new = given | options.given(trials=trials) | options.time_option(time)
+        with asked_experiment(experiment, settings or [], new, shown=dry_run) as asked:
+            if save_experiment is not None:
+                asked.save(save_experiment)
+            from inat_ray.tuning.plan import new_plan
+
+            plan = new_plan(
+                asked.path,
+                settings=asked.settings,
+                options=asked.given | options.storage_option(storage_path),
+                out=out,
+                overwrite=overwrite,
+                warm_start=[Path(run) for run in warm_start.split(",")] if warm_start else [],
+            )
     else:
-        plan = _continued(context, out=out, path=experiment, settings=settings or [], options=given)
+        path = None if experiment is None else find_experiment(experiment)
+        plan = _continued(context, out=out, path=path, settings=settings or [], options=given)
     if plan is None:  # the process that is at work on the run does it
         return
     if dry_run:
@@ -173,44 +176,6 @@ def main(
         options.print_json(result)
 
 
-def _answered(path: Path, settings: list[str], given: options.Given) -> list[str]:
-    """Shows a W&B sweep as the experiment that it is. Returns the settings with the answers to what
-    it leaves open, for which it asks where there is a terminal."""
-    console = options.console()
-    while True:
-        try:
-            found = read_sweep(path, settings=settings, options=given)
-            break
-        except UnansweredError as error:
-            if not sys.stdin.isatty():
-                raise
-            console.print(escape(error.questions[0]), soft_wrap=True)
-            line = typer.prompt("--set", default="", show_default=False, err=True)
-            if not line.strip():
-                raise
-            settings = [*settings, line.strip()]
-    if found is not None:
-        from inat_ray.terminal.wandb_table import sweep_table
-
-        experiment = load_experiment(path, settings=settings, options=given)
-        console.print(sweep_table(found, experiment))
-    return settings
-
-
-def _save_experiment(file: Path, path: Path, settings: list[str], given: options.Given) -> None:
-    """Writes the experiment in `path`, with the settings, to a file that is not there yet."""
-    experiment = load_experiment(path, settings=settings, options=given)
-    text = f"# From {path.name}.\n{brief_experiment(experiment)}"
-    try:
-        with file.open("x", encoding="utf-8") as out:
-            out.write(text)
-    except FileExistsError:
-        raise UserError(f"--save-experiment {file}: is there already, and stays") from None
-    except OSError as error:
-        raise UserError(f"--save-experiment {file}: cannot be written: {error.strerror}") from None
-    options.console().print(f"[bold]saved[/] {escape(str(file))}", soft_wrap=True)
-
-
 def _continued(
     context: typer.Context, *, out: Path | None, settings: list[str], **given: Any
 ) -> "Plan | None":
@@ -219,7 +184,7 @@ def _continued(
 
     names = [name for name in ("resume", "extend", "finish") if context.params[name] is not None]
     option, run = f"--{names[0]}", context.params[names[0]]
-    unfit = {"overwrite", "warm_start", "storage_path", "save_experiment", *names[1:]}
+    unfit = {"overwrite", "warm_start", "storage_path", "save_experiment", "time", *names[1:]}
     options.refuse(context, unfit | ({"trials"} if option == "--finish" else set()), beside=option)
     if (pick := context.params["pick"]) is not None:
         options.refuse(context, {"trials", "dry_run"}, beside="--pick")
@@ -270,23 +235,33 @@ def run_sweep(
     check_trackers(config)
     claim = claimed_or_reclaimed(plan.folder, config, is_new=plan.is_new, overwrite=overwrite)
     with claim as run, ExitStack() as at_work:
-        console.print("[dim]starting the trials' processes[/]")
-        from inat_ray.tuning.session import ray_session, trials_at_once
+        with ExitStack() as while_ray_is_up:
+            with waiting("starting the trials' processes, checking the models", console=console):
+                from inat_ray.tuning.session import ray_session, trials_at_once
 
-        trials = trials_at_once(config)
-        # Ray takes seconds to start, in which this process imports what it needs next.
-        Thread(target=import_module, args=("inat_ray.tuning.search",), daemon=True).start()
-        with ray_session(address=address, verbose=verbose, trials=trials):
-            from inat_ray.data.dataset import open_dataset
-            from inat_ray.run.result import finish_run
-            from inat_ray.run.split import keep_split
-            from inat_ray.terminal.announcements import announce, conclude
-            from inat_ray.tuning.cluster import final_resources, trial_resources
-            from inat_ray.tuning.search import check_limits
+                trials = trials_at_once(config)
+                # Ray takes seconds to start, in which this process imports what it needs next.
+                Thread(target=import_module, args=("inat_ray.tuning.search",), daemon=True).start()
+                while_ray_is_up.enter_context(
+                    ray_session(address=address, verbose=verbose, trials=trials)
+                )
+                from inat_ray.data.dataset import open_dataset
+                from inat_ray.run.result import finish_run
+                from inat_ray.run.split import keep_split
+                from inat_ray.terminal.announcements import (
+                    announce,
+                    note,
+                    show_next_steps,
+                    show_result,
+                )
+                from inat_ray.tuning.cluster import final_resources, trial_resources
+                from inat_ray.tuning.search import check_limits
 
-            _check_models(plan)
-            trial_resources(config)
-            final_resources(config)
+                notes = _notes(plan)
+                trial_resources(config)
+                final_resources(config)
+            for text in notes:
+                note(console, text)
             data = open_dataset(config.data, progress=True)
             if plan.is_new:
                 check_limits(config, plan.space, classes=len(data.classes))
@@ -298,11 +273,13 @@ def run_sweep(
             announce(console, run=run, data=data)
             winner, result = _search(plan, data=data, run=run, known=known, port=tensorboard_port)
         finish_run(run, result=result, model=winner)
-        conclude(console, run=run, result=result)
-        # Imported only now: plots and forests take seconds to load, which no search waits for.
-        from inat_ray.page.report import report_at_end
+        show_result(console, run=run, result=result)
+        with waiting("drawing the report", console=console):
+            # Imported only now: plots and forests take seconds to load, which no search waits for.
+            from inat_ray.page.report import report_at_end
 
-        report_at_end(console, run=run)
+            report_at_end(console, run=run)
+        show_next_steps(console, run=run)
     return run.path, result
 
 
@@ -316,20 +293,18 @@ def _known(plan: "Plan") -> list[TrialKnown]:
     return [trial for source in known for trial in source.trials]
 
 
-def _check_models(plan: "Plan") -> None:
-    """Tells the plan's notes. Raises UserError for weights or a model that no trial can use."""
+def _notes(plan: "Plan") -> list[str]:
+    """Returns the plan's notes. Raises UserError for weights or a model that no trial can use."""
     from inat_ray.models.build import check_models
-    from inat_ray.terminal.announcements import note
 
-    for text in (*plan.notes, *check_models(plan.experiment, plan.present or plan.space)):
-        note(options.console(), text)
+    return [*plan.notes, *check_models(plan.experiment, plan.present or plan.space)]
 
 
 def run_rehearsal(plan: "Plan", *, address: str | None = None, verbose: bool = False) -> "DryRun":
     """Says what the plan amounts to, and returns it; leaves no run."""
     from inat_ray.data.dataset import open_dataset
     from inat_ray.data.sources import check_source
-    from inat_ray.terminal.announcements import announce, announce_dry_run
+    from inat_ray.terminal.announcements import announce, announce_dry_run, note
     from inat_ray.tuning.cluster import Slots, final_resources, trial_resources
     from inat_ray.tuning.dry_run import dry_run
     from inat_ray.tuning.session import ray_session
@@ -337,16 +312,20 @@ def run_rehearsal(plan: "Plan", *, address: str | None = None, verbose: bool = F
     config, console = plan.experiment, options.console()
     known = _known(plan)
     check_source(config.data)
-    _check_models(plan)
-    with ray_session(address=address, verbose=verbose):
+    for text in _notes(plan):
+        note(console, text)
+    with (
+        waiting("looking at the cluster", console=console),
+        ray_session(address=address, verbose=verbose),
+    ):
         resources = trial_resources(config)
         slots = Slots(resources)()
         final_resources(config)
     data = open_dataset(config.data, progress=True)
     announce(console, data=data)
-    console.print("[dim]training the largest model for a few steps[/]")
     space = plan.present or plan.space
-    found = dry_run(config, space, data=data, resources=resources, slots=slots, known=known)
+    with waiting("training the largest model for a few steps", console=console):
+        found = dry_run(config, space, data=data, resources=resources, slots=slots, known=known)
     announce_dry_run(console, found, slots=slots)
     return found
 
@@ -360,16 +339,17 @@ def _search(
     port: int | None,
 ) -> tuple[Experiment, dict[str, Any]]:
     """Searches, with the run's log; returns the winner's experiment and the result."""
-    from inat_ray.boards.observed_log import observed_log
-    from inat_ray.terminal.announcements import interruption_announced, note
-    from inat_ray.training.device import resolve_device
-    from inat_ray.tuning.final_training import finish_search
-    from inat_ray.tuning.provision import provisioned
-    from inat_ray.tuning.search import begin, carry_on, run_search
-
     config, console = plan.experiment, options.console()
-    # Of this process, for the look at the test set; a head may be without the workers' GPUs.
-    device = resolve_device("cpu" if config.device == "cpu" else "auto")
+    with waiting("preparing the search", console=console):
+        from inat_ray.boards.observed_log import observed_log
+        from inat_ray.terminal.announcements import interruption_announced, note
+        from inat_ray.training.device import resolve_device
+        from inat_ray.tuning.final_training import finish_search
+        from inat_ray.tuning.provision import provisioned
+        from inat_ray.tuning.search import begin, carry_on, run_search
+
+        # Of this process, for the look at the test set; a head may be without the workers' GPUs.
+        device = resolve_device("cpu" if config.device == "cpu" else "auto")
     observed = observed_log(
         run,
         console,

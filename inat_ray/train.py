@@ -143,7 +143,13 @@ def run_training(
         from inat_ray.models.build import check_model
         from inat_ray.run.result import finish_run
         from inat_ray.run.split import keep_split
-        from inat_ray.terminal.announcements import announce, announce_training, conclude, note
+        from inat_ray.terminal.announcements import (
+            announce,
+            announce_training,
+            note,
+            show_next_steps,
+            show_result,
+        )
         from inat_ray.tuning.engine import ray_if_needed
 
         console = options.console()
@@ -170,7 +176,8 @@ def run_training(
                 port=tensorboard_port,
             )
         finish_run(run, result=result, model=config)
-        conclude(console, run=run, result=result)
+        show_result(console, run=run, result=result)
+        show_next_steps(console, run=run)
     return run.path, result
 
 
@@ -187,9 +194,12 @@ def _train(
     """Trains, with the run's log, and returns the result."""
     from inat_ray.boards.observed_log import observed_log
     from inat_ray.run.checkpoints import BEGINNING
-    from inat_ray.run.result_content import training_result
+    from inat_ray.run.result_content import look_result, training_result
+    from inat_ray.run.test_set import look_at_test
     from inat_ray.search.agenda import run_started
     from inat_ray.terminal.announcements import interruption_announced, note
+    from inat_ray.training.checkpoint import load_model
+    from inat_ray.training.device import resolve_device
     from inat_ray.tuning.engine import data_for
     from inat_ray.tuning.resumed_training import point_to_resume
 
@@ -210,7 +220,10 @@ def _train(
         run.fetch_model()
         result["workers"] = config.resources.workers_per_trial
         if test:
-            result |= _look(run, data=data, log=log)
+            model = load_model(run.model)
+            device = resolve_device(model.experiment.device)
+            look = look_at_test(model, data=data, device=device, run=run, log=log)
+            result |= look_result(look)
         log.then(run.checkpoints.remove)
     return result
 
@@ -244,17 +257,6 @@ def _recorded(
             parameters={},
             epochs_done=done,
         )
-
-
-def _look(run: RunFolder, *, data: "DataSet", log: "RunLog") -> dict[str, Any]:
-    from inat_ray.run.result_content import look_result
-    from inat_ray.run.test_set import look_at_test
-    from inat_ray.training.checkpoint import load_model
-    from inat_ray.training.device import resolve_device
-
-    model = load_model(run.model)
-    device = resolve_device(model.experiment.device)
-    return look_result(look_at_test(model, data=data, device=device, run=run, log=log))
 
 
 if __name__ == "__main__":

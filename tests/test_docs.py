@@ -23,7 +23,7 @@ from inat_ray.config.space import search_space
 from tests.markdown import CLUSTERS, PAGES, ROOT, anchors, blocks, commands, lines, links
 
 SHELL = ("bash", "console", "sh")
-EXPERIMENTS = {path.stem for path in (ROOT / "experiments").glob("*.yaml")}
+EXPERIMENTS = {path.stem for path in (ROOT / "experiments").glob("*.yaml")} | {"auto"}
 EXPERIMENT_KEYS = set(Experiment.model_fields) | {"extends"}
 
 SHELL_BLOCKS = [block for page in [*PAGES, CLUSTERS] for block in blocks(page, *SHELL, "")]

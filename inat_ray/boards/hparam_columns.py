@@ -19,12 +19,21 @@ MOST_CHOICES = 20
 """The tab shows a checkbox for each choice; a parameter with more of them gets a text filter."""
 
 
+def kind_shown(kind: ParameterKind, parameter: Parameter | None) -> ParameterKind:
+    """Returns the type of a parameter's column. Numbers of a choice are texts: 256, not 256.00."""
+    is_choice = kind == "number" and isinstance(parameter, Categorical)
+    return "string" if is_choice else kind
+
+
 def hparam_info(
-    name: str, kind: ParameterKind, parameter: Parameter | None = None
+    name: str, kind: ParameterKind, parameter: Parameter | None = None, *, ticked: bool = False
 ) -> api_pb2.HParamInfo:
-    """Returns a column of the tab, with the domain of `parameter` if the tab can show it."""
-    # `differs` makes it one of the columns that TensorBoard shows by default.
-    info = api_pb2.HParamInfo(name=name, type=TYPES[kind], differs=True)
+    """Returns a column of the tab, with the domain of `parameter` if the tab can show it.
+
+    `kind` is the column's, and `ticked` whether it is one of the five that are shown at first.
+    """
+    # The tab ticks the first five columns; it orders them by `differs`, and then by name.
+    info = api_pb2.HParamInfo(name=name, type=TYPES[kind], differs=ticked)
     if isinstance(parameter, Categorical):
         choices = parameter.values if parameter.size <= MOST_CHOICES else ()
         for value in choices:

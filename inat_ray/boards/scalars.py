@@ -1,6 +1,7 @@
-"""The scalars that every board shows, by tag."""
+"""The scalars that boards show, by tag."""
 
 import math
+from collections.abc import Mapping
 
 from inat_ray.config.epoch import EpochMetrics
 from inat_ray.config.metrics import METRICS
@@ -16,9 +17,9 @@ EPOCH = {
 """Tag -> field of an epoch's record."""
 
 
-def epoch_scalars(record: EpochMetrics) -> dict[str, float]:
+def epoch_scalars(record: EpochMetrics, tags: Mapping[str, str] = EPOCH) -> dict[str, float]:
     """Returns an epoch's numbers by tag; a metric that an older log lacks is NaN."""
-    return {tag: getattr(record, field, math.nan) for tag, field in EPOCH.items()}
+    return {tag: getattr(record, field, math.nan) for tag, field in tags.items()}
 
 
 def search_scalars(history: History) -> tuple[int, dict[str, float]]:

@@ -5,6 +5,7 @@ its standard input is closed, so it does not outlive a run that is killed.
 """
 
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -49,7 +50,8 @@ def tensorboard_server(
     try:
         yield
         if process.poll() is not None:
-            tell(f"TensorBoard ended early; `tensorboard --logdir {folder}` says why")
+            command = shlex.join(["tensorboard", "--logdir", str(folder)])
+            tell(f"TensorBoard ended early; `{command}` says why")
     finally:
         _end(process)
 

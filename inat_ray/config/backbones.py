@@ -16,8 +16,6 @@ IMAGENET_MEAN: Color = (0.485, 0.456, 0.406)
 IMAGENET_STD: Color = (0.229, 0.224, 0.225)
 """What most ImageNet weights were trained with."""
 
-TIMM_IS_MISSING = "source timm: is not installed here; pip install 'inat_ray[timm]' installs it"
-
 
 @dataclass(frozen=True)
 class Images:
@@ -120,7 +118,8 @@ def _timm_tags(backbone: str) -> tuple[str, ...]:
     try:
         import timm
     except ImportError:
-        raise ValueError(TIMM_IS_MISSING) from None
+        missing = "source timm: is not installed here; pip install 'inat_ray[timm]' installs it"
+        raise ValueError(missing) from None
     if backbone not in (names := timm.list_models()):
         raise ValueError(f"timm {timm.__version__} has no {backbone}{nearest(backbone, names)}")
     found = timm.list_pretrained(f"{backbone}.*")

@@ -101,7 +101,7 @@ def check_named(*experiments: Experiment | None) -> None:
 
     None: one that cannot be read.
     """
-    if _named and not any(each is None or _named_by(_tree(each))[0] for each in experiments):
+    if _named and not any(each is None or _named_by(each)[0] for each in experiments):
         named = next(iter(_named.values())).place
         raise UserError(
             f"--code: {named}: there is no network of your own (model.kind: module) here that needs"
@@ -133,7 +133,7 @@ def own_code(experiment: Experiment) -> Experiment:
     Returns the experiment with that code's SHA-256. An experiment that has one already is a run's,
     see `checked_code`. Raises UserError if there is no such code.
     """
-    targets, digest = _named_by(_tree(experiment))
+    targets, digest = _named_by(experiment)
     if not targets or digest is not None:
         return checked_code(experiment)
     places = sorted({target.rpartition(":")[0] for target in targets})
@@ -147,7 +147,7 @@ def own_code(experiment: Experiment) -> Experiment:
         raise UserError(f"--code: is for the code of a run, and the experiment names {places[0]}")
     allow(code)
     known = _with_code(experiment, code)
-    if _named_by(_tree(known))[1] is None:
+    if _named_by(known)[1] is None:
         raise UserError(
             "search.parameters.model.target: beside other kinds, a network of your own is listed as"
             " a whole model: model: {values: [{kind: cnn}, {kind: module, target: ...}]}"
@@ -170,7 +170,7 @@ def code_of(experiment: Experiment) -> Code | None:
 
     Raises UserError if it may not run here.
     """
-    targets, digest = _named_by(_tree(experiment))
+    targets, digest = _named_by(experiment)
     return code_for(targets[0], digest) if targets else None
 
 
@@ -191,7 +191,7 @@ def locate_targets(tree: Any, folder: Path) -> None:
 
 def _with_code(experiment: Experiment, code: Code) -> Experiment:
     """Returns the experiment as a run keeps it: with the name of the code's file, and SHA-256."""
-    tree = _tree(experiment)
+    tree: Any = experiment.model_dump(mode="json")
     for holder, key in _targets(tree):
         holder[key] = f"{code.place}:{holder[key].rpartition(':')[2]}"
         if key == "target":
@@ -199,13 +199,9 @@ def _with_code(experiment: Experiment, code: Code) -> Experiment:
     return Experiment.model_validate(tree)
 
 
-def _tree(experiment: Experiment) -> Any:
-    return experiment.model_dump(mode="json")
-
-
 def _named_by(tree: Any) -> tuple[list[str], str | None]:
-    """Returns the targets in a tree of settings, and the SHA-256 of their code if it has it."""
-    found = _targets(tree)
+    """Returns the targets in an experiment or its tree, and the SHA-256 of their code if known."""
+    found = _targets(tree.model_dump(mode="json") if isinstance(tree, Experiment) else tree)
     digests = (holder.get("sha256") for holder, key in found if key == "target")
     return [holder[key] for holder, key in found], next(filter(None, digests), None)
 

@@ -13,16 +13,11 @@ numbers do not depend on them, since a run checks that its images are the same."
 
 def differences(before: Experiment, now: Experiment) -> list[str]:
     """Returns 'recipe.lr: 0.01 before, 0.02 now' for each setting that changes what is trained."""
-    return [f"{key}: {old} before, {new} now" for key, old, new in changes(before, now)]
-
-
-def changes(one: Experiment, other: Experiment) -> list[tuple[str, str, str]]:
-    """Returns (setting, its value in one, in the other) where they differ in what is trained."""
-    ours, theirs = (dict(flat(e.model_dump(mode="json"))) for e in (one, other))
+    old, new = (dict(flat(each.model_dump(mode="json"))) for each in (before, now))
     return [
-        (key, _shown(ours, key), _shown(theirs, key))
-        for key in sorted({*ours, *theirs})
-        if _shown(ours, key) != _shown(theirs, key) and not key.startswith(OF_THE_MACHINE)
+        f"{key}: {_shown(old, key)} before, {_shown(new, key)} now"
+        for key in sorted({*old, *new})
+        if _shown(old, key) != _shown(new, key) and not key.startswith(OF_THE_MACHINE)
     ]
 
 

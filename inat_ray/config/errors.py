@@ -23,6 +23,19 @@ class RunFailedError(Exception):
 
 
 @contextmanager
+def about(place: str) -> Iterator[None]:
+    """Begins the message of a UserError with the place that it is about: a file, a key.
+
+    A message that begins with a dot is about a key there: `.max: 0: must be above 0`.
+    """
+    try:
+        yield
+    except UserError as error:
+        text = str(error)
+        raise UserError(f"{place}{'' if text.startswith('.') else ': '}{text}") from None
+
+
+@contextmanager
 def readable(subject: object, *, remedy: str) -> Iterator[None]:
     """Turns whatever a reader of files raises into a UserError.
 

@@ -36,7 +36,10 @@ def explain_fault(fault: ErrorDetails) -> str:
     """Returns a sentence: the key, its value, and what is allowed there."""
     key, value, kind = key_of(fault), fault["input"], fault["type"]
     if kind == "extra_forbidden":
-        return _unknown_key(key, fault["loc"])
+        allowed = _allowed_keys(fault["loc"][:-1])
+        close = get_close_matches(str(fault["loc"][-1]), allowed, n=1)
+        hint = f" (did you mean '{close[0]}'?)" if close else ""
+        return f"{key}: there is no such setting{hint}; allowed here: {', '.join(allowed)}"
     message = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
     no_mapping = ("model_type", "model_attributes_type", "dict_type")
     if kind in no_mapping or (kind == "unknown_kind" and not isinstance(value, dict)):
@@ -77,13 +80,6 @@ def _origin(key: str, origins: Mapping[str, str]) -> str:
             return origins[key]
         key = re.sub(r"(^|\.|\[)[^.\[]*$", "", key)
     return "experiment"
-
-
-def _unknown_key(key: str, loc: Loc) -> str:
-    allowed = _allowed_keys(loc[:-1])
-    close = get_close_matches(str(loc[-1]), allowed, n=1)
-    hint = f" (did you mean '{close[0]}'?)" if close else ""
-    return f"{key}: there is no such setting{hint}; allowed here: {', '.join(allowed)}"
 
 
 def _allowed_keys(loc: Loc) -> list[str]:

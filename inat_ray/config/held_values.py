@@ -1,20 +1,18 @@
 """The values of a search's parameters, as the settings that they are tried on hold them."""
 
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import get_args
 
 from pydantic import ValidationError
 
-from inat_ray.config.distributions import Parameter
+from inat_ray.config.distributions import JSON, Parameter
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.faults import explain_fault, key_of, shown
 from inat_ray.config.model import MODEL_KINDS, FreezeStrategy
 from inat_ray.config.overrides import KIND, STRATEGY, settings_in
 from inat_ray.config.section import kind_of
-from inat_ray.config.trial import value_at, with_parameters
-
-JSON = Any
+from inat_ray.config.trial import experiment_at, value_at, with_parameters
 
 DECISIONS = {KIND: tuple(MODEL_KINDS), STRATEGY: get_args(FreezeStrategy)}
 """The values of the settings that decide which others stand beside them."""
@@ -26,30 +24,22 @@ def own_values(experiment: Experiment) -> dict[str, JSON]:
     return {name: settings[name] for name in experiment.search.parameters if name in settings}
 
 
-def with_met(experiment: Experiment, met: Mapping[str, JSON]) -> Experiment:
-    try:
-        return with_parameters(experiment, met)
-    except ValidationError:
-        return experiment
-
-
-def tried(
-    experiment: Experiment, name: str, value: JSON, *, met: Mapping[str, JSON], place: str
-) -> JSON:
+def tried(experiment: Experiment, name: str, value: JSON, *, met: Mapping[str, JSON]) -> JSON:
     """Returns the value as the experiment holds it. Raises UserError where it does not take it."""
     # What a kind, or a strategy of freezing, needs beside it stands below it, and is tried there.
-    if value in DECISIONS.get(name, ()) and kind_of(with_met(experiment, met), name):
+    there = experiment_at(experiment, met) or experiment
+    if value in DECISIONS.get(name, ()) and kind_of(there, name):
         return value
     try:
         return _held(experiment, name, value, met=met)
     except KeyError:
-        raise UserError(f"{place}: there is no setting of that name") from None
+        raise UserError("there is no setting of that name") from None
     except ValidationError as error:
         about = [fault for fault in error.errors() if key_of(fault).startswith(name)]
         explanation = explain_fault((about or error.errors())[0]).removeprefix(f"{name}: ")
         # A fault elsewhere, such as in a setting that depends on this one, does not name the value.
         named = "" if about else f"{shown(value)}: "
-        raise UserError(f"{place}: {named}{explanation}") from None
+        raise UserError(f"{named}{explanation}") from None
 
 
 def _held(

@@ -10,6 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from inat_ray.config.code import locate_targets
+from inat_ray.config.distributions import Tree
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import NAMED_SOURCES, Experiment
 from inat_ray.config.faults import explain, shown
@@ -26,8 +27,6 @@ from inat_ray.config.shipped import find_experiment
 from inat_ray.config.wandb.sweep import answer, is_wandb_sweep, translate
 from inat_ray.config.wandb.translation import Translation, UnansweredError
 from inat_ray.config.yaml_reader import read_yaml
-
-Tree = dict[str, Any]
 
 MOST_FILES = 16
 """The most in a row, each of which extends the next."""
@@ -199,11 +198,9 @@ def _merge(base: Tree, over: Tree, *, prefix: str = "") -> Tree:
             merged[key] = value
         else:
             below = merged.get(key)
-            if not isinstance(below, dict) or _of_another_kind(value, below):
-                below = {}
-            merged[key] = _merge(below, value, prefix=f"{prefix}{key}.")
+            another = isinstance(below, dict) and any(
+                name in value and value[name] != below.get(name) for name in ("kind", "strategy")
+            )
+            kept = below if isinstance(below, dict) and not another else {}
+            merged[key] = _merge(kept, value, prefix=f"{prefix}{key}.")
     return merged
-
-
-def _of_another_kind(over: Tree, base: Tree) -> bool:
-    return any(name in over and over[name] != base.get(name) for name in ("kind", "strategy"))

@@ -7,11 +7,10 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
+from inat_ray.config.distributions import Tree
 from inat_ray.config.errors import UserError
 from inat_ray.config.parameter_spec import ParameterSpec
 from inat_ray.config.yaml_reader import parse_yaml
-
-Tree = dict[str, Any]
 
 PARAMETERS = "search.parameters."
 """Below this key, names are dotted themselves. A file replaces a parameter as a whole."""

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -15,6 +14,7 @@ from inat_ray.config.distributions import (
     Categorical,
     Numeric,
     Parameter,
+    as_number,
 )
 from inat_ray.config.errors import UserError
 from inat_ray.config.faults import explain_fault, key_of
@@ -23,14 +23,9 @@ from inat_ray.config.section import SettingKind
 
 def _finite(value: Any) -> Any:
     """Returns a number, also one in quotes. Raises ValueError where it is none."""
-    for kind in (int, float) if isinstance(value, str) else ():  # '8' stays a whole number
-        with suppress(ValueError):
-            value = kind(value)
-            break
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not (number and abs(value) < MOST_NUMBER):
+    if (number := as_number(value)) is None:
         raise ValueError("should be a finite number")
-    return value
+    return number
 
 
 Finite = Annotated[int | float, BeforeValidator(_finite)]
@@ -82,45 +77,43 @@ class ParameterSpec(BaseModel):
     one exists."""
 
 
-def parse_parameter(
-    spec: Mapping[str, JSON], place: str, *, kind: SettingKind | None = None
-) -> Parameter:
-    """Returns the parameter that `spec` describes. Raises UserError that begins with `place`.
+def parse_parameter(spec: Mapping[str, JSON], *, kind: SettingKind | None = None) -> Parameter:
+    """Returns the parameter that `spec` describes. Raises UserError; see `about`.
 
     `kind`, that of its setting, decides whether two whole bounds are a continuous range.
     """
-    read = _read(spec, place)
-    distribution = read.distribution or _implied_distribution(read, place, kind=kind)
-    _check_keys(distribution, set(spec) - {"distribution", "when"}, place)
+    read = _read(spec)
+    distribution = read.distribution or _implied_distribution(read, kind=kind)
+    _check_keys(distribution, set(spec) - {"distribution", "when"})
     if distribution == "constant":
         return Categorical(values=(read.value,), probabilities=(1.0,))
     if distribution == "categorical":
-        return _categorical(read, place)
+        return _categorical(read)
     if kind == "other":
-        raise UserError(f"{place}: this setting is no number and has no range; list its `values`")
+        raise UserError("this setting is no number and has no range; list its `values`")
     if kind == "whole":
-        read = _whole(distribution, read, place)
-    return _numeric(distribution, read, place)
+        read = _whole(distribution, read)
+    return _numeric(distribution, read)
 
 
-def _read(spec: Mapping[str, JSON], place: str) -> ParameterSpec:
+def _read(spec: Mapping[str, JSON]) -> ParameterSpec:
     try:
         return ParameterSpec.model_validate(dict(spec))
     except ValidationError as error:
         fault = error.errors()[0]
         if fault["type"] == "extra_forbidden":
             allowed = ", ".join(ParameterSpec.model_fields)
-            raise UserError(f"{place}: no such key '{key_of(fault)}'; allowed: {allowed}") from None
-        raise UserError(f"{place}.{explain_fault(fault)}") from None
+            raise UserError(f"no such key '{key_of(fault)}'; allowed: {allowed}") from None
+        raise UserError(f".{explain_fault(fault)}") from None
 
 
-def _implied_distribution(spec: ParameterSpec, place: str, *, kind: SettingKind | None) -> str:
+def _implied_distribution(spec: ParameterSpec, *, kind: SettingKind | None) -> str:
     if "value" in spec.model_fields_set:
         return "constant"
     if spec.values is not None:
         return "categorical"
     if spec.min is None or spec.max is None:
-        raise UserError(f"{place}: give `value`, `values`, `min` and `max`, or a `distribution`")
+        raise UserError("give `value`, `values`, `min` and `max`, or a `distribution`")
     bounds = (spec.min, spec.max)
     if kind == "whole":
         both_whole = all(float(bound).is_integer() for bound in bounds)
@@ -129,14 +122,14 @@ def _implied_distribution(spec: ParameterSpec, place: str, *, kind: SettingKind 
     return "int_uniform" if both_whole else "uniform"
 
 
-def _whole(distribution: str, spec: ParameterSpec, place: str) -> ParameterSpec:
+def _whole(distribution: str, spec: ParameterSpec) -> ParameterSpec:
     """Returns it with whole numbers. Raises UserError where a draw might not be whole."""
     names = ("min", "max") if distribution == "int_uniform" else ("q",)
     given = {name: getattr(spec, name) for name in names}
     is_continuous = distribution != "int_uniform" and not distribution.startswith("q_")
     if is_continuous or not all(float(number).is_integer() for number in given.values()):
         raise UserError(
-            f"{place}: this setting is a whole number, and {distribution}"
+            f"this setting is a whole number, and {distribution}"
             f"{''.join(f', {name} {number},' for name, number in given.items() if number)} draws"
             " fractions; allowed: int_uniform with whole bounds, q_uniform or another q_... with a"
             " whole q, values"
@@ -144,74 +137,58 @@ def _whole(distribution: str, spec: ParameterSpec, place: str) -> ParameterSpec:
     return spec.model_copy(update={name: int(number) for name, number in given.items()})
 
 
-def _check_keys(distribution: str, given: set[str], place: str) -> None:
+def _check_keys(distribution: str, given: set[str]) -> None:
     needed, optional = TAKES[distribution]
     if missing := sorted(needed - given):
-        raise UserError(f"{place}: {distribution} needs {', '.join(missing)}")
+        raise UserError(f"{distribution} needs {', '.join(missing)}")
     if surplus := sorted(given - needed - optional):
         takes = ", ".join(sorted(needed | optional))
-        raise UserError(f"{place}: {distribution} takes no {', '.join(surplus)}; allowed: {takes}")
+        raise UserError(f"{distribution} takes no {', '.join(surplus)}; allowed: {takes}")
 
 
-def _categorical(spec: ParameterSpec, place: str) -> Categorical:
+def _categorical(spec: ParameterSpec) -> Categorical:
     values = spec.values
     if not values:
-        raise UserError(f"{place}.values: the list is empty; at least one value is needed")
+        raise UserError(".values: the list is empty; at least one value is needed")
     probabilities = spec.probabilities or [1 / len(values)] * len(values)
     if len(probabilities) != len(values):
-        raise UserError(
-            f"{place}.probabilities: {len(probabilities)} given for {len(values)} values"
-        )
+        raise UserError(f".probabilities: {len(probabilities)} given for {len(values)} values")
     if min(probabilities) < 0 or abs(sum(probabilities) - 1) > 1e-6:
         raise UserError(
-            f"{place}.probabilities: {probabilities}: must not be negative and must add up to 1"
+            f".probabilities: {probabilities}: must not be negative and must add up to 1"
         )
     return Categorical(tuple(values), tuple(map(float, probabilities)))
 
 
-def _numeric(distribution: str, spec: ParameterSpec, place: str) -> Numeric:
+def _numeric(distribution: str, spec: ParameterSpec) -> Numeric:
     low = -math.inf if spec.min is None else spec.min
     high = math.inf if spec.max is None else spec.max
     if low > high:
-        raise UserError(f"{place}: min {low} is above max {high}")
-    logarithmic = "log" in distribution
-    if logarithmic and spec.min is not None and low <= 0:
-        raise UserError(f"{place}.min: {low}: must be above 0 on a log scale")
+        raise UserError(f"min {low} is above max {high}")
+    log = "log" in distribution
+    if log and spec.min is not None and low <= 0:
+        raise UserError(f".min: {low}: must be above 0 on a log scale")
+    is_whole = distribution == "int_uniform"
     if "normal" in distribution:
-        return _normal(spec, place, low=low, high=high, logarithmic=logarithmic)
-    whole = distribution == "int_uniform"
-    if (high - low) / (spec.q or 1) > MOST_STEPS and (whole or spec.q):
-        raise UserError(f"{place}: more than {MOST_STEPS:,} steps from {low} to {high}")
-    if whole:
-        if not (isinstance(low, int) and isinstance(high, int)):
-            raise UserError(f"{place}: int_uniform needs whole numbers, not {low} and {high}")
-        return Numeric("linear", low=low, high=high, integer=True)
-    return _stepped(
-        Numeric("log" if logarithmic else "linear", low=low, high=high, step=spec.q), place
-    )
+        drawn = _normal(spec, low=low, high=high, log=log)
+        if spec.q is not None:  # so that its multiples can be counted
+            low, high = max(low, drawn.from_unit(0.0)), min(high, drawn.from_unit(1.0))
+    else:
+        drawn = Numeric("log" if log else "linear", low=low, high=high, integer=is_whole)
+    if (is_whole or spec.q) and (high - low) / (spec.q or 1) > MOST_STEPS:
+        raise UserError(f"more than {MOST_STEPS:,} steps from {low} to {high}")
+    if is_whole and not (isinstance(low, int) and isinstance(high, int)):
+        raise UserError(f"int_uniform needs whole numbers, not {low} and {high}")
+    drawn = replace(drawn, low=low, high=high, step=spec.q)
+    if drawn.size == 0:
+        raise UserError(f".q: no multiple of {spec.q} lies between {low} and {high}")
+    return drawn
 
 
-def _normal(
-    spec: ParameterSpec, place: str, *, low: float, high: float, logarithmic: bool
-) -> Numeric:
+def _normal(spec: ParameterSpec, *, low: float, high: float, log: bool) -> Numeric:
     mu, sigma = spec.mu, spec.sigma
     assert mu is not None
     assert sigma is not None
-    if logarithmic and abs(mu) + 6 * sigma > math.log(MOST_NUMBER):
-        raise UserError(f"{place}: mu {mu} with sigma {sigma}: too wide for a logarithm")
-    scale: Literal["normal", "log_normal"] = "log_normal" if logarithmic else "normal"
-    drawn = Numeric(scale, low=low, high=high, mu=mu, sigma=sigma)
-    if spec.q is None:
-        return drawn
-    # So that its multiples can be counted.
-    low, high = max(low, drawn.from_unit(0.0)), min(high, drawn.from_unit(1.0))
-    if (high - low) / spec.q > MOST_STEPS:
-        raise UserError(f"{place}: more than {MOST_STEPS:,} steps from {low} to {high}")
-    return _stepped(replace(drawn, low=low, high=high, step=spec.q), place)
-
-
-def _stepped(drawn: Numeric, place: str) -> Numeric:
-    if drawn.size == 0:
-        ends = f"{drawn.low} and {drawn.high}"
-        raise UserError(f"{place}.q: no multiple of {drawn.step} lies between {ends}")
-    return drawn
+    if log and abs(mu) + 6 * sigma > math.log(MOST_NUMBER):
+        raise UserError(f"mu {mu} with sigma {sigma}: too wide for a logarithm")
+    return Numeric("log_normal" if log else "normal", low=low, high=high, mu=mu, sigma=sigma)

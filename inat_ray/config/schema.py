@@ -16,9 +16,6 @@ from inat_ray.config.space import SEARCHABLE, is_within
 
 Schema = dict[str, Any]
 
-FILE_NAME = "experiment.schema.json"
-"""The file beside the experiments, whose first lines name it."""
-
 IMPLIED = {"constant", "categorical", "int_uniform", "uniform"}
 """Distributions that need not be named, since their keys tell."""
 

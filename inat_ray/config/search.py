@@ -1,8 +1,7 @@
 """The `search` section: what is varied, how, for how long, and what counts as best."""
 
 import re
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -71,46 +70,37 @@ class Confirm(Section):
     """The number of seeds for each of the best two."""
 
 
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-
-TIME_SCHEMA = {
-    "anyOf": [
-        {"type": "number", "exclusiveMinimum": 0},
-        {"type": "string", "pattern": "^[0-9.]+[smhd]$"},
-        {"type": "null"},
-    ]
-}
-
-
-def _seconds(value: Any) -> Any:
-    """Returns '90m' in seconds, and any other value as it is."""
-    if isinstance(value, str) and value[-1:] in UNITS:
-        with suppress(ValueError):  # what is no number is refused with the text that was written
-            return float(value[:-1]) * UNITS[value[-1]]
-    return value
-
+TIMES = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 COUNTS = {"K": 10**3, "M": 10**6, "G": 10**9}
 
-COUNT_SCHEMA = {
-    "anyOf": [
-        {"type": "integer", "minimum": 1},
-        {"type": "string", "pattern": "^[0-9]+([.][0-9]+)?[KMG]$"},
-        {"type": "null"},
-    ]
-}
+
+def _in_units(units: Mapping[str, int], kind: type[int | float]) -> Callable[[Any], Any]:
+    """Reads text such as '90m' or '2.5M' as a number; any other value stays as it is."""
+
+    def read(value: Any) -> Any:
+        found = isinstance(value, str) and re.fullmatch(r"(\d+\.?\d*|\.\d+)([a-zA-Z])", value)
+        # What is no number is refused with the text that was written.
+        return kind(Decimal(found[1]) * units[found[2]]) if found and found[2] in units else value
+
+    return read
 
 
-def _count(value: Any) -> Any:
-    """Returns '2.5M' as a number, and any other value as it is."""
-    found = (
-        re.fullmatch(r"([0-9]+(?:[.][0-9]+)?)([KMG])", value) if isinstance(value, str) else None
-    )
-    return int(Decimal(found[1]) * COUNTS[found[2]]) if found else value
+def _or_text(number: dict[str, Any], pattern: str) -> WithJsonSchema:
+    text = {"type": "string", "pattern": pattern}
+    return WithJsonSchema({"anyOf": [number, text, {"type": "null"}]})
 
+
+Seconds = Annotated[
+    Annotated[float, Field(gt=0)] | None,
+    BeforeValidator(_in_units(TIMES, float)),
+    _or_text({"type": "number", "exclusiveMinimum": 0}, "^[0-9.]+[smhd]$"),
+]
 
 Count = Annotated[
-    Annotated[int, Field(ge=1)] | None, BeforeValidator(_count), WithJsonSchema(COUNT_SCHEMA)
+    Annotated[int, Field(ge=1)] | None,
+    BeforeValidator(_in_units(COUNTS, int)),
+    _or_text({"type": "integer", "minimum": 1}, "^[0-9]+([.][0-9]+)?[KMG]$"),
 ]
 
 
@@ -150,11 +140,13 @@ class SearchConfig(Section):
     """Budget: the number of trials. null: every point for grid and ablation, else 10."""
     epochs: int | None = Field(None, ge=1)
     """Budget: the number of epochs, summed over all trials."""
-    time: Annotated[
-        Annotated[float, Field(gt=0)] | None, BeforeValidator(_seconds), WithJsonSchema(TIME_SCHEMA)
-    ] = None
+    time: Seconds = None
     """Budget: the time of the search in seconds, or as text like 90m, 8h, 2d. Time between a run
     and its resumption does not count. Trials end after the epoch that they are in."""
+    time_covers: Literal["search", "run"] = "search"
+    """What `time` is for. search: the search alone. run: also its confirmation and the winner's
+    training; the search ends while there is time for them, judged by the best trial's epochs.
+    `--time` sets it."""
     target: float | None = None
     """Budget: the search ends once a trial's metric is as good as this."""
     parameters: dict[str, dict[str, Any]] = Field(default_factory=dict)

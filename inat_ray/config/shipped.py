@@ -68,23 +68,21 @@ def copy_experiment(name: str, folder: Path) -> list[Path]:
             f"{name}: no experiment of that name comes with inat_ray: {', '.join(_files())}"
         )
     first, *others = [*_with_parents(source), *_code(source), SCHEMA]
-    files = [first, *(file for file in others if not _is_copied(file, folder))]
-    copies = [folder / file.name for file in files]
+    copies = {folder / file.name: file.read_bytes() for file in (first, *others)}
+    for file in others:
+        copy = folder / file.name
+        if copy.is_file() and copy.read_bytes() == copies[copy]:
+            del copies[copy]
     for copy in copies:
         if copy.exists():
             raise UserError(f"{copy}: is there already, and is not overwritten")
-    for file, copy in zip(files, copies, strict=True):
-        copy.write_bytes(file.read_bytes())
-    return copies
+    for copy, content in copies.items():
+        copy.write_bytes(content)
+    return [*copies]
 
 
 def _files() -> dict[str, Path]:
     return {path.stem: path for path in sorted(FOLDER.glob("*.yaml"))}
-
-
-def _is_copied(file: Path, folder: Path) -> bool:
-    copy = folder / file.name
-    return copy.is_file() and copy.read_bytes() == file.read_bytes()
 
 
 def _with_parents(path: Path) -> list[Path]:

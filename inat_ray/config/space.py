@@ -9,14 +9,15 @@ from itertools import compress, islice
 import numpy as np
 
 from inat_ray.config.distributions import JSON, Categorical, Codes, Parameter, canonical
-from inat_ray.config.errors import UserError
+from inat_ray.config.errors import UserError, about
 from inat_ray.config.experiment import Experiment
-from inat_ray.config.held_values import as_written, of_parameter, own_values, tried, with_met
+from inat_ray.config.held_values import as_written, of_parameter, own_values, tried
 from inat_ray.config.model import MODEL_KINDS
 from inat_ray.config.overrides import KIND
 from inat_ray.config.parameter_spec import parse_parameter
 from inat_ray.config.search import MAX_TRIALS
 from inat_ray.config.section import kind_of
+from inat_ray.config.trial import experiment_at
 
 SEED = "seed"
 """The parameter in which trials of one configuration differ."""
@@ -139,30 +140,23 @@ def search_space(experiment: Experiment, *, where: str = "experiment") -> Search
 
     Raises UserError naming `where` (the file), the parameter, the value and what is allowed.
     """
-    place = f"{where}: search.parameters"
     parameters: dict[str, Parameter] = {}
     conditions: dict[str, dict[str, tuple[JSON, ...]]] = {}
     for name, spec in experiment.search.parameters.items():
-        _check_name(name, above=parameters, place=f"{place}.{name}")
-        if "when" in spec:
-            conditions[name] = _condition(
-                spec["when"], experiment, above=parameters, place=f"{place}.{name}.when"
-            )
-        above = SearchSpace(parameters, conditions)
-        wanted = _wanted_above(name, above, place=f"{place}.{name}.when")
-        _check_kinds(name, above, wanted, place=f"{place}.{name}")
-        met = _met(wanted, above)
-        parameters[name] = _parameter(experiment, name, spec, met=met, place=f"{place}.{name}")
-    is_ablation = experiment.search.method == "ablation"
-    space = SearchSpace(
-        parameters, conditions, base=own_values(experiment) if is_ablation else None
-    )
-    if experiment.search.is_exhaustive:
-        _check_grid(space, place)
-    first = [
-        _first_point(experiment, given, space=space, place=f"{where}: search.first[{number}]")
-        for number, given in enumerate(experiment.search.first)
-    ]
+        with about(f"{where}: search.parameters.{name}"):
+            _check_name(name, above=parameters)
+            if "when" in spec:
+                with about(".when"):
+                    conditions[name] = _condition(spec["when"], experiment, above=parameters)
+            above = SearchSpace(parameters, conditions)
+            parameters[name] = _parameter(experiment, name, spec, above=above)
+    base = own_values(experiment) if experiment.search.method == "ablation" else None
+    space = SearchSpace(parameters, conditions, base=base)
+    _check_grid(space, experiment, where=where)
+    first = []
+    for number, given in enumerate(experiment.search.first):
+        with about(f"{where}: search.first[{number}]"):
+            first.append(_first_point(experiment, given, space=space))
     return replace(space, first=tuple(first))
 
 
@@ -180,18 +174,16 @@ def changed_space(
     """
     parameters, names = dict(space.parameters), list(space.parameters)
     for name, spec in specs.items():
-        place = f"{where}: search.parameters.{name}"
         above = SearchSpace(dict(islice(parameters.items(), names.index(name))), space.conditions)
-        met = _met(_wanted_above(name, above, place=place), above)
-        parameters[name] = _parameter(experiment, name, spec, met=met, place=place)
-        if _kind(parameters[name]) != _kind(space.parameters[name]):
-            raise UserError(
-                f"{place}: a range stays a range on its scale, and a choice a choice; other bounds"
-                " or values are allowed"
-            )
+        with about(f"{where}: search.parameters.{name}"):
+            parameters[name] = _parameter(experiment, name, spec, above=above)
+            if _kind(parameters[name]) != _kind(space.parameters[name]):
+                raise UserError(
+                    "a range stays a range on its scale, and a choice a choice; other bounds or"
+                    " values are allowed"
+                )
     changed = replace(space, parameters=parameters)
-    if experiment.search.is_exhaustive:
-        _check_grid(changed, f"{where}: search.parameters")
+    _check_grid(changed, experiment, where=where)
     has = (all(parameters[n].contains(value) for n, value in p.items()) for p in space.first)
     return replace(changed, first=tuple(compress(space.first, has)))
 
@@ -205,22 +197,22 @@ def is_within(name: str, sections: Iterable[str]) -> bool:
     return any(name == each or name.startswith(f"{each}.") for each in sections)
 
 
-def _check_name(name: str, *, above: Iterable[str], place: str) -> None:
+def _check_name(name: str, *, above: Iterable[str]) -> None:
     if not is_within(name, SEARCHABLE):
         raise UserError(
-            f"{place}: a sweep varies seed, data.image_size, and settings below model and recipe;"
+            "a sweep varies seed, data.image_size, and settings below model and recipe;"
             " all else is the same for every trial"
         )
     if name == "model.sha256":
-        raise UserError(f"{place}: is set when a run begins, and not searched")
+        raise UserError("is set when a run begins, and not searched")
     if part := next((each for each in above if each.startswith(f"{name}.")), None):
-        raise UserError(f"{place}: would replace {part}, which stands above it; list it first")
+        raise UserError(f"would replace {part}, which stands above it; list it first")
     of_models = [each for each in above if is_within(each, ["model"])]
     if name == KIND and of_models:
-        raise UserError(f"{place}: decides which settings there are; list it above {of_models[0]}")
+        raise UserError(f"decides which settings there are; list it above {of_models[0]}")
 
 
-def _wanted_above(name: str, above: SearchSpace, *, place: str) -> dict[str, list[JSON]]:
+def _wanted_above(name: str, above: SearchSpace) -> dict[str, list[JSON]]:
     """Returns the parameters above on which this one depends, however far, with their values."""
     wanted: dict[str, list[JSON]] = {}
     dependent = [name]
@@ -229,14 +221,12 @@ def _wanted_above(name: str, above: SearchSpace, *, place: str) -> dict[str, lis
             taken = [*map(canonical, values)]
             wanted[other] = [v for v in wanted.get(other, values) if canonical(v) in taken]
             if not wanted[other]:
-                raise UserError(f"{place}: never holds: another condition excludes this {other}")
+                raise UserError(f".when: never holds: another condition excludes this {other}")
             dependent.append(other)
     return wanted
 
 
-def _check_kinds(
-    name: str, above: SearchSpace, wanted: Mapping[str, list[JSON]], *, place: str
-) -> None:
+def _check_kinds(name: str, above: SearchSpace, wanted: Mapping[str, list[JSON]]) -> None:
     """Raises UserError where a kind of model that is searched does not have the setting."""
     kinds = above.parameters.get(KIND)
     if not isinstance(kinds, Categorical) or not name.startswith("model."):
@@ -247,8 +237,7 @@ def _check_kinds(
     if having and lacking:
         which = having[0] if len(having) == 1 else f"[{', '.join(having)}]"
         raise UserError(
-            f"{place}: {KIND} {lacking[0]} has no setting {setting};"
-            f" give it when: {{{KIND}: {which}}}"
+            f"{KIND} {lacking[0]} has no setting {setting}; give it when: {{{KIND}: {which}}}"
         )
 
 
@@ -262,27 +251,28 @@ def _met(wanted: Mapping[str, list[JSON]], above: SearchSpace) -> dict[str, JSON
     return point
 
 
-def _parameter(
-    experiment: Experiment, name: str, spec: JSON, *, met: Mapping[str, JSON], place: str
-) -> Parameter:
+def _parameter(experiment: Experiment, name: str, spec: JSON, *, above: SearchSpace) -> Parameter:
     """Returns a parameter whose values, or ends, the experiment takes.
 
-    `met`: values of other parameters under which this one exists.
+    `above`: the parameters on which it may depend.
     """
-    setting = kind_of(with_met(experiment, met), name)
-    parameter = parse_parameter(spec, place, kind=setting)
-    held = [tried(experiment, name, each, met=met, place=place) for each in parameter.extremes]
+    wanted = _wanted_above(name, above)
+    _check_kinds(name, above, wanted)
+    met = _met(wanted, above)
+    setting = kind_of(experiment_at(experiment, met) or experiment, name)
+    parameter = parse_parameter(spec, kind=setting)
+    held = [tried(experiment, name, each, met=met) for each in parameter.extremes]
     is_changed = experiment.search.method == "ablation" and name != SEED
     if not isinstance(parameter, Categorical):
         if is_changed:
             raise UserError(
-                f"{place}: an ablation changes a value for another, and this is a range;"
+                "an ablation changes a value for another, and this is a range;"
                 " allowed: constant, categorical"
             )
         return parameter
     twice = [value for value, count in Counter(map(canonical, held)).items() if count > 1]
     if twice:
-        raise UserError(f"{place}.values: duplicate value {twice[0]}; use `probabilities` to weigh")
+        raise UserError(f".values: duplicate value {twice[0]}; use `probabilities` to weigh")
     if not is_changed:
         return replace(parameter, values=tuple(map(as_written, held, parameter.values)))
     # As the experiment holds them: its own value, written another way, is no change.
@@ -293,59 +283,62 @@ def _parameter(
 
 
 def _condition(
-    when: JSON, experiment: Experiment, *, above: Mapping[str, Parameter], place: str
+    when: JSON, experiment: Experiment, *, above: Mapping[str, Parameter]
 ) -> dict[str, tuple[JSON, ...]]:
     """Returns `when` as {parameter: values}. Raises UserError where it can never hold."""
     if not isinstance(when, Mapping) or not when:
-        raise UserError(f"{place}: {when}: should be a mapping of parameters above to values")
+        raise UserError(f"{when}: should be a mapping of parameters above to values")
     found = {}
     for name, wanted in when.items():
         if name not in above:
             known = ", ".join(above) or "none"
-            raise UserError(
-                f"{place}: {name}: is not declared above this parameter; available: {known}"
-            )
+            raise UserError(f"{name}: is not declared above this parameter; available: {known}")
         # A list is several values, unless the parameter's own values are lists and it is one.
         several = isinstance(wanted, list) and not above[name].contains(wanted)
         given = wanted if several else [wanted]
         if not given:
-            raise UserError(f"{place}.{name}: the list is empty; at least one value is needed")
+            raise UserError(f".{name}: the list is empty; at least one value is needed")
         found[name] = tuple(of_parameter(experiment, name, each, above[name]) for each in given)
         for value in found[name]:
             if not above[name].contains(value):
-                raise UserError(f"{place}.{name}: {value}: is no value of that parameter")
+                raise UserError(f".{name}: {value}: is no value of that parameter")
     return found
 
 
-def _check_grid(space: SearchSpace, place: str) -> None:
-    for name, parameter in space.parameters.items():
-        if parameter.size is None:
-            raise UserError(
-                f"{place}.{name}: a grid tries every value, and this range has no end of them;"
-                " allowed: constant, categorical, int_uniform, q_uniform, q_log_uniform_values"
-            )
-    if space.grid is None:
-        raise UserError(f"{place}: a grid of more than {MAX_TRIALS:,} points; that is the most")
+def _check_grid(space: SearchSpace, experiment: Experiment, *, where: str) -> None:
+    """Raises UserError where a search of every point would have too many."""
+    if not experiment.search.is_exhaustive:
+        return
+    with about(f"{where}: search.parameters"):
+        for name, parameter in space.parameters.items():
+            if parameter.size is None:
+                raise UserError(
+                    f".{name}: a grid tries every value, and this range has no end of them;"
+                    " allowed: constant, categorical, int_uniform, q_uniform, q_log_uniform_values"
+                )
+        if space.grid is None:
+            raise UserError(f"a grid of more than {MAX_TRIALS:,} points; that is the most")
 
 
 def _first_point(
-    experiment: Experiment, given: Mapping[str, JSON], *, space: SearchSpace, place: str
+    experiment: Experiment, given: Mapping[str, JSON], *, space: SearchSpace
 ) -> dict[str, JSON]:
     """Returns a point of `search.first`. Raises UserError where the space does not have it."""
     for name in given:
         if name not in space.parameters:
-            raise UserError(f"{place}: {name}: is no parameter of search.parameters")
+            raise UserError(f"{name}: is no parameter of search.parameters")
     fitting = {
         name: of_parameter(experiment, name, value, space.parameters[name])
         for name, value in given.items()
     }
-    of_kind = with_met(experiment, {KIND: fitting[KIND]} if KIND in fitting else {})
-    point = space.existing({**own_values(of_kind), **fitting})
+    kind = {KIND: fitting[KIND]} if KIND in fitting else {}
+    own = own_values(experiment_at(experiment, kind) or experiment)
+    point = space.existing({**own, **fitting})
     for name in space.parameters:
         if name not in point and space.exists(name, point):
-            raise UserError(f"{place}: {name}: is missing; the experiment has no value of its own")
+            raise UserError(f"{name}: is missing; the experiment has no value of its own")
     for name, value in point.items():
         if not space.parameters[name].contains(value):
             origin = "" if name in given else ", which is the experiment's own,"
-            raise UserError(f"{place}: {name}: {value}{origin} is no value that the space has")
+            raise UserError(f"{name}: {value}{origin} is no value that the space has")
     return point

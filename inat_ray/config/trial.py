@@ -1,16 +1,14 @@
 """The experiment of one trial: that of the search, with the trial's values."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from pydantic import ValidationError
 
+from inat_ray.config.distributions import JSON
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.faults import explain
 from inat_ray.config.overrides import DECIDING
-
-JSON = Any
 
 
 def with_parameters(experiment: Experiment, parameters: Mapping[str, JSON]) -> Experiment:
@@ -34,6 +32,14 @@ def with_parameters(experiment: Experiment, parameters: Mapping[str, JSON]) -> E
             branch.clear()
         branch[leaf] = value
     return Experiment.model_validate(tree).model_copy(update={"search": experiment.search})
+
+
+def experiment_at(experiment: Experiment, point: Mapping[str, JSON]) -> Experiment | None:
+    """Returns it with these settings; None where they are an invalid combination."""
+    try:
+        return with_parameters(experiment, point)
+    except ValidationError:
+        return None
 
 
 def _outer_first(setting: tuple[str, JSON]) -> tuple[int, bool]:

@@ -3,14 +3,12 @@
 All trials share one pack, of the largest size, and every network is tried before the first trial.
 """
 
-from collections.abc import Iterable, Mapping
-
-from pydantic import ValidationError
+from collections.abc import Iterable
 
 from inat_ray.config.distributions import JSON, canonical
 from inat_ray.config.experiment import SIZE_FOLLOWS, Experiment
 from inat_ray.config.space import IMAGE_SIZE, SearchSpace, search_space
-from inat_ray.config.trial import with_parameters
+from inat_ray.config.trial import experiment_at
 
 OF_THE_SIZE = (*SIZE_FOLLOWS, IMAGE_SIZE)
 
@@ -26,30 +24,19 @@ def with_room_for_all(experiment: Experiment, *, where: str) -> Experiment:
     if not any(name in experiment.search.parameters for name in OF_THE_SIZE):
         return experiment
     sizes = image_sizes(experiment, search_space(experiment, where=where))
-    if experiment.data.image_size is None and len(sizes) == 1:
-        return _with_data(experiment, image_size=sizes[0])
-    if experiment.data.pack_size is not None or len(sizes) < 2:
-        return experiment
-    at_largest = experiment.data.model_copy(update={"image_size": sizes[-1]})
-    return _with_data(experiment, pack_size=at_largest.pack_side)
-
-
-def _with_data(experiment: Experiment, **data: int) -> Experiment:
-    return experiment.model_copy(update={"data": experiment.data.model_copy(update=data)})
+    data = experiment.data
+    if data.image_size is None and len(sizes) == 1:
+        data = data.model_copy(update={"image_size": sizes[0]})
+    elif data.pack_size is None and len(sizes) > 1:
+        at_largest = data.model_copy(update={"image_size": sizes[-1]})
+        data = data.model_copy(update={"pack_size": at_largest.pack_side})
+    return experiment.model_copy(update={"data": data})
 
 
 def image_sizes(experiment: Experiment, space: SearchSpace) -> list[int]:
     """Returns the sizes of images that trials can have, ascending; of a range, its ends."""
     tried = (experiment_at(experiment, point) for point in variants(space, OF_THE_SIZE))
     return sorted({each.image_size for each in tried if each is not None})
-
-
-def experiment_at(experiment: Experiment, point: Mapping[str, JSON]) -> Experiment | None:
-    """Returns None where the values are an invalid combination."""
-    try:
-        return with_parameters(experiment, point)
-    except ValidationError:
-        return None
 
 
 def variants(space: SearchSpace, names: Iterable[str]) -> list[dict[str, JSON]]:

@@ -12,17 +12,19 @@ the end, as in a zip file. There is nothing here to unpickle.
 
 The checksum is verified at every opening. It covers the name, since a whole pack of other images
 would otherwise pass. The pixels, which may be gigabytes, have a CRC an image, verified only if the
-file has another modification time than its index says: after a copy, or when somebody wrote to it.
-A write sets the time, so only what the disk itself damages goes unseen.
+file has another modification time than its index says: when it is new or a copy, or when somebody
+wrote to it. A write sets the time, so only what the disk itself damages goes unseen.
 """
 
 import hashlib
 import json
 import os
 import re
+import threading
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,9 @@ so that equal facts are equal bytes."""
 
 TRAILER = 32 + 8
 
+MARKING = "pack-on-disk"
+"""Name of the thread that waits for the disk."""
+
 
 class DamagedPackError(UserError):
     """A file is not a pack, or not a whole one, or the pack of other images."""
@@ -62,15 +67,12 @@ class DamagedPackError(UserError):
 
 def append_index(path: Path, about: dict[str, Any], facts: NDArray[Any], *, identity: str) -> None:
     """Completes a file that holds the pixels. `identity`: its final name without the suffix."""
-    # The index must hold the file's own modification time, which writing the index changes. So a
-    # time is chosen first and set at the end; in whole seconds, which every file system keeps.
-    built = path.stat().st_mtime_ns // 10**9
+    # The index holds the modification time that the file is to have once it is safe on the disk: in
+    # whole seconds, which every file system keeps, and one that it does not have yet.
+    built = path.stat().st_mtime_ns // 10**9 - 1
     index = json.dumps(about | {"built": built}).encode() + b"\n" + facts.tobytes()
     with path.open("ab") as file:
         file.write(index + _checksum(identity, index) + len(index).to_bytes(8, "little"))
-        file.flush()
-        os.fsync(file.fileno())  # so that not even a power cut leaves half a pack under its name
-    _mark_as_checked(path, built)
 
 
 def read_pack(path: Path) -> tuple[dict[str, Any], NDArray[Any], NDArray[np.uint8]]:
@@ -84,10 +86,12 @@ def read_pack(path: Path) -> tuple[dict[str, Any], NDArray[Any], NDArray[np.uint
         )
     try:
         about, facts, images = _parsed(np.asarray(np.memmap(path, mode="r")), identity=path.stem)
-        if path.stat().st_mtime_ns != about["built"] * 10**9:
+        checked, wanted = path.stat().st_mtime_ns, about["built"] * 10**9
+        if checked != wanted:
             if not _pixels_are_whole(images, facts["crc"]):
                 raise ValueError("other pixels")
-            _mark_as_checked(path, about["built"])
+            marking = partial(_mark_once_on_disk, path, checked, wanted)
+            threading.Thread(target=marking, name=MARKING).start()
     except (LookupError, TypeError, ValueError):
         # A cut or altered file fails at any step; which one tells a person nothing.
         raise DamagedPackError(f"{path}: is damaged, or the pack of other images") from None
@@ -137,7 +141,14 @@ def _pixels_are_whole(images: NDArray[np.uint8], expected: NDArray[np.uint32]) -
         return all(pool.map(is_whole, spans))
 
 
-def _mark_as_checked(path: Path, built: int) -> None:
-    """Sets the modification time to `built`; without the right to, each opening checks again."""
-    with suppress(OSError):
-        os.utime(path, ns=(built * 10**9,) * 2)
+def _mark_once_on_disk(path: Path, checked: int, wanted: int) -> None:
+    """Sets the modification time that says that the pixels need no check: not even a power cut
+    leaves half a pack with it. Nobody waits for the disk but the end of the process.
+
+    Not if anybody has written to the file since it was checked. Without the right to set it, each
+    opening checks again.
+    """
+    with suppress(OSError), path.open("rb") as file:
+        os.fsync(file.fileno())
+        if os.fstat(file.fileno()).st_mtime_ns == checked:
+            os.utime(file.fileno(), ns=(wanted, wanted))

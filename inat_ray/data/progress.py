@@ -32,6 +32,21 @@ def can_redraw(console: Console) -> bool:
     return is_screen and not console.is_jupyter and NOTEBOOK not in os.environ
 
 
+@contextmanager
+def waiting(what: str, *, console: Console) -> Iterator[None]:
+    """Says what goes on for seconds and cannot be counted: 'starting Ray'.
+
+    A terminal shows that it goes on, and nothing of it stays; elsewhere it is a line.
+    """
+    if can_redraw(console):
+        spinner = "line" if console.options.ascii_only else "dots"
+        with console.status(f"[dim]{escape(what)}[/]", spinner=spinner, spinner_style="dim"):
+            yield
+    else:
+        console.print(f"[dim]{escape(what)}[/]", soft_wrap=True)
+        yield
+
+
 def tracked(
     items: Iterable[T],
     what: str,

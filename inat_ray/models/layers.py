@@ -57,7 +57,10 @@ def layers_of(model: nn.Module, structure: Structure) -> list[Layer]:
         parameters = tuple(p for p in own if p not in taken and p.requires_grad)
         taken.update(own)
         layers.append(Layer(names, members, parameters, tuple(modules[n] for n in stateless)))
-    _check_owners(model, layers, taken)
+    # A parameter or an entry of the state dict without a layer would neither train nor be saved.
+    lost = [name for name, parameter in model.named_parameters() if parameter not in taken]
+    lost += [key for key in model.state_dict() if not any(layer.owns(key) for layer in layers)]
+    assert not lost, f"no layer owns {', '.join(lost)}"
     return layers
 
 
@@ -84,13 +87,3 @@ def _part(name: str, within: str) -> str:
     """The child of the module `within` in which a layer is; outside of it, the root's child."""
     start = within if name.startswith(within) else ""
     return start + name.removeprefix(start).partition(".")[0]
-
-
-def _check_owners(model: nn.Module, layers: Sequence[Layer], taken: set[nn.Parameter]) -> None:
-    """Asserts that every parameter and every entry of the state dict has a layer.
-
-    One without would neither train nor be saved.
-    """
-    lost = [name for name, parameter in model.named_parameters() if parameter not in taken]
-    lost += [key for key in model.state_dict() if not any(layer.owns(key) for layer in layers)]
-    assert not lost, f"no layer owns {', '.join(lost)}"

@@ -37,7 +37,9 @@ def build_module(config: ModuleConfig, *, classes: int, image_size: int) -> nn.M
         module = _module(code)
     made: Any = getattr(module, name, None)
     if not callable(made):
-        networks = [key for key, value in vars(module).items() if _is_network(value, module)]
+        kinds = {key: kind for key, kind in vars(module).items() if isinstance(kind, type)}
+        own = {key: kind for key, kind in kinds.items() if kind.__module__ == module.__name__}
+        networks = [key for key, kind in own.items() if issubclass(kind, nn.Module)]
         found = "has no" if made is None else "has no class or function"
         raise UserError(
             f"{where}: {code.place} {found} {name}; it has {', '.join(networks) or 'no nn.Module'}"
@@ -90,11 +92,6 @@ def _check_arguments(made: Any, config: ModuleConfig, *, where: str) -> None:
             f"{where}: model.args: {error}; it takes {', '.join(takes.parameters) or 'nothing'},"
             f" and is given {given}"
         ) from None
-
-
-def _is_network(value: Any, module: ModuleType) -> bool:
-    own = getattr(value, "__module__", None) == module.__name__
-    return own and isinstance(value, type) and issubclass(value, nn.Module)
 
 
 def _module(code: Code) -> ModuleType:

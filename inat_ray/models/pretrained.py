@@ -19,15 +19,14 @@ def build_pretrained(config: PretrainedConfig, *, classes: int, image_size: int)
     The network as its source initializes it; the output layer is always new. Raises UserError if
     it has no output layer that could be replaced.
     """
-    model = _network(config, image_size)
+    build = _timm if config.source == "timm" else _torchvision
+    model = build(config, image_size)
     replace_output(model, config, classes=classes)
     return model
 
 
-def _network(config: PretrainedConfig, image_size: int) -> nn.Module:
+def _torchvision(config: PretrainedConfig, image_size: int) -> nn.Module:
     """The network with its source's own classes."""
-    if config.source == "timm":
-        return _timm(config.backbone, image_size)
     from torchvision import models  # 3 s, for which no CNN is to wait
 
     takes = inspect.signature(models.get_model_builder(config.backbone)).parameters
@@ -109,12 +108,11 @@ def _like(old: nn.Module, classes: int) -> nn.Module:
     return nn.Linear(old.in_features, classes)
 
 
-def _timm(backbone: str, image_size: int) -> nn.Module:
+def _timm(config: PretrainedConfig, image_size: int) -> nn.Module:
     import timm
 
-    options: dict[str, Any] = {}
-    found = timm.get_pretrained_cfg(backbone)
-    if found is not None and found.fixed_input_size:
-        options["img_size"] = image_size
-    network: nn.Module = timm.create_model(backbone, **options)
+    found = timm.get_pretrained_cfg(config.backbone)
+    is_fixed = found is not None and found.fixed_input_size
+    options: dict[str, Any] = {"img_size": image_size} if is_fixed else {}
+    network: nn.Module = timm.create_model(config.backbone, **options)
     return network

@@ -4,8 +4,8 @@ The order is seen, not guessed: one forward pass tells which module runs when. S
 network, whatever it is made of and in whatever order its author wrote that down.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,11 +35,6 @@ class Structure:
     ends_in_last_layer: bool
     """Whether the last layer's output is the network's own."""
 
-    @property
-    def last(self) -> str:
-        """The name of the layer that runs last."""
-        return self.layers[-1][0]
-
 
 @contextmanager
 def in_mode(model: nn.Module, *, training: bool) -> Iterator[None]:
@@ -54,23 +49,6 @@ def in_mode(model: nn.Module, *, training: bool) -> Iterator[None]:
             module.training = was_training
 
 
-def trace(model: nn.Module, images: Tensor, *, count_macs: bool = False) -> Structure:
-    """Runs `images` (n, 3, s, s) through a network in evaluation mode, and returns what ran.
-
-    Raises what the network raises, and ValueError if no layer ran.
-    """
-    watch = _Watch(model)
-    with ExitStack() as stack:
-        stack.enter_context(in_mode(model, training=False))
-        stack.enter_context(watch.hooked())
-        stack.enter_context(torch.no_grad())
-        stack.enter_context(_attention_in_parts())
-        if count_macs:
-            watch.flops = stack.enter_context(counting_flops())
-        output = model(images)
-        return watch.structure(output)
-
-
 @dataclass(frozen=True)
 class _Event:
     """A module that begins with this input, or ends with this output."""
@@ -82,49 +60,46 @@ class _Event:
     """Of the whole network so far."""
 
 
-class _Watch:
-    """Looks on while a network runs once. State: `_events`, all that it has seen."""
+def trace(model: nn.Module, images: Tensor, *, count_macs: bool = False) -> Structure:
+    """Runs `images` (n, 3, s, s) through a network in evaluation mode, and returns what ran.
 
-    def __init__(self, model: nn.Module) -> None:
-        self._model = model
-        self.flops: Callable[[], int] = lambda: 0
-        self._events: list[_Event] = []
+    Raises what the network raises, and ValueError if no layer ran.
+    """
+    events: list[_Event] = []
 
-    @contextmanager
-    def hooked(self) -> Iterator[None]:
-        with ExitStack() as stack:
-            for module in self._model.modules():
-                stack.callback(module.register_forward_pre_hook(self._begins).remove)
-                stack.callback(module.register_forward_hook(self._ends).remove)
-            yield
+    def begins(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        events.append(_Event(True, module, inputs[0] if inputs else None, flops()))
 
-    def structure(self, output: Any) -> Structure:
-        """What ran, once it has; `output` is the network's."""
-        owners = _owners(self._model, [event.module for event in self._events if event.begins])
-        order = _Order(owners)
-        for event in self._events:
+    def ends(module: nn.Module, _: tuple[Any, ...], output: Any) -> None:
+        events.append(_Event(False, module, output, flops()))
+
+    with ExitStack() as stack:
+        for context in (in_mode(model, training=False), torch.no_grad(), _attention_in_parts()):
+            stack.enter_context(context)
+        flops: Callable[[], int] = stack.enter_context(
+            counting_flops() if count_macs else nullcontext(lambda: 0)
+        )
+        for module in model.modules():
+            stack.callback(module.register_forward_pre_hook(begins).remove)
+            stack.callback(module.register_forward_hook(ends).remove)
+        output = model(images)
+        order = _Order(_owners(model, {event.module for event in events if event.begins}))
+        for event in events:
             order.take(event)
-        return order.structure(self._model, output, flops=self.flops())
-
-    def _begins(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        first = inputs[0] if inputs else None
-        self._events.append(_Event(True, module, first, self.flops()))
-
-    def _ends(self, module: nn.Module, _inputs: tuple[Any, ...], output: Any) -> None:
-        self._events.append(_Event(False, module, output, self.flops()))
+        return order.structure(model, output, flops=flops())
 
 
-def _owners(model: nn.Module, ran: Sequence[nn.Module]) -> dict[nn.Module, list[nn.Module]]:
+def _owners(model: nn.Module, called: set[nn.Module]) -> dict[nn.Module, list[nn.Module]]:
     """Returns module that ran -> the modules whose parameters and buffers go with it.
 
     A module that is used without being called (attention reads the weights of its projections)
     goes with the one that it is a part of.
     """
     names = dict(model.named_modules())
-    called = set(ran)
     owners: dict[nn.Module, list[nn.Module]] = {}
     for name, module in names.items():
-        if any(True for _ in _own_tensors(module)):
+        own = (*module.parameters(recurse=False), *module.buffers(recurse=False))
+        if own:
             owner = name
             while names[owner] not in called:
                 owner = owner.rpartition(".")[0]
@@ -188,7 +163,9 @@ class _Order:
             self._layers[-2][1].extend(self._layers[-1][0])
             self._layers[-1][0].clear()
         self._layers[-1][1].extend(self._waiting)
-        names = _names(model)
+        names: dict[nn.Module, list[str]] = {}  # two, in the state dict, if it stands in two places
+        for name, module in model.named_modules(remove_duplicate=False):
+            names.setdefault(module, []).append(name)
         ends = [*self._flops[1:], flops]
         return Structure(
             layers=tuple(
@@ -201,19 +178,6 @@ class _Order:
             output_shape=tuple(output.shape) if isinstance(output, Tensor) else (),
             ends_in_last_layer=output is self._output,
         )
-
-
-def _names(model: nn.Module) -> dict[nn.Module, list[str]]:
-    """Every name of each module: one that stands in two places has two in the state dict."""
-    names: dict[nn.Module, list[str]] = {}
-    for name, module in model.named_modules(remove_duplicate=False):
-        names.setdefault(module, []).append(name)
-    return names
-
-
-def _own_tensors(module: nn.Module) -> Iterator[Tensor]:
-    yield from module.parameters(recurse=False)
-    yield from module.buffers(recurse=False)
 
 
 def is_weighted(module: nn.Module) -> bool:

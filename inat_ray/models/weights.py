@@ -10,6 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 from urllib.error import URLError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 import torch
 from filelock import FileLock
@@ -31,6 +33,8 @@ AUXILIARY = ("AuxLogits.", "aux1.", "aux2.")
 """Classifiers of Inception and GoogLeNet that only their first training had."""
 
 SHOWN_NAMES = 3
+
+SECONDS_TO_ANSWER = 5.0
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,40 @@ def read_weights(config: FreezableConfig, *, progress: bool = False) -> Weights:
             f" {', '.join(allowed)} or an address (s3://...) are allowed"
         )
     return _read(path, images)
+
+
+def why_missing(config: PretrainedConfig) -> str | None:
+    """Returns why the weights of a pre-trained network cannot be had; None if they can.
+
+    It downloads nothing: what is not in a cache is asked for at its address.
+    """
+    if config.weights not in ("default", *weight_tags(config.source, config.backbone)):
+        there = is_address(config.weights) or Path(config.weights).expanduser().is_file()
+        return None if there else f"{config.weights} is not there"
+    if config.source == "timm":
+        from huggingface_hub import constants, try_to_load_from_cache
+
+        tag = weight_tags("timm", config.backbone)[-1]
+        name = f"timm/{config.backbone}.{tag}"
+        kept = isinstance(try_to_load_from_cache(name, "model.safetensors"), str)
+        return None if kept else _why_unreachable(constants.ENDPOINT)
+    from torchvision.models import get_model_weights
+
+    url = get_model_weights(config.backbone)["DEFAULT"].url
+    return None if _place_of(url).exists() else _why_unreachable(url)
+
+
+def _why_unreachable(url: str) -> str | None:
+    try:
+        urlopen(Request(url, method="HEAD"), timeout=SECONDS_TO_ANSWER).close()
+    except OSError as error:  # URLError and time-outs are such
+        return f"{urlsplit(url).hostname} cannot be reached ({getattr(error, 'reason', error)})"
+    return None
+
+
+def _place_of(url: str) -> Path:
+    """Returns the file of torchvision's weights in torch's own cache."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
 
 
 def _published(config: PretrainedConfig, tag: str, images: Images, *, progress: bool) -> Weights:
@@ -103,8 +141,7 @@ def fetch(entry: "WeightsEnum", *, progress: bool = False) -> Path:
     Its name ends in the first digits of its SHA-256, which the file must have. Of several
     processes one downloads and the others wait.
     """
-    name: str = entry.url.rpartition("/")[2]
-    path = Path(torch.hub.get_dir()) / "checkpoints" / name
+    path = _place_of(entry.url)
     digits = path.stem.rpartition("-")[2]
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -198,39 +235,28 @@ def _read_safetensors(path: Path, images: Images) -> Weights:
 def load_backbone(
     model: nn.Module, state: Mapping[str, Tensor], *, head: str | None, where: str
 ) -> None:
-    """Copies all but the output layer from `state`. Raises UserError as `check_backbone`."""
-    check_backbone(model, state, head=head, where=where)
-    model.load_state_dict(_without(head, state), strict=False)
+    """Copies all but the output layer from `state`.
 
-
-def check_backbone(
-    model: nn.Module, state: Mapping[str, Tensor], *, head: str | None, where: str
-) -> None:
-    """Raises UserError that begins with `where` if names or shapes are not this network's.
-
-    `head` names its output layer, which is not looked at; None: all is. The model may be on the
-    meta device.
+    `head` names that layer; None: all is copied. Raises UserError that begins with `where` if names
+    or shapes are not this network's.
     """
     wanted, given = _without(head, model.state_dict()), _without(head, state)
     # Files from before PyTorch 0.4.1 lack these counters, which nothing here uses.
     needed = [name for name in wanted if not name.endswith("num_batches_tracked")]
+    both = [name for name in wanted if name in given]
     wrong = {
         "missing": [name for name in needed if name not in given],
         "unknown": [name for name in given if name not in wanted],
-        "of another shape": [
-            name for name in wanted if name in given and given[name].shape != wanted[name].shape
-        ],
+        "of another shape": [name for name in both if given[name].shape != wanted[name].shape],
     }
     if not any(wrong.values()):
-        wrong = _by_reason({name: unusable(given[name], wanted[name]) for name in given})
+        reasons = {name: unusable(given[name], wanted[name]) for name in given}
+        for reason in sorted({*filter(None, reasons.values())}):
+            wrong[reason] = [name for name in given if reasons[name] == reason]
     found = [f"{len(names)} {what} ({some_of(names)})" for what, names in wrong.items() if names]
     if found:
         raise UserError(f"{where}: are not the weights of this backbone: {'; '.join(found)}")
-
-
-def _by_reason(problems: Mapping[str, str | None]) -> dict[str, list[str]]:
-    reasons = sorted({reason for reason in problems.values() if reason})
-    return {reason: [n for n, found in problems.items() if found == reason] for reason in reasons}
+    model.load_state_dict(given, strict=False)
 
 
 def _without(head: str | None, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

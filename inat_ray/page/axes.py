@@ -39,6 +39,11 @@ class Axis:
         """Returns a value as data: a number, or the name of a category."""
         return self.names[round(value)] if self.names else f"{value:.6g}"
 
+    def told(self, start: float, end: float) -> str:
+        """Returns how values become pixels from `start` to `end`, for the page's scripts."""
+        ends = f"{self.low:.9g} {self.high:.9g} {start:.1f} {end:.1f}"
+        return ends + " log" * self.logarithmic
+
     def _straight(self, value: float) -> float:
         return math.log10(value) if self.logarithmic else value
 
@@ -101,6 +106,12 @@ def logarithmic(
 def categories(title: str, names: Sequence[str]) -> Axis:
     """Returns an axis on which each name has as much room as any other."""
     return Axis(title, -0.5, len(names) - 0.5, list(enumerate(names)), names=names)
+
+
+def downwards(title: str, names: Sequence[str]) -> Axis:
+    """Returns an axis of categories of which the first is on top."""
+    axis = categories(title, names)
+    return Axis(title, axis.high, axis.low, axis.ticks, names=names)
 
 
 def round_ticks(

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from inat_ray.config.distributions import canonical
 from inat_ray.config.metrics import METRICS
 from inat_ray.log.history import History, TrialHistory
-from inat_ray.page.axes import Axis, linear, of_metric
+from inat_ray.page.axes import Axis, linear, of_metric, round_ticks
 from inat_ray.page.colors import SERIES
 from inat_ray.page.figure import Figure, Key, Plot
 from inat_ray.page.html import Cell, Number, Section, missing, paragraph, table, warning
@@ -28,7 +28,7 @@ from inat_ray.page.reported_run import ReportedRun
 from inat_ray.search.winner import winning_trial
 from inat_ray.terminal.run_texts import score_text
 from inat_ray.terminal.runs_table import compared_settings, setting_text
-from inat_ray.terminal.words import duration, parameters_text
+from inat_ray.terminal.words import counted, duration, parameters_text
 
 COLUMNS = [
     "run",
@@ -107,9 +107,10 @@ def _data_differences(runs: Sequence[ReportedRun]) -> Iterator[str]:
             )
     for key, values in compared_settings(runs).items():
         if key in DATA:
-            told = ", ".join(
-                f"{run.name} {setting_text(v)}" for run, v in zip(runs, values, strict=True)
-            )
+            named = defaultdict(list)
+            for run, value in zip(runs, values, strict=True):
+                named[setting_text(value)].append(run.name)
+            told = "; ".join(f"{text} in {', '.join(names)}" for text, names in named.items())
             yield f"The data differ: {key} is {told}."
 
 
@@ -134,7 +135,7 @@ def _groups(runs: Sequence[ReportedRun]) -> list[Group]:
         (
             group[0].name
             if len(group) == 1
-            else f"{group[0].name} and {len(group) - 1} more seeds",
+            else f"{group[0].name} and {counted(len(group) - 1, 'more seed')}",
             group,
         )
         for group in groups.values()
@@ -171,13 +172,7 @@ def _best_figure(groups: Sequence[Group]) -> Figure:
     every = [point for lines in drawn for line in lines for point in line]
     metric, title = _metric_and_title(groups)
     plot = Plot(
-        linear(
-            "epochs that the search had spent",
-            [x for x, _ in every],
-            zero=True,
-            whole=True,
-            most=10,
-        ),
+        linear("epochs spent by the search", [x for x, _ in every], zero=True, whole=True, most=10),
         of_metric(metric, [y for _, y in every], f"best {title} so far"),
         height=400,
     )
@@ -218,13 +213,7 @@ def _distribution_figure(groups: Sequence[Group]) -> Figure:
     scores = [sorted(v for run in group for _, v in results(run.history)) for _, group in groups]
     plot = Plot(
         of_metric(metric, [s for each in scores for s in each], title),
-        Axis(
-            "share of trials up to it",
-            0,
-            1.02,
-            linear("", [0, 1], share=True, pad=0).ticks,
-            share=True,
-        ),
+        Axis("share of trials up to it", 0, 1.02, round_ticks(0, 1, share=True), share=True),
         height=360,
     )
     for place, ((name, _), found) in enumerate(zip(groups, scores, strict=True)):

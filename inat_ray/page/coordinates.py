@@ -1,14 +1,15 @@
 """Parallel coordinates: an axis a hyperparameter, a line a trial; the result's axis comes first."""
 
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from markupsafe import Markup
 
 from inat_ray.config.metrics import METRICS
 from inat_ray.page.axes import Axis, of_metric
 from inat_ray.page.figure import Figure, Key, legend_of
-from inat_ray.page.marks import HALO, Mark, element, path, words
+from inat_ray.page.marks import HALO, element, path, words
 from inat_ray.page.scored import Scored, jitter
 from inat_ray.terminal.words import metric_text, value_text
 
@@ -27,6 +28,15 @@ ABSENT = -0.09
 LEFT, RIGHT = 62, 44
 """Room for the texts of the first axis, and for half the name of the last, in pixels."""
 
+RANGE = Markup(
+    '<p class="views range"><span>Drag along an axis, or choose a range:</span>'
+    '<select data-range aria-label="Axis"></select>'
+    '<span><label>from <input data-range size="7" list="range-ticks"></label>'
+    ' <label>to <input data-range size="7" list="range-ticks"></label></span>'
+    '<datalist id="range-ticks"></datalist></p>'
+)
+"""Selects as a drag along an axis does, for those who do not drag; a script fills it."""
+
 SPREAD = 0.55
 """Share of a category's room over which its trials are spread."""
 
@@ -40,8 +50,6 @@ class Coordinates:
 
     scored: Scored
     height: int = 440
-    legend: list[Key] = field(default_factory=list)
-    marks: list[Mark] = field(default_factory=list)
 
     @property
     def names(self) -> list[str]:
@@ -103,7 +111,7 @@ class Coordinates:
 
     def _order(self) -> list[int]:
         """Returns the trials' places, the best last, so that they are on top."""
-        return sorted(range(len(self.scored.points)), key=lambda i: self.scored.turned[i])
+        return sorted(range(len(self.scored.points)), key=lambda i: self.scored.ranks[i])
 
     def _line(self, place: int, xs: list[float], heights: list[float]) -> str:
         trial, scored = self.scored.trial_ids[place], self.scored
@@ -152,6 +160,9 @@ def _axis(axis: Axis, x: float | None, top: float, bottom: float, *, bare: bool)
         "".join(parts),
         class_="axis",
         data_name=axis.title,
+        data_told=axis.told(bottom, top),
+        data_ticks=json.dumps([text for _, text in axis.ticks]),
+        data_names="yes" if axis.names else "",
         transform=f"translate({x or 0:.1f} 0)",
         display="none" if x is None else None,
     )
@@ -162,13 +173,11 @@ def coordinates_figure(scored: Scored) -> Figure:
     coordinates = Coordinates(scored)
     caption = (
         f"{len(scored.points)} trials with a result, a line each, colored by the rank of the"
-        " result; the winner's is thick. Values of a category are spread a little. Drag along an"
-        " axis to select the trials in that range, everywhere on the page; Escape clears."
+        " result; the winner's is thick. Values of a category are spread a little."
     )
     label = f"Parallel coordinates of {len(scored.points)} trials over {len(scored.names)} axes"
-    return Figure(
-        "parallel", label, {"": [coordinates]}, caption, extra=lambda: _boxes(coordinates)
-    )
+    boxes = _boxes(coordinates)
+    return Figure("parallel", label, {"": [coordinates]}, caption, extra=boxes)
 
 
 def _boxes(coordinates: Coordinates) -> Markup:
@@ -181,6 +190,6 @@ def _boxes(coordinates: Coordinates) -> Markup:
         )
         for name in coordinates.names
     )
-    return Markup('<div class="views axes" role="group" aria-label="Axes">{}</div>').format(
-        Markup("").join(boxes)
+    return Markup('<div class="views axes" role="group" aria-label="Axes">{}</div>{}').format(
+        Markup("").join(boxes), RANGE
     )

@@ -7,7 +7,7 @@ A figure is laid out for a screen, for a phone, and for print; nothing of it is 
 import csv
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Protocol
@@ -67,27 +67,15 @@ class Key:
             sign = symbol(self.shape, middle, y, size=4.5, color=self.color)
         else:
             dash = {"line": "", "dash": "6 4", "dots": "2 3"}[self.shape]
-            sign = element(
-                "path",
-                d=path([(x, y), (x + self.sign, y)]),
-                stroke=self.color,
-                stroke_width=2.5,
-                stroke_dasharray=dash,
-            )
+            look = {"stroke": self.color, "stroke_width": 2.5, "stroke_dasharray": dash}
+            sign = element("path", d=path([(x, y), (x + self.sign, y)]), **look)
         return sign + words(self.text, x + self.sign + 6, y + 4)
 
     def _scale(self, x: float, y: float) -> str:
         start = x + _wide(self.text) + 8
+        size = {"y": y - 5, "width": 12, "height": 10}
         cells = "".join(
-            element(
-                "rect",
-                x=start + 12.0 * place,
-                y=y - 5,
-                width=12,
-                height=10,
-                fill=color,
-                opacity=f"{opacity:.2f}",
-            )
+            element("rect", x=start + 12.0 * place, **size, fill=color, opacity=f"{opacity:.2f}")
             for place, (color, opacity) in enumerate(STEPS[self.shape])
         )
         end = start + 12 * len(SCALE) + 8
@@ -130,17 +118,18 @@ class Plot:
         parts = [
             words(self.title, left, LINE - 4, font_weight="600") if self.title else "",
             f'<g transform="translate({left:.1f} {LINE * bool(self.title):.0f})">{legend}</g>',
-            _grid(frame, turned=turned, bare=bare),
+            *_y_grid(frame, bare=bare),
+            *_x_grid(frame, turned=turned),
             *(mark.svg(frame) for mark in self.marks),
         ]
-        x, y = frame.x, frame.y
-        told = {
-            "data_x": f"{x.low:.9g} {x.high:.9g} {frame.left:.1f} {frame.right:.1f}",
-            "data_y": f"{y.low:.9g} {y.high:.9g} {frame.bottom:.1f} {frame.top:.1f}"
-            + " log" * y.logarithmic,
-            "data_share": "yes" if y.share else "",
-        }
-        return element("g", "".join(parts), class_="panel", **told)
+        return element(
+            "g",
+            "".join(parts),
+            class_="panel",
+            data_x=self.x.told(frame.left, frame.right),
+            data_y=self.y.told(frame.bottom, frame.top),
+            data_share="yes" if self.y.share else "",
+        )
 
 
 class Drawn(Protocol):
@@ -174,7 +163,7 @@ class Figure:
     """Its width on a screen, in pixels."""
     keys: Sequence[Key] = ()
     """Of a legend above all plots."""
-    extra: Callable[[], Markup] | None = None
+    extra: str = ""
     """What stands between the views and the picture."""
 
     @classmethod
@@ -209,7 +198,7 @@ class Figure:
             viewBox=f"0 0 {width} {y:.0f}",
             width=width,
             height=round(y),
-            style=f"max-width:{1.1 * width:.0f}px",
+            style=f"--of: {min(1, width / SCREEN):.2f}",
             font_size=FONT,
             fill="var(--ink)",
             font_family="Liberation Sans, Arial, Helvetica, sans-serif",
@@ -246,7 +235,7 @@ class Figure:
         ).format(
             self.name,
             switch,
-            self.extra() if self.extra else Markup(""),
+            self.extra,
             Markup("").join(self._view(place, view) for place, view in enumerate(self.views)),
             self.caption,
         )
@@ -292,10 +281,6 @@ def _is_crowded(axis: Axis, width: float) -> bool:
 def _below(axis: Axis, *, turned: bool) -> float:
     """Returns the room that the texts below an x axis take."""
     return min(90, max(map(_wide, axis.names)) * 0.6 + 8) if turned else LINE
-
-
-def _grid(frame: Frame, *, turned: bool, bare: bool) -> str:
-    return "".join([*_y_grid(frame, bare=bare), *_x_grid(frame, turned=turned)])
 
 
 def _y_grid(frame: Frame, *, bare: bool) -> Iterator[str]:

@@ -52,12 +52,21 @@ for (const board of document.querySelectorAll("table.board")) {
   const tell = (trials) =>
     document.dispatchEvent(new CustomEvent("select-trials", { detail: { trials, from: "leaderboard" } }));
   const rows = [...board.querySelectorAll("tr[data-trial]")];
+  const turn = (row, more) => {
+    const others = rows.filter((each) => more && each !== row && each.ariaSelected === "true");
+    tell([...others, ...(row.ariaSelected === "true" ? [] : [row])].map((each) => each.dataset.trial));
+  };
   for (const row of rows) {
     row.addEventListener("click", (event) => {
-      if (event.target.closest("a") || getSelection().toString()) return;
-      tell(row.ariaSelected === "true" ? [] : [row.dataset.trial]);
+      if (!event.target.closest("a") && !getSelection().toString()) turn(row, event.shiftKey || event.ctrlKey || event.metaKey);
     });
-    row.querySelector("a").addEventListener("click", () => tell([row.dataset.trial]));
+    const name = row.querySelector("a");
+    name.addEventListener("click", () => tell([row.dataset.trial]));
+    name.addEventListener("keydown", (event) => {
+      if (event.key !== " ") return;
+      event.preventDefault();
+      turn(row, true);
+    });
   }
   document.addEventListener("select-trials", ({ detail: { trials, from } }) => {
     const chosen = new Set(trials);

@@ -17,8 +17,6 @@ from inat_ray.page.colors import BLUE, INK
 from inat_ray.page.figure import Figure
 from inat_ray.storage.disk import replacing
 
-HERE = files("inat_ray.page")
-
 
 class Section:
     """A part of the page with a heading and an entry in the table of contents."""
@@ -31,11 +29,14 @@ class Section:
 
 @dataclass(frozen=True)
 class Number:
-    """A cell that is shown as `text` and sorted by `value`, over a bar of a share of its width."""
+    """A cell that is shown as `text` and sorted by `value`.
+
+    One that is `dotted` has a dot beside it, on the scale of its column.
+    """
 
     value: float
     text: str
-    share: float | None = None
+    dotted: bool = False
 
 
 Cell = str | float | None | Markup | Number
@@ -82,6 +83,11 @@ def paragraph(text: str) -> Markup:
     return Markup("<p>{}</p>").format(text)
 
 
+def hint(text: str) -> Markup:
+    """Returns what a reader can do on a screen, which is left out on paper."""
+    return Markup('<p class="caption hint">{}</p>').format(text)
+
+
 def subheading(text: str) -> Markup:
     return Markup("<h3>{}</h3>").format(text)
 
@@ -115,13 +121,16 @@ def table(
     With `trials`, the trial that each row is about, a row can be selected; the second column, with
     their names, stays in sight.
     """
+    cells = [[row[i] for row in rows] for i in range(len(columns))]
+    numeric = [not any(isinstance(cell, str) for cell in column) for column in cells]
     heads = [
-        _head(title, sortable=sortable, numeric=all(_is_numeric(row[i]) for row in rows))
-        for i, title in enumerate(columns)
+        _head(title, sortable=sortable, numeric=right)
+        for title, right in zip(columns, numeric, strict=True)
     ]
     keys = [Markup(' data-trial="{}"').format(t) for t in trials] or [Markup("")] * len(rows)
+    ends = [_ends(column) for column in cells]
     lines = [
-        Markup("<tr{}>{}</tr>").format(key, Markup("").join(map(_cell, row)))
+        Markup("<tr{}>{}</tr>").format(key, Markup("").join(map(_cell, row, numeric, ends)))
         for key, row in zip(keys, rows, strict=True)
     ]
     kinds = ("sortable" if sortable else "", "board" if trials else "")
@@ -141,17 +150,13 @@ def table(
 def picture(content: bytes, *, alt: str, caption: str = "", kind: str = "png") -> Markup:
     """Returns an image, at most as wide as the page, from the content of a file (png or jpeg)."""
     address = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-    return Markup('<figure class="picture"><img src="{}" alt="{}">{}</figure>').format(
-        address, alt, _figcaption(caption)
-    )
+    said = Markup("<figcaption>{}</figcaption>").format(caption) if caption else ""
+    shown = Markup('<figure class="picture"><img src="{}" alt="{}">{}</figure>')
+    return shown.format(address, alt, said)
 
 
 def _asset(name: str) -> str:
-    return HERE.joinpath(name).read_text(encoding="utf-8")
-
-
-def _figcaption(text: str) -> Markup:
-    return Markup("<figcaption>{}</figcaption>").format(text) if text else Markup("")
+    return files("inat_ray.page").joinpath(name).read_text(encoding="utf-8")
 
 
 def _head(title: str, *, sortable: bool, numeric: bool) -> Markup:
@@ -160,18 +165,24 @@ def _head(title: str, *, sortable: bool, numeric: bool) -> Markup:
     return Markup('<th scope="col"{}>{}</th>').format(kind, content)
 
 
-def _is_numeric(cell: Cell) -> bool:
-    """Whether a cell stands at the right of its column: a number, or empty."""
-    return not isinstance(cell, str)
+def _ends(cells: Sequence[Cell]) -> tuple[float, float]:
+    """Returns the ends of the scale on which dotted cells of a column stand.
+
+    They are a tenth of the greatest apart at least: what differs little shall look alike.
+    """
+    values = [c.value for c in cells if isinstance(c, Number) and c.dotted] or [1.0]
+    return min(*values, 0.9 * max(values)), max(values)
 
 
-def _cell(cell: Cell) -> Markup:
+def _cell(cell: Cell, numeric: bool, ends: tuple[float, float]) -> Markup:
     match cell:
         case None:
-            return Markup('<td class="number">-</td>')
+            return Markup('<td class="number">-</td>' if numeric else "<td>-</td>")
         case str():
             return Markup("<td>{}</td>").format(escape(cell))
-        case Number(value, text, share):
-            bar = "" if share is None else Markup(' style="--share: {:.1%}"').format(share)
-            return Markup('<td class="number" data-value="{}"{}>{}</td>').format(value, bar, text)
+        case Number(value, text, dotted):
+            low, high = ends
+            place = (value - low) / ((high - low) or 1)
+            dot = Markup(' style="--place: {:.3f}"').format(place) if dotted else ""
+            return Markup('<td class="number" data-value="{}"{}>{}</td>').format(value, dot, text)
     return Markup('<td class="number" data-value="{0}">{0}</td>').format(cell)

@@ -12,10 +12,16 @@ from inat_ray.config.overrides import put
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import JSON, LookAtTest
 from inat_ray.page.html import Section, facts, missing
-from inat_ray.page.metrics import look_interval, searched_winner
+from inat_ray.page.metrics import look_interval
 from inat_ray.page.reported_run import ReportedRun
 from inat_ray.search.study import Configuration, configurations
-from inat_ray.search.winner import chosen_trial, confirmed, final_training, over_seeds
+from inat_ray.search.winner import (
+    chosen_trial,
+    confirmed,
+    final_training,
+    over_seeds,
+    searched_winner,
+)
 from inat_ray.terminal.run_texts import epochs_text, states_text
 from inat_ray.terminal.search_tables import doubt
 from inat_ray.terminal.words import (
@@ -35,24 +41,32 @@ from inat_ray.terminal.words import (
 STEP = 0.05
 """The ends of the scale of shares are multiples of it."""
 
-SCALE = Markup('<p class="caption">All on one scale; the ticks are the other results.</p>')
+KEYS = {
+    "seed": "a seed each",
+    "range": "95 % interval",
+    "point hollow": "one result, chosen for being the best",
+    "other": "the other results",
+}
+"""What the marks of the tiles mean."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A result, with its place on a scale and the bar of its uncertainty."""
+    """A result, with its place on a scale and what tells how sure it is: an interval, or seeds."""
 
     title: str
     text: str
     note: str
     value: float | None = None
-    ends: tuple[float, float] | None = None
+    interval: tuple[float, float] | None = None
+    seeds: Sequence[float] = ()
+    """The results of which it is the mean."""
     is_share: bool = True
 
     @property
     def places(self) -> list[float]:
         """Returns what its scale must have room for."""
-        return [v for v in (self.value, *(self.ends or ())) if v is not None]
+        return [v for v in (self.value, *(self.interval or ()), *self.seeds) if v is not None]
 
 
 def lead_section(run: ReportedRun, *, examples: Sequence[Markup] = ()) -> Section:
@@ -62,7 +76,7 @@ def lead_section(run: ReportedRun, *, examples: Sequence[Markup] = ()) -> Sectio
     """
     tiles = list(_tiles(run))
     drawn = Markup("").join(_tile(tile, tiles) for tile in tiles)
-    parts = [Markup('<dl class="tiles">{}</dl>').format(drawn), SCALE] if tiles else []
+    parts = [Markup('<dl class="tiles">{}</dl>').format(drawn), _keys(drawn)] if tiles else []
     if verdict := [_unbroken(text) for text in _verdict(run) if text]:
         said = Markup('<p class="verdict"><b>{}</b> {}</p>')
         parts.append(said.format(verdict[0], " ".join(verdict[1:])))
@@ -114,7 +128,7 @@ def _kept_tile(history: History) -> Tile:
         note = f"configuration of {origin.trial_id}: {what}"
         note += f"; {said} at its best epoch" if said else "; no model was trained of it yet"
         title = "Kept model" if said else "Best configuration"
-        return _validation_tile(metric, title, value=sure.mean, sd=sure.sd, note=note)
+        return _validation_tile(metric, title, value=sure.mean, note=note, over=sure)
     if reached is not None:
         note = "its best epoch, so optimistic; not confirmed with new seeds"
         if history.picked is not None:
@@ -124,11 +138,11 @@ def _kept_tile(history: History) -> Tile:
 
 
 def _validation_tile(
-    metric: str, title: str, *, value: float, note: str, sd: float | None = None
+    metric: str, title: str, *, value: float, note: str, over: Configuration | None = None
 ) -> Tile:
-    ends = None if sd is None else (value - sd, value + sd)
-    text = spread_text(metric, value, sd)
-    return Tile(title, text, note, value, ends, is_share=METRICS[metric].is_share)
+    text = spread_text(metric, value, over.sd if over else None)
+    seeds = over.scores if over and over.n > 1 else ()
+    return Tile(title, text, note, value, seeds=seeds, is_share=METRICS[metric].is_share)
 
 
 def _test_tile(look: LookAtTest | None) -> Tile:
@@ -153,10 +167,7 @@ def _tile(tile: Tile, tiles: Sequence[Tile]) -> Markup:
 
 
 def _interval(tile: Tile, alike: Sequence[Tile]) -> Markup:
-    """Draws a dot, the bar of its uncertainty, and ticks for the others on the same scale.
-
-    A result without a bar has an open dot.
-    """
+    """Draws a dot, what tells how sure it is, and ticks for the others on the same scale."""
     low, high = _scale([place for each in alike for place in each.places], tile.is_share)
 
     def mark(kind: str, start: float, end: float | None = None) -> Markup:
@@ -166,13 +177,25 @@ def _interval(tile: Tile, alike: Sequence[Tile]) -> Markup:
 
     values = [each.value for each in alike if each.value is not None and each is not tile]
     marks = [mark("other", value) for value in values]
-    marks += [mark("range", *tile.ends)] if tile.ends else []
-    marks.append(mark("point" if tile.ends else "point hollow", tile.value or 0.0))
+    marks += [mark("range", *tile.interval)] if tile.interval else []
+    is_sure = tile.interval or tile.seeds
+    marks.append(mark("point" if is_sure else "point hollow", tile.value or 0.0))
+    marks += [mark("seed", seed) for seed in tile.seeds]
     texts = (f"{end:.0%}" if tile.is_share else f"{end:.3g}" for end in (low, high))
     return Markup(
         '<div class="interval" role="img" aria-label="{}; {}">{}</div>'
         '<div class="ends"><span>{}</span><span>{}</span></div>'
     ).format(tile.text, tile.note, Markup("").join(marks), *texts)
+
+
+def _keys(drawn: Markup) -> Markup:
+    """Returns a legend of the marks that the tiles have."""
+    there = (
+        Markup('<span><span class="interval"><i class="{}"></i></span> {}</span>').format(*key)
+        for key in KEYS.items()
+        if f'class="{key[0]}"' in drawn
+    )
+    return Markup('<p class="caption keys">{}</p>').format(Markup(" ").join(there))
 
 
 def _scale(places: Sequence[float], is_share: bool) -> tuple[float, float]:
@@ -195,20 +218,35 @@ def _verdict(run: ReportedRun) -> Iterator[str | None]:
     history = run.history
     if history.picked is None and (sure := confirmed(history)) is not None:
         metric = history.run.metric
-        if run.look is not None and metric == "val_accuracy":
-            yield _agreement(sure, run.look)
+        if run.look is not None and metric == "val_accuracy" and sure.sd is not None:
+            images = run.result.get("data", {}).get("images", {}).get("validation", math.inf)
+            yield from _agreement(sure, run.look, images=images)
         yield _flattery(history, sure)
         yield doubt(configurations(history, purpose="confirm"), metric=metric)
 
 
-def _agreement(sure: Configuration, look: LookAtTest) -> str:
-    """Compares the test with what the validation images promised."""
-    low, high = look_interval(look)
-    if sure.mean > high:
-        return f"Expect the test's {percent(look.accuracy)}: it is lower than validation promised."
-    if sure.mean < low:
-        return "The test is better than validation promised; its images may be easier."
-    return f"The test agrees with the confirmation: expect {interval_text((low, high))}."
+def _agreement(sure: Configuration, look: LookAtTest, *, images: float) -> Iterator[str]:
+    """Compares the test with what validation promised of one more model of the configuration.
+
+    Two errors stand between them: that model's seed is one more than those of the mean, and both
+    accuracies are shares of so many images; `images` of the validation.
+    """
+    gap = look.accuracy - sure.mean
+    of_seeds = (sure.sd or 0.0) * math.sqrt(1 + 1 / sure.n)
+    of_images = math.sqrt(sure.mean * (1 - sure.mean) * (1 / look.images + 1 / images))
+    error = math.hypot(of_seeds, of_images)
+    if abs(gap) <= 2 * error:
+        expected = interval_text(look_interval(look))
+        yield f"The test agrees with the confirmation: expect {expected}."
+    elif gap < 0:
+        yield f"Expect the test's {percent(look.accuracy)}: it is lower than validation promised."
+    else:
+        yield "The test is better than validation promised; its images may be easier."
+    side, size = ("above" if gap > 0 else "below", gap_text("val_accuracy", abs(gap)))
+    yield (
+        f"The test is {size} {side} the confirmed mean, where seeds and numbers of images explain"
+        f" {gap_text('val_accuracy', 2 * error)} (2 standard errors)."
+    )
 
 
 def _flattery(history: History, sure: Configuration) -> str | None:

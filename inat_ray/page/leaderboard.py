@@ -8,7 +8,7 @@ from inat_ray.config.metrics import METRICS
 from inat_ray.log.costs import COSTS, Cost, costs_of
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.page.colors import STATES
-from inat_ray.page.html import Cell, Number, Section, table
+from inat_ray.page.html import Cell, Number, Section, hint, table
 from inat_ray.page.metrics import metric_cell
 from inat_ray.terminal.run_texts import score_meaning, score_value_text, share_text
 from inat_ray.terminal.search_tables import shown_metrics
@@ -16,6 +16,11 @@ from inat_ray.terminal.words import cost_text, short_names, value_text
 
 MOST_ROWS = 500
 """The most rows of the leaderboard; all trials are in trials.parquet."""
+
+HINT = (
+    "A row selects its trial in every plot, with Shift one more; its name leads to its curve (Space"
+    " selects it), a column's head sorts."
+)
 
 CURVES = "learning-curves"
 """The anchor of the section to which a trial's name leads."""
@@ -33,15 +38,15 @@ def leaderboard_section(history: History) -> Section:
     columns += ["seconds", *(cost.label for cost in costs)]
     rows = [_row(history, t, rank=rank, costs=costs) for rank, t in enumerate(shown, start=1)]
     caption = (
-        f"{len(shown)} trials, the best first. A row selects its trial in every plot, its name"
-        " leads to its curve, and a column's head sorts."
+        f"{len(shown)} trials, the best first. Dots have one scale, from the least to the greatest"
+        " score."
     )
     if left_out := len(history.searched) - len(shown):
         caption += f" {left_out} more are in trials.parquet."
     if meaning:
-        caption += f" {meaning.capitalize()}."
+        caption += f" {meaning[0].upper()}{meaning[1:]}."
     listed = table(columns, rows, caption=caption, trials=[trial.trial_id for trial in shown])
-    return Section("Leaderboard", "leaderboard", listed)
+    return Section("Leaderboard", "leaderboard", hint(HINT), listed)
 
 
 def _result_columns(history: History) -> list[str]:
@@ -51,12 +56,13 @@ def _result_columns(history: History) -> list[str]:
 
 def _row(history: History, trial: TrialHistory, *, rank: int, costs: Sequence[Cost]) -> list[Cell]:
     best = trial.best(history.run.metric)
+    others = shown_metrics(history.run.metric)[history.stretch == 1 :]
     seconds = sum(epoch.seconds for epoch in trial.epochs)
     return [
         rank if best is not None else None,
         Markup('<a href="#{0}" data-trial="{1}">{1}</a>').format(CURVES, trial.trial_id),
-        *([score_cell(history, trial)] if history.stretch > 1 else []),
-        *(metric_cell(metric, best) for metric in shown_metrics(history.run.metric)),
+        score_cell(history, trial, dotted=True),
+        *(metric_cell(metric, best) for metric in others),
         Number(len(trial.epochs), share_text(trial)),
         _state(trial),
         *(_parameter(trial, name) for name in history.run.parameters),
@@ -72,11 +78,12 @@ def _state(trial: TrialHistory) -> Markup:
     return Markup('<span class="state{}" style="--its: {}">{}</span>').format(full, color, text)
 
 
-def score_cell(history: History, trial: TrialHistory) -> Cell:
-    value, text = history.score_value(trial), score_value_text(history, trial)
-    if value is None or text is None:
+def score_cell(history: History, trial: TrialHistory, *, dotted: bool = False) -> Cell:
+    """Returns a trial's score; a dot is for those that others may be compared with."""
+    score, text = history.score_of(trial), score_value_text(history, trial)
+    if score is None or text is None:
         return None
-    return Number(value, text, share=value if METRICS[history.run.metric].is_share else None)
+    return Number(history.turned(score.value), text, dotted=dotted and score.whole)
 
 
 def cost_cell(trial: TrialHistory, cost: Cost) -> Cell:

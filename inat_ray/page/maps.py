@@ -10,12 +10,13 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from inat_ray.config.metrics import METRICS
 from inat_ray.page.axes import Axis
 from inat_ray.page.figure import SCREEN, SHADES, Figure, Key, Plot
-from inat_ray.page.marks import Box, Cells, Dot
+from inat_ray.page.marks import RING, Box, Cells, Dot
 from inat_ray.page.scored import Scored, jitter
 from inat_ray.page.smooth import Floats, best_smooth, stretch, weights_at
-from inat_ray.terminal.words import metric_text
+from inat_ray.terminal.words import metric_text, span_text
 
 LEAST_TRIALS = 25
 """Fewer do not fill a plane."""
@@ -56,25 +57,19 @@ def maps_figure(scored: Scored) -> Figure | None:
     shown = [pair for pair in shown if pair.explained >= LEAST_EXPLAINED]
     surfaces = [_surface(scored, pair) for pair in shown]
     low, high = (float(f([f(surface) for surface in surfaces])) for f in (np.nanmin, np.nanmax))
-    if scored.turned != scored.scores:
-        low, high = high, low
-    counts = sorted({len(pair.trials) for pair in shown})
+    low, high = sorted((low, high), key=METRICS[scored.metric].score)
+    counts = span_text(len(pair.trials) for pair in shown)
     caption = (
-        f"n = {' to '.join(map(str, sorted({counts[0], counts[-1]})))} trials (dots)."
-        " Shades: the mean result around each place, by the trials near it; empty where none is."
+        f"n = {counts} trials (dots), stopped ones with what they had. Shades: the mean result"
+        " around each place, by the trials near it; empty where none is."
         " In percent, how much of the results' variance a map explains, each trial left out in"
         " turn: it may owe that to one of its two alone."
     )
     keys = [Key(metric_text(scored.metric, low), "shades", other=metric_text(scored.metric, high))]
-    return Figure(
-        "maps",
-        f"Maps of the result over {len(shown)} pairs of hyperparameters",
-        {"": [_map(scored, p, s, (low, high)) for p, s in zip(shown, surfaces, strict=True)]},
-        caption,
-        least=290,
-        screen=SCREEN * len(shown) // MOST_MAPS,
-        keys=keys,
-    )
+    label = f"Maps of the result over {len(shown)} pairs of hyperparameters"
+    drawn = [_map(scored, p, s, (low, high)) for p, s in zip(shown, surfaces, strict=True)]
+    width = SCREEN * len(shown) // MOST_MAPS
+    return Figure("maps", label, {"": drawn}, caption, least=290, screen=width, keys=keys)
 
 
 def _pair(scored: Scored, a: str, b: str) -> _Pair | None:
@@ -97,21 +92,12 @@ def _map(scored: Scored, pair: _Pair, surface: Floats, ends: tuple[float, float]
     plot.add(*_cells(pair, surface, ends))
     for place, (a, b) in zip(pair.trials, pair.places.tolist(), strict=True):
         trial = scored.trial_ids[place]
-        spot = [
+        across, up = (
             _value(axis, at / stretch(axis)) + (0.4 * jitter(place + k) if axis.names else 0)
             for k, (axis, at) in enumerate(((x, a), (y, b)))
-        ]
-        plot.add(
-            Dot(
-                spot[0],
-                spot[1],
-                "var(--ink)",
-                "circle",
-                1.8,
-                trial=trial,
-                ring="var(--ink)" if trial == scored.winner else "",
-            )
         )
+        ring = RING if trial == scored.winner else ""
+        plot.add(Dot(across, up, RING, size=1.8, trial=trial, ring=ring))
     return plot
 
 

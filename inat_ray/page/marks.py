@@ -8,7 +8,6 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from markupsafe import escape
 
@@ -32,6 +31,9 @@ HALO = {
     "stroke_linejoin": "round",
 }
 """Keeps words legible on lines."""
+
+RING = "var(--ink)"
+"""The color of the ring around the winner."""
 
 STROKES = ("x", "cross", "bar")
 """Shapes that have no inside."""
@@ -145,24 +147,10 @@ class Dot(Mark):
         x += self.shift
         ring = ""
         if self.ring:
-            ring = element(
-                "circle",
-                cx=x,
-                cy=y,
-                r=self.size + 3.5,
-                fill="none",
-                stroke=self.ring,
-                stroke_width=2,
-            )
-        return ring + symbol(
-            self.shape,
-            x,
-            y,
-            size=self.size,
-            color=self.color,
-            data_trial=self.trial,
-            data_tip=self.tip,
-        )
+            look = {"fill": "none", "stroke": self.ring, "stroke_width": 2}
+            ring = element("circle", cx=x, cy=y, r=self.size + 3.5, **look)
+        told = {"data_trial": self.trial, "data_tip": self.tip}
+        return ring + symbol(self.shape, x, y, size=self.size, color=self.color, **told)
 
     def rows(self, x: Axis, y: Axis) -> Iterator[Row]:
         if self.data:
@@ -218,9 +206,15 @@ class Box(Mark):
     series: str = ""
     value: str = ""
     """What it shows, as data; without it, it is none of the figure's data."""
+    is_written: bool = False
+    """Whether the value is written in it."""
 
     def svg(self, frame: Frame) -> str:
         (x0, y1), (x1, y0) = frame.at(*self.low), frame.at(*self.high)
+        text = words(self.value, (x0 + x1) / 2, (y0 + y1) / 2 + 4, text_anchor="middle")
+        return self._rectangle(x0, y0, x1, y1) + text * self.is_written
+
+    def _rectangle(self, x0: float, y0: float, x1: float, y1: float) -> str:
         return element(
             "rect",
             x=x0,
@@ -228,6 +222,8 @@ class Box(Mark):
             width=max(0.5, x1 - x0),
             height=max(0.5, y1 - y0),
             fill=self.color,
+            stroke="var(--paper)",
+            stroke_width=0.5,
             opacity=self.opacity,
             data_trial=self.trial,
             data_tip=self.tip,
@@ -261,15 +257,13 @@ class Whisker(Mark):
     ends: tuple[tuple[float, float], tuple[float, float]]
     color: str = "var(--ink)"
     series: str = ""
-    shift: float = 0
-    """Pixels to the right, as of a `Dot`."""
 
     def svg(self, frame: Frame) -> str:
-        ends = [(x + self.shift, y) for x, y in (frame.at(*end) for end in self.ends)]
+        ends = [frame.at(*end) for end in self.ends]
         return element("path", d=path(ends), stroke=self.color, stroke_width=1.6, fill="none")
 
     def rows(self, x: Axis, y: Axis) -> Iterator[Row]:
-        yield from ((self.series, "", x.text(a), y.text(b)) for a, b in self.ends if self.series)
+        yield from ((self.series, "", x.text(a), y.text(b)) for a, b in self.ends)
 
 
 @dataclass(frozen=True)
@@ -290,26 +284,3 @@ class Area(Mark):
             f"V{y:.1f}H{x:.1f}" if self.step else f"L{x:.1f} {y:.1f}" for x, y in back
         )
         return element("path", d=f"{there}{returned}Z", fill=self.color, opacity=self.opacity)
-
-
-@dataclass(frozen=True)
-class Words(Mark):
-    """A text at a point of the plot."""
-
-    x: float
-    y: float
-    text: str
-    anchor: Literal["start", "middle", "end"] = "start"
-    shift: tuple[float, float] = (0, 0)
-    plain: bool = False
-    """Whether it has no halo that keeps it legible on lines."""
-
-    def svg(self, frame: Frame) -> str:
-        x, y = frame.at(self.x, self.y)
-        return words(
-            self.text,
-            x + self.shift[0],
-            y + self.shift[1],
-            text_anchor=self.anchor,
-            **({} if self.plain else HALO),
-        )

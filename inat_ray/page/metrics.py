@@ -7,7 +7,6 @@ from inat_ray.log.records import EpochEnded, LookAtTest
 from inat_ray.log.score import Score
 from inat_ray.page.axes import Axis, of_metric
 from inat_ray.page.html import Number
-from inat_ray.search.winner import winning_trial
 from inat_ray.terminal.words import interval_text, metric_text, percent
 from inat_ray.training.scores import wilson_interval
 
@@ -53,14 +52,6 @@ def results(history: History) -> list[tuple[TrialHistory, float]]:
     return [(trial, value) for trial, value in scored if value is not None]
 
 
-def searched_winner(history: History) -> TrialHistory | None:
-    """Returns the search's trial that has the winner's configuration."""
-    winner = winning_trial(history)
-    if winner is None or winner.purpose == "search":
-        return winner
-    return next((t for t in history.leaderboard() if t.parameters == winner.parameters), None)
-
-
 def best_so_far(history: History) -> Steps:
     """Returns (epochs spent, the last of them, value) wherever it gave the search a better score.
 
@@ -71,7 +62,7 @@ def best_so_far(history: History) -> Steps:
     steps: Steps = []
     best: Score | None = None
     for spent, record in enumerate(records, start=1):
-        score = history.score_at(history.trials[record.trial_id], record.epoch)
+        score = history.score_of(history.trials[record.trial_id], at=record.epoch)
         if score is not None and (best is None or score > best):
             best = score
             steps.append((spent, record, history.turned(best.value)))
@@ -81,17 +72,17 @@ def best_so_far(history: History) -> Steps:
     return steps
 
 
-def first_fall(history: History, steps: Steps) -> int | None:
-    """Returns the place of the first step of the best so far at which it gets worse, if any."""
-    values = [history.turned(value) for _, _, value in steps]
-    return next((i for i in range(1, len(values)) if values[i] < values[i - 1]), None)
+def single_steps(history: History, steps: Steps) -> int:
+    """Returns how many steps of the best so far are single epochs: no trial had a stretch yet."""
+    scores = (history.score_of(history.trials[r.trial_id], at=r.epoch) for _, r, _ in steps)
+    return next((i for i, score in enumerate(scores) if score and score.whole), len(steps))
 
 
 def fall_text(history: History, steps: Steps) -> str:
-    """Returns a sentence that explains why the best so far falls; empty if it does not."""
-    if first_fall(history, steps) is None:
+    """Returns a sentence that explains why the best so far may fall; empty if it does not."""
+    if not single_steps(history, steps):
         return ""
     return (
-        " The best so far may fall: up to there it is a single epoch, the luckiest, and from there"
-        f" the best mean of {history.stretch} epochs in a row, which is what chooses the winner."
+        f" Until a trial has {history.stretch} epochs in a row, the best so far is the best single"
+        " epoch, the luckiest; there the line may fall."
     )

@@ -2,16 +2,17 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
-from inat_ray.page.axes import Axis, categories, linear, round_ticks
+from inat_ray.page.axes import Axis, categories, downwards, linear, round_ticks
 from inat_ray.page.colors import BLUE, CRIMSON, GRAY, GREEN
 from inat_ray.page.figure import SHADES, Figure, Key, Plot
-from inat_ray.page.marks import Box, Dot, Line, Whisker, Words
+from inat_ray.page.marks import Box, Dot, Line, Whisker
 from inat_ray.terminal.words import interval_text, percent
 from inat_ray.training.scores import Bin, ClassScores, wilson_interval
 
@@ -43,7 +44,7 @@ def scores_figure(classes: Sequence[ClassScores], *, caption: str) -> Figure:
     ends = [_recall_interval(scores) for scores in classes]
     known = [value for each in values for value in each if value is not None]
     axis = linear("score", [*known, *(low for low, _ in ends), 1.0], share=True, pad=0.02)
-    plot = Plot(axis, _downwards("", [scores.name for scores in classes]))
+    plot = Plot(axis, downwards("", [scores.name for scores in classes]))
     for place, (scores, each) in enumerate(zip(classes, values, strict=True)):
         low, high = ends[place]
         if scores.recall is not None:
@@ -56,12 +57,6 @@ def scores_figure(classes: Sequence[ClassScores], *, caption: str) -> Figure:
     plot.height = 90 + 24 * len(classes)
     label = "Recall, precision and F1 of each class; the table below has the numbers"
     return Figure.of("classes", plot, label=label, caption=caption)
-
-
-def _downwards(title: str, names: Sequence[str]) -> Axis:
-    """Returns an axis of categories of which the first is on top."""
-    axis = categories(title, names)
-    return Axis(title, axis.high, axis.low, axis.ticks, names=names)
 
 
 def _recall_interval(scores: ClassScores) -> Interval:
@@ -89,21 +84,16 @@ def confusion_figure(
     shares = confusion[labels] / np.maximum(confusion.sum(axis=1)[labels], 1)[:, None]
     counts, shares = confusion[np.ix_(labels, labels)], shares[:, labels]
     worst = float(shares[~np.eye(len(labels), dtype=bool)].max(initial=0.0)) or 1.0
-    plot = Plot(categories("prediction", names), _downwards("truth", names))
+    plot = Plot(categories("prediction", names), downwards("truth", names))
     end = len(names) - 0.5
     plot.add(Box((-0.5, end), (end, -0.5), "var(--paper)"))  # no line of the grid shines through
     for row, column in np.argwhere(counts > 0).tolist():
         share, images = float(shares[row, column]), int(counts[row, column])
         color, opacity = (GRAY, MUTED) if row == column else _shade(share / worst)
         tip = f"{images} of {names[row]} taken for {names[column]}: {percent(share)} of the class"
-        plot.add(
-            Box(
-                (column - 0.47, row + 0.47), (column + 0.47, row - 0.47), color, opacity=opacity,
-                tip=tip, series=names[row], value=str(images),
-            )
-        )  # fmt: skip
-        if len(labels) <= MOST_WRITTEN:
-            plot.add(Words(column, row, str(images), anchor="middle", shift=(0, 4), plain=True))
+        low, high = (column - 0.47, row + 0.47), (column + 0.47, row - 0.47)
+        box = Box(low, high, color, opacity, tip=tip, series=names[row], value=str(images))
+        plot.add(replace(box, is_written=len(labels) <= MOST_WRITTEN))
     plot.height = min(900, 110 + 46 * len(labels))
     plot.legend = [Key("0 % of the class", "shades", other=percent(worst))]
     label = (
@@ -141,12 +131,8 @@ def reliability_figure(bins: Sequence[Bin], *, caption: str = "") -> Figure:
     """Draws accuracy against confidence, with 95 % intervals, above the number of images by bin."""
     lowest = math.floor(20 * min((b.low for b in bins if b.images), default=0.0)) / 20
     ends = (lowest - 0.01, 1.01)
-    x = Axis(
-        "confidence: probability of the prediction",
-        *ends,
-        round_ticks(*ends, share=True),
-        share=True,
-    )
+    title = "confidence: probability of the prediction"
+    x = Axis(title, *ends, round_ticks(*ends, share=True), share=True)
     curve = Plot(
         x, Axis("accuracy", 0, 1.02, round_ticks(0, 1.02, share=True), share=True), height=340
     )

@@ -1,7 +1,5 @@
 """The sections about a model: how good it is, how it fails, and on which pictures."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from markupsafe import Markup
 
@@ -14,16 +12,16 @@ from inat_ray.page.html import (
     Section,
     facts,
     folded,
+    joined,
     missing,
     paragraph,
-    picture,
     table,
 )
 from inat_ray.page.metrics import share_cell
 from inat_ray.page.model_plots import confusion_figure, reliability_figure, scores_figure
-from inat_ray.page.pictures import jpeg
+from inat_ray.page.predicted import RIGHT, WRONG, Pictures
 from inat_ray.run.result import Result
-from inat_ray.terminal.words import interval_text, percent
+from inat_ray.terminal.words import command_text, counted, interval_text, percent
 from inat_ray.training.predictions import Predictions
 from inat_ray.training.scores import (
     Assessment,
@@ -32,6 +30,7 @@ from inat_ray.training.scores import (
     confusion_matrix,
     confusions,
     hardest_first,
+    likely_wrong_labels,
     reliability,
     spread_sample,
     wilson_interval,
@@ -39,11 +38,6 @@ from inat_ray.training.scores import (
 
 STRIP, SHOWN_PICTURES, SHOWN_MISTAKES = 7, 30, 12
 PLOTTED_CLASSES, MATRIX_CLASSES, SHOWN_CONFUSIONS = 40, 100, 20
-PICTURE_SIDE = 160
-"""The longest side of a picture, in pixels."""
-
-RIGHT, WRONG = "✓", "✗"
-
 SHARES = {
     "top-5 accuracy": "top5_accuracy",
     "macro precision": "macro_precision",
@@ -82,8 +76,12 @@ def model_sections(
         Section("Class by class", "model-classes", *_classes(assessment)),
         Section("Confusion matrix", "model-confusions", *_confusions(predictions, assessment)),
         Section("Calibration", "model-calibration", *_calibration(predictions, assessment.ece)),
-        Section(f"Some {subset} images", "model-pictures", *_sample(pictures, subset)),
-        Section("The most confident mistakes", "model-mistakes", *_mistakes(pictures)),
+        Section(
+            "The most confident mistakes",
+            "model-mistakes",
+            *_mistakes(pictures, subset),
+            _sample(pictures, subset),
+        ),
     ]
 
 
@@ -95,54 +93,6 @@ def examples(predictions: Predictions, data: DataSet | None) -> list[Markup]:
     shown = Markup("").join(Pictures(predictions, data).shown(rows))
     text = f"Test images drawn at random: {RIGHT} right, {WRONG} wrong, with the probability."
     return [Markup('<div class="strip">{}<p class="caption">{}</p></div>').format(shown, text)]
-
-
-class Pictures:
-    """The pictures that belong to rows of some predictions, as far as they are available."""
-
-    def __init__(self, predictions: Predictions, data: DataSet | None) -> None:
-        self.predictions = predictions
-        self.pack = None if data is None else data.pack
-        names = [] if data is None else data.pack.names
-        self._indices = {name: index for index, name in enumerate(names)}
-
-    def shown(self, rows: Sequence[int], *, both: bool = False) -> list[Markup]:
-        """Shows each row with prediction and truth; `both` adds the truth's probability."""
-        if self.pack is None:
-            text = "The photographs are not available, so their pictures are missing here."
-            return [missing(text)]
-        held = [row for row in rows if self.predictions.paths[row] in self._indices]
-        parts = []
-        if held:
-            cells = (self._one(self.pack.images, row, both=both) for row in held)
-            parts.append(Markup('<ul class="pictures">{}</ul>').format(Markup("").join(cells)))
-        if lost := len(rows) - len(held):
-            parts.append(missing(f"Images no longer among the photographs: {lost} of {len(rows)}."))
-        return parts
-
-    def _one(self, images: np.ndarray, row: int, *, both: bool) -> Markup:
-        said = self.predictions
-        right = bool(said.correct[row])
-        prediction, truth = said.classes[said.predictions[row]], said.classes[said.truths[row]]
-        caption = Markup("<b>{}\N{NO-BREAK SPACE}{}</b> {}").format(
-            RIGHT if right else WRONG, prediction, _brief(said.confidences[row])
-        )
-        if not right:
-            of_truth = _brief(said.probabilities[row, said.truths[row]]) if both else ""
-            caption += Markup("<br>is {} {}").format(truth, of_truth)
-        shown = picture(
-            jpeg(images[self._indices[said.paths[row]]], most=PICTURE_SIDE),
-            alt=f"{said.paths[row]}: {truth}, {'correctly' if right else 'wrongly'} classified as"
-            f" {prediction}",
-            caption=caption,
-            kind="jpeg",
-        )
-        return Markup('<li class="{}">{}</li>').format("right" if right else "wrong", shown)
-
-
-def _brief(share: float) -> str:
-    """Returns '75 %', which does not break; empty for NaN."""
-    return f"{100 * share:.0f}\N{NO-BREAK SPACE}%" if np.isfinite(share) else ""
 
 
 def _scores(assessment: Assessment) -> list[tuple[str, str]]:
@@ -183,7 +133,7 @@ def _classes(assessment: Assessment) -> list[Markup | Figure]:
         " recall: the share of its images that were found; F1: their harmonic mean. A dash: no"
         " such image.",
     )
-    return [drawn, folded(numbers, summary=f"All {len(rows)} classes") if cut else numbers]
+    return [drawn, folded(numbers, summary=f"The numbers of all {len(rows)} classes")]
 
 
 def _confusions(predictions: Predictions, assessment: Assessment) -> list[Markup | Figure]:
@@ -211,7 +161,8 @@ def _confusions_table(predictions: Predictions) -> Markup:
     ]
     more = len(pairs) - len(rows)
     caption = "The most frequent confusions" + (f"; {more} more pairs occur." if more else ".")
-    return table(("truth", "prediction", "images", "share of the class"), rows, caption=caption)
+    listed = table(("truth", "prediction", "images", "share of the class"), rows, caption=caption)
+    return folded(listed, summary="As a list")
 
 
 def _calibration(predictions: Predictions, ece: float | None) -> list[Markup | Figure]:
@@ -244,39 +195,27 @@ def calibration_text(predictions: Predictions, ece: float) -> str:
     )
 
 
-def _sample(pictures: Pictures, subset: SubsetName) -> list[Markup]:
+def _sample(pictures: Pictures, subset: SubsetName) -> Markup:
     rows = spread_sample(pictures.predictions, SHOWN_PICTURES)
+    title = f"{len(rows)} of the {len(pictures.predictions):,} {subset} images, drawn at random"
     note = (
-        f"{len(rows)} of the {len(pictures.predictions):,} {subset} images, drawn at random, class"
-        f" by class in turn, without regard to the predictions. {RIGHT} right, {WRONG} wrong; with"
-        " the probability of the prediction."
+        "They were drawn class by class in turn, without regard to the predictions."
+        f" {RIGHT} right, {WRONG} wrong; with the probability of the prediction."
     )
-    return [paragraph(note), *pictures.shown(rows)]
+    return folded(joined(paragraph(note), *pictures.shown(rows)), summary=title)
 
 
-def _mistakes(pictures: Pictures) -> list[Markup]:
+def _mistakes(pictures: Pictures, subset: SubsetName) -> list[Markup]:
     rows = confident_mistakes(pictures.predictions, SHOWN_MISTAKES)
     if not rows:
         return [paragraph("The model made no mistake.")]
     note = (
         "The mistakes that the model is surest of, with the probability of its prediction and of"
-        " the truth. Some of the labels may be wrong."
+        " the truth."
     )
-    shown = pictures.shown(rows, both=True)
-    paths = folded(_mistakes_table(pictures.predictions, rows), summary="Their files")
-    return [paragraph(note), *shown, paths]
-
-
-def _mistakes_table(said: Predictions, rows: Sequence[int]) -> Markup:
-    cells: list[list[Cell]] = [
-        [
-            said.paths[row],
-            said.classes[said.truths[row]],
-            said.classes[said.predictions[row]],
-            share_cell(float(said.confidences[row])),
-            share_cell(float(said.probabilities[row, said.truths[row]])),
-        ]
-        for row in rows
-    ]
-    columns = ("image", "truth", "prediction", "its probability", "the truth's")
-    return table(columns, cells, caption="The same mistakes.")
+    if subset != "train" and (wrong := len(likely_wrong_labels(pictures.predictions))):
+        note += (
+            f" {counted(wrong, 'label')} of all {len(pictures.predictions):,} may be wrong:"
+            f" {command_text('check')} shows them, and says by what rule."
+        )
+    return [paragraph(note), *pictures.with_files(rows, most=SHOWN_MISTAKES)]

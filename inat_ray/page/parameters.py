@@ -2,23 +2,25 @@
 
 from markupsafe import Markup
 
-from inat_ray.config.metrics import METRICS
-from inat_ray.page.axes import Axis, linear, of_metric
+from inat_ray.page.axes import downwards, linear, of_metric
 from inat_ray.page.colors import BLUE, GRAY, SCALE
 from inat_ray.page.coordinates import NOT_SET, coordinates_figure
 from inat_ray.page.figure import Figure, Key, Plot
 from inat_ray.page.html import Cell, Number, Section, missing, subheading, table
 from inat_ray.page.importance import (
+    BOOTSTRAPS,
     LEAST_TRIALS,
+    Importance,
     Importances,
     correlation_interval,
+    different,
     rank_correlation,
     telling_trials,
 )
 from inat_ray.page.maps import maps_figure
-from inat_ray.page.marks import Box, Dot, Whisker
+from inat_ray.page.marks import RING, Dot, Line, Whisker
 from inat_ray.page.scored import Scored, jitter
-from inat_ray.terminal.words import value_text
+from inat_ray.terminal.words import counted, value_text
 
 SLICE_LEAST = 180
 """The least width of a slice, in pixels."""
@@ -50,15 +52,13 @@ def _importance(scored: Scored) -> list[Markup | Figure]:
     """Returns bars and a table, or, where the forest predicts nothing, the table and why."""
     found, trials = scored.importances, len(scored.points)
     if found is None:
-        reason = (
-            f"{trials} trials with a result are too few; {LEAST_TRIALS} are needed"
-            if trials < LEAST_TRIALS
-            else "the trials do not differ"
-        )
+        count = different(scored.points)
+        few = f"{counted(count, 'configuration')} with a result, and {LEAST_TRIALS} are needed"
+        reason = few if count < LEAST_TRIALS else "the results do not differ"
         return [missing(f"No importance is estimated: {reason}.")]
     if found.explained > 0:
         return [_importance_figure(scored, found), _table(scored, found)]
-    need = telling_trials(scored.points, scored.turned)
+    need = telling_trials(scored.points, scored.ranks)
     text = (
         f"No importance is shown: from these {trials} trials a random forest predicts others no"
         f" better than their mean does. About {need} trials would do, if the clearest correlation"
@@ -68,54 +68,54 @@ def _importance(scored: Scored) -> list[Markup | Figure]:
 
 
 def _importance_figure(scored: Scored, found: Importances) -> Figure:
-    shown = list(reversed(found.parameters))
+    shown = found.parameters
     names = [scored.names[item.name] for item in shown]
-    ends = [0.0, *(i.mean + i.sd for i in shown), *(min(0.0, i.mean - i.sd) for i in shown)]
-    axis = linear("explained variance lost without it", ends)
-    plot = Plot(axis, Axis("", -0.5, len(names) - 0.5, list(enumerate(names)), names=names))
+    ends = [0.0, *(end for item in shown for end in item.interval)]
+    plot = Plot(linear("explained variance lost without it", ends), downwards("", names))
+    plot.add(Line([(0, -0.5), (0, len(names) - 0.5)], "var(--faint)", 1, data=False))
     for place, item in enumerate(shown):
-        low, high = sorted((0.0, item.mean))
+        low, high = item.interval
+        color = BLUE if low > 0 else GRAY
+        tip = f"{names[place]}: {_importance_text(item)}"
         plot.add(
-            Box(
-                (low, place - 0.3),
-                (high, place + 0.3),
-                BLUE if item.mean > item.sd else GRAY,
-                tip=f"{names[place]}: {item.mean:.2f} ± {item.sd:.2f}",
-                series="mean",
-            ),
-            Whisker(((item.mean - item.sd, place), (item.mean + item.sd, place)), series="± sd"),
+            Whisker(((low, place), (high, place)), color, series="95 % interval"),
+            Dot(item.mean, place, color, size=5, series="mean", tip=tip),
         )
     plot.height = 56 + 24 * len(shown)
     caption = (
-        f"n = {len(scored.points)} trials. Bars: permutation importance in a random forest that"
-        f" explains {100 * found.explained:.0f} % of the variance of trials that it has not seen;"
-        " thin lines: ± one standard deviation between 30 bootstrap samples; gray where that"
-        " reaches 0. A stopped trial counts with what it had, so what learns slowly looks worse"
-        " than it is."
+        f"n = {len(scored.points)} trials. A random forest learns their ranks, stopped ones below"
+        f" the others, and explains {100 * found.explained:.0f} % of the variance of those that it"
+        " has not seen. Dots: how much less without the parameter (permutation importance); bars:"
+        f" 95 % intervals, from {BOOTSTRAPS} bootstrap samples, gray where they reach 0."
     )
     label = "Importance: " + ", ".join(
-        f"{scored.names[i.name]} {i.mean:.2f} plus or minus {i.sd:.2f}" for i in found.parameters
+        f"{scored.names[item.name]} {_importance_text(item)}" for item in found.parameters
     )
     return Figure.of("importance", plot, label=label, caption=caption)
+
+
+def _importance_text(item: Importance) -> str:
+    low, high = item.interval
+    return f"{item.mean:.2f} ({low:.2f} to {high:.2f})"
 
 
 def _table(scored: Scored, found: Importances | None) -> Markup:
     """Returns the table of importance, where it is known, and of rank correlation."""
     worth = {item.name: item for item in found.parameters} if found else {}
-    best = scored.points[max(range(len(scored.points)), key=lambda i: scored.turned[i])]
-    if scored.winner is not None:
-        best = scored.points[scored.trial_ids.index(scored.winner)]
+    best = scored.points[scored.trial_ids.index(scored.winner)] if scored.winner else None
     rows: list[list[Cell]] = []
     for name in scored.telling:
         item = worth.get(name)
-        told: list[Cell] = [Number(item.mean, f"{item.mean:.2f} ± {item.sd:.2f}") if item else None]
-        value = value_text(best[name]) if name in best else NOT_SET
+        told: list[Cell] = [Number(item.mean, _importance_text(item)) if item else None]
+        value = None
+        if best is not None:
+            value = value_text(best[name]) if name in best else NOT_SET
         rows.append(
             [scored.names[name], *(told if found else []), *_correlation_cells(scored, name), value]
         )
     columns = [
         "parameter",
-        *(["importance ± sd"] if found else []),
+        *(["importance (95 % interval)"] if found else []),
         *("rank correlation", "95 % interval", "n", "winner's"),
     ]
     caption = (
@@ -127,7 +127,7 @@ def _table(scored: Scored, found: Importances | None) -> Markup:
 
 def _correlation_cells(scored: Scored, name: str) -> list[Cell]:
     """Returns the correlation, its interval, and the number of trials."""
-    found = rank_correlation(scored.points, scored.turned, name=name)
+    found = rank_correlation(scored.points, scored.ranks, name=name)
     if found is None:
         return [None, None, len(scored.given(name)[0])]
     correlation, trials = found
@@ -139,27 +139,15 @@ def _correlation_cells(scored: Scored, name: str) -> list[Cell]:
 def _slices(scored: Scored) -> Figure:
     """Draws the result against each hyperparameter, on one axis of results."""
     plots = [_slice(scored, name) for name in scored.telling]
-    if plots:
-        plots[0].legend = []
     caption = (
         f"{len(scored.points)} trials with a result, at their values of each hyperparameter, the"
         " most telling first; later trials are warmer. Hollow: ended early; ringed: the winner."
         " Values of a category are spread a little."
     )
     label = f"Result of {len(scored.points)} trials against each of {len(plots)} hyperparameters"
-    return Figure(
-        "slices",
-        label,
-        {"": plots},
-        caption,
-        least=SLICE_LEAST,
-        shared=True,
-        keys=[
-            Key("first", "scale", other="last trial"),
-            Key("ended early", "circle-open"),
-            Key("finished", "circle"),
-        ],
-    )
+    ends = [Key("ended early", "circle-open"), Key("finished", "circle")]
+    keys = [Key("first", "scale", other="last trial"), *ends]
+    return Figure("slices", label, {"": plots}, caption, SLICE_LEAST, shared=True, keys=keys)
 
 
 def _slice(scored: Scored, name: str) -> Plot:
@@ -167,17 +155,10 @@ def _slice(scored: Scored, name: str) -> Plot:
     plot = Plot(axis, of_metric(scored.metric, scored.scores, scored.title), height=210)
     last = max(1, len(scored.points) - 1)
     for place, value in zip(scored.given(name)[0], values, strict=True):
+        at = value + SPREAD * jitter(place) if axis.names else value
+        color = SCALE[round(place / last * (len(SCALE) - 1))]
+        shape = "circle-open" if scored.hollow(place) else "circle"
         trial = scored.trial_ids[place]
-        plot.add(
-            Dot(
-                value + SPREAD * jitter(place) if axis.names else value,
-                scored.scores[place],
-                SCALE[round(place / last * (len(SCALE) - 1))],
-                "circle-open" if scored.hollow(place) else "circle",
-                3.4,
-                trial=trial,
-                ring="var(--ink)" if trial == scored.winner else "",
-                series=METRICS[scored.metric].label,
-            )
-        )
+        ring = RING if trial == scored.winner else ""
+        plot.add(Dot(at, scored.scores[place], color, shape, 3.4, trial, ring=ring))
     return plot

@@ -10,6 +10,7 @@ function select(trials, from) {
   document.dispatchEvent(new CustomEvent("select-trials", { detail: { trials: [...trials], from } }));
 }
 
+const NOBODY = "nobody"; // is selected where a range has no trial in it
 let selected = new Set();
 const counter = document.createElement("p");
 counter.className = "selection";
@@ -25,10 +26,12 @@ document.addEventListener("select-trials", ({ detail }) => {
   if (detail.from !== "parallel") {
     ranges.clear();
     for (const brush of document.querySelectorAll("rect.brush")) brush.remove();
+    for (const end of document.querySelectorAll("input[data-range]")) end.value = "";
   }
   document.documentElement.toggleAttribute("data-selecting", selected.size > 0);
   counter.hidden = !selected.size;
-  counter.innerHTML = `${selected.size} trial${selected.size > 1 ? "s" : ""} selected <button type="button">Clear</button> (Escape)`;
+  const size = selected.has(NOBODY) ? "no" : selected.size;
+  counter.innerHTML = `${size} trial${size === 1 ? "" : "s"} selected <button type="button">Clear</button> (Escape)`;
 });
 counter.addEventListener("click", (event) => event.target.closest("button") && select([], "counter"));
 addEventListener("keydown", (event) => event.key === "Escape" && selected.size && select([], "keyboard"));
@@ -74,7 +77,10 @@ for (const figure of figures.filter((each) => each.querySelector("[data-axis]"))
     arrange(figure);
   };
   for (const box of boxes) box.addEventListener("change", () => limit(box));
-  onPhone.addEventListener("change", () => limit());
+  onPhone.addEventListener("change", () => {
+    for (const box of boxes) box.checked = box.defaultChecked;
+    limit();
+  });
   limit();
 }
 
@@ -98,13 +104,22 @@ function reading(line, event) {
   const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(line.getScreenCTM().inverse());
   const points = line.getAttribute("d").slice(1).split("L").map((point) => point.split(" ").map(Number));
   const nearest = points.reduce((a, b) => (Math.abs(b[0] - at.x) < Math.abs(a[0] - at.x) ? b : a));
-  const value = (pixel, told) => {
-    const [low, high, start, end] = told.split(" ").map(Number);
-    const place = (pixel - start) / (end - start);
-    return told.endsWith("log") ? low * (high / low) ** place : low + place * (high - low);
-  };
-  const height = value(nearest[1], y);
-  return `epoch ${Math.round(value(nearest[0], x))}: ${share ? `${(100 * height).toFixed(1)} %` : height.toFixed(3)}`;
+  const height = valueAt(nearest[1], y);
+  return `epoch ${Math.round(valueAt(nearest[0], x))}: ${share ? `${(100 * height).toFixed(1)} %` : height.toFixed(3)}`;
+}
+
+// An axis tells its ends, in values and in pixels.
+
+function valueAt(pixel, told) {
+  const [low, high, start, end] = told.split(" ").map(Number);
+  const place = (pixel - start) / (end - start);
+  return told.endsWith("log") ? low * (high / low) ** place : low + place * (high - low);
+}
+
+function pixelAt(value, told) {
+  const [low, high, start, end] = told.split(" ").map(Number);
+  const place = told.endsWith("log") ? Math.log(value / low) / Math.log(high / low) : (value - low) / (high - low);
+  return start + place * (end - start);
 }
 
 const tip = document.createElement("div");
@@ -133,9 +148,10 @@ function brushed(figure) {
   const lines = [...svg.querySelectorAll("[data-heights]")];
   const fits = (line) => [...ranges].every(([axis, [low, high]]) => {
     const height = Number(line.dataset.heights.split(" ")[axis]);
-    return low <= height && height <= high;
+    return low - 1 <= height && height <= high + 1; // heights are whole pixels
   });
-  select(ranges.size ? lines.filter(fits).map((line) => line.dataset.trial) : [], "parallel");
+  const found = lines.filter(fits).map((line) => line.dataset.trial);
+  select(ranges.size && !found.length ? [NOBODY] : ranges.size ? found : [], "parallel");
 }
 
 function dragAlong(axis, svg, figure, from, to) {
@@ -152,6 +168,31 @@ function dragAlong(axis, svg, figure, from, to) {
     axis.append(brush);
   }
   brushed(figure);
+}
+
+// The same without a drag: a range of an axis, written down. A category has the room around its place.
+
+for (const figure of figures.filter((each) => each.querySelector("[data-range]"))) {
+  const [name, ...ends] = figure.querySelectorAll("[data-range]");
+  const svg = () => [...figure.querySelectorAll("svg")].find((each) => each.checkVisibility());
+  const axis = () => svg().querySelectorAll(".axis")[name.selectedIndex];
+  const ticks = () => JSON.parse(axis().dataset.ticks);
+  const list = () => figure.querySelector("datalist").replaceChildren(...ticks().map((tick) => new Option(tick)));
+  const height = (text, side) => {
+    const { told, names } = axis().dataset;
+    if (!text) return Number(told.split(" ")[side < 0 ? 2 : 3]);
+    const value = names ? ticks().indexOf(text) + side / 2 : parseFloat(text.replaceAll(",", "")) / (text.includes("%") ? 100 : 1);
+    return pixelAt(value, told);
+  };
+  const apply = () => {
+    const [from, to] = ends.map((end, place) => ({ y: height(end.value.trim(), place ? 1 : -1) }));
+    const isRange = ends.some((end) => end.value) && from.y > to.y;
+    dragAlong(axis(), svg(), figure, from, isRange ? to : from);
+  };
+  name.replaceChildren(...[...svg().querySelectorAll(".axis")].map((each) => new Option(each.dataset.name)));
+  name.addEventListener("change", () => { for (const end of ends) end.value = ""; list(); });
+  for (const end of ends) end.addEventListener("change", apply);
+  list();
 }
 
 function dragOver(svg, name, area) {
@@ -173,8 +214,8 @@ function clicked(event, name) {
 
 function begin(start, figure) {
   const svg = start.target.closest("svg");
-  if (!svg || start.button !== 0 || start.pointerType === "touch") return;
   const axis = start.target.closest(".handle")?.parentElement;
+  if (!svg || start.button !== 0 || (start.pointerType === "touch" && !axis)) return;
   const trials = svg.querySelector("[data-trial]");
   const from = within(svg, start);
   const area = document.createElement("div");
@@ -210,7 +251,7 @@ for (const figure of figures) {
   figure.addEventListener("pointerleave", () => { tip.hidden = true; });
   figure.addEventListener("pointerdown", (event) => begin(event, figure));
   figure.addEventListener("click", (event) => {
-    if (event.pointerType === "touch" && event.target.closest("svg")) clicked(event, figure.dataset.name);
+    if (event.pointerType === "touch" && event.target.closest("svg") && !event.target.closest(".handle")) clicked(event, figure.dataset.name);
   });
 }
 

@@ -2,25 +2,24 @@
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.page.axes import Axis, linear
 from inat_ray.page.colors import ORANGE, STATES
 from inat_ray.page.figure import Figure, Key, Plot
 from inat_ray.page.html import Section
-from inat_ray.page.marks import Box, Dot, Line, Words
+from inat_ray.page.marks import RING, Box, Dot, Line
 from inat_ray.page.metrics import (
     Steps,
     best_so_far,
     fall_text,
-    first_fall,
     results,
     score_axis,
-    searched_winner,
+    single_steps,
 )
-from inat_ray.terminal.run_texts import score_meaning
-from inat_ray.terminal.words import duration, metric_text
+from inat_ray.search.winner import searched_winner
+from inat_ray.terminal.words import duration
 
 UNITS = (("seconds", 1), ("minutes", 60), ("hours", 3600), ("days", 86_400))
 """Of time; the first of which there are at most 120 is the axis'."""
@@ -49,9 +48,8 @@ def progress_section(history: History) -> Section:
     views = {clock.name: [_plot(history, clock, found, steps)] for clock in clocks}
     views[clocks[0].name].append(_timeline(history, clocks[0]))
     told = (
-        f"{len(found)} trials with a result, each from its start to its end at the height of its"
-        f" score. {score_meaning(history).capitalize() or 'Each counts with its best epoch'}."
-        " Below, what trained at the same time."
+        f"{len(found)} trials with a result, each from its start to its end, as high as its"
+        f" {'best epoch' if history.stretch == 1 else 'score'}. Below, what trained at one time."
     )
     if history.pauses:
         away = sum(b - a for a, b in history.pauses)
@@ -114,38 +112,19 @@ def _plot(
         height=380,
     )
     for trial, value in found:
-        color, shape = STATES[trial.state]
-        start, end = spans[trial.trial_id]
+        name, (color, shape) = trial.trial_id, STATES[trial.state]
+        start, end = spans[name]
         if end > start:
-            plot.add(
-                Line(
-                    [(start, value), (end, value)],
-                    color,
-                    1.5,
-                    opacity=0.55,
-                    trial=trial.trial_id,
-                    data=False,
-                )
-            )
-        plot.add(
-            Dot(
-                end,
-                value,
-                color,
-                shape,
-                4.5,
-                trial=trial.trial_id,
-                series=trial.state,
-                tip=clock.read(end),
-                ring="var(--ink)" if trial is winner else "",
-            )
-        )
-    plot.add(Line(line, ORANGE, 2.5, step=True, series="best so far"))
-    if (fall := first_fall(history, steps)) is not None:
-        then = metric_text(history.run.metric, line[fall][1])
-        text = f"the first {history.stretch} epochs in a row: {then}"
-        plot.add(Words(*line[fall], text, shift=(6, 16)))
+            whole = [(start, value), (end, value)]
+            plot.add(Line(whole, color, opacity=0.55, trial=name, data=False))
+        dot = Dot(end, value, color, shape, 4.5, name, clock.read(end), trial.state)
+        plot.add(replace(dot, ring=RING if trial is winner else ""))
     plot.legend = [Key("best so far", "line", ORANGE), *state_keys(t for t, _ in found)]
+    if single := single_steps(history, steps):
+        text = "best epoch so far"
+        plot.add(Line(line[: single + 1], ORANGE, 1.5, "2 3", step=True, series=text))
+        plot.legend.insert(0, Key(text, "dots", ORANGE))
+    plot.add(Line(line[single:], ORANGE, 2.5, step=True, series="best so far"))
     return plot
 
 
@@ -170,16 +149,9 @@ def _timeline(history: History, clock: _Clock) -> Plot:
     for start, end, trial in pieces:
         lane = next((i for i, free in enumerate(ends) if free <= start + 0.5), len(ends))
         ends[lane : lane + 1] = [end]
-        color, shape = STATES[trial.state]
-        plot.add(
-            Box(
-                (clock.at(trial, start), lane + 0.14),
-                (clock.at(trial, end), lane + 0.86),
-                color,
-                opacity=0.45 if shape.endswith("-open") else 0.9,
-                trial=trial.trial_id,
-            )
-        )
+        color, _ = STATES[trial.state]
+        low, high = (clock.at(trial, start), lane + 0.14), (clock.at(trial, end), lane + 0.86)
+        plot.add(Box(low, high, color, trial=trial.trial_id))
     plot.x = clock.axis([clock.at(trial, time) for a, b, trial in pieces for time in (a, b)])
     plot.y = Axis("at the same time", 0, max(1, len(ends)), [])
     plot.height = 62 + LANE * len(ends)

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 
 from inat_ray.config.errors import UserError
 from inat_ray.page.comparison import comparison_sections
@@ -47,9 +46,9 @@ def report_at_end(console: Console, *, run: RunFolder) -> None:
         write_report(open_run(run.path), run.report)
         run.keep(run.report)
     except Exception as error:  # whatever its kind: it must not look as if the search had failed
-        note(console, f"there is no report ({error!r}); {command_text('report')} shows why")
-        return
-    console.print(f"Report:      [bold]{escape(str(run.report))}[/]", soft_wrap=True)
+        note(
+            console, f"there is no report ({error!r}); {command_text('report', run.path)} shows why"
+        )
 
 
 def write_comparison(runs: Sequence[ReportedRun], path: Path) -> list[Figure]:
@@ -99,14 +98,23 @@ def _search_sections(run: ReportedRun) -> Iterator[Section]:
 def _study_sections(run: ReportedRun) -> Iterator[Section]:
     """Yields the comparisons of configurations that the run made."""
     history = run.history
+    freezing = _freezing(run) if is_freeze_study(history) else None
     if history.run.method == "ablation":
         yield study_section(history, purpose="search", title="One change at a time")
-    elif seed_is_searched(history):
+    elif seed_is_searched(history) and not (freezing and freezing.figures):
         yield study_section(history, purpose="search", title="Over seeds")
     if confirmed(history):
         yield study_section(history, purpose="confirm", title="Confirmation")
-    if is_freeze_study(history) and run.experiment is not None and run.data is not None:
+    if freezing:
+        yield freezing
+
+
+def _freezing(run: ReportedRun) -> Section:
+    """Shows what freezing costs and saves, or why that is not known."""
+    reason = "The photographs are not available, so the network's size is not known."
+    if run.experiment is not None and run.data is not None:
         try:
-            yield freeze_section(history, run.experiment, classes=len(run.data.classes))
+            return freeze_section(run.history, run.experiment, classes=len(run.data.classes))
         except UserError as error:  # the code of a network of one's own is not named
-            yield Section("What to freeze", "freeze", missing(str(error)))
+            reason = str(error)
+    return Section("What to freeze", "freeze", missing(reason))

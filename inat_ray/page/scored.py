@@ -7,20 +7,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from inat_ray.config.distributions import Numeric
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
-from inat_ray.config.metrics import METRICS
 from inat_ray.config.space import SEED, search_space
 from inat_ray.log.history import History
 from inat_ray.log.records import JSON
 from inat_ray.page.axes import Axis, categories, linear, logarithmic
 from inat_ray.page.colors import SCALE, STATES
-from inat_ray.page.importance import Importances, importances, ordered
-from inat_ray.page.metrics import results, score_title, searched_winner
-from inat_ray.page.smooth import best_smooth, stretch
+from inat_ray.page.importance import Importances, importances
+from inat_ray.page.metrics import results, score_title
+from inat_ray.page.smooth import stretch
+from inat_ray.search.telling import ordered, share_explained
+from inat_ray.search.winner import searched_winner
 from inat_ray.terminal.words import short_names, value_text
 
 FEW_VALUES = 6
@@ -38,6 +37,9 @@ class Scored:
     """Dotted name -> short name, in the order of the experiment."""
     points: list[Mapping[str, JSON]]
     scores: list[float]
+    ranks: list[int]
+    """The greater, the better; equal results have one. Trials that ended before a whole stretch of
+    epochs are below all others, so ranks compare them where their scores would not."""
     trial_ids: list[str]
     logarithmic: frozenset[str]
     """Names that are drawn on a log scale."""
@@ -49,34 +51,20 @@ class Scored:
     """Of the axis of scores; {} stands for the metric's label."""
 
     @cached_property
-    def turned(self) -> list[float]:
-        """The scores, turned so that higher is better."""
-        return [METRICS[self.metric].score(value) for value in self.scores]
-
-    @cached_property
     def importances(self) -> Importances | None:
-        return importances(self.points, self.turned)
+        return importances(self.points, self.ranks)
 
     @cached_property
     def telling(self) -> list[str]:
         """The names, those first that say most of the score: by importance, where that is known,
-        else by what each explains alone, as a smooth curve; those that do not vary are last."""
+        else by what each explains alone."""
         found = self.importances
         if found is not None and found.explained > 0:
             worth = {item.name: item.mean for item in found.parameters}
         else:
-            worth = {name: self._explained(name) for name in self.names}
+            scored = list(zip(self.points, self.ranks, strict=True))
+            worth = {name: share_explained(scored, name) for name in self.names}
         return sorted(self.names, key=lambda name: -worth.get(name, -math.inf))
-
-    def _explained(self, name: str) -> float:
-        """Returns the share of the scores' variance that a smooth over the parameter explains."""
-        stands = self.places(name)
-        given = list(stands)
-        scores = np.array(self.scores)[given]
-        places = np.array(list(stands.values()))[:, None]
-        if len(given) < 3 or np.ptp(scores) == 0 or np.ptp(places) == 0:
-            return -math.inf
-        return best_smooth(places, scores)[0] * len(given) / len(self.scores)
 
     def places(self, name: str) -> dict[int, float]:
         """Returns where each trial that has the parameter stands, its axis being `stretch` long."""
@@ -91,18 +79,13 @@ class Scored:
         places = [i for i, point in enumerate(self.points) if name in point]
         return places, [self.points[i][name] for i in places]
 
-    @cached_property
-    def _ascending(self) -> list[float]:
-        return sorted(self.turned)
-
     def hollow(self, place: int) -> bool:
         """Returns whether a trial ended before it was through."""
         return STATES[self.states[place]][1].endswith("-open")
 
     def color(self, place: int) -> str:
-        """Returns the color of a trial's score: from the worst to the best, by rank."""
-        rank = bisect_left(self._ascending, self.turned[place])
-        return SCALE[round(rank / max(1, len(self.turned) - 1) * (len(SCALE) - 1))]
+        """Returns the color of a trial's result: from the worst to the best, by rank."""
+        return SCALE[round(self.ranks[place] / max(1, *self.ranks) * (len(SCALE) - 1))]
 
     def axis(self, name: str) -> tuple[Axis, list[float]]:
         """Returns the axis of a parameter, and where the trials that have it stand on it."""
@@ -135,10 +118,13 @@ def _is_category(values: Sequence[JSON]) -> bool:
 def scored_trials(history: History, experiment: Experiment | None) -> Scored:
     """Returns the trials with a result; the seed is not a hyperparameter."""
     found, winner = results(history), searched_winner(history)
+    known = [score for trial, _ in found if (score := history.score_of(trial)) is not None]
+    ascending = sorted(set(known))
     return Scored(
         names=short_names([name for name in history.run.parameters if name != SEED]),
         points=[{n: v for n, v in t.parameters.items() if n != SEED} for t, _ in found],
         scores=[value for _, value in found],
+        ranks=[bisect_left(ascending, score) for score in known],
         trial_ids=[trial.trial_id for trial, _ in found],
         states=[trial.state for trial, _ in found],
         logarithmic=_logarithmic(experiment),

@@ -1,7 +1,8 @@
 """Configurations over several seeds: the confirmation, a search over seeds, a study of freezing."""
 
 import statistics
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -12,17 +13,20 @@ from inat_ray.config.trial import trial_experiment
 from inat_ray.log.history import History
 from inat_ray.log.records import Purpose
 from inat_ray.models.complexity import Complexity, complexity
-from inat_ray.page.axes import Axis, categories, linear, of_metric
+from inat_ray.page.axes import Axis, downwards, linear, of_metric
 from inat_ray.page.colors import BLUE, ORANGE
 from inat_ray.page.figure import Figure, Key, Plot
 from inat_ray.page.html import Cell, Number, Section, paragraph, table
-from inat_ray.page.marks import Dot, Mark, Whisker, Words
+from inat_ray.page.marks import Dot
 from inat_ray.page.metrics import share_cell
 from inat_ray.search.study import Configuration, configurations, unchanged
 from inat_ray.terminal.search_tables import change_text, difference_text, doubt
-from inat_ray.terminal.words import gap_text, metric_text, parameters_text, value_text
+from inat_ray.terminal.words import gap_text, metric_text, parameters_text, span_text, value_text
 
 FREEZE = "model.freeze"
+
+BUNDLE = 0.7
+"""Share of a row's height in which the configurations that freeze the same stand."""
 
 
 def study_section(history: History, *, purpose: Purpose, title: str) -> Section:
@@ -32,24 +36,27 @@ def study_section(history: History, *, purpose: Purpose, title: str) -> Section:
     """
     metric, ranking = history.run.metric, configurations(history, purpose=purpose)
     base = unchanged(ranking, history)
-    changed = ["parameters"] if base is None else ["difference ± se", "what is changed"]
+    changed = ["what differs"] if base is None else ["difference ± se", "what is changed"]
     columns = ["#", *_measured_columns(metric), *changed]
     rows = [
-        [place, *_measured(c, metric), *_changed(c, base, metric)]
-        for place, c in enumerate(ranking, start=1)
+        [place, *_measured(c, metric), *(_changed(c, base, metric) if base else [text])]
+        for place, (c, text) in enumerate(zip(ranking, _differing(ranking), strict=True), start=1)
     ]
-    said = doubt(ranking, metric=metric) or (
-        "The best two differ by more than 2 standard errors of their difference."
-        if len(ranking) > 1
-        else "There is one configuration, so there is nothing to compare it with."
-    )
     return Section(
         title,
         f"{purpose}-study",
-        paragraph(said),
+        _verdict(ranking, metric),
         _spread(ranking, metric, name=f"{purpose}-study"),
         table(columns, rows, caption="Configurations, the best first"),
     )
+
+
+def _verdict(ranking: Sequence[Configuration], metric: str) -> Markup:
+    """Says whether the best two can be told apart."""
+    if len(ranking) < 2:
+        return paragraph("There is one configuration, so there is nothing to compare it with.")
+    apart = "The best two differ by more than 2 standard errors of their difference."
+    return paragraph(doubt(ranking, metric=metric) or apart)
 
 
 def _measured_columns(metric: str) -> list[str]:
@@ -65,54 +72,48 @@ def _measured(found: Configuration, metric: str) -> list[Cell]:
     ]
 
 
-def _changed(found: Configuration, base: Configuration | None, metric: str) -> list[str]:
-    if base is None:
-        return [parameters_text(found.parameters)]
+def _changed(found: Configuration, base: Configuration, metric: str) -> list[str]:
     return [difference_text(found, base, metric=metric), change_text(found, base)]
 
 
+def _differing(ranking: Sequence[Configuration]) -> list[str]:
+    """Returns each configuration's parameters, without those that are the same in all."""
+    first = ranking[0].parameters
+    same = {
+        name
+        for name, value in first.items()
+        if all(name in c.parameters and c.parameters[name] == value for c in ranking)
+    }
+    kept = [{n: v for n, v in c.parameters.items() if n not in same} for c in ranking]
+    return [parameters_text(k or c.parameters) for k, c in zip(kept, ranking, strict=True)]
+
+
 def _spread(ranking: Sequence[Configuration], metric: str, *, name: str) -> Figure:
-    """Draws each seed's result, and the mean with its standard deviation."""
-    ends = [m + s for c in ranking for m in [c.mean] for s in (c.sd or 0.0, -(c.sd or 0.0))]
-    plot = Plot(
-        categories("configuration, by rank", [f"#{place}" for place in range(1, len(ranking) + 1)]),
-        of_metric(metric, [*(score for c in ranking for score in c.scores), *ends]),
-        height=320,
-    )
-    for place, found in enumerate(ranking):
-        tip = parameters_text(found.parameters)
-        for trial, score in zip(found.trials, found.scores, strict=True):
-            plot.add(
-                Dot(
-                    place,
-                    score,
-                    BLUE,
-                    "circle-open",
-                    trial=trial.trial_id,
-                    shift=-9.0,
-                    series=f"seed {trial.seed}",
-                    tip=tip,
-                )
-            )
-        plot.add(*_mean(place, found, shift=9.0))
-    plot.legend = [Key("a seed", "circle-open", BLUE), Key("mean ± sd", "diamond", ORANGE)]
-    seeds = sorted({found.n for found in ranking})
-    caption = (
-        f"n = {seeds[0]}{f' to {seeds[-1]}' if len(seeds) > 1 else ''} seeds of each configuration;"
-        " bars: ± one standard deviation between them."
-    )
+    """Draws each seed's result and the mean, a line a configuration, the best on top."""
+    places = [f"#{place}" for place in range(1, len(ranking) + 1)]
+    plot = _over_seeds(list(enumerate(ranking)), metric, downwards("", places))
+    seeds = span_text(found.n for found in ranking)
+    caption = f"{len(ranking)} configurations by rank, n = {seeds} seeds of each."
     label = f"{METRICS[metric].label} of {len(ranking)} configurations over their seeds"
-    return Figure.of(name, plot, label=label, caption=caption)
+    return Figure(name, label, {"": [plot]}, caption, keys=SEED_KEYS)
 
 
-def _mean(x: float, found: Configuration, *, shift: float = 0.0, tip: str = "") -> list[Mark]:
-    """Returns the marks of a configuration's mean, with its deviation where it has one."""
-    low, high = found.mean - (found.sd or 0.0), found.mean + (found.sd or 0.0)
-    whiskers = [Whisker(((x, low), (x, high)), series="± sd", shift=shift)] if found.sd else []
-    return [
-        *whiskers,
-        Dot(x, found.mean, ORANGE, "diamond", 5, series="mean", shift=shift, tip=tip),
-    ]
+SEED_KEYS = [Key("a seed", "circle-open", BLUE), Key("their mean", "diamond", ORANGE)]
+
+
+def _over_seeds(placed: Sequence[tuple[float, Configuration]], metric: str, rows: Axis) -> Plot:
+    """Draws configurations at places of an axis of names: their seeds, and their means on them."""
+    scores = [score for _, found in placed for score in found.scores]
+    plot = Plot(of_metric(metric, scores), rows)
+    for place, found in placed:
+        tip = parameters_text(found.parameters)
+        if found.n > 1:
+            plot.add(Dot(found.mean, place, ORANGE, "diamond", 6.5, series="mean", tip=tip))
+        for trial, score in zip(found.trials, found.scores, strict=True):
+            name, series = trial.trial_id, f"seed {trial.seed}"
+            plot.add(Dot(score, place, BLUE, "circle-open", 3, name, tip=tip, series=series))
+    plot.height = 56 + 24 * len(placed)
+    return plot
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,10 @@ class _Frozen:
         return 1 - self.size.trained_layers / self.size.layers
 
     @property
+    def seconds(self) -> float:
+        return self.configuration.seconds_per_epoch
+
+    @property
     def memory(self) -> float | None:
         """The median of the epochs' peak memory, in GiB, where the run recorded it."""
         epochs = (epoch for trial in self.configuration.trials for epoch in trial.epochs)
@@ -145,19 +150,19 @@ def is_freeze_study(history: History) -> bool:
 
 def freeze_section(history: History, experiment: Experiment, *, classes: int) -> Section:
     """Shows what freezing costs and saves: accuracy, time, and memory against the frozen share."""
-    metric, found = history.run.metric, []
-    for configuration in configurations(history):
+    metric, ranking, found = history.run.metric, configurations(history), []
+    for configuration in ranking:
         first = configuration.trials[0]
         tried = trial_experiment(experiment, parameters=first.parameters, seed=first.seed)
         found.append(_Frozen(configuration, size=complexity(tried, classes=classes)))
-    figure, rows = _freeze_figure(found, metric), _freeze_table(found, metric)
-    return Section("What to freeze", "freeze", figure, rows)
+    said, figure = _verdict(ranking, metric), _freeze_figure(found, metric)
+    return Section("What to freeze", "freeze", said, figure, _freeze_table(found, metric))
 
 
 def _freeze_table(found: Sequence[_Frozen], metric: str) -> Markup:
     rows: list[list[Cell]] = [
         [
-            item.name,
+            parameters_text(item.configuration.parameters),
             share_cell(item.share),
             Number(trained := item.size.trainable_parameters, f"{trained:,}"),
             *_measured(item.configuration, metric),
@@ -166,7 +171,7 @@ def _freeze_table(found: Sequence[_Frozen], metric: str) -> Markup:
         for item in found
     ]
     measured = _measured_columns(metric)
-    columns = ["frozen", "layers frozen", "parameters trained", *measured, "memory"]
+    columns = ["configuration", "layers frozen", "parameters trained", *measured, "memory"]
     caption = (
         "Configurations, the best first. Memory is the peak of an epoch, as a median over the"
         " epochs; it is recorded on GPUs only."
@@ -176,47 +181,37 @@ def _freeze_table(found: Sequence[_Frozen], metric: str) -> Markup:
 
 def _freeze_figure(found: Sequence[_Frozen], metric: str) -> Figure:
     """Draws accuracy, time, and memory where the run recorded it, by the share that is frozen."""
-    times = [item.configuration.seconds_per_epoch for item in found]
-    plots = [
-        _means_by_share(found, metric),
-        _costs_by_share(found, times, title="seconds an epoch"),
+    groups: defaultdict[str, list[_Frozen]] = defaultdict(list)
+    for item in sorted(found, key=lambda item: item.share):
+        groups[f"{item.name}, {100 * item.share:.0f} %"].append(item)
+    placed = [
+        (row + BUNDLE * ((place + 0.5) / len(items) - 0.5), item)
+        for row, items in enumerate(groups.values())
+        for place, item in enumerate(items)
     ]
-    memory = [item.memory for item in found if item.memory is not None]
-    if len(memory) == len(found):
-        plots.append(_costs_by_share(found, memory, title="memory, GiB"))
-    seeds = max(item.configuration.n for item in found)
+    rows = downwards("frozen, share of layers", list(groups))
+    accuracy = _over_seeds([(place, item.configuration) for place, item in placed], metric, rows)
+    plots = [accuracy, _costs(placed, rows, "seconds an epoch", lambda item: item.seconds)]
+    if all(item.memory is not None for item in found):
+        plots.append(_costs(placed, rows, "memory, GiB", lambda item: item.memory or 0.0))
+    for plot in plots:
+        plot.height = accuracy.height
+    seeds = span_text(item.configuration.n for item in found)
     caption = (
-        f"{len(found)} configurations, each the mean of n = {seeds} seeds; bars: ± one standard"
-        " deviation between them."
+        f"{len(found)} configurations, n = {seeds} seeds each; those that freeze the same are"
+        " neighbors, the best first. Costs are medians over all epochs."
     )
     label = f"{METRICS[metric].label} and costs against the share of layers that is frozen"
-    return Figure("freeze", label, {"": plots}, caption, least=290)
+    return Figure("freeze", label, {"": plots}, caption, least=290, shared=True, keys=SEED_KEYS)
 
 
-def _means_by_share(found: Sequence[_Frozen], metric: str) -> Plot:
-    ends = [i.configuration.mean + k * (i.configuration.sd or 0.0) for i in found for k in (-1, 1)]
-    plot = Plot(_share_axis(), of_metric(metric, ends, "{}, mean ± sd"), height=320)
-    named: set[str] = set()
-    for place, item in enumerate(sorted(found, key=lambda item: -item.configuration.mean)):
-        # Those that freeze the same stand side by side; the best of them has its name.
-        shift = 8.0 * (place % 3 - 1)
-        plot.add(*_mean(item.share, item.configuration, tip=item.name, shift=shift))
-        if item.name not in named:
-            low = len(named) % 2
-            named.add(item.name)
-            at = item.configuration.mean + (-1 if low else 1) * (item.configuration.sd or 0.0)
-            plot.add(
-                Words(item.share, at, item.name, anchor="middle", shift=(shift, 16 if low else -7))
-            )
+def _costs(
+    placed: Sequence[tuple[float, _Frozen]],
+    rows: Axis,
+    title: str,
+    cost: Callable[[_Frozen], float],
+) -> Plot:
+    plot = Plot(linear(title, [cost(item) for _, item in placed], zero=True), rows)
+    for place, item in placed:
+        plot.add(Dot(cost(item), place, BLUE, "circle", series=item.name, tip=item.name))
     return plot
-
-
-def _costs_by_share(found: Sequence[_Frozen], costs: Sequence[float], *, title: str) -> Plot:
-    plot = Plot(_share_axis(), linear(title, costs, zero=True), height=320)
-    for item, cost in zip(found, costs, strict=True):
-        plot.add(Dot(item.share, cost, BLUE, "circle", 5, series=item.name, tip=item.name))
-    return plot
-
-
-def _share_axis() -> Axis:
-    return linear("layers that are frozen", [0, 1], share=True, pad=0.08)

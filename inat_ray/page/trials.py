@@ -1,6 +1,7 @@
 """A search trial by trial: leaderboard, cost beside accuracy, rungs."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from markupsafe import Markup
@@ -10,15 +11,16 @@ from inat_ray.log.costs import Cost
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import EpochEnded
 from inat_ray.page.axes import categories, logarithmic, of_metric
-from inat_ray.page.colors import GRAY, ORANGE, STATES
+from inat_ray.page.colors import BLUE, GRAY, ORANGE
 from inat_ray.page.figure import Figure, Key, Plot
-from inat_ray.page.html import Cell, Section, paragraph, table
+from inat_ray.page.html import Cell, Section, folded, paragraph, table
 from inat_ray.page.leaderboard import cost_cell, score_cell
-from inat_ray.page.marks import Dot, Line
-from inat_ray.page.metrics import metric_cell, results, score_axis, searched_winner
+from inat_ray.page.marks import RING, Dot, Line
+from inat_ray.page.metrics import results, score_axis
 from inat_ray.page.scored import jitter
 from inat_ray.search.front import Fronts
 from inat_ray.search.schedulers import rungs
+from inat_ray.search.winner import searched_winner
 from inat_ray.terminal.words import cost_text
 
 
@@ -37,11 +39,11 @@ def front_section(history: History, found: Fronts) -> Section:
         if trial.trial_id in shown
     ]
     columns = ["#", "trial", "score", *(cost.label for cost, _ in found), "best for its"]
-    text = (
+    text = Markup(
         "A trial is on a front if no other one costs as little and is as good. Hollow points are"
         " trials that ended too early to be judged. Gaps smaller than those between seeds say"
-        " little. inat-ray sweep --resume RUN --pick TRIAL trains another one than the"
-        " winner, and keeps that as the run's model."
+        " little. To keep another one than the winner as the run's model:"
+        " <code>inat-ray sweep --resume RUN --pick TRIAL</code>"
     )
     figure = Figure(
         "front",
@@ -55,7 +57,8 @@ def front_section(history: History, found: Fronts) -> Section:
             Key("ended early", "circle-open", GRAY),
         ],
     )
-    listed = table(columns, rows, caption="The trials on the fronts, best first")
+    listed = table(columns, rows, caption="The best first")
+    listed = folded(listed, summary="The trials on the fronts")
     return Section("Cost beside accuracy", "front", paragraph(text), figure, listed)
 
 
@@ -73,23 +76,17 @@ def _front_plot(history: History, cost: Cost, on_front: list[TrialHistory]) -> P
     for trial, amount, value in known:
         score = history.score_of(trial)
         shape = "circle" if score is not None and score.whole else "circle-open"
-        plot.add(
-            Dot(
-                amount,
-                value,
-                ORANGE if trial in on_front else GRAY,
-                shape,
-                trial=trial.trial_id,
-                series="front" if trial in on_front else "trials",
-                tip=cost_text(cost, amount),
-                ring="var(--ink)" if trial is winner else "",
-            )
-        )
+        color, series = (ORANGE, "front") if trial in on_front else (GRAY, "trials")
+        dot = Dot(amount, value, color, shape, 4, trial.trial_id, cost_text(cost, amount), series)
+        plot.add(replace(dot, ring=RING if trial is winner else ""))
     return plot
 
 
 Rungs = Mapping[int, Sequence[tuple[EpochEnded, bool]]]
 """Epoch -> the record of each trial that reached the rung, and whether it trained further."""
+
+
+GOES_ON, ENDS = Key("went on", "circle", BLUE), Key("ended there", "x", GRAY)
 
 
 def rungs_section(history: History, settings: EarlyStopping) -> Section:
@@ -102,7 +99,7 @@ def rungs_section(history: History, settings: EarlyStopping) -> Section:
         " asha_promotion, all pass first rungs that told little of the next one."
     )
     drawn = _rungs_plot(there, metric=history.run.metric)
-    return Section("Early stopping", "rungs", paragraph(text), drawn, _rungs_table(history, there))
+    return Section("Early stopping", "rungs", paragraph(text), drawn)
 
 
 def _at_rung(history: History, epoch: int) -> list[tuple[EpochEnded, bool]]:
@@ -116,34 +113,21 @@ def _at_rung(history: History, epoch: int) -> list[tuple[EpochEnded, bool]]:
 def _rungs_plot(found: Rungs, *, metric: str) -> Figure:
     records = [(place, *each) for place, there in enumerate(found.values()) for each in there]
     plot = Plot(
-        categories("rung", [f"epoch {epoch}" for epoch in found]),
+        categories("rung: how many went on", [_rung_text(*rung) for rung in found.items()]),
         of_metric(metric, (getattr(record, metric) for _, record, _ in records)),
     )
     for number, (place, record, goes_on) in enumerate(records):
-        color, shape = STATES["finished"] if goes_on else (GRAY, "x")
-        plot.add(
-            Dot(
-                place,
-                getattr(record, metric),
-                color,
-                shape,
-                trial=record.trial_id,
-                series="went on" if goes_on else "ended there",
-                tip=f"after epoch {record.epoch}",
-                shift=(14 if goes_on else -14) + 18 * jitter(number),
-            )
-        )
-    plot.legend = [Key("went on", "circle", STATES["finished"][0]), Key("ended there", "x", GRAY)]
+        key = GOES_ON if goes_on else ENDS
+        tip, side = f"after epoch {record.epoch}", 14 if goes_on else -14
+        value, name = getattr(record, metric), record.trial_id
+        dot = Dot(place, value, key.color, key.shape, 4, name, tip, series=key.text)
+        plot.add(replace(dot, shift=side + 18 * jitter(number)))
+    plot.legend = [GOES_ON, ENDS]
     caption = f"{len({r.trial_id for _, r, _ in records})} trials, at each rung that they reached."
     label = "Trials at each rung, and which of them went on"
     return Figure.of("rungs", plot, label=label, caption=caption)
 
 
-def _rungs_table(history: History, found: Rungs) -> Markup:
-    rows: list[list[Cell]] = []
-    for epoch, there in found.items():
-        on = [record for record, goes_on in there if goes_on]
-        worst = metric_cell(history.run.metric, min(on, key=history.score, default=None))
-        rows.append([epoch, len(there), len(on), worst])
-    columns = ["after epoch", "trials there", "went on", "worst that went on"]
-    return table(columns, rows, caption="Rungs", sortable=False)
+def _rung_text(epoch: int, there: Sequence[tuple[EpochEnded, bool]]) -> str:
+    """'epoch 3: 12/40'."""
+    return f"epoch {epoch}: {sum(goes_on for _, goes_on in there)}/{len(there)}"

@@ -50,8 +50,8 @@ def end_trial(
     trial_id: str, state: TrialState, *, run: RunFolder, log: RunLog, error: str | None = None
 ) -> None:
     log.append(TrialEnded(trial_id=trial_id, state=state, error=error))
-    if state != "interrupted":
-        drop_checkpoints(trial_id, run=run, log=log)
+    if state != "interrupted":  # the checkpoints of thousands that are over would fill a disk
+        log.then((run.checkpoints / trial_id).remove)
 
 
 def drop_model(epoch: EpochEnded, *, run: RunFolder, log: RunLog) -> None:
@@ -77,11 +77,6 @@ def keep_model(trial: TrialHistory, *, run: RunFolder, log: RunLog) -> None:
 
 def _model(epoch: EpochEnded, *, run: RunFolder) -> Place:
     return model_in(run.checkpoints / epoch.trial_id, epoch.epoch)
-
-
-def drop_checkpoints(trial_id: str, *, run: RunFolder, log: RunLog) -> None:
-    """Removes the checkpoints of a trial that is over; those of thousands would fill a disk."""
-    log.then((run.checkpoints / trial_id).remove)
 
 
 def starting_point(trial: TrialHistory | None, *, run: RunFolder) -> StartingPoint:

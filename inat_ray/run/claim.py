@@ -16,7 +16,7 @@ from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import dump_experiment
 from inat_ray.log.lock import LOCK, check_nobody_below, check_nobody_in, is_being_written, locked
 from inat_ray.run.folder import EXPERIMENT, RUNS, STORAGE, RunFolder
-from inat_ray.storage.disk import files_below, remove, replacing
+from inat_ray.storage.disk import files_below, remove, write_text
 from inat_ray.storage.place import Place, checked_storage
 
 
@@ -39,7 +39,9 @@ def claimed(
     Its content stays until `begin_run`; a context that ends before leaves the folder as it was.
     Raises UserError if another process is at work on it, and as `check_free`, `check_storage`.
     """
-    made = _missing(path or RUNS)
+    with usable(path or RUNS):
+        around = (path or RUNS, *(path or RUNS).parents)
+        made = [folder for folder in around if not folder.exists()]
     if path is None:
         path = _new_default(name or experiment.name)
         made = [path, *made]
@@ -47,7 +49,7 @@ def claimed(
     log = RunFolder(path).log
     made = made if log.exists() else [log, *made]
     with reclaimed(path, made=made) as run:
-        _check_free(path, overwrite=overwrite)  # it may have been taken before the lock was
+        _check_content(path, overwrite=overwrite)  # it may have been taken before the lock was
         if run.holds_a_run:
             check_nobody_in(Place.at(path), option=f"--overwrite {path}")
         check_storage(path, experiment, overwrite=overwrite)
@@ -93,22 +95,20 @@ def begin_run(run: RunFolder, experiment: Experiment) -> None:
         if (address := experiment.resources.storage_path) is not None:
             place = Place.at(address) / run.path.name
             place.remove()
-            with replacing(run.path / STORAGE) as partial:
-                partial.write_text(place.address, encoding="utf-8")
-        with replacing(run.experiment) as partial:
-            partial.write_text(dump_experiment(experiment), encoding="utf-8")
+            write_text(run.path / STORAGE, place.address)
+        write_text(run.experiment, dump_experiment(experiment))
     run.keep(run.experiment)
 
 
 def check_free(path: Path, *, overwrite: bool) -> None:
     """Raises UserError if a run in `path` would destroy something. Changes nothing."""
     with usable(path):
-        _check_free(path, overwrite=overwrite)
+        _check_content(path, overwrite=overwrite)
         if is_being_written(RunFolder(path).log):
             raise UserError(f"--out {path}: another process is at work on this run")
 
 
-def _check_free(path: Path, *, overwrite: bool) -> None:
+def _check_content(path: Path, *, overwrite: bool) -> None:
     if path.is_symlink() and not path.exists():
         raise UserError(f"--out {path}: is a link that leads nowhere; a folder is needed")
     if path.exists() and not path.is_dir():
@@ -190,12 +190,6 @@ def _new_default(name: str) -> Path:
                 path.mkdir()
                 return path
     raise AssertionError
-
-
-def _missing(path: Path) -> list[Path]:
-    """Returns `path` and the folders around it that are not there yet, innermost first."""
-    with usable(path):
-        return [folder for folder in (path, *path.parents) if not folder.exists()]
 
 
 def _unmake(log: Path, made: Sequence[Path]) -> None:

@@ -75,20 +75,17 @@ def plan_for_runs(
     runs: Sequence[Run], *, named: bool, older_than: float | None, now: float
 ) -> Plan:
     """Plans the removal of what the runs no longer need; arguments as for `obstacle`."""
-    plans = (_plan_for_run(run, named=named, older_than=older_than, now=now) for run in runs)
-    return sum(plans, start=Plan())
-
-
-def _plan_for_run(run: Run, *, named: bool, older_than: float | None, now: float) -> Plan:
-    found = Plan(list(_left_overs(run)))
-    reason = obstacle(run, named=named, older_than=older_than, now=now)
-    if not found.removals:
-        return Plan()
-    if reason is not None:
-        return Plan(notes=[f"{run.path}: {reason}; {megabytes(found.size)} of it stay"])
-    if run.storage is not None:
-        return found + Plan(notes=[f"{run.path}: what is in {run.storage} stays there"])
-    return found
+    plan = Plan()
+    for run in runs:
+        found = Plan(list(_left_overs(run)))
+        reason = obstacle(run, named=named, older_than=older_than, now=now)
+        if found.removals and reason is not None:
+            plan.notes.append(f"{run.path}: {reason}; {megabytes(found.size)} of it stay")
+            continue
+        plan.removals.extend(found.removals)
+        if found.removals and run.storage is not None:
+            plan.notes.append(f"{run.path}: what is in {run.storage} stays there")
+    return plan
 
 
 def _left_overs(run: Run) -> Iterator[Removal]:

@@ -109,26 +109,23 @@ def write_curves(table: CurveTable, path: Path, *, provenance: Provenance) -> No
 
     The file is made to be given away, so the paths of the images are left out.
     """
-    rows = [(curve, epoch) for curve in table.curves for epoch in range(curve.epochs)]
-    columns: dict[str, pa.Array] = {
-        "parameters": pa.array(
-            [json.dumps(dict(curve.parameters)) for curve, _ in rows]
-        ).dictionary_encode(),
-        "seed": pa.array([curve.seed for curve, _ in rows], pa.int32()),
-        "epoch": pa.array([epoch + 1 for _, epoch in rows], pa.int32()),
-        "seconds": pa.array([curve.seconds[epoch] for curve, epoch in rows], pa.float32()),
-    }
-    for name in CURVE_METRICS:
-        values = [curve.metrics[name][epoch] for curve, epoch in rows]
-        columns[name] = pa.array(values, pa.float32())
-    for place, name in enumerate(SIZE):
-        sizes = [None if curve.size is None else curve.size[place] for curve, _ in rows]
-        columns[name] = pa.array(sizes, pa.int64())
+    rows = [
+        {
+            "parameters": json.dumps(dict(curve.parameters)),
+            "seed": curve.seed,
+            "epoch": epoch + 1,
+            "seconds": curve.seconds[epoch],
+            **{name: curve.metrics[name][epoch] for name in CURVE_METRICS},
+            **dict(zip(SIZE, curve.size or (None, None), strict=True)),
+        }
+        for curve in table.curves
+        for epoch in range(curve.epochs)
+    ]
     about = {"experiment": _without_addresses(table.experiment).model_dump_json()}
     about["beyond"] = _BEYOND.dump_json(table.beyond).decode()
     about |= {key: json.dumps(value) for key, value in provenance.items()}
-    table = pa.table(columns).replace_schema_metadata(about)
-    pq.write_table(table, path, compression="zstd", write_page_checksum=True)
+    content = pa.Table.from_pylist(rows, schema=SCHEMA.with_metadata(about))
+    pq.write_table(content, path, compression="zstd", write_page_checksum=True)
 
 
 def _without_addresses(experiment: Experiment) -> Experiment:

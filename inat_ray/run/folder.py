@@ -31,6 +31,16 @@ CODE = "code"
 """The folder of the code of networks of one's own: kept for people, and never run from there."""
 
 
+class _Below:
+    """A file or a folder of a run, by its place in the run's folder."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+
+    def __get__(self, run: "RunFolder", _: object) -> Path:
+        return run.path / self.place
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """The paths of a run; the README's table says what each holds."""
@@ -42,22 +52,18 @@ class RunFolder:
     may_overwrite: bool = field(default=False, compare=False)
     """Whether `begin_run` may replace a run in the folder's place in the storage."""
 
-    @property
-    def experiment(self) -> Path:
-        return self.path / EXPERIMENT
-
-    @property
-    def split(self) -> Path:
-        return self.path / "split.json"
-
-    @property
-    def log(self) -> Path:
-        return self.path / "log"
-
-    @property
-    def events(self) -> Path:
-        """The log's file, which begins with the run's first record."""
-        return self.log / EVENTS
+    experiment = _Below(EXPERIMENT)
+    split = _Below("split.json")
+    log = _Below("log")
+    events = _Below(f"log/{EVENTS}")
+    """The log's file, which begins with the run's first record."""
+    tensorboard = _Below("tensorboard")
+    result = _Below("result.json")
+    report = _Below("report.html")
+    model = _Below(MODEL)
+    """The best model on this machine; see `fetch_model`."""
+    model_experiment = _Below("best.yaml")
+    """The resolved experiment of the model, beside it."""
 
     @property
     def storage(self) -> Place | None:
@@ -88,28 +94,6 @@ class RunFolder:
     def shared_model(self) -> Place:
         """The best model, where training leaves it."""
         return self.shared / MODEL
-
-    @property
-    def tensorboard(self) -> Path:
-        return self.path / "tensorboard"
-
-    @property
-    def result(self) -> Path:
-        return self.path / "result.json"
-
-    @property
-    def report(self) -> Path:
-        return self.path / "report.html"
-
-    @property
-    def model(self) -> Path:
-        """The best model on this machine; see `fetch_model`."""
-        return self.path / MODEL
-
-    @property
-    def model_experiment(self) -> Path:
-        """The resolved experiment of the model, beside it."""
-        return self.path / "best.yaml"
 
     def fetch_model(self) -> None:
         """Copies the model from the storage, if there is one, to this machine."""

@@ -114,15 +114,12 @@ def run_folders(folder: Path) -> Iterator[Path]:
         yield folder
         return
     try:
-        below = sorted(entry.path for entry in os.scandir(folder) if _is_open_folder(entry))
+        folders = (entry for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False))
+        below = sorted(entry.path for entry in folders if not entry.name.startswith("."))
     except OSError:  # another user's: what cannot be entered has no run to show
         return
     for path in below:
         yield from run_folders(Path(path))
-
-
-def _is_open_folder(entry: "os.DirEntry[str]") -> bool:
-    return entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
 
 
 def _kind(history: History, result: dict[str, Any]) -> str:

@@ -72,9 +72,14 @@ class Requests:
         for file, content in self._waiting():
             self._answered.add(file)
             try:
-                self.answer(_parsed(content), log)
+                self.answer(Request.model_validate_json(content), log)
             except UserError as error:
                 self._tell(f"a request was left undone: {error}")
+            except ValidationError as error:
+                self._tell(
+                    "a request was left undone: its file is no request that this version can read:"
+                    f" {finding(error)}"
+                )
             log.then(lambda file=file: _remove(file))  # type: ignore[misc]
 
     def answer(self, request: Request, log: RunLog) -> None:
@@ -180,15 +185,6 @@ def _files(place: Place, *, known: set[Place]) -> Iterator[tuple[Place, bytes]]:
         if name.endswith(".json") and (file := folder / name) not in known:
             with suppress(FileNotFoundError):  # whoever asked has taken it back
                 yield file, file.read()
-
-
-def _parsed(content: bytes) -> Request:
-    try:
-        return Request.model_validate_json(content)
-    except ValidationError as error:
-        raise UserError(
-            f"its file is no request that this version can read: {finding(error)}"
-        ) from None
 
 
 def _remove(file: Place) -> None:

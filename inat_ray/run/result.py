@@ -17,7 +17,7 @@ from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import dump_experiment
 from inat_ray.log.records import Share
 from inat_ray.run.folder import RunFolder
-from inat_ray.storage.disk import replacing
+from inat_ray.storage.disk import write_text
 
 Result = dict[str, Any]
 
@@ -64,8 +64,7 @@ class _Result(BaseModel):
 def write_result(result: Result, path: Path) -> Result:
     """Writes result.json, whole or not at all, and returns what it holds."""
     written: Result = _without_nan(result)
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(written, indent=2) + "\n")
     return written
 
 
@@ -80,8 +79,7 @@ def _without_nan(value: Any) -> Any:
 
 def finish_run(run: RunFolder, *, result: Result, model: Experiment) -> None:
     """Writes the kept model's experiment, then the result, and copies all files to the storage."""
-    with replacing(run.model_experiment) as partial:
-        partial.write_text(dump_experiment(model), encoding="utf-8")
+    write_text(run.model_experiment, dump_experiment(model))
     write_result(result, run.result)
     run.keep_all()
 

@@ -149,19 +149,15 @@ def search_result(history: History, *, experiment: Experiment, data: DataSet) ->
     if experiment.search.limits is not None:
         result["beyond_limits"] = len(history.beyond)
     if seed_is_searched(history):
-        result["study"] = _study(configurations(history), experiment, data)
+        found = configurations(history)
+        result["study"] = [_over_seeds(each, experiment, data) for each in found]
     if sure:
-        result["confirmed"] = _study(configurations(history, purpose="confirm"), experiment, data)
+        found = configurations(history, purpose="confirm")
+        result["confirmed"] = [_over_seeds(each, experiment, data) for each in found]
     return result
 
 
-def _study(found: list[Configuration], experiment: Experiment, data: DataSet) -> list[Result]:
-    return [_configuration_result(c, experiment=experiment, data=data) for c in found]
-
-
-def _configuration_result(
-    configuration: Configuration, *, experiment: Experiment, data: DataSet
-) -> Result:
+def _over_seeds(configuration: Configuration, experiment: Experiment, data: DataSet) -> Result:
     """Returns a configuration's scores over its seeds; `sd` is None for one trial."""
     first = configuration.trials[0]
     tried = trial_experiment(experiment, parameters=first.parameters, seed=first.seed)

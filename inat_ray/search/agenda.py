@@ -34,14 +34,11 @@ from inat_ray.log.records import (
 from inat_ray.search.limits import MOST_IN_A_ROW, Beyond, Limit, no_limit
 from inat_ray.search.schedulers import SCHEDULERS, next_best
 from inat_ray.search.searchers import SEARCHERS, Point
-from inat_ray.search.stopping import present_budgets, spent_budget
+from inat_ray.search.stopping import FINALISTS, present_budgets, spent_budget
 from inat_ray.search.study import distinct_configurations
 
 DEFAULT_TRIALS = 10
 """The number of trials of a random or Bayesian search that names no budget."""
-
-FINALISTS = 2
-"""Configurations that a confirmation trains with all of its seeds."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The Pareto front of a search: the trials that are the best for what they cost."""
 
+from collections.abc import Sequence
 from itertools import groupby
 from operator import itemgetter
 
@@ -8,6 +9,10 @@ from inat_ray.log.history import History, TrialHistory
 
 Fronts = list[tuple[Cost, list[TrialHistory]]]
 """Each cost with the trials on its front."""
+
+
+LEAST_RATIO = 1.1
+"""The dearest to the cheapest trial; less, as between times of one network, leaves no choice."""
 
 
 def front(history: History, cost: Cost) -> list[TrialHistory]:
@@ -35,6 +40,13 @@ def front(history: History, cost: Cost) -> list[TrialHistory]:
 
 
 def fronts(history: History) -> Fronts:
-    """Returns the front against each cost in which the trials with a result differ."""
-    found = ((cost, front(history, cost)) for cost in telling_costs(history.leaderboard()))
-    return [(cost, trials) for cost, trials in found if trials]
+    """Returns the front against each cost in which the trials with a result differ enough."""
+    trials = history.leaderboard()
+    costs = [cost for cost in telling_costs(trials) if _ratio(cost, trials) >= LEAST_RATIO]
+    found = ((cost, front(history, cost)) for cost in costs)
+    return [(cost, best) for cost, best in found if best]
+
+
+def _ratio(cost: Cost, trials: Sequence[TrialHistory]) -> float:
+    known = [amount for trial in trials if (amount := cost.of(trial)) is not None]
+    return max(known) / min(known)

@@ -31,7 +31,7 @@ from inat_ray.log.records import (
     TrialPicked,
 )
 from inat_ray.search.agenda import parameter_kind, points_of, wanted_trials
-from inat_ray.search.stopping import present_budgets, spent_of
+from inat_ray.search.stopping import kept_back, present_budgets, spent_of
 from inat_ray.search.winner import is_training_of
 
 BUDGET_KEYS: dict[str, BudgetName] = {f"search.{name}": name for name in BUDGETS}
@@ -184,7 +184,8 @@ def _changed_budgets(
         now = {name: value for name, value in now.items() if value != held[name]}
     else:
         now = (held if request.trials is None else dict.fromkeys(BUDGETS)) | now
-    if now and (spent := spent_of(held | now, history)):
+    left = kept_back(search, history)
+    if now and (spent := spent_of(held | now, history, kept_back=left)):
         raise UserError(_nothing_left(spent, (held | now)[spent], history))
     return now
 

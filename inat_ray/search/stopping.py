@@ -1,9 +1,15 @@
 """Whether a trial trains another epoch, and which budget ends the search, as pure functions."""
 
+import math
+import statistics
+
 from inat_ray.config.search import SearchConfig
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import BUDGETS, BudgetName, Budgets, Reason, TrialState
 from inat_ray.search.schedulers import SCHEDULERS
+
+FINALISTS = 2
+"""Configurations that a confirmation trains with all of its seeds."""
 
 
 def state_after_epoch(search: SearchConfig, history: History, trial_id: str) -> TrialState:
@@ -41,7 +47,24 @@ def spent_budget(search: SearchConfig, history: History) -> Reason | None:
     """
     if history.finish_asked:
         return "asked"
-    return spent_of(present_budgets(search, history), history)
+    return spent_of(present_budgets(search, history), history, kept_back=kept_back(search, history))
+
+
+def kept_back(search: SearchConfig, history: History) -> float:
+    """Returns the seconds that a search must leave to its confirmation and the winner's training.
+
+    Judged by the best trial, whose epochs after the first are alike: the first one may prepare
+    something. One epoch is added, since trials end after the epoch that they are in.
+    """
+    leader = history.leader
+    if search.time_covers == "search" or leader is None or len(leader.epochs) < 2:
+        return 0.0
+    epoch = statistics.mean(record.seconds for record in leader.epochs[1:])
+    rounds = 1
+    if search.confirm is not None:
+        for trainings in (search.confirm.top, FINALISTS * (search.confirm.seeds - 1)):
+            rounds += math.ceil(trainings / history.most_at_once)
+    return rounds * (leader.planned_epochs + 1) * epoch
 
 
 def present_budgets(search: SearchConfig, history: History) -> Budgets:
@@ -49,13 +72,16 @@ def present_budgets(search: SearchConfig, history: History) -> Budgets:
     return {name: history.budgets.get(name, getattr(search, name)) for name in BUDGETS}
 
 
-def spent_of(budgets: Budgets, history: History) -> BudgetName | None:
-    """Returns the first of these budgets, all of which are there, that is spent."""
+def spent_of(budgets: Budgets, history: History, *, kept_back: float) -> BudgetName | None:
+    """Returns the first of these budgets, all of which are there, that is spent.
+
+    `kept_back`: seconds that are left to what follows the search.
+    """
     epochs, seconds, target = (budgets[name] for name in BUDGETS)
     if target is not None and history.standings.highest >= history.turned(target):
         return "target"
     if epochs is not None and history.epochs_spent >= epochs:
         return "epochs"
-    if seconds is not None and history.seconds >= seconds:
+    if seconds is not None and history.seconds + kept_back >= seconds:
         return "time"
     return None

@@ -15,6 +15,19 @@ def winning_trial(history: History) -> TrialHistory | None:
     return None if seed_is_searched(history) else history.leader
 
 
+def searched_winner(history: History) -> TrialHistory | None:
+    """Returns the search's trial that has the winner's configuration."""
+    winner = winning_trial(history)
+    if winner is None or winner.purpose == "search":
+        return winner
+    return origin_of(winner, history)
+
+
+def origin_of(confirming: TrialHistory, history: History) -> TrialHistory | None:
+    """Returns the search's trial whose configuration a trial of the confirmation has."""
+    return next((t for t in history.leaderboard() if t.parameters == confirming.parameters), None)
+
+
 def over_seeds(history: History) -> Configuration | None:
     """Returns the best configuration that was compared over seeds, after the search or in it."""
     if (best := confirmed(history)) is not None or not seed_is_searched(history):

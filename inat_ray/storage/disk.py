@@ -27,6 +27,12 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Writes a file in UTF-8, whole or not at all."""
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
 def remove(path: Path) -> None:
     """Removes a file, a folder with all that is in it, or a link but not what it leads to."""
     if path.is_dir() and not path.is_symlink():

@@ -1,12 +1,15 @@
 """What a command prints before its work and after it."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
@@ -22,10 +25,17 @@ from inat_ray.run.result import Result
 from inat_ray.run.warm_start import WarmStart
 from inat_ray.search.study import seed_is_searched
 from inat_ray.search.winner import confirmed
-from inat_ray.terminal.model_tables import freeze_table, result_table
+from inat_ray.terminal.model_tables import freeze_table, result_table, size_text
 from inat_ray.terminal.run_texts import resume_command
+from inat_ray.terminal.say import say
 from inat_ray.terminal.search_tables import ablation_table, leaderboard_table, study_table
-from inat_ray.terminal.tables import folded, numbers, plain_table
+from inat_ray.terminal.tables import (
+    folded,
+    numbers,
+    parameter_columns,
+    parameters_table,
+    plain_table,
+)
 from inat_ray.terminal.words import command_text, counted, duration, parameters_text, percent
 
 if TYPE_CHECKING:  # a training needs no Ray
@@ -38,18 +48,20 @@ SHOWN_CLASSES = 10
 def announce(console: Console, *, data: DataSet, run: RunFolder | None = None) -> None:
     """Says how the data was read, what was left out of it, and where the run is kept."""
     sizes = ", ".join(f"{len(data.subset(name))} {name}" for name in data.SUBSETS)
-    _say(console, "data", f" {len(data.pack.classes)} classes: {sizes} images")
+    say(console, "data", f"{len(data.pack.classes)} classes: {sizes} images")
     for text in understood(data.pack):
-        console.print(f"      {escape(text)}", soft_wrap=True)
+        # A terminal gets whole words; a log file has no width.
+        shown = Padding(escape(text), (0, 0, 0, 6), expand=False)
+        console.print(shown, soft_wrap=not console.is_terminal)
     if data.pack.rebuilt is not None:
         note(console, f"{data.pack.rebuilt}; it was built again")
     bad = [f"{shown_name(image.name)} ({image.reason})" for image in data.pack.quarantined]
-    _note_some(console, bad, what="images left out, because they cannot be read")
-    _note_some(console, data.split.duplicates, what="images in two places, kept on one side")
+    note_some(console, bad, what="images left out, because they cannot be read")
+    note_some(console, data.split.duplicates, what="images in two places, kept on one side")
     if run is not None:
-        _say(console, "run", f"  {run.path}")
+        say(console, "run", run.path)
         if run.storage is not None:
-            _say(console, "kept", f" {run.storage}")
+            say(console, "kept", run.storage)
 
 
 def understood(pack: Pack) -> Iterator[str]:
@@ -76,7 +88,7 @@ def announce_training(console: Console, experiment: Experiment, data: DataSet) -
     workers, recipe = experiment.resources.workers_per_trial, experiment.recipe
     if workers > 1:
         share = f"{workers} workers share each batch of {recipe.batch_size} images"
-        _say(console, "work", f" {share}; learning rate {recipe.lr:g}")
+        say(console, "work", f"{share}; learning rate {recipe.lr:g}")
 
 
 def announce_warm_start(console: Console, known: Sequence[WarmStart]) -> None:
@@ -93,31 +105,27 @@ def announce_warm_start(console: Console, known: Sequence[WarmStart]) -> None:
 
 def announce_dry_run(console: Console, found: "DryRun", *, slots: int) -> None:
     """Says the first points, the largest model and its step, and how long the search would take."""
-    console.print("[bold]first[/]")
-    for work in found.suggestions:
-        console.print(f"  {work.trial_id}  {parameters_text(work.parameters)}", soft_wrap=True)
+    points = [work.parameters for work in found.suggestions]
+    columns = {"first trials": [work.trial_id for work in found.suggestions]}
+    parameters = parameter_columns(points, list(dict.fromkeys(chain.from_iterable(points))))
+    console.print(parameters_table(columns, parameters=parameters, width=console.width))
     size, step = found.complexity, found.rehearsal
     memory = "" if step.peak_bytes is None else f", {step.peak_bytes / 2**30:.1f} GiB of GPU memory"
     sizes = " and ".join(map(str, found.image_sizes))
-    console.print(f"[bold]images[/]  {sizes} pixels a side, from squares of {found.pack_size}")
-    console.print(
-        f"[bold]largest[/]  {parameters_text(found.largest)}\n"
-        f"  {size.parameters:,} parameters, {size.macs:,} MACs an image;"
-        f" a step of {step.images} images takes {step.seconds:.3g} s{memory}\n"
-        f"[bold]time[/]  about {duration(found.seconds)} for {found.trials} trials,"
-        f" {slots} at a time, without the start and the winner",
-        soft_wrap=True,
-    )
+    say(console, "images", f"{sizes} pixels a side, from squares of {found.pack_size}")
+    say(console, "largest", parameters_text(found.largest))
+    cost = f"a step of {step.images} images takes {step.seconds:.3g} s{memory}"
+    network = size_text(size.parameters, size.macs, trained=size.trainable_parameters)
+    say(console, "its cost", f"{network}; {cost}")
+    pace = f"about {duration(found.seconds)} for {found.trials} trials, {slots} at a time"
+    say(console, "time", f"{pace}, without the start and the winner")
     if found.beyond:
-        console.print(
-            f"[bold]limits[/]  about {percent(found.beyond)} of the points are beyond them, and are"
-            " not trained",
-            soft_wrap=True,
-        )
+        share = f"about {percent(found.beyond)} of the points are beyond them"
+        say(console, "limits", f"{share}, and are not trained")
 
 
-def conclude(console: Console, *, run: RunFolder, result: Result) -> None:
-    """Prints the tables of a run that is finished, its result and the next steps."""
+def show_result(console: Console, *, run: RunFolder, result: Result) -> None:
+    """Prints the best trials of a run that is finished, its result, and where its report is."""
     history = read_history(run.log)
     if len(history.searched) > 1:
         console.print(leaderboard_table(history, width=console.width))
@@ -129,13 +137,17 @@ def conclude(console: Console, *, run: RunFolder, result: Result) -> None:
         console.print(study_table(history, width=console.width, trainable=trained))
     if confirmed(history):
         console.print(study_table(history, purpose="confirm", width=console.width))
-    console.print(result_table(result))
-    console.print(
-        f"TensorBoard: [bold]tensorboard --logdir {escape(str(run.tensorboard))}[/]\n"
-        f"Evaluate:    [bold]{command_text('evaluate')} {escape(str(run.model))} --data D"
-        f"{escape(_code_option(run))}[/]",
-        soft_wrap=True,
-    )
+    console.print(result_table(result, history))
+    if not history.is_training:  # before the page is drawn, which takes seconds
+        console.print(f"Report:      [bold]{escape(str(run.report))}[/]", soft_wrap=True)
+
+
+def show_next_steps(console: Console, *, run: RunFolder) -> None:
+    """Prints the commands that look further into a run that is finished."""
+    board = shlex.join(["tensorboard", "--logdir", str(run.tensorboard)])
+    evaluate = command_text("evaluate", run.path, *_code_option(run))
+    console.print(f"TensorBoard: [bold]{escape(board)}[/]", soft_wrap=True)
+    console.print(f"Evaluate:    [bold]{escape(evaluate)}[/]", soft_wrap=True)
 
 
 @contextmanager
@@ -155,29 +167,24 @@ def _say_what_is_kept(console: Console, run: RunFolder) -> None:
     console.print(
         f"interrupted: {epochs} of {counted(trials, 'trial')}"
         f" ({history.trials_over} ended) are kept in {escape(str(run.path))}\n"
-        f"resume with: [bold]{escape(resume_command(history, run.path))}"
-        f"{escape(_code_option(run))}[/]",
+        f"resume with: [bold]{escape(resume_command(history, run.path, *_code_option(run)))}[/]",
         soft_wrap=True,
     )
 
 
-def _code_option(run: RunFolder) -> str:
+def _code_option(run: RunFolder) -> list[str]:
     """Returns the option that names the code of the run's own network, if it has one."""
     file = kept_code(run)
-    return "" if file is None else f" --code {file}"
+    return [] if file is None else ["--code", str(file)]
 
 
 def note(console: Console, text: str) -> None:
     """Prints a line about something that the user may want to know."""
-    console.print(f"[yellow]note[/]  {escape(text)}", soft_wrap=True)
+    say(console, "note", text, style="yellow")
 
 
-def _note_some(console: Console, names: Sequence[str], *, what: str) -> None:
+def note_some(console: Console, names: Sequence[str], *, what: str) -> None:
     if names:
         hidden = len(names) - SHOWN_NAMES
         more = f" and {hidden} more" if hidden > 0 else ""
         note(console, f"{len(names)} {what}: {'; '.join(names[:SHOWN_NAMES])}{more}")
-
-
-def _say(console: Console, topic: str, text: str) -> None:
-    console.print(f"[bold]{topic}[/] {escape(text)}", soft_wrap=True)

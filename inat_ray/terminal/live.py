@@ -10,10 +10,11 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from inat_ray.log.history import History, TrialHistory
+from inat_ray.search.telling import telling_parameters
 from inat_ray.search.winner import winning_trial
 from inat_ray.terminal.estimate import Phase, done_and_total, phase_of, running_trials
 from inat_ray.terminal.run_texts import (
-    best_text_of,
+    best_text,
     end_text,
     epochs_text,
     share_text,
@@ -21,20 +22,18 @@ from inat_ray.terminal.run_texts import (
     states_text,
     times_text,
 )
-from inat_ray.terminal.words import duration, parameters_text, percent
+from inat_ray.terminal.tables import GAP, also_searched, parameter_columns, room_of, that_fit
+from inat_ray.terminal.words import duration, percent
 
 SHOWN_RUNNING = 8
 
-COLUMNS = ("running", "epoch", "val acc", "curve", "rank", "images/s", "parameters")
-"""Titles of the table of running trials, the most important first: see `_row`."""
+BEST = "green"
+"""The style of the best trial, which stands above the running ones."""
 
-NUMBERS = ("epoch", "val acc", "rank", "images/s")
-"""Those of them that are aligned on the right."""
+NUMBERS = ("epoch", "val acc", "rank")
+"""Columns that are aligned on the right."""
 
-NARROWEST_PARAMETERS = 16
-"""The fewest characters for parameters; with less room they are left out."""
-
-NARROWEST_BAR, WIDEST_BAR, WIDEST_CURVE, GAP = 8, 40, 16, 2
+NARROWEST_BAR, WIDEST_BAR, WIDEST_CURVE = 8, 40, 10
 """In characters."""
 
 BLOCKS, ASCII_BLOCKS = "▁▂▃▄▅▆▇█", "_.:-=+*#"
@@ -57,15 +56,26 @@ def live_view(
     """
     if history.started is None:
         return Group("starting")
-    phase = phase or phase_of(history)
-    parts: list[RenderableType] = [_header(history, phase, options)]
-    for line, style in _lines(history, now=now, width=options.max_width, goes_on=goes_on):
-        parts.append(Text(writable(line, options), style, no_wrap=True, overflow=_cut(options)))
-    if running := running_trials(history):
-        parts.append(_running_table(history, running[:SHOWN_RUNNING], options=options))
+    parts: list[RenderableType] = [_header(history, phase or phase_of(history), options)]
+    for line in _lines(history, now=now, width=options.max_width, goes_on=goes_on):
+        parts.append(_line(line, options))
+    best, running = winning_trial(history), running_trials(history)
+    if best is not None:
+        parts.append(_line(best_text(history, best), options, style=BEST))
+    shown = running[:SHOWN_RUNNING]
+    if best is not None and best not in shown:
+        shown.insert(0, best)
+    if shown:
+        parts += _table(history, shown, best=best, options=options)
     if len(running) > SHOWN_RUNNING:
         parts.append(f"and {len(running) - SHOWN_RUNNING} more")
     return Group(*parts)
+
+
+def _line(text: str, options: ConsoleOptions, *, style: str = "") -> Text:
+    line = Text(writable(text, options), style, no_wrap=True)
+    line.truncate(options.max_width, overflow=_cut(options))
+    return line
 
 
 def writable(text: str, options: ConsoleOptions) -> str:
@@ -97,20 +107,15 @@ def _header(history: History, phase: Phase, options: ConsoleOptions) -> Table:
     return line
 
 
-def _lines(history: History, *, now: float, width: int, goes_on: bool) -> Iterator[tuple[str, str]]:
-    """Yields lines about times, counts, and the best trial, each with its style."""
+def _lines(history: History, *, now: float, width: int, goes_on: bool) -> Iterator[str]:
+    """Yields lines about times and counts."""
     times = [f"{duration(history.seconds_at(now))} elapsed"]
     if goes_on:
         times = [times_text(history, now=now), end_text(history, now=now) or ""]
-    counts = [states_text(history), epochs_text(history), speed_text(history) or ""]
+    states = "" if history.is_training else states_text(history)
+    counts = [states, epochs_text(history), speed_text(history) or ""]
     for parts, separator in ((times, ", "), (counts, "; ")):
-        for line in flowed(separator.join(filter(None, parts)), width):
-            yield line, ""
-    if (trial := winning_trial(history)) is not None:
-        best, shown = best_text_of(history, trial), parameters_text(trial.parameters)
-        line = f"{best}  {shown}".rstrip()
-        for each in [line] if len(line) <= width else [best, shown]:
-            yield each, "green"
+        yield from flowed(separator.join(filter(None, parts)), width)
 
 
 def flowed(text: str, width: int) -> list[str]:
@@ -124,51 +129,54 @@ def flowed(text: str, width: int) -> list[str]:
     return lines
 
 
-def _running_table(
-    history: History, shown: Sequence[TrialHistory], *, options: ConsoleOptions
-) -> Table:
-    """Returns a line for each trial, with as many of the columns as fit."""
-    accuracies = [value for trial in shown for value in trial.values("val_accuracy")]
-    known = list(filter(math.isfinite, accuracies))
-    limits = min(known, default=0.0), max(known, default=1.0)
-    rows = [_row(history, t, limits=limits, ascii_only=options.ascii_only) for t in shown]
+def _table(
+    history: History,
+    shown: Sequence[TrialHistory],
+    *,
+    best: TrialHistory | None,
+    options: ConsoleOptions,
+) -> Iterator[RenderableType]:
+    """Yields a line for each trial, with as many columns as fit, and which parameters have none."""
+    columns = _columns(history, shown, ascii_only=options.ascii_only)
+    if not any(columns["rank"]):  # as in a training that stands alone
+        del columns["rank"]
+    names = telling_parameters(history, steady=True)
+    parameters = parameter_columns([trial.parameters for trial in shown], names)
+    first = that_fit(columns, room=options.max_width)
+    values = that_fit(parameters, room=options.max_width - room_of(first))
     table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="dim")
-    room = options.max_width
-    for title, *cells in zip(COLUMNS, *rows, strict=True):
-        width = max(map(len, [title, *cells]))
-        if title == "parameters":  # the only column that may be cut
-            width = min(width, max(room, NARROWEST_PARAMETERS))
-        if width > room:
-            break
-        room -= width + GAP
-        table.add_column(
-            title,
-            justify="right" if title in NUMBERS else "left",
-            style="dim" if title == "parameters" else "",
-            width=width,
-            no_wrap=True,
-            overflow=_cut(options),
-        )
-    for row in rows:
-        table.add_row(*(Text(writable(cell, options)) for cell in row[: len(table.columns)]))
-    return table
+    for title in (*first, *values):
+        table.add_column(title, justify="right" if title in NUMBERS else "left", no_wrap=True)
+    rows = zip(*first.values(), *values.values(), strict=True)
+    for trial, row in zip(shown, rows, strict=True):
+        texts = (Text(writable(cell, options)) for cell in row)
+        table.add_row(*texts, style=BEST if trial is best else None)
+    yield table
+    if missing := also_searched(parameters, values):
+        yield _line(missing, options, style="dim")
 
 
-def _row(
-    history: History, trial: TrialHistory, *, limits: tuple[float, float], ascii_only: bool
-) -> list[str]:
-    """Returns a trial's cells. `limits`: the lowest and the highest accuracy of all curves."""
-    newest = trial.epochs[-1] if trial.epochs else None
-    low, high = limits
-    return [
-        trial.trial_id,
-        share_text(trial),
-        percent(newest.val_accuracy) if newest else "",
-        sparkline(trial.values("val_accuracy"), low=low, high=high, ascii_only=ascii_only),
-        str(history.ranking.rank(trial.number) or ""),
-        f"{newest.images_per_second:,.0f}" if newest else "",
-        parameters_text(trial.parameters),
-    ]
+def _columns(
+    history: History, shown: Sequence[TrialHistory], *, ascii_only: bool
+) -> dict[str, list[str]]:
+    """Returns what is known of the trials, the most important first."""
+    accuracies = [trial.values("val_accuracy") for trial in shown]
+    known = [value for values in accuracies for value in values if math.isfinite(value)]
+    low, high = min(known, default=0.0), max(known, default=1.0)
+    newest = [trial.epochs[-1] if trial.epochs else None for trial in shown]
+    return {
+        "trial": [trial.trial_id for trial in shown],
+        "epoch": [share_text(trial) for trial in shown],
+        "val acc": [percent(epoch.val_accuracy) if epoch else "" for epoch in newest],
+        # As wide from the first epoch on, so that the columns beside it keep their places.
+        "curve": [
+            sparkline(v, low=low, high=high, ascii_only=ascii_only).ljust(
+                min(trial.planned_epochs, WIDEST_CURVE)
+            )
+            for v, trial in zip(accuracies, shown, strict=True)
+        ],
+        "rank": [str(history.ranking.rank(trial.number) or "") for trial in shown],
+    }
 
 
 def sparkline(values: Sequence[float], *, low: float, high: float, ascii_only: bool = False) -> str:

@@ -1,8 +1,8 @@
 """A model as tables: its result, which part of it is trained, and its scores by class."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
-from rich import box
+from rich.console import Group
 from rich.markup import escape
 from rich.table import Column, Table
 
@@ -11,22 +11,24 @@ from inat_ray.config.metrics import METRICS
 from inat_ray.config.model import FreezableConfig
 from inat_ray.data.names import shown_name
 from inat_ray.data.split import Split
-from inat_ray.log.records import JSON
+from inat_ray.log.history import History
 from inat_ray.models.build import hollow_model, network_name, structure_of
 from inat_ray.models.complexity import complexity_of
 from inat_ray.models.cut import Cut, bytes_of
 from inat_ray.run.result import Result
+from inat_ray.run.result_content import PREFIXES
+from inat_ray.search.winner import over_seeds, searched_winner
 from inat_ray.terminal.tables import folded, numbers, plain_table
 from inat_ray.terminal.words import (
+    amount_text,
     counted,
-    counts_text,
+    duration,
     interval_text,
     looks_text,
     metric_text,
     parameters_text,
     percent,
-    seeds_text,
-    value_text,
+    spread_text,
 )
 from inat_ray.training.features import cut_of, kept_views, pays, views_in_all
 from inat_ray.training.predictions import Predictions
@@ -34,18 +36,29 @@ from inat_ray.training.scores import Assessment, confusions, hardest_first
 
 SHOWN_CLASSES, SHOWN_CONFUSIONS = 20, 5
 
-SHARES = ("accuracy", "_ece", "_precision", "_recall", "_f1")
-"""Endings of the names of those numbers of a result that are shares of images."""
+
+def result_table(result: Result, history: History | None = None) -> Group:
+    """Returns the numbers that count, each with its worth, and below them what they belong to.
+
+    `history`: of the run, where the result is that of a search or of a training.
+    """
+    return Group(
+        "",
+        _grid(_numbers(result, history), styles=("", "bold", "dim")),
+        "",
+        _grid(_facts(result, history), styles=("dim", "")),
+        "",
+    )
 
 
-def result_table(result: Result) -> Table:
-    """Returns a result's numbers, a line each; of the nested parts only the search is shown."""
-    columns = Column(no_wrap=True, style="dim"), Column()
-    table = Table(*columns, title="result", show_header=False, box=box.SIMPLE)
-    table.title_justify = "left"
-    for name, text in _result_rows(result):
-        table.add_row(name, text)
-    return table
+def _grid(rows: Iterable[tuple[str, ...]], *, styles: Sequence[str]) -> Table:
+    *short, last = (Column(style=style) for style in styles)
+    for column in short:
+        column.no_wrap = True
+    grid = Table.grid(*short, last, padding=(0, 2, 0, 0))
+    for row in rows:
+        grid.add_row(*map(escape, row))
+    return grid
 
 
 def freeze_table(experiment: Experiment, split: Split, *, classes: int) -> Table:
@@ -114,40 +127,73 @@ def _freeze_text(model: FreezableConfig) -> str:
     return f"freeze {strategy}" + (f" ({details})" if details else "")
 
 
-def _result_rows(result: Result) -> Iterator[tuple[str, str]]:
-    for key, value in result.items():
-        if key == "search":
-            yield from _search_rows(value)
-        elif key.endswith("_interval"):
-            yield key, interval_text(value)
-        elif key == "test_looks":
-            yield key, looks_text(value)
-        elif not isinstance(value, dict | list):
-            kept = "search" in result and key.startswith("val_")
-            yield f"kept model: {key}" if kept else key, _shown(key, value)
+def _numbers(result: Result, history: History | None) -> Iterator[tuple[str, str, str]]:
+    """Yields each number that counts: its name, its value, and what it is worth."""
+    if history is not None and not history.is_training:
+        yield from _search_numbers(history)
+    elif history is not None:
+        worth = f"after epoch {result['best_epoch']} of {result['epochs']}, the best, so optimistic"
+        yield "validation accuracy", percent(result["val_accuracy"]), worth
+    for subset, prefix in PREFIXES.items():
+        if (ends := result.get(f"{prefix}_accuracy_interval")) is not None:
+            images = counted(result[f"{prefix}_images"], "image")
+            worth = f"{interval_text(ends)} (95 % interval), {images}"
+            yield f"{subset} accuracy", percent(result[f"{prefix}_accuracy"]), worth
 
 
-def _search_rows(search: Result) -> Iterator[tuple[str, str]]:
-    texts: dict[str, Callable[..., str]] = {"parameters": parameters_text, "trials": counts_text}
-    texts["score"] = lambda value: (
-        f"{metric_text(metric, value)}, optimistic: the best of all trials"
+def _search_numbers(history: History) -> Iterator[tuple[str, str, str]]:
+    """Yields what the best trial has, and what is left of that with other seeds."""
+    metric, best, sure = history.run.metric, history.leader, over_seeds(history)
+    assert best is not None
+    score = history.score_value(best)
+    assert score is not None
+    name = METRICS[metric].label if history.stretch == 1 else "score"
+    trials = counted(len(history.searched), "trial")
+    worth = f"{best.trial_id}, the best of {trials}, so optimistic"
+    yield f"best {name}", metric_text(metric, score), worth
+    if history.picked is None and sure is not None and sure.sd is not None:
+        winner = searched_winner(history) or best
+        worth = f"mean ± sd of {winner.trial_id}'s configuration"
+        yield f"over {counted(sure.n, 'seed')}", spread_text(metric, sure.mean, sure.sd), worth
+
+
+def _facts(result: Result, history: History | None) -> Iterator[tuple[str, str]]:
+    """Yields what the numbers belong to: the configuration, the model, its other metrics."""
+    search = None if history is None or history.is_training else history
+    if search and (chosen := search.picked or searched_winner(search)) is not None:
+        name = "winner" if search.picked is None else "picked"
+        yield name, f"{chosen.trial_id}: {parameters_text(chosen.parameters)}"
+    trained = result.get("trainable_parameters") or result["parameters"]
+    size = size_text(result["parameters"], result["macs"], trained=trained)
+    yield "kept model" if search else "model", size
+    for subset, prefix in PREFIXES.items():
+        leads = not (search and prefix == "val")
+        if text := _other_metrics_text(result, prefix, leads=leads):
+            yield f"on {subset}", text
+    if (looks := result.get("test_looks", 1)) > 1:
+        yield "looks at test", looks_text(looks)
+    if history is not None:
+        saved = history.epochs_saved
+        text = f"{duration(history.seconds)}, {counted(history.epochs_trained, 'epoch')}"
+        yield "took", text + (f"; {saved:,} saved by stopping early" if saved else "")
+
+
+def size_text(parameters: int, macs: int, *, trained: int) -> str:
+    """Returns '4.14 M parameters, 2.71 M trained; 40.9 M MACs an image'."""
+    part = f", {amount_text(trained)} trained" if trained < parameters else ""
+    return f"{amount_text(parameters)} parameters{part}; {amount_text(macs)} MACs an image"
+
+
+def _other_metrics_text(result: Result, prefix: str, *, leads: bool) -> str:
+    """Returns 'loss 1.142, ECE 18.6 %': a subset's metrics without those that lead the result."""
+    known = {
+        metric: value
+        for metric in METRICS
+        if (value := result.get(metric.replace("val", prefix, 1))) is not None
+    }
+    if leads:
+        known.pop("val_accuracy", None)
+    return ", ".join(
+        f"{METRICS[metric].label.removeprefix('val ')} {metric_text(metric, value)}"
+        for metric, value in known.items()
     )
-    metric = next((key for key in search if key in METRICS), "")
-    for key, value in search.items():
-        if isinstance(value, list):
-            continue  # the study has a table of its own
-        whose = "best trial" if key in ("score", metric) else "search"
-        yield f"{whose}: {key}", texts[key](value) if key in texts else _shown(key, value)
-    for sure in search.get("confirmed", [])[:1]:
-        text = seeds_text(metric, mean=sure["mean"], sd=sure["sd"], n=sure["n"])
-        yield "confirmed: score", text
-
-
-def _shown(key: str, value: JSON) -> str:
-    if isinstance(value, float) and key.endswith(SHARES):
-        return percent(value)
-    if isinstance(value, float):
-        return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4g}"
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    return value_text(value)

@@ -18,7 +18,7 @@ from inat_ray.log.records import (
     StopAsked,
     TrialPicked,
 )
-from inat_ray.search.winner import confirmed, final_training, winning_trial
+from inat_ray.search.winner import confirmed, final_training, origin_of
 from inat_ray.terminal.estimate import epochs_planned, running_trials, seconds_left
 from inat_ray.terminal.words import (
     command_text,
@@ -26,7 +26,7 @@ from inat_ray.terminal.words import (
     counts_text,
     duration,
     metric_text,
-    seeds_text,
+    spread_text,
     value_text,
 )
 
@@ -75,23 +75,15 @@ def end_text(history: History, *, now: float) -> str | None:
     return f"until {time.strftime(clock, time.localtime(now + left))}"
 
 
-def best_text(history: History) -> str | None:
-    """'best score 91.2 % (trial_0004)', which would win if the search ended now.
+def best_text(history: History, best: TrialHistory) -> str:
+    """'best score 91.2 % (trial_0004)', of the trial that would win if the search ended now.
 
-    None without a result.
-    """
-    best = winning_trial(history)
-    return None if best is None else best_text_of(history, best)
-
-
-def best_text_of(history: History, best: TrialHistory) -> str:
-    """The same, if the best trial is already known: finding it takes time.
-
-    After a confirmation: 'confirmed 90.2 ± 0.4 % over 3 seeds (trial_0004_seed_100000)'.
+    After a confirmation: 'confirmed 90.2 ± 0.4 % over 3 seeds (trial_0004)'.
     """
     if best.purpose == "confirm" and (sure := confirmed(history)) is not None:
-        text = seeds_text(history.run.metric, mean=sure.mean, sd=sure.sd, n=sure.n)
-        return f"confirmed {text} ({best.trial_id})"
+        mean = spread_text(history.run.metric, sure.mean, sure.sd)
+        searched = origin_of(best, history) or best
+        return f"confirmed {mean} over {counted(sure.n, 'seed')} ({searched.trial_id})"
     return f"best {score_text(history, best)} ({best.trial_id})"
 
 
@@ -122,14 +114,16 @@ def score_value_text(history: History, trial: TrialHistory) -> str | None:
     return text if score.whole else f"({text})"
 
 
-def score_meaning(history: History) -> str:
-    """Explains a column of scores; it is empty where the score is the best epoch's."""
+def score_meaning(history: History, *, bracketed: bool = True) -> str:
+    """Explains a column of scores; it is empty where the score is the best epoch's.
+
+    `bracketed`: whether there are scores of trials without a whole stretch.
+    """
     if history.stretch == 1:
         return ""
-    return (
-        f"score: best mean of {history.stretch} epochs in a row (of all, if fewer were planned); in"
-        " brackets the best epoch of a trial that has not as many"
-    )
+    mean = f"best mean {METRICS[history.run.metric].label} of {history.stretch} epochs in a row"
+    brackets = "; in brackets the best epoch of a trial that has not as many"
+    return f"score: {mean} (of all, if fewer are planned)" + brackets * bracketed
 
 
 def share_text(trial: TrialHistory) -> str:
@@ -186,6 +180,6 @@ def _of_a_spec(value: JSON) -> str:
     return ", ".join(map(value_text, value)) if isinstance(value, list) else value_text(value)
 
 
-def resume_command(history: History, run: object) -> str:
+def resume_command(history: History, run: object, *options: object) -> str:
     """Returns the command that resumes the run in the folder, or at the address, `run`."""
-    return f"{command_text('train' if history.is_training else 'sweep')} --resume {run}"
+    return command_text("train" if history.is_training else "sweep", "--resume", run, *options)

@@ -85,12 +85,16 @@ def comparison_table(runs: Sequence[Run]) -> Table:
     """Returns a column for each run: its outcome, then the settings in which the runs differ."""
     names = (folded(escape(str(run.path))) for run in runs)
     table = plain_table(Column("", style="dim", overflow="fold"), *names)
-    for title, cells in _outcomes(runs).items():
-        table.add_row(title, *cells)
-    table.add_section()
-    for key, values in compared_settings(runs).items():
-        if key != "name":
-            table.add_row(key, *(escape(setting_text(value)) for value in values))
+    settings = {
+        key: [escape(setting_text(value)) for value in values]
+        for key, values in compared_settings(runs).items()
+        if key != "name"
+    }
+    for rows in (_outcomes(runs), settings):
+        table.add_section()
+        for title, cells in rows.items():
+            if set(cells) != {NOTHING}:
+                table.add_row(title, *cells)
     return table
 
 

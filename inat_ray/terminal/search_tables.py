@@ -5,9 +5,9 @@ from collections.abc import Collection, Mapping, Sequence
 
 from rich.markup import escape
 from rich.table import Column, Table
+from rich.text import TextType
 
 from inat_ray.config.metrics import METRICS
-from inat_ray.config.space import SEED
 from inat_ray.log.costs import Cost, telling_costs
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import Purpose
@@ -21,6 +21,8 @@ from inat_ray.search.study import (
     told_apart,
     unchanged,
 )
+from inat_ray.search.telling import telling_parameters
+from inat_ray.search.winner import origin_of
 from inat_ray.terminal.run_texts import (
     score_meaning,
     score_value_text,
@@ -28,7 +30,13 @@ from inat_ray.terminal.run_texts import (
     states_text,
     steering_texts,
 )
-from inat_ray.terminal.tables import parameters_table, plain_table
+from inat_ray.terminal.tables import (
+    NONE,
+    Columns,
+    parameter_columns,
+    parameters_table,
+    plain_table,
+)
 from inat_ray.terminal.words import (
     cost_text,
     gap_text,
@@ -37,9 +45,13 @@ from inat_ray.terminal.words import (
     spread_text,
 )
 
-SHOWN_TRIALS = 10
+SHOWN_TRIALS = 5
+"""At the end of a search; the report has all."""
 
 MARK = "*"
+
+Ranked = Mapping[int, TrialHistory]
+"""Rank -> trial, best first; all have a result."""
 
 Trainable = Mapping[str, int]
 """Trial id -> number of parameters that it trains."""
@@ -56,19 +68,23 @@ def shown_metrics(metric: str) -> list[str]:
 
 
 def leaderboard_table(history: History, *, most: int = SHOWN_TRIALS, width: int = 80) -> Table:
-    """Returns the best trials of a search by their scores, with the metrics at their best epochs.
+    """Returns the best trials of a search, with the parameters that tell most of their results.
 
-    Costs in which they differ are columns too, where there is room for them. The caption tells how
-    the search was steered.
+    Costs in which they differ are columns too, where there is room for them. The caption says what
+    is left out, and how the search was steered.
     """
-    shown = list(enumerate(history.leaderboard()[:most], start=1))
-    title = f"{history.run.name}: {states_text(history)}"
-    costs = telling_costs(trial for _, trial in shown)
-    table = _trials_table(history, shown, costs=costs, width=width, title=title)
+    shown = dict(enumerate(history.leaderboard()[:most], start=1))
+    table = _trials_table(
+        history,
+        shown,
+        more=_cost_columns(shown, telling_costs(shown.values())),
+        width=width,
+        title=f"{history.run.name}: {states_text(history)}",
+    )
     more = len(history.searched) - len(shown)
-    hidden = f"and {more} more in trials.parquet" if more else ""
-    captions = [hidden, score_meaning(history), *map(escape, steering_texts(history.steering))]
-    table.caption = "\n".join(filter(None, captions)) or None
+    hidden = f"and {more} more in the report and in trials.parquet" if more else None
+    steered = map(escape, steering_texts(history.steering))
+    table.caption = _lines(hidden, table.caption, *steered)
     return table
 
 
@@ -78,58 +94,68 @@ def front_table(history: History, found: Fronts, *, width: int = 80) -> Table:
     A star is at each cost on whose front a trial is.
     """
     marked = {(cost.name, trial.trial_id) for cost, trials in found for trial in trials}
-    shown = {trial_id for _, trial_id in marked}
+    ids = {trial_id for _, trial_id in marked}
     ranked = enumerate(history.leaderboard(), start=1)
+    shown = {rank: trial for rank, trial in ranked if trial.trial_id in ids}
     table = _trials_table(
         history,
-        [(rank, trial) for rank, trial in ranked if trial.trial_id in shown],
-        costs=[cost for cost, _ in found],
-        marked=marked,
+        shown,
+        costs=_cost_columns(shown, [cost for cost, _ in found], marked=marked),
         width=width,
         title=f"{history.run.name}: the best for what they cost",
     )
     meaning = f"{MARK}: no other trial costs as little and is as good"
-    table.caption = "\n".join(filter(None, [meaning, score_meaning(history)]))
+    table.caption = _lines(meaning, table.caption)
     return table
+
+
+def _cost_columns(
+    ranked: Ranked, costs: Sequence[Cost], *, marked: Collection[tuple[str, str]] = ()
+) -> Columns:
+    """Returns a column for each cost; `marked`: names of a cost and a trial that get a star."""
+    return {
+        cost.label: [
+            cost_text(cost, cost.of(trial)) + MARK * ((cost.name, trial.trial_id) in marked)
+            for trial in ranked.values()
+        ]
+        for cost in costs
+    }
 
 
 def _trials_table(
     history: History,
-    ranked: Sequence[tuple[int, TrialHistory]],
+    ranked: Ranked,
     *,
-    costs: Sequence[Cost],
-    marked: Collection[tuple[str, str]] = (),
+    costs: Columns = NONE,
+    more: Columns = NONE,
     width: int,
     title: str,
 ) -> Table:
-    """Returns a row for each trial that has a result, with its rank, metrics and costs.
-
-    `marked`: names of a cost and a trial whose cell has a mark; without marks, costs are left out
-    where there is no room for them.
-    """
-    metrics, meaning, rows = shown_metrics(history.run.metric), score_meaning(history), []
-    for rank, trial in ranked:
-        best = trial.best(history.run.metric)
-        values = [metric_text(metric, getattr(best, metric)) for metric in metrics]
-        taken = [
-            cost_text(cost, cost.of(trial)) + MARK * ((cost.name, trial.trial_id) in marked)
-            for cost in costs
-        ]
-        if meaning:
-            values = [score_value_text(history, trial) or "", *values]
-        cells = [str(rank), trial.trial_id, *values, share_text(trial), trial.state, *taken]
-        rows.append((cells, trial.parameters))
-    return parameters_table(
-        *("#", "trial", *(["score"] if meaning else [])),
-        *(METRICS[metric].label for metric in metrics),
-        *("epochs", "state"),
-        *(cost.label for cost in costs),
-        rows=rows,
-        names=list(history.run.parameters),
+    """Returns a row for each trial; `more`: columns that come last, where there is room."""
+    trials, metric = list(ranked.values()), history.run.metric
+    scores = [score_value_text(history, trial) or "" for trial in trials]
+    columns = {"#": list(map(str, ranked)), "trial": [trial.trial_id for trial in trials]}
+    columns[METRICS[metric].label if history.stretch == 1 else "score"] = scores
+    for other in shown_metrics(metric)[1:]:
+        records = [trial.best(metric) for trial in trials]
+        columns[METRICS[other].label] = [metric_text(other, getattr(r, other)) for r in records]
+    columns["epochs"] = [share_text(trial) for trial in trials]
+    if any(trial.state != "finished" for trial in trials):
+        columns["state"] = [trial.state for trial in trials]
+    table = parameters_table(
+        {**columns, **costs},
+        parameters=parameter_columns([t.parameters for t in trials], telling_parameters(history)),
+        more=more,
         width=width,
         title=title,
-        spare=0 if marked else len(costs),
     )
+    has_brackets = any(score.startswith("(") for score in scores)
+    table.caption = _lines(table.caption, score_meaning(history, bracketed=has_brackets))
+    return table
+
+
+def _lines(*texts: TextType | None) -> str | None:
+    return "\n".join(str(text) for text in texts if text) or None
 
 
 def study_table(
@@ -142,26 +168,33 @@ def study_table(
     """Returns the configurations of a search over seeds or of its confirmation, best first.
 
     A configuration without a rank has fewer trials than others and does not compete. `trainable`
-    adds a column: what a configuration's first trial trains. The caption says so if the best two
-    cannot be told apart.
+    adds a column: what a configuration's first trial trains. A configuration that is confirmed has
+    the name of the search's trial. The caption says so if the best two cannot be told apart.
     """
     metric, ranking = history.run.metric, configurations(history, purpose=purpose)
-    rows = []
-    for place, found in enumerate(ranking, start=1):
-        rank = str(place) if found.n == ranking[0].n else "-"
-        trained = [f"{trainable[found.trials[0].trial_id]:,}"] if trainable is not None else []
-        spread = spread_text(metric, found.mean, found.sd)
-        cells = [rank, str(found.n), spread, *trained, f"{found.seconds_per_epoch:.2f}"]
-        rows.append((cells, found.parameters))
-    trained = [] if trainable is None else ["trained"]
+    places = [str(place) for place in range(1, len(ranking) + 1)]
+    columns: dict[str, list[str]] = {
+        "#": [p if c.n == ranking[0].n else "-" for p, c in zip(places, ranking, strict=True)],
+    }
+    if purpose == "confirm":
+        origins = (origin_of(found.trials[0], history) for found in ranking)
+        columns["trial"] = [origin.trial_id if origin else "" for origin in origins]
+    columns |= {
+        "n": [str(found.n) for found in ranking],
+        _spread_title(metric): [spread_text(metric, c.mean, c.sd) for c in ranking],
+    }
+    if trainable is not None:
+        columns["trained"] = [f"{trainable[found.trials[0].trial_id]:,}" for found in ranking]
+    columns["s/epoch"] = [f"{found.seconds_per_epoch:.2f}" for found in ranking]
+    points = [found.parameters for found in ranking]
     table = parameters_table(
-        *("#", "n", f"{METRICS[metric].label}, mean ± sd", *trained, "s/epoch"),
-        rows=rows,
-        names=[name for name in history.run.parameters if name != SEED],
+        columns,
+        parameters=parameter_columns(points, telling_parameters(history)),
         width=width,
         title=f"{history.run.name}: {TITLES[purpose]}",
     )
-    table.caption = doubt(ranking, metric=metric)
+    missing = None if purpose == "confirm" else table.caption  # the leaderboard has said it
+    table.caption = _lines(missing, doubt(ranking, metric=metric))
     return table
 
 
@@ -174,7 +207,7 @@ def ablation_table(history: History) -> Table:
     metric, ranking = history.run.metric, configurations(history)
     base = unchanged(ranking, history)
     table = plain_table(
-        *("n", f"{METRICS[metric].label}, mean ± sd", "difference ± se", "s/epoch"),
+        *("n", _spread_title(metric), "difference ± se", "s/epoch"),
         Column("what is changed"),
         title=f"{history.run.name}: one change at a time",
     )
@@ -188,6 +221,10 @@ def ablation_table(history: History) -> Table:
             style="bold" if found is base else None,
         )
     return table
+
+
+def _spread_title(metric: str) -> str:
+    return f"{METRICS[metric].label}, mean ± sd"
 
 
 def doubt(ranking: Sequence[Configuration], *, metric: str) -> str | None:

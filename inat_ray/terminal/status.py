@@ -27,11 +27,11 @@ from inat_ray.terminal.estimate import (
 )
 from inat_ray.terminal.live import live_view
 from inat_ray.terminal.run_texts import (
-    best_text,
     kept_model_text,
     resume_command,
     steering_texts,
 )
+from inat_ray.terminal.say import say
 from inat_ray.terminal.words import duration, percent
 
 SECONDS_BETWEEN_READINGS = 2.0
@@ -109,7 +109,7 @@ def print_status(console: Console, status: Status, *, with_view: bool = True) ->
     if with_view:
         console.print(_view(console, status))
     for text in steering_texts(status.history.steering):
-        console.print(f"[bold]changed[/] {escape(text)}", soft_wrap=True)
+        say(console, "changed", text)
     details = ", ".join(_details(status))
     line = f"[bold]{status.state}[/]" + (f": {escape(details)}" if details else "")
     console.print(line, soft_wrap=True)
@@ -150,12 +150,12 @@ def _view(console: Console, status: Status) -> Group:
 
 
 def _details(status: Status) -> Iterator[str]:
-    """'best score 91.2 % (trial_0004)', 'test accuracy 60.0 %', 'report runs/a/report.html'."""
+    """'kept model val acc 90.7 % (winner)', 'test accuracy 60.0 %', 'report runs/a/report.html'."""
     history, is_finished = status.history, status.state == "finished"
     if status.may_go_on and status.changed is not None:
         yield f"last record {duration(status.now - status.changed)} ago"
     if is_finished:
-        yield from filter(None, [best_text(history), kept_model_text(history)])
+        yield from filter(None, [kept_model_text(history)])  # the view has the best trial
     if status.test_accuracy is not None:
         yield f"test accuracy {percent(status.test_accuracy)}"
     if is_finished and status.report is not None:

@@ -4,6 +4,7 @@ Most docstrings show the text that their function returns.
 """
 
 import json
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,11 +18,15 @@ from inat_ray.log.records import JSON, TrialState
 PACKAGE = Path(__file__).parents[1]
 
 
-def command_text(name: str) -> str:
-    """Returns a command as this process was called: `inat-ray sweep` or, where a person wrote that,
-    `python -m inat_ray.sweep`."""
+def command_text(name: str, *args: object) -> str:
+    """Returns a command line to paste, with the arguments quoted for a shell.
+
+    It is as this process was called: `inat-ray sweep` or, where a person wrote that,
+    `python -m inat_ray.sweep`.
+    """
     is_module = Path(sys.argv[0]).parent == PACKAGE  # python -m puts the module's file there
-    return f"python -m inat_ray.{name}" if is_module else f"inat-ray {name}"
+    line = f"python -m inat_ray.{name}" if is_module else f"inat-ray {name}"
+    return shlex.join([*line.split(), *map(str, args)])
 
 
 def percent(share: float) -> str:
@@ -47,11 +52,6 @@ def spread_text(metric: str, mean: float, sd: float | None) -> str:
     return " ± ".join(f"{n:.3f}" for n in numbers)
 
 
-def seeds_text(metric: str, *, mean: float, sd: float | None, n: int) -> str:
-    """'91.2 ± 0.4 % over 3 seeds'."""
-    return f"{spread_text(metric, mean, sd)} over {counted(n, 'seed')}"
-
-
 def gap_text(metric: str, gap: float) -> str:
     """A difference between two values of a metric: '1.3 points', or '0.013'."""
     return f"{100 * gap:.1f} points" if METRICS[metric].is_share else f"{gap:.3f}"
@@ -62,6 +62,12 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(max(0.0, seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def span_text(counts: Iterable[int]) -> str:
+    """'3 to 5', from the least to the greatest of some counts; '3' if all are alike."""
+    known = set(counts)
+    return " to ".join(str(end) for end in sorted({min(known), max(known)}))
 
 
 def counted(count: int, noun: str) -> str:
@@ -120,8 +126,3 @@ def short_names(names: Sequence[str]) -> dict[str, str]:
     last = {name: name.rpartition(".")[2] for name in names}
     counts = Counter(last.values())
     return {name: part if counts[part] == 1 else name for name, part in last.items()}
-
-
-def cells_text(parameters: Mapping[str, JSON], names: Iterable[str]) -> list[str]:
-    """Returns the values of these parameters; - for one whose condition is not met."""
-    return [value_text(parameters[name]) if name in parameters else "-" for name in names]

@@ -29,10 +29,6 @@ OUT_OF_MEMORY = (
     "not enough memory: you tried to allocate",  # of torch on CPUs, a mere RuntimeError
     "can't allocate memory",
 )
-NEEDS_LESS = (
-    "a smaller recipe.batch_size or data.image_size needs less memory, and on a GPU a larger"
-    " resources.gpus_per_worker gives a trial more of it"
-)
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 KEPT_BYTES = 1 << 30
@@ -83,6 +79,14 @@ def is_out_of_memory(said: str) -> bool:
     Most are mere RuntimeErrors.
     """
     return any(sign in said for sign in OUT_OF_MEMORY)
+
+
+def with_remedy(reason: str) -> str:
+    """Returns why a training had too little memory, and what to do about it."""
+    return (
+        f"{reason.rstrip('.')}; a smaller recipe.batch_size or data.image_size needs less memory,"
+        " and on a GPU a larger resources.gpus_per_worker gives a trial more of it"
+    )
 
 
 def limit_memory(device: torch.device, *, share: float) -> None:

@@ -11,7 +11,7 @@ them for each image, drawn from the epoch's seed.
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
@@ -153,6 +153,12 @@ class Features:
     def view(self, views: NDArray[np.int64], rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """One view (b, ...) of each of some images, and their labels (b,)."""
         return self._gather(views, rows), self.labels_of(rows)
+
+    def of_rows(self, rows: NDArray[np.bool_]) -> "Features":
+        """Returns the features of some images."""
+        values = self.values
+        some = values[:, torch.from_numpy(rows)] if isinstance(values, Tensor) else values[:, rows]
+        return replace(self, values=some, labels=self.labels[rows])
 
     def labels_of(self, rows: NDArray[np.int64]) -> Tensor:
         return moved(torch.from_numpy(self.labels[rows]), self.device)

@@ -47,4 +47,4 @@ def build_loss(
 def balanced_weights(labels: NDArray[np.int64], classes: int) -> Tensor:
     """Returns weights (classes,) inverse to the class's frequency, 1 on average over the images."""
     counts = np.bincount(labels, minlength=classes)
-    return torch.tensor(len(labels) / (classes * counts), dtype=torch.float32)
+    return torch.tensor(len(labels) / (classes * counts.clip(min=1)), dtype=torch.float32)

@@ -10,6 +10,8 @@ import torch
 PROCESSORS = Path("/proc/cpuinfo")
 """On Linux; elsewhere Python's own name of the processor has to do."""
 
+CGROUP = Path("/sys/fs/cgroup/memory.max")
+
 
 def machine() -> dict[str, Any]:
     """Returns the processor, the cores that this process may use, and the names of its GPUs."""
@@ -38,3 +40,10 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def memory_bytes(limit: Path = CGROUP) -> int:
+    """Returns the bytes of memory of this machine, or of the container that holds the process."""
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limited = limit.read_text(encoding="ascii").strip() if limit.exists() else ""
+    return min(there, int(limited)) if limited.isdigit() else there

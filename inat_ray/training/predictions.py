@@ -53,6 +53,14 @@ class Predictions:
         right: NDArray[np.bool_] = self.predictions == self.truths
         return right
 
+    def told(self, row: int) -> tuple[str, str, str, float, float]:
+        """Returns an image's path, truth, prediction, and the probabilities of these two classes:
+        that of the prediction first."""
+        truth, prediction = self.truths[row], self.predictions[row]
+        of_truth = float(self.probabilities[row, truth])
+        names = self.paths[row], self.classes[truth], self.classes[prediction]
+        return *names, float(self.confidences[row]), of_truth
+
 
 def predictions_of(evaluation: Evaluation, *, data: DataSet, subset: SubsetName) -> Predictions:
     """Adds the names of the images to an evaluation."""

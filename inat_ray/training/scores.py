@@ -221,6 +221,28 @@ def confident_mistakes(predictions: Predictions, most: int) -> list[int]:
     return rows
 
 
+def likely_wrong_labels(predictions: Predictions) -> list[int]:
+    """Returns the rows whose label is likely wrong, the likeliest first, by confident learning.
+
+    There the model predicts another class, and finds it at least as probable as it does on the
+    average of the images with that label: a class that the model is modest about is judged as
+    strictly as another (Northcutt, Jiang & Chuang 2021, J. Artif. Intell. Res. 70:1373-1411). The
+    order is by how much more probable than the label the other class is. The images must not be
+    those that the model was trained on: of these it knows wrong labels, too, by heart.
+    """
+    truths, size = predictions.truths, len(predictions.classes)
+    known = np.isfinite(predictions.confidences)
+    of_truth = predictions.probabilities[np.arange(len(predictions)), truths]
+    images = np.bincount(truths[known], minlength=size)
+    sums = np.bincount(truths[known], weights=of_truth[known], minlength=size)
+    usual = np.divide(sums, images, out=np.full(size, np.inf), where=images > 0)
+    sure = known & (predictions.confidences >= usual[predictions.predictions])
+    wrong = np.flatnonzero(sure & ~predictions.correct)
+    order = np.argsort(of_truth[wrong] - predictions.confidences[wrong], kind="stable")
+    rows: list[int] = wrong[order].tolist()
+    return rows
+
+
 def spread_sample(predictions: Predictions, most: int, *, seed: int = 0) -> list[int]:
     """Draws rows without looking at the predictions: as many of each class as there is room for.
 

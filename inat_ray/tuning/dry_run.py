@@ -11,8 +11,8 @@ from inat_ray.config.distributions import JSON, Categorical, Parameter, canonica
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.resources import Resources
 from inat_ray.config.space import SearchSpace
-from inat_ray.config.trial import trial_experiment
-from inat_ray.config.variants import experiment_at, image_sizes
+from inat_ray.config.trial import experiment_at, trial_experiment
+from inat_ray.config.variants import image_sizes
 from inat_ray.data.dataset import DataSet
 from inat_ray.log.history import History
 from inat_ray.log.records import TrialKnown

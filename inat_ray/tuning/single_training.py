@@ -12,7 +12,7 @@ from inat_ray.log.run_log import RunLog
 from inat_ray.run.checkpoints import drop_model, keep_model, record_epoch
 from inat_ray.run.folder import RunFolder
 from inat_ray.search.stopping import state_if_over
-from inat_ray.training.device import NEEDS_LESS, is_out_of_memory
+from inat_ray.training.device import is_out_of_memory, with_remedy
 from inat_ray.training.loop import Job, TrainedEpoch
 
 
@@ -66,7 +66,7 @@ def record_training(
     except Exception as error:
         log.append(TrialEnded(trial_id=trial_id, state="failed", error=str(error)))
         if is_out_of_memory(f"{type(error).__name__}: {error}"):
-            raise RunFailedError(f"{str(error).rstrip('.')}; {NEEDS_LESS}") from error
+            raise RunFailedError(with_remedy(str(error))) from error
         raise
     trial = log.history.trials[trial_id]
     keep_model(trial, run=run, log=log)

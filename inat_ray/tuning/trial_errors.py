@@ -11,7 +11,7 @@ Where a lost process is replaced:
 from ray.exceptions import RayActorError, RayTaskError
 
 from inat_ray.log.records import TrialState
-from inat_ray.training.device import NEEDS_LESS, is_out_of_memory
+from inat_ray.training.device import is_out_of_memory, with_remedy
 
 LOST = (
     "ActorDiedError",
@@ -37,7 +37,7 @@ def state_after_error(error: Exception, *, may_go_on: bool) -> tuple[TrialState,
     """
     reason = _reason(error)
     if is_out_of_memory(_said(error)):
-        return "out_of_memory", f"{reason.rstrip('.')}; {NEEDS_LESS}"
+        return "out_of_memory", with_remedy(reason)
     is_lost = not _was_raised(error) or any(sign in _said(error) for sign in LOST)
     if is_disk_full(error) or is_lost:
         return ("interrupted" if may_go_on else "failed"), reason

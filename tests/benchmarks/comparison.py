@@ -24,7 +24,15 @@ from rich.table import Table
 
 from inat_ray.training.machine import machine
 
-Data = Annotated[str, typer.Option(metavar="FOLDER", help="Photographs with train/ and val/.")]
+Data = Annotated[
+    str,
+    typer.Option(
+        metavar="FOLDER",
+        help="Photographs with train/ and val/.",
+        # Absolute, for commands that run in another folder.
+        callback=lambda folder: str(Path(folder).expanduser().absolute()),
+    ),
+]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="As in `train`.")
 ]

@@ -94,7 +94,7 @@ def main(
     short: Short = False,
     out: Path | None = None,
 ) -> None:
-    folder, part = Path(data).expanduser(), Part("epoch", out=out)
+    folder, part = Path(data), Part("epoch", out=out)
     if large:
         folder = enlarged(folder)
     small = TINY if short else []

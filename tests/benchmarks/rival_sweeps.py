@@ -167,7 +167,7 @@ def _experiment(data: str, settings: list[str] | None) -> Experiment:
     return load_experiment(
         Path("experiments/cnn_best.yaml"),
         settings=settings or [],
-        options={"data.source": ("--data", str(Path(data).expanduser().resolve()))},
+        options={"data.source": ("--data", data)},
     )
 
 

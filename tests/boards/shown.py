@@ -86,4 +86,4 @@ def written(records, folder: Path, **known) -> Path:
 def by_tag(final_and_best: tuple[float, float]) -> dict[str, float]:
     """In a log of an earlier version the score is the best."""
     final, best = final_and_best
-    return {"val/accuracy": final, BEST: best, SCORE: best}
+    return {"accuracy/val": final, BEST: best, SCORE: best}

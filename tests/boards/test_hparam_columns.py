@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from inat_ray.boards.hparam_columns import MOST_CHOICES, hparam_info
+from inat_ray.boards.hparam_columns import MOST_CHOICES, hparam_info, kind_shown
 from inat_ray.config.distributions import Categorical, Numeric
 
 
@@ -14,17 +14,18 @@ def one_of(*values) -> Categorical:
     ("kind", "values", "shown"),
     [
         ("boolean", [True, False], [True, False]),
-        ("number", [16, 32], [16.0, 32.0]),
+        ("number", [256, 0.5], ["256", "0.5"]),
         ("string", ["relu", None, [8, 8]], ["relu", "null", "[8, 8]"]),
     ],
 )
 def test_choices_are_a_discrete_domain_in_the_type_of_the_column(kind, values, shown):
-    domain = hparam_info("a", kind, one_of(*values)).domain_discrete
+    domain = hparam_info("a", kind_shown(kind, one_of(*values)), one_of(*values)).domain_discrete
     assert list(domain) == shown
     assert [type(value) for value in domain] == [type(value) for value in shown]
 
 
 def test_a_number_has_the_interval_that_it_is_drawn_from():
+    assert kind_shown("number", Numeric("log", low=1e-4, high=0.1)) == "number"
     domain = hparam_info("lr", "number", Numeric("log", low=1e-4, high=0.1)).domain_interval
     assert (domain.min_value, domain.max_value) == (1e-4, 0.1)
 

@@ -28,8 +28,9 @@ def test_a_run_leaves_its_tables_and_its_tensorboard_however_it_ends(sweep, tmp_
     with pytest.raises(KeyboardInterrupt):
         interrupted_run()
     assert pq.read_table(tmp_path / "trials.parquet").num_rows == 6
-    assert {path.name for path in run.tensorboard.iterdir() if path.is_dir()} == {
-        f"trial_{number:04d}" for number in range(6)
+    assert {path.name for path in run.tensorboard.iterdir()} == {
+        "search",
+        *(f"trial_{number:04d}" for number in range(6)),
     }
     assert "trial_0000 finished" in console.file.getvalue()
 

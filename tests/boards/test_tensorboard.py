@@ -7,6 +7,7 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
@@ -30,6 +31,7 @@ from tests.boards.shown import (
     snapshot_of,
     written,
 )
+from tests.made_up_sweep import renamed
 
 
 def multiplexer(folder: Path) -> EventMultiplexer:
@@ -68,9 +70,32 @@ def test_the_experiment_declares_every_hyperparameter_with_its_type_and_all_metr
         "recipe.lr": api_pb2.DATA_TYPE_FLOAT64,
         "model.batch_norm": api_pb2.DATA_TYPE_BOOL,
         "model.filters": api_pb2.DATA_TYPE_STRING,
-        "seed": api_pb2.DATA_TYPE_FLOAT64,
+        "seed": api_pb2.DATA_TYPE_STRING,
     }
-    assert [info.name.tag for info in experiment.metric_infos] == ["val/accuracy", BEST, SCORE]
+    assert [info.name.tag for info in experiment.metric_infos] == ["accuracy/val", BEST, SCORE]
+
+
+def test_the_learning_rate_and_what_tells_most_by_the_end_are_ticked_at_first(sweep, tmp_path):
+    names = [f"model.{letter}" for letter in "abcdefg"]
+    kinds = dict.fromkeys([*names, "recipe.lr"], "number")
+    records = [sweep[0].model_copy(update={"parameters": kinds})]
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        point = dict(zip(kinds, rng.random(8).tolist(), strict=True)) | {"model.g": number}
+        start, epoch = renamed(sweep[1:3], f"t{number}", parameters=point)
+        records += [start, epoch.model_copy(update={"val_accuracy": number / 20})]
+
+    def ticked() -> list[str]:
+        experiment = ask(get_experiment, api_pb2.GetExperimentRequest(), tmp_path)
+        return [info.name for info in experiment.hparam_infos if info.differs]
+
+    observer = TensorBoardObserver(tmp_path)
+    for record in records:
+        observer(record)
+    assert sorted(ticked()) == [*names[:4], "recipe.lr"]  # as the experiment has them
+    observer.close()
+    assert len(ticked()) == 5
+    assert {"model.g", "recipe.lr"} < set(ticked())
 
 
 def test_the_score_of_a_session_is_its_best_stretch(sweep, tmp_path):
@@ -84,8 +109,8 @@ def test_a_seed_that_is_searched_is_declared_once_and_is_the_trials_own(study, t
     folder = written(study({"none": [0.5, 0.6]}), tmp_path)
     experiment = ask(get_experiment, api_pb2.GetExperimentRequest(), folder)
     assert sorted(i.name for i in experiment.hparam_infos) == ["model.freeze", "recipe.lr", "seed"]
-    seeds = {group.name: group.hparams["seed"].number_value for group in session_groups(folder)}
-    assert seeds == {"trial_0000": 10, "trial_0001": 11}
+    seeds = {group.name: group.hparams["seed"].string_value for group in session_groups(folder)}
+    assert seeds == {"trial_0000": "10", "trial_0001": "11"}
 
 
 def test_every_trial_is_a_session_group_whatever_way_it_ended(sweep, tmp_path):
@@ -106,7 +131,7 @@ def test_hyperparameters_have_the_same_names_and_types_in_every_trial(sweep, tmp
         "recipe.lr": 0.003,
         "model.batch_norm": True,
         "model.filters": "[32, 64]",
-        "seed": 0.0,
+        "seed": "0",
     }
     assert found["trial_0002"]["recipe.lr"] == 1.0
     assert found["trial_0002"]["model.filters"] == "null"
@@ -151,23 +176,24 @@ def test_a_single_training_has_scalars_and_a_session(sweep, tmp_path):
     epoch = sweep[2].model_copy(update={"trial_id": "train"})
     folder = written([run, start, epoch], tmp_path)
     (group,) = session_groups(folder)
-    assert {name: plain(value) for name, value in group.hparams.items()} == {"seed": 0.0}
-    assert scalars(folder, "train", "val/accuracy") == [(1, 0.5)]
+    assert {name: plain(value) for name, value in group.hparams.items()} == {"seed": "0"}
+    assert scalars(folder, "train", "accuracy/val") == [(1, 0.5)]
 
 
 def test_scalars_stand_at_their_epochs(sweep, tmp_path):
     folder = written(sweep, tmp_path)
-    loss = scalars(folder, "trial_0000", "train/loss")
+    loss = scalars(folder, "trial_0000", "loss/train")
     assert loss == [(1, 2.0), (2, 1.0), (3, pytest.approx(2 / 3))]
     best = scalars(folder, "trial_0000", BEST)
     assert best == [(1, 0.5), (2, pytest.approx(0.9)), (3, pytest.approx(0.9))]
     assert set(multiplexer(folder).Runs()["trial_0000"][TENSORS]) >= {
-        "train/loss",
-        "train/accuracy",
-        "val/loss",
-        "val/accuracy",
+        "loss/train",
+        "accuracy/train",
+        "loss/val",
+        "accuracy/val",
+        "metrics/val_ece",
         "lr",
-        "images_per_second",
+        "work/images_per_second",
     }
 
 
@@ -177,7 +203,7 @@ IMAGES = ("training images", "confusion matrix", "first filters", "worst mistake
 def images(folder: Path, run: str) -> dict[str, list[tuple[int, tuple[int, int]]]]:
     """By tag: (step, size) of each."""
     loaded = multiplexer(folder)
-    tags = [tag for tag in loaded.Runs()[run][TENSORS] if tag.startswith("snapshot/")]
+    tags = [tag for tag in loaded.Runs()[run][TENSORS] if tag.startswith("view/")]
     found = {}
     for tag in tags:
         events = loaded.Tensors(run, tag)
@@ -194,7 +220,7 @@ def test_a_trial_that_ended_has_the_images_of_its_snapshot_at_its_epoch(sweep, t
     folder = written(sweep, tmp_path, snapshots=snapshot_of)
     for trial_id in ("trial_0000", "trial_0001", "trial_0002", "trial_0004"):
         found = images(folder, trial_id)
-        assert set(found) == {f"snapshot/{name}" for name in IMAGES}
+        assert set(found) == {f"view/{name}" for name in IMAGES}
         assert [len(shown) for shown in found.values()] == [1] * 4
         assert {step for shown in found.values() for step, _ in shown} == {2}
 
@@ -212,7 +238,7 @@ def test_a_network_without_mistakes_has_no_picture_of_them(sweep, tmp_path):
         return replace(snapshot, mistakes=Mistakes(**none))
 
     found = images(written(sweep, tmp_path, snapshots=flawless), "trial_0000")
-    assert set(found) == {f"snapshot/{name}" for name in IMAGES[:-1]}
+    assert set(found) == {f"view/{name}" for name in IMAGES[:-1]}
 
 
 def test_the_same_log_and_snapshots_give_the_same_files(sweep, tmp_path):
@@ -224,23 +250,23 @@ def test_the_search_has_a_point_for_each_trial_its_best_so_far_and_what_it_has_c
     sweep, tmp_path
 ):
     folder = written(sweep, tmp_path)
-    score = scalars(folder, ".", "search/score")
-    assert dict(score) == pytest.approx({0: 0.9, 1: 0.25, 2: 0.1, 4: 0.4})
-    best = scalars(folder, ".", "search/best_score")
+    score = scalars(folder, "search", "search/score")
+    assert dict(score) == pytest.approx({1: 0.9, 2: 0.25, 3: 0.1})
+    best = scalars(folder, "search", "search/best_score")
     assert dict(best) == pytest.approx(dict.fromkeys(range(1, 5), 0.9))
-    # Trial 4 was cut off: its score is told of when the log is closed, but it is not over.
-    spent = scalars(folder, ".", "search/epochs_spent")
+    # Trial 4 was cut off: it is not over.
+    spent = scalars(folder, "search", "search/epochs_spent")
     assert spent == [(1, 3), (2, 4), (3, 5), (4, 5)]
 
 
 def test_a_search_that_minimizes_shows_its_metric_as_it_is(sweep, tmp_path):
     run = sweep[0].model_copy(update={"metric": "val_loss", "goal": "minimize"})
     folder = written([run, *sweep[1:6]], tmp_path)
-    assert scalars(folder, ".", "search/best_score") == [(1, 1.5)]
+    assert scalars(folder, "search", "search/best_score") == [(1, 1.5)]
 
 
 def test_a_loss_that_is_no_number_is_shown_as_such(sweep, tmp_path):
-    ((step, loss),) = scalars(written(sweep, tmp_path), "trial_0002", "train/loss")
+    ((step, loss),) = scalars(written(sweep, tmp_path), "trial_0002", "loss/train")
     assert step == 1
     assert math.isnan(loss)
 
@@ -251,13 +277,14 @@ def test_what_happened_is_readable_before_the_file_is_closed(sweep, tmp_path):
         observer(record)
     (group,) = session_groups(tmp_path)
     assert group.name == "trial_0000"
-    assert [step for step, _ in scalars(tmp_path, "trial_0000", "val/accuracy")] == [1, 2]
+    assert [step for step, _ in scalars(tmp_path, "trial_0000", "accuracy/val")] == [1, 2]
     observer.close()
 
 
 def test_a_log_on_disk_gives_the_same_files_as_the_run_that_wrote_it(sweep, tmp_path):
     live = TensorBoardObserver(tmp_path / "live")
-    with RunLog(tmp_path / "log", [live]) as log:
+    with RunLog(tmp_path / "log") as log:
+        log.watch(live)
         for record in sweep:
             log.append(record)
     live.close()

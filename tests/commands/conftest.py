@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from inat_ray import (
+    check,
     evaluate,
     export,
     options,
@@ -34,6 +35,7 @@ COMMANDS = {
     "train": train,
     "prepare": prepare,
     "evaluate": evaluate,
+    "check": check,
     "predict": predict,
     "export": export,
     "report": report,

@@ -44,7 +44,7 @@ def test_the_tables_tell_the_interval_the_classes_and_the_page(trained, told, tm
     code, text = told("evaluate", trained, "--out", tmp_path / "e")
     assert code == 0, text
     words = " ".join(text.split())
-    assert "val_accuracy_interval" in words
+    assert "(95 % interval), 12 images" in words
     assert "class images precision recall F1" in words
     assert f"Report: {tmp_path / 'e' / 'report.html'}" in words
 

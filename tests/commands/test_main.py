@@ -5,7 +5,7 @@ from importlib import import_module
 import pytest
 
 import inat_ray
-from inat_ray.__main__ import COMMANDS, main
+from inat_ray.__main__ import COMMANDS, main, summary
 from inat_ray.options import help_of
 
 
@@ -25,7 +25,7 @@ def asked(monkeypatch, capsys):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_list_of_commands_says_of_each_what_its_own_help_begins_with(name):
-    assert help_of(import_module(f"inat_ray.{name}").main).split("\n\n")[0] == COMMANDS[name]
+    assert help_of(import_module(f"inat_ray.{name}").main).split("\n\n")[0] == summary(name)
 
 
 def test_the_version_is_the_packages(asked):

@@ -65,7 +65,7 @@ def test_of_one_run_the_best_trials_by_their_costs_are_shown(told, tmp_path):
     assert code == 0, text
     assert last_line(text)["fronts"] == {"ms_per_image": ["a", "b"]}
     assert "the best for what they cost" in text
-    assert f"--resume {run} --pick TRIAL" in text.replace("\n", "")
+    assert f"--resume {run} --pick a" in text.replace("\n", "")
     code, text = told("runs", tmp_path, "--json")
     assert "fronts" not in last_line(text)
 

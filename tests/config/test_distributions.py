@@ -8,7 +8,7 @@ from inat_ray.config.parameter_spec import parse_parameter
 
 
 def draws(spec: dict, count: int = 2000) -> list:
-    parameter = parse_parameter(spec, "here")
+    parameter = parse_parameter(spec)
     return [parameter.from_unit(u) for u in np.random.default_rng(0).random(count)]
 
 
@@ -27,7 +27,7 @@ def test_a_list_is_a_category_and_stays_a_list():
 
 
 def test_categories_that_differ_only_in_type_are_kept_apart():
-    categories = parse_parameter({"values": [1, 1.0, True]}, "here")
+    categories = parse_parameter({"values": [1, 1.0, True]})
     assert isinstance(categories, Categorical)
     assert [categories.code(value) for value in (1, 1.0, True)] == [0, 1, 2]
 
@@ -102,7 +102,7 @@ def test_a_stepped_normal_gives_multiples_around_its_mean():
     ],
 )
 def test_a_value_goes_back_to_a_quantile_that_gives_it_again(spec):
-    parameter = parse_parameter(spec, "here")
+    parameter = parse_parameter(spec)
     assert isinstance(parameter, Numeric)
     for u in (0.0, 0.1, 0.37, 0.5, 0.99):
         value = parameter.from_unit(u)
@@ -121,6 +121,6 @@ def test_a_value_goes_back_to_a_quantile_that_gives_it_again(spec):
     ],
 )
 def test_a_finite_parameter_lists_every_value_that_it_can_give(spec, values):
-    parameter = parse_parameter(spec, "here")
+    parameter = parse_parameter(spec)
     assert [parameter.at(place) for place in range(parameter.size)] == values
     assert {json.dumps(value) for value in draws(spec)} == {json.dumps(value) for value in values}

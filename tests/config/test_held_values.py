@@ -23,10 +23,10 @@ def test_values_are_of_their_settings_type(name, values, held):
 
 
 def written(name: str, value) -> object:
-    held = tried(Experiment(), name, value, met={}, place="here")
+    held = tried(Experiment(), name, value, met={})
     return as_written(held, value)
 
 
 def test_a_fault_elsewhere_names_the_value_that_was_tried():
-    with pytest.raises(UserError, match=r"^here: 4: model: squeeze_excite is a part"):
-        tried(Experiment(), "model.squeeze_excite", 4, met={}, place="here")
+    with pytest.raises(UserError, match=r"^4: model: squeeze_excite is a part"):
+        tried(Experiment(), "model.squeeze_excite", 4, met={})

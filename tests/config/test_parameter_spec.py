@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from inat_ray.config.errors import UserError
+from inat_ray.config.errors import UserError, about
 from inat_ray.config.parameter_spec import parse_parameter
 
 
@@ -20,8 +20,8 @@ from inat_ray.config.parameter_spec import parse_parameter
     ],
 )
 def test_a_number_that_is_none_is_told_with_the_key_that_was_written(spec, message):
-    with pytest.raises(UserError) as raised:
-        parse_parameter(spec, "recipe.lr", kind="fractional")
+    with pytest.raises(UserError) as raised, about("recipe.lr"):
+        parse_parameter(spec, kind="fractional")
     assert message in str(raised.value)
 
 
@@ -36,4 +36,4 @@ def test_a_number_that_is_none_is_told_with_the_key_that_was_written(spec, messa
 )
 def test_a_normal_that_cannot_be_drawn_says_why(spec, fault):
     with pytest.raises(UserError, match=fault):
-        parse_parameter(spec, "here")
+        parse_parameter(spec)

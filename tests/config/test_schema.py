@@ -7,7 +7,8 @@ import yaml
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
-from inat_ray.config.schema import FILE_NAME, experiment_schema, text
+from inat_ray.config.schema import experiment_schema, text
+from inat_ray.config.shipped import SCHEMA
 from inat_ray.config.space import search_space
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -26,7 +27,7 @@ def test_the_schema_is_one():
 
 
 def test_the_file_beside_the_experiments_is_what_the_settings_give():
-    made = (EXPERIMENTS / FILE_NAME).read_text(encoding="utf-8")
+    made = SCHEMA.read_text(encoding="utf-8")
     assert made == text(), "run `make schema`"
 
 
@@ -34,7 +35,7 @@ def test_the_file_beside_the_experiments_is_what_the_settings_give():
 def test_every_experiment_names_the_schema_in_its_first_line_and_holds_to_it(path):
     first, *_ = path.read_text(encoding="utf-8").splitlines()
     place = first.removeprefix("# yaml-language-server: $schema=")
-    assert (path.parent / place).resolve() == EXPERIMENTS / FILE_NAME
+    assert (path.parent / place).resolve() == SCHEMA.resolve()
     VALIDATOR.validate(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 

@@ -113,10 +113,10 @@ from inat_ray.data import pack, pack_build
 
 decode = pack_build._decode_one
 
-def dies(source, pixels, facts, fit, row):
+def dies(source, row, into, fit):
     if row == 5:
         os.kill(os.getpid(), signal.SIGKILL)
-    return decode(source, pixels, facts, fit, row)
+    return decode(source, row, into, fit)
 
 pack_build._decode_one = dies
 pack.open_pack(DataConfig.model_validate_json(sys.argv[1]))

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,12 @@ def same(one: Pack, other: Pack) -> bool:
         and (one.labels == other.labels).all()
         and bool((one.images == other.images).all())
     )
+
+
+def wait_for_the_disk() -> None:
+    for thread in threading.enumerate():
+        if thread.name == pack_file.MARKING:
+            thread.join()
 
 
 def test_every_flipped_byte_is_noticed_or_harmless(built: Path, tmp_path: Path) -> None:
@@ -101,13 +108,29 @@ def test_pixels_are_read_once_after_a_copy_and_not_at_every_opening(
     monkeypatch.setattr(
         pack_file, "_pixels_are_whole", lambda images, _: not read.append(len(images))
     )
+    wait_for_the_disk()
     Pack.open(built)
     assert read == []
     copy = tmp_path / built.name
     shutil.copy(built, copy)
     for _ in range(2):
         Pack.open(copy)
+        wait_for_the_disk()
     assert read == [7]
+
+
+def test_what_is_written_while_a_pack_comes_to_the_disk_is_noticed(
+    built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / built.name
+    shutil.copy(built, copy)
+    place, sync = place_of_pixels(built), os.fsync
+    wait_for_the_disk()
+    monkeypatch.setattr(os, "fsync", lambda file: (sync(file), flip(copy, place)))
+    Pack.open(copy)
+    wait_for_the_disk()
+    with pytest.raises(DamagedPackError):
+        Pack.open(copy)
 
 
 def test_a_node_whose_pack_is_damaged_is_supplied_again(

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from inat_ray.config.parameter_spec import TAKES, ParameterSpec
-from inat_ray.config.schema import FILE_NAME, Schema, experiment_schema, text
+from inat_ray.config.schema import Schema, experiment_schema, text
 from inat_ray.config.space import SEARCHABLE, is_within
 
 ROOT = Path(__file__).parents[2]
 
 PAGE = ROOT / "docs" / "settings.md"
 
-SCHEMA = ROOT / "experiments" / FILE_NAME
+SCHEMA = ROOT / "experiments" / "experiment.schema.json"
 
 INTRODUCTION = """\
 <!-- Made from the schema of an experiment by `make schema`; its texts are in inat_ray/config. -->

@@ -6,7 +6,7 @@ from inat_ray.config.space import search_space
 from inat_ray.models import build
 from inat_ray.models.build import check_model, check_models
 
-RESNET = {"kind": "resnet", "weights": "none"}
+RESNET = {"kind": "resnet", "backbone": "resnet18", "weights": "none"}
 BACKBONES = {"model.backbone": {"values": ["squeezenet1_1", "mobilenet_v3_small"]}}
 SIZES = {"data.image_size": {"values": [32, 64]}}
 
@@ -47,7 +47,7 @@ def test_all_ways_to_freeze_a_network_are_checked_on_one(check):
     strategies = {"values": ["none", "head_only", "first_k"]}
     layers = {"min": 1, "max": 20, "when": {"model.freeze.strategy": "first_k"}}
     assert check({"model.freeze.strategy": strategies, "model.freeze.k": layers}) == [
-        ("resnet50", 64, 4)
+        ("resnet18", 64, 4)
     ]
 
 
@@ -64,12 +64,12 @@ def test_too_many_frozen_layers_are_told_with_the_backbone(check):
 
 
 def test_too_many_frozen_layers_are_told_before_weights_are_fetched():
-    model = {"kind": "resnet", "weights": "/nowhere", "freeze": {"strategy": "first_k", "k": 54}}
-    with pytest.raises(UserError, match=r"freeze\.k: 54: .* has 54 layers, so 53 can be frozen"):
+    model = RESNET | {"weights": "/nowhere", "freeze": {"strategy": "first_k", "k": 21}}
+    with pytest.raises(UserError, match=r"freeze\.k: 21: .* has 21 layers, so 20 can be frozen"):
         check_model(Experiment.model_validate({"model": model}))
 
 
 def test_weights_that_are_missing_are_told_with_the_backbone(check):
     weights = {"model.weights": {"values": ["none", "/nowhere/w.pth"]}}
-    with pytest.raises(UserError, match=r"resnet50, images of 224 pixels: model.weights: /nowhere"):
+    with pytest.raises(UserError, match=r"resnet18, images of 224 pixels: model.weights: /nowhere"):
         check(weights)

@@ -12,29 +12,27 @@ from inat_ray.models.trace import in_mode, trace
 BACKBONES = [
     ("torchvision", "resnet18"),
     ("torchvision", "mobilenet_v3_small"),
-    ("torchvision", "vit_b_16"),
+    pytest.param("torchvision", "vit_b_16", marks=pytest.mark.slow),
     ("timm", "tf_efficientnet_lite0"),
+    ("timm", "vit_tiny_patch16_224"),
 ]
 
 IMAGES = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize(("source", "backbone"), BACKBONES)
-def test_both_parts_together_give_the_networks_own_logits(source, backbone):
+def test_both_parts_together_give_the_networks_own_logits_and_features_own_what_is_frozen(
+    source, backbone
+):
     model, cut = cut_network(source, backbone)
+    keys = list(model.state_dict())
+    assert cut.owns(keys[0])
+    assert not cut.owns(keys[-1])
     assert bytes_of(cut.shape) <= 10**6
     with in_mode(model, training=False), torch.no_grad():
         features = cut.before(model)(IMAGES)
         assert features[0].numel() * 4 == bytes_of(cut.shape)
         assert torch.equal(cut.after(model).eval()(features), model(IMAGES))
-
-
-@pytest.mark.parametrize(("source", "backbone"), BACKBONES[:2])
-def test_the_features_own_what_is_frozen_before_the_cut_and_nothing_that_trains(source, backbone):
-    model, cut = cut_network(source, backbone)
-    keys = list(model.state_dict())
-    assert cut.owns(keys[0])
-    assert not cut.owns(keys[-1])
 
 
 def cut_network(source: str, backbone: str) -> tuple[nn.Module, GraphCut]:

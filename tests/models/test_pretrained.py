@@ -76,33 +76,31 @@ def test_a_backbone_gives_logits_and_its_layers_own_all_of_it_once(source, backb
 
 
 @every_backbone
-@pytest.mark.parametrize(
-    "freeze",
-    [{"strategy": "fraction", "fraction": 0.5}, {"strategy": "freeze_fc"}],
-    ids=["half", "fc"],
-)
-def test_a_step_moves_what_trains_and_nothing_else(source, backbone, freeze):
-    experiment = settings(source, backbone, freeze=freeze)
-    model = build_model(experiment, classes=CLASSES, weights=None)
-    structure = structure_of(model, experiment, classes=CLASSES)
-    layers = layers_of(model, structure)
-    trained = freezing_of(model, experiment.model, structure).trained(0)
-    set_trained(layers, trained)
-    training_mode(model, layers, trained)
-    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
-    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1.0)
-    model(images(8)).logsumexp(1).sum().backward()
-    optimizer.step()
-    after = model.state_dict()
-    for layer, trains in zip(layers, trained, strict=True):
-        assert {p.grad is not None for p in layer.parameters} == {trains}, layer.name
-        if not trains:
-            assert all(after[key].equal(before[key]) for key in before if layer.owns(key))
-    assert not all(after[key].equal(before[key]) for key in before)
+def test_a_step_moves_what_trains_and_nothing_else(source, backbone):
+    model = build_model(settings(source, backbone), classes=CLASSES, weights=None)
+    for freeze in ({"strategy": "fraction", "fraction": 0.5}, {"strategy": "freeze_fc"}):
+        experiment = settings(source, backbone, freeze=freeze)
+        structure = structure_of(model, experiment, classes=CLASSES)
+        layers = layers_of(model, structure)
+        trained = freezing_of(model, experiment.model, structure).trained(0)
+        model.zero_grad()
+        set_trained(layers, trained)
+        training_mode(model, layers, trained)
+        before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+        optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1.0)
+        model(images(8)).logsumexp(1).sum().backward()
+        optimizer.step()
+        after = model.state_dict()
+        for layer, trains in zip(layers, trained, strict=True):
+            assert {p.grad is not None for p in layer.parameters} == {trains}, layer.name
+            if not trains:
+                assert all(after[key].equal(before[key]) for key in before if layer.owns(key))
+        assert not all(after[key].equal(before[key]) for key in before)
+        model.requires_grad_()
 
 
 @every_backbone
-def test_a_seed_gives_the_same_network_and_its_state_restores_it(source, backbone):
+def test_a_seed_gives_the_same_network_whose_state_and_whose_head_give_its_logits(source, backbone):
     experiment = settings(source, backbone, dropout=0.5)
     first, second = (
         build_model(experiment, classes=CLASSES, weights=None).eval() for _ in range(2)
@@ -110,18 +108,12 @@ def test_a_seed_gives_the_same_network_and_its_state_restores_it(source, backbon
     assert all(a.equal(b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
     nn.init.normal_(next(second.parameters()))
     second.load_state_dict(first.state_dict())
-    assert first(images()).equal(second(images()))
-
-
-@every_backbone
-def test_the_head_on_its_inputs_gives_what_the_network_gives(source, backbone):
-    experiment = settings(source, backbone, dropout=0.5)
-    model = build_model(experiment, classes=CLASSES, weights=None).eval()
-    assert structure_of(model, experiment, classes=CLASSES).ends_in_last_layer
-    head = head_name(model, experiment.model)
+    logits = first(images())
+    assert logits.equal(second(images()))
+    assert structure_of(first, experiment, classes=CLASSES).ends_in_last_layer
+    head = head_name(first, experiment.model)
     assert head is not None
-    seen = head_inputs(model, head, images())
-    assert model.get_submodule(head)(seen).equal(model(images()))
+    assert first.get_submodule(head)(head_inputs(first, head, images())).equal(logits)
 
 
 def test_a_network_that_pools_after_its_output_layer_is_known():

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from urllib.error import URLError
 
 import pytest
+import safetensors.torch
 import torch
 from safetensors.torch import save_file
 
@@ -12,10 +13,13 @@ from inat_ray.config.backbones import IMAGENET_MEAN
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.model import ResnetConfig
+from inat_ray.models import weights
 from inat_ray.models.build import build_model, check_model
 from inat_ray.models.pretrained import build_pretrained
-from inat_ray.models.weights import fetch, read_weights
+from inat_ray.models.weights import fetch, read_weights, why_missing
 from inat_ray.storage.place import Place
+
+RESNET18 = "resnet18-f37072fd.pth"
 
 
 def config(weights: object, backbone: str = "resnet18") -> ResnetConfig:
@@ -66,11 +70,10 @@ def test_a_file_that_knows_its_normalisation_brings_it(state, tmp_path):
     assert (weights.mean, weights.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
 
 
-def test_weights_are_read_from_a_bucket_too(state, tmp_path, bucket):
+def test_weights_are_read_from_a_bucket_too(bucket):
     place = Place.at(bucket) / "w.safetensors"
-    save_file(state, tmp_path / "w.safetensors")
-    place.write((tmp_path / "w.safetensors").read_bytes())
-    assert read_weights(config(place.address)).state.keys() == state.keys()
+    place.write(safetensors.torch.save({"a": torch.ones(3)}))
+    assert read_weights(config(place.address)).state.keys() == {"a"}
     with pytest.raises(UserError, match=r"model\.weights: s3://.*none\.pth: cannot be read"):
         read_weights(config((Place.at(bucket) / "none.pth").address))
 
@@ -215,3 +218,22 @@ def test_a_damaged_file_in_the_cache_is_told(published):
     published.path.write_bytes(b"something else")
     with pytest.raises(UserError, match="is damaged"):
         fetch(published.entry)
+
+
+def test_weights_that_cannot_be_had_are_told_in_a_few_words(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    asked = []
+
+    def unreachable(request, timeout):
+        asked.append((request.get_method(), request.full_url, timeout <= 10))
+        raise URLError("no network")
+
+    monkeypatch.setattr(weights, "urlopen", unreachable)
+    named = config("imagenet1k_v1")
+    assert why_missing(named) == "download.pytorch.org cannot be reached (no network)"
+    assert asked == [("HEAD", f"https://download.pytorch.org/models/{RESNET18}", True)]
+    assert why_missing(config(tmp_path / "none.pth")) == f"{tmp_path}/none.pth is not there"
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / RESNET18).touch()
+    assert why_missing(named) is None
+    assert len(asked) == 1

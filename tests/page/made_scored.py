@@ -11,6 +11,7 @@ def scored(points, scores, *, logarithmic=()) -> Scored:
         names={name: name for name in names},
         points=points,
         scores=scores,
+        ranks=np.unique(scores, return_inverse=True)[1].tolist(),
         trial_ids=[f"trial_{i:04d}" for i in range(len(points))],
         logarithmic=frozenset(logarithmic),
         metric="val_accuracy",

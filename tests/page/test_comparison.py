@@ -57,7 +57,7 @@ def test_the_distribution_of_results_ends_at_all_trials(runs, data_of):
 def test_runs_that_differ_in_their_seed_alone_are_one_line_with_their_spread(runs, data_of):
     runs[1].experiment = runs[0].experiment.model_copy(update={"seed": 7})
     _, progress, _ = comparison_sections(runs)
-    assert {row[0] for row in data_of(progress, "best-so-far")[1:]} == {"one and 1 more seeds"}
+    assert {row[0] for row in data_of(progress, "best-so-far")[1:]} == {"one and 1 more seed"}
     assert "the band reaches from the worst to the best" in progress.body
 
 
@@ -85,7 +85,7 @@ def test_runs_of_one_experiment_are_said_to_have_the_same_settings(runs):
 def test_runs_on_other_images_are_an_alarm(runs):
     data = runs[0].experiment.data.model_copy(update={"split_seed": 5})
     runs[1].experiment = runs[0].experiment.model_copy(update={"data": data})
-    assert "data.split_seed is one 42, two 5" in comparison_sections(runs)[0].body
+    assert "data.split_seed is 42 in one; 5 in two" in comparison_sections(runs)[0].body
     for run, images in zip(runs, (["a.jpg"], ["b.jpg"]), strict=True):
         run.folder.path.mkdir()
         run.folder.split.write_text(json.dumps({"train": images}))

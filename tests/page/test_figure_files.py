@@ -9,13 +9,14 @@ from inat_ray.page import figure_files
 from inat_ray.page.axes import linear
 from inat_ray.page.figure import Figure, Plot
 from inat_ray.page.figure_files import check_folder, write_figures
-from inat_ray.page.marks import Dot, Words
+from inat_ray.page.marks import Box, Dot
 
 
 @pytest.fixture
 def figure() -> Figure:
     plot = Plot(linear("epoch", [0, 1]), linear("loss", [0, 1]))
-    plot.add(Dot(0, 1, trial="trial_0000"), Words(0, 0, "± 10⁻³, 類"))
+    box = Box((0, 0), (1, 1), "#abcdef", value="± 10⁻³, 類", is_written=True)
+    plot.add(Dot(0, 1, trial="trial_0000"), box)
     return Figure("curves", "l", {"val acc": [plot], "loss": [plot]})
 
 

@@ -45,6 +45,12 @@ def test_a_number_is_sorted_by_its_value_and_shown_as_its_text():
     assert '<td class="number">-</td>' in html
 
 
+def test_the_dots_of_a_column_share_a_scale_from_its_least_to_its_greatest():
+    numbers = [Number(value, "x", dotted=True) for value in (0.8, 0.4, 0.5)]
+    html = table(["accuracy"], [[number] for number in numbers], caption="c")
+    assert re.findall(r"--place: ([\d.]+)", html) == ["1.000", "0.000", "0.250"]
+
+
 def test_the_head_of_a_column_of_numbers_stands_over_them():
     html = table(["name", "n"], [["a", 1], ["b", None]], caption="c")
     heads = re.findall(r"<th [^>]*>", html)

@@ -59,12 +59,40 @@ def test_results_of_one_kind_are_drawn_on_one_scale(run, sweep):
 
 
 @pytest.mark.parametrize(
-    ("accuracy", "said"),
-    [(0.875, "The test agrees"), (0.95, "lower than validation promised"), (0.5, "may be easier")],
+    ("accuracies", "said"),
+    [
+        ([0.87, 0.88], "The test agrees"),
+        ([0.95, 0.95], "lower than validation promised"),
+        ([0.88, 1.0], "The test agrees"),  # such seeds may differ by as much
+        ([0.5, 0.5], "may be easier"),
+    ],
 )
-def test_the_test_is_compared_with_the_confirmation(run, sweep, accuracy, said):
-    confirm(run, sweep[1:6], {7: accuracy, 8: accuracy})
-    assert said in str(lead_section(run).body)
+def test_the_test_is_compared_with_the_confirmation_by_the_errors_of_both(
+    run, sweep, accuracies, said
+):
+    confirm(run, sweep[1:6], dict(enumerate(accuracies, start=7)))
+    body = str(lead_section(run).body)
+    assert said in body
+    assert "(2 standard errors)" in body
+
+
+def test_few_validation_images_promise_little(run, sweep):
+    confirm(run, sweep[1:6], {7: 0.95, 8: 0.95})
+    run.result = {"data": {"images": {"validation": 20}}}
+    assert "The test agrees" in str(lead_section(run).body)
+
+
+def test_of_a_single_seed_it_is_not_said_that_the_test_agrees(run, sweep):
+    confirm(run, sweep[1:6], {7: 0.87})
+    assert "agrees" not in str(lead_section(run).body)
+
+
+def test_single_seeds_are_drawn_and_the_test_has_a_bar(run, sweep):
+    confirm(run, sweep[1:6], {7: 0.86, 8: 0.88})
+    best, kept, test = str(lead_section(run).body).split('<div class="tile">')[1:]
+    marks = [re.findall(r'<i class="(seed|range|point hollow)', tile) for tile in (best, kept)]
+    assert marks == [["point hollow"], ["seed", "seed"]]
+    assert test.count('<i class="range" style') == 1
 
 
 def test_how_much_being_chosen_flattered_is_told(run, sweep):

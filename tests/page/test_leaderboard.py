@@ -31,7 +31,7 @@ def test_the_leaderboard_is_by_scores_with_the_best_epoch_beside_them(sweep, his
     assert rows[0][:5] == ["1", "trial_0000", "70.0 %", "90.0 %", "3/3"]
     assert rows[1][:5] == ["2", "trial_0005", "(60.0 %)", "60.0 %", "1/3"]
     assert rows[-1][:5] == ["-", "trial_0003", "-", "-", "0/3"]
-    assert "Score: best mean of 5 epochs in a row" in section.body
+    assert "Score: best mean val acc of 5 epochs in a row" in section.body
 
 
 def test_the_leaderboard_has_a_column_for_each_cost_that_is_known(sweep, history_of):

@@ -3,7 +3,7 @@
 import pytest
 
 from inat_ray.page.axes import linear
-from inat_ray.page.marks import Area, Box, Cells, Dot, Frame, Line, Whisker, Words, element, symbol
+from inat_ray.page.marks import Area, Box, Cells, Dot, Frame, Line, Whisker, element, symbol
 
 
 @pytest.fixture
@@ -39,7 +39,10 @@ def test_boxes_whiskers_areas_and_cells_reach_from_end_to_end(frame):
 
 def test_what_comes_from_a_run_is_escaped(frame):
     evil = '"><script>'
-    for mark in (Words(0, 0, evil), Dot(0, 0, trial=evil, tip=evil)):
+    for mark in (
+        Box((0, 0), (1, 1), evil, value=evil, is_written=True),
+        Dot(0, 0, trial=evil, tip=evil),
+    ):
         assert "<script>" not in mark.svg(frame)
     assert element("a", x=None, y="") == "<a/>"
 

@@ -1,6 +1,7 @@
 import pytest
 
-from inat_ray.page.metrics import best_so_far, metric_cell, searched_winner
+from inat_ray.page.metrics import best_so_far, metric_cell
+from inat_ray.search.winner import searched_winner
 from tests.made_up_sweep import of_now
 
 

@@ -66,6 +66,8 @@ def test_every_plot_is_drawn_and_a_selection_holds_everywhere(page):
     assert page.locator(".selection").is_hidden()
     page.locator("tr[data-trial=trial_0001] a").click()
     assert page.evaluate(BRIGHT) == ["trial_0001"]
+    page.locator("tr[data-trial=trial_0002] a").press(" ")
+    assert page.evaluate(BRIGHT) == ["trial_0001", "trial_0002"]
 
 
 def test_a_drag_along_an_axis_selects_the_trials_in_its_range(page):
@@ -77,6 +79,31 @@ def test_a_drag_along_an_axis_selects_the_trials_in_its_range(page):
     assert page.evaluate(BRIGHT) == ["trial_0000", "trial_0005"]
     first.click()
     assert len(page.evaluate(BRIGHT)) == 5
+
+
+def test_a_range_is_chosen_without_a_mouse_and_by_touch(page):
+    axis, low, high = page.locator("[data-range]").all()
+    axis.select_option("val acc")
+    low.fill("60 %")
+    low.press("Enter")
+    assert page.evaluate(BRIGHT) == ["trial_0000", "trial_0005"]
+    high.fill("0.7")
+    high.press("Tab")
+    assert page.evaluate(BRIGHT) == ["trial_0005"]
+    axis.select_option("batch_norm")
+    low.fill("true")
+    high.fill("true")
+    high.press("Enter")  # of both axes
+    assert page.evaluate(BRIGHT) == []
+    page.keyboard.press("Escape")
+    assert [low.input_value(), high.input_value()] == ["", ""]
+    handle = plot(page, "parallel").locator(".axis .handle").first
+    handle.scroll_into_view_if_needed()
+    box = handle.bounding_box()
+    touch = {"pointerType": "touch", "button": 0, "bubbles": True, "clientX": box["x"] + 9}
+    handle.dispatch_event("pointerdown", touch | {"clientY": box["y"] + 2})
+    handle.dispatch_event("pointerup", touch | {"clientY": box["y"] + box["height"] * 0.5})
+    assert page.evaluate(BRIGHT) == ["trial_0000", "trial_0005"]
 
 
 def test_a_drag_over_points_selects_them_and_shift_takes_one_more(page):

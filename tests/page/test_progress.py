@@ -2,9 +2,9 @@
 
 import pytest
 
-from inat_ray.log.records import LOG_VERSION, RunResumed
+from inat_ray.log.records import RunResumed
 from inat_ray.page.progress import active_time, progress_section
-from tests.made_up_sweep import STARTED
+from tests.made_up_sweep import STARTED, of_now
 
 
 @pytest.fixture
@@ -43,11 +43,15 @@ def test_time_in_which_no_process_ran_is_cut_out(sweep, history_of):
     assert "16:40 in which the run was stopped are cut out" in progress_section(history).body
 
 
-def test_a_fall_of_the_best_so_far_is_said_where_it_is(sweep, history_of):
-    now = [sweep[0].model_copy(update={"version": LOG_VERSION}), *sweep[1:]]
-    section = progress_section(history_of(now))
-    assert "the first 5 epochs in a row: 73.3 %" in section.body
-    assert "The best so far may fall" in section.body
+def test_the_best_so_far_is_another_line_while_it_is_a_single_epoch(sweep, history_of, data_of):
+    section = progress_section(history_of(of_now(sweep)))
+    assert "Until a trial has 5 epochs in a row" in section.body
+    rows = data_of(section, "progress", "active time")
+    lines = {
+        name: [y for series, _, _, y in rows if series == name]
+        for name in ("best epoch so far", "best so far")
+    }
+    assert lines == {"best epoch so far": ["0.5", "0.7", "0.7"], "best so far": ["0.7", "0.7"]}
 
 
 def test_what_trained_at_the_same_time_stands_one_above_the_other(history_of, study):

@@ -30,10 +30,10 @@ FAINT_TEXTS = """() => {
   };
   const faint = [];
   for (const element of document.querySelectorAll("body *:not(script):not(style)")) {
-    if (element.closest("svg, .drawing")) continue;
     const own = [...element.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
     if (!own || !element.checkVisibility()) continue;
-    const [a, b] = [getComputedStyle(element).color, behind(element)].map(light);
+    const ink = getComputedStyle(element)[element.closest("svg") ? "fill" : "color"];
+    const [a, b] = [ink, behind(element)].map(light);
     const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
     if (contrast < 4.5) faint.push([element.tagName, element.textContent.slice(0, 40), contrast]);
   }
@@ -116,6 +116,17 @@ def test_a_table_is_sorted_and_a_trial_selected_without_a_mouse(opened):
     assert told == names[:1]
     page.keyboard.press("Escape")
     assert page.locator("svg .dim").count() == 0
+
+
+def test_who_uses_the_keyboard_sees_where_they_are(opened):
+    ring = """() => {
+      const { outlineStyle, outlineWidth } = getComputedStyle(document.activeElement);
+      return [document.activeElement.tagName, outlineStyle, parseFloat(outlineWidth) >= 2];
+    }"""
+    for _ in range(30):
+        opened.page.keyboard.press("Tab")
+        name, style, is_wide = opened.page.evaluate(ring)
+        assert (style, is_wide) == ("solid", True), name
 
 
 def test_on_paper_all_is_unfolded_light_and_within_the_margins(opened):

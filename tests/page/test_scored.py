@@ -4,6 +4,7 @@ import pytest
 
 from inat_ray.config.experiment import Experiment
 from inat_ray.page.scored import scored_trials
+from tests.made_up_sweep import of_now
 from tests.page.made_scored import scored
 
 
@@ -13,6 +14,22 @@ def test_the_seed_is_no_hyperparameter_and_trials_without_result_are_left_out(
     found = scored_trials(history_of(study({"a": [0.5], "b": [0.6]})), None)
     assert list(found.names) == ["model.freeze", "recipe.lr"]
     assert len(scored_trials(history_of(sweep), None).points) == 5
+
+
+def test_stopped_trials_rank_below_all_others_and_equals_alike(history_of, sweep):
+    found = scored_trials(history_of(of_now(sweep)), None)
+    ranks = dict(zip(found.trial_ids, found.ranks, strict=True))
+    assert ranks["trial_0000"] == max(ranks.values())  # 70 % over a stretch, after 60 % at once
+    alike = scored_trials(
+        history_of(
+            [
+                r.model_copy(update={"val_accuracy": 0.5}) if r.kind == "epoch_ended" else r
+                for r in sweep
+            ]
+        ),
+        None,
+    )
+    assert set(alike.ranks) == {0}
 
 
 def test_the_scale_is_that_of_the_experiment(history_of, sweep):

@@ -2,7 +2,7 @@ import pytest
 
 from inat_ray.config.search import EarlyStopping, SearchConfig
 from inat_ray.log.records import RunResumed, TrialResumed, TrialStarted
-from inat_ray.search.stopping import spent_budget, state_after_epoch
+from inat_ray.search.stopping import kept_back, spent_budget, state_after_epoch
 from tests.search import histories
 
 ASHA = SearchConfig(early_stopping=EarlyStopping(kind="asha", min_epochs=2, reduction_factor=3))
@@ -90,4 +90,29 @@ def test_before_anything_ran_nothing_is_spent():
 def test_a_target_that_a_voided_epoch_had_reached_is_not_reached():
     search, history = trained(target=0.2)
     history.add(TrialResumed(trial_id="a", epochs=1))
+    assert spent_budget(search, history) is None
+
+
+def test_a_time_for_the_whole_run_leaves_the_winner_its_own():
+    # An epoch takes a second, and the winner's training is kept nine of them and one more.
+    times = (30.0, 32.0, 34.0)
+    for time, spent in ((45, None), (44, "time")):
+        search, history = trained(times=times, time=time, time_covers="run")
+        assert spent_budget(search, history) == spent
+        assert spent_budget(search.model_copy(update={"time_covers": "search"}), history) is None
+
+
+def test_a_time_for_the_whole_run_leaves_the_confirmation_its_rounds():
+    search, history = trained(times=(30.0, 32.0, 34.0), time_covers="run", time=1000)
+    assert kept_back(search, history) == 10
+    search, history = trained(
+        times=(30.0, 32.0, 34.0), time_covers="run", time=1000, confirm={"top": 5, "seeds": 3}
+    )
+    assert kept_back(search, history) == 10 * (1 + 5 + 4)
+    history.add(TrialStarted(time=34.0, trial_id="b", seed=0, parameters={}, epochs=9))
+    assert kept_back(search, history) == 10 * (1 + 3 + 2)
+
+
+def test_after_one_epoch_nothing_is_known_of_what_is_to_be_kept_back():
+    search, history = trained(times=(50.0,), time=60, time_covers="run")
     assert spent_budget(search, history) is None

@@ -1,6 +1,7 @@
 """What a command says at its end."""
 
 import io
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,12 @@ from inat_ray.config.experiment import DataConfig, Experiment
 from inat_ray.data.dataset import open_dataset
 from inat_ray.log.records import TrialKnown
 from inat_ray.run.warm_start import WarmStart
-from inat_ray.terminal.announcements import announce, announce_warm_start, interruption_announced
+from inat_ray.terminal.announcements import (
+    announce,
+    announce_warm_start,
+    interruption_announced,
+    show_next_steps,
+)
 from tests.run.made_up_runs import create_run, run_started, write_log
 
 
@@ -53,13 +59,22 @@ def test_an_interruption_stays_one_where_there_is_no_log_to_tell_of(tmp_path, co
 
 
 def test_an_interruption_says_what_is_kept_and_how_to_go_on(tmp_path):
-    run = create_run(tmp_path / "run", Experiment(), overwrite=False)
+    run = create_run(tmp_path / "my run", Experiment(), overwrite=False)
     write_log(run, [run_started()])
     console = Console(file=io.StringIO(), width=300)
     with pytest.raises(KeyboardInterrupt), interruption_announced(console, run=run):
         raise KeyboardInterrupt
     assert "interrupted: 0 epochs of 0 trials" in console.file.getvalue()
-    assert f"sweep --resume {run.path}" in console.file.getvalue()
+    assert f"sweep --resume '{run.path}'" in console.file.getvalue()
+
+
+def test_the_next_steps_can_be_pasted_as_they_are(tmp_path):
+    run = create_run(tmp_path / "my run", Experiment(), overwrite=False)
+    console = Console(file=io.StringIO(), width=30)
+    show_next_steps(console, run=run)
+    board, evaluate = (shlex.split(line) for line in console.file.getvalue().splitlines())
+    assert board == ["TensorBoard:", "tensorboard", "--logdir", str(run.tensorboard)]
+    assert evaluate == ["Evaluate:", "inat-ray", "evaluate", str(run.path)]
 
 
 def test_each_source_of_a_warm_start_has_a_line_with_what_it_tells_and_why_not_more():

@@ -9,6 +9,7 @@ from inat_ray.data.split import Split
 from inat_ray.terminal.model_tables import class_table, confusions_table, freeze_table, result_table
 from inat_ray.training.predictions import Predictions
 from inat_ray.training.scores import assess
+from tests.made_up_sweep import renamed
 
 
 @pytest.fixture
@@ -29,48 +30,64 @@ def lines_of(table) -> list[str]:
     return [line.strip() for line in console.file.getvalue().splitlines() if line.strip()]
 
 
-def test_a_result_is_shown_with_the_searchs_part_and_without_other_nested_ones():
-    result = {
-        "name": "a",
-        "val_accuracy": 0.91234,
-        "seconds": 1234.56,
-        "macs": 3704064,
-        "data": {"classes": ["x"]},
-        "search": {
-            "winner": "trial_0001",
-            "parameters": {"recipe.lr": 0.1},
-            "score": 0.92,
-            "val_accuracy": 0.93,
-            "trials": {"stopped": 1, "finished": 3},
-            "epochs_saved": 13,
-            "study": [{"parameters": {"recipe.lr": 0.1}, "n": 3, "mean": 0.9, "sd": 0.01}],
-            "confirmed": [{"n": 3, "mean": 0.9, "sd": 0.01}, {"n": 1, "mean": 0.8, "sd": None}],
-        },
-        "test_accuracy": 0.9,
-        "test_accuracy_interval": [0.8512, 0.93],
-        "test_ece": 0.051,
-        "test_classes": {"x": {"precision": None}},
-    }
-    cells = [
-        tuple(part.strip() for part in line.split("  ") if part.strip())
-        for line in lines_of(result_table(result))[1:]
+RESULT = {
+    "val_accuracy": 0.91234,
+    "val_loss": 0.25,
+    "best_epoch": 2,
+    "epochs": 3,
+    "parameters": 4_142_085,
+    "trainable_parameters": 6_405,
+    "macs": 3_704_064,
+    "test_accuracy": 0.9,
+    "test_accuracy_interval": [0.8512, 0.93],
+    "test_images": 500,
+    "test_ece": 0.051,
+    "test_looks": 1,
+}
+
+
+def told(result: dict, history=None) -> list[list[str]]:
+    """The columns of each line of a result."""
+    lines = lines_of(result_table(result, history))
+    return [[part.strip() for part in line.split("  ") if part.strip()] for line in lines]
+
+
+def test_three_numbers_lead_the_result_of_a_search_and_the_model_follows(sweep, history_of):
+    anew = [
+        record
+        for n, seeds in enumerate(("7", "8"))
+        for record in renamed(
+            sweep[1:6], f"trial_0000_seed_{seeds}", purpose="confirm", seed=int(seeds) + n
+        )
     ]
-    assert cells == [
-        ("name", "a"),
-        ("kept model: val_accuracy", "91.2 %"),
-        ("seconds", "1,234.6"),
-        ("macs", "3,704,064"),
-        ("search: winner", "trial_0001"),
-        ("search: parameters", "lr=0.1"),
-        ("best trial: score", "92.0 %, optimistic: the best of all trials"),
-        ("best trial: val_accuracy", "93.0 %"),
-        ("search: trials", "3 finished, 1 stopped"),
-        ("search: epochs_saved", "13"),
-        ("confirmed: score", "90.0 ± 1.0 % over 3 seeds"),
-        ("test_accuracy", "90.0 %"),
-        ("test_accuracy_interval", "85.1 to 93.0 %"),
-        ("test_ece", "5.1 %"),
+    rows = told(RESULT, history_of([*sweep, *anew]))
+    assert rows[:3] == [
+        ["best val acc", "90.0 %", "trial_0000, the best of 6 trials, so optimistic"],
+        ["over 2 seeds", "90.0 ± 0.0 %", "mean ± sd of trial_0000's configuration"],
+        ["test accuracy", "90.0 %", "85.1 to 93.0 % (95 % interval), 500 images"],
     ]
+    assert rows[3:] == [
+        ["winner", "trial_0000: lr=0.003 batch_norm=true filters=32-64"],
+        ["kept model", "4.14 M parameters, 6.41 K trained; 3.7 M MACs an image"],
+        ["on validation", "acc 91.2 %, loss 0.250"],
+        ["on test", "ECE 5.1 %"],
+        ["took", "0:05, 14 epochs; 2 saved by stopping early"],
+    ]
+
+
+def test_the_result_of_a_training_has_no_line_about_a_search(training, history_of):
+    result = {name: value for name, value in RESULT.items() if not name.startswith("test")}
+    assert told(result, history_of(training)) == [
+        ["validation accuracy", "91.2 %", "after epoch 2 of 3, the best, so optimistic"],
+        ["model", "4.14 M parameters, 6.41 K trained; 3.7 M MACs an image"],
+        ["on validation", "loss 0.250"],
+        ["took", "0:05, 3 epochs"],
+    ]
+
+
+def test_more_than_one_look_at_the_test_set_is_told():
+    rows = told(RESULT | {"test_looks": 3})
+    assert next(row[1] for row in rows if row[0] == "looks at test").startswith("3: the newest")
 
 
 def shown(*settings: str) -> str:

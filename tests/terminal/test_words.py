@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from inat_ray.log.costs import COSTS
@@ -30,6 +32,7 @@ from inat_ray.terminal.words import (
 def test_a_command_is_spelled_as_the_person_spelled_theirs(monkeypatch, program, text):
     monkeypatch.setattr("sys.argv", [program, "--resume"])
     assert command_text("train") == text
+    assert command_text("train", "--resume", Path("my runs/$1")) == f"{text} --resume 'my runs/$1'"
 
 
 def test_names_are_shortened_where_that_stays_unambiguous():

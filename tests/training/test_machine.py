@@ -1,6 +1,6 @@
 import os
 
-from inat_ray.training.machine import machine, processor, stand_back, usable_cores
+from inat_ray.training.machine import machine, memory_bytes, processor, stand_back, usable_cores
 
 
 def test_the_processor_is_named_as_its_maker_writes_it(tmp_path):
@@ -31,3 +31,12 @@ def test_a_process_stands_back_as_far_as_it_should_and_never_forward(monkeypatch
     stand_back(12)
     stand_back(3)
     assert raised == [0, 7, 0, 0]
+
+
+def test_a_container_may_have_less_memory_than_its_machine(tmp_path):
+    limit = tmp_path / "memory.max"
+    there = memory_bytes(limit)
+    assert there > 0
+    for written, found in (("max\n", there), ("1000000\n", 1_000_000), (f"{2 * there}\n", there)):
+        limit.write_text(written)
+        assert memory_bytes(limit) == found

@@ -15,6 +15,7 @@ from inat_ray.training.scores import (
     confusions,
     cross_entropy,
     hardest_first,
+    likely_wrong_labels,
     reliability,
     spread_sample,
     top_accuracy,
@@ -206,3 +207,23 @@ def test_a_sample_of_few_images_is_all_and_of_many_classes_is_not_the_first_ones
 ):
     assert sorted(spread_sample(six, 30)) == list(range(6))
     assert random_predictions.truths[spread_sample(random_predictions, 4)].tolist() != [0, 1, 2, 3]
+
+
+def test_a_label_is_likely_wrong_where_another_class_is_as_probable_as_on_its_own_images():
+    """The model finds b no more probable than 0.6 on images of b, and a 0.9 on images of a."""
+    found = predictions_from(
+        [0, 0, 0, 1, 1, 1, 0, 1, 2],
+        [
+            [0.98, 0.02, 0.0],
+            [0.97, 0.03, 0.0],
+            [0.15, 0.85, 0.0],  # a taken for b, surely by the measure of b
+            [0.1, 0.9, 0.0],
+            [0.2, 0.8, 0.0],
+            [0.6, 0.4, 0.0],  # b taken for a, which is a mistake as any other
+            [0.45, 0.5, 0.05],  # as is this
+            [0.98, 0.02, 0.0],  # b taken for a, surely
+            [math.nan, math.nan, math.nan],
+        ],
+        classes="abc",
+    )
+    assert likely_wrong_labels(found) == [7, 2]

@@ -6,21 +6,12 @@ block a parameter of its own: `conv1_filters`, `kernel_size_3`.
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
-from inat_ray.config.wandb.choices import (
-    NotHadError,
-    combined,
-    listed,
-    read_values,
-    weighed,
-)
+from inat_ray.config.distributions import JSON, Tree
+from inat_ray.config.wandb.choices import NotHadError, combined, listed, read_values, weighed
 from inat_ray.config.wandb.distributions import drawn
 from inat_ray.config.wandb.names import FACTORS, FILTERS, KERNELS, OF_A_BLOCK
 from inat_ray.config.wandb.values import five, number, plain, whole
-
-JSON = Any
-Tree = dict[str, Any]
 
 BLOCKS = 5
 

@@ -3,15 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from math import prod
-from typing import Any
 
-from inat_ray.config.distributions import Parameter, canonical
+from inat_ray.config.distributions import JSON, Parameter, Tree, canonical
 from inat_ray.config.errors import UserError
 from inat_ray.config.parameter_spec import parse_parameter
 from inat_ray.config.wandb.values import number
-
-JSON = Any
-Tree = dict[str, Any]
 
 MOST_LISTED = 100
 """The most values of a setting that has no ranges, where a sweep has one."""
@@ -35,9 +31,9 @@ def values_in(spec: Mapping[str, JSON]) -> list[JSON]:
 
 def as_parameter(spec: Tree) -> Parameter:
     try:
-        return parse_parameter(spec, "here")
+        return parse_parameter(spec)
     except UserError as error:
-        raise ValueError(str(error).removeprefix("here: ")) from None
+        raise ValueError(str(error).removeprefix(".")) from None
 
 
 def listed(spec: Tree) -> Listed:

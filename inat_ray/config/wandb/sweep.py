@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
+from inat_ray.config.distributions import JSON, Tree
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.metrics import METRICS
 from inat_ray.config.overrides import PARAMETERS, put, settings_in
@@ -19,11 +20,16 @@ from inat_ray.config.wandb.parameters import read_parameters
 from inat_ray.config.wandb.translation import Row, Translation
 from inat_ray.config.wandb.values import number, plain
 
-JSON = Any
-Tree = dict[str, Any]
-
 READ_KEYS = {"method", "metric", "parameters", "early_terminate", "run_cap", "command"}
 READ_KEYS |= {"name", "project", "entity"}
+
+NO_METRIC = "is not measured here"
+
+NO_METRICS = {
+    "test": "the test set is looked at once, after the search",
+    "train": "a search goes by the validation images",
+}
+"""Why there is no metric whose name begins so."""
 
 SPEC_KEYS = {"value", "values", "probabilities", "distribution", "min", "max", "mu", "sigma", "q"}
 
@@ -159,7 +165,9 @@ def _metric(found: Translation, metric: JSON, given: Mapping[str, JSON]) -> None
     name, goal = plain(said.get("name")), said.get("goal", "minimize")
     ours = "val_accuracy" if name in ERRORS else METRICS_THERE.get(name)
     if ours is None:
-        found.ask("metric.name", _no_metric(said.get("name"), name), _CHOOSE_METRIC)
+        why = next((why for start, why in NO_METRICS.items() if name.startswith(start)), NO_METRIC)
+        answer = f"--set metric.name=NAME names one of {', '.join(METRICS)}"
+        found.ask("metric.name", f"{said.get('name')!r}: {why}", answer)
         return
     wanted = "minimize" if name in ERRORS else METRICS[ours].goal
     if goal != wanted and "goal" in said:
@@ -176,17 +184,6 @@ def _metric(found: Translation, metric: JSON, given: Mapping[str, JSON]) -> None
     if "target" in said:
         target = number(said["target"])
         found.say("metric.target", "search.target", 1 - target if name in ERRORS else target)
-
-
-_CHOOSE_METRIC = f"--set metric.name=NAME names one of {', '.join(METRICS)}"
-
-
-def _no_metric(name: JSON, words: str) -> str:
-    if words.startswith("test"):
-        return f"{name!r}: the test set is looked at once, after the search"
-    if words.startswith("train"):
-        return f"{name!r}: a search goes by the validation images"
-    return f"{name!r}: is not measured here"
 
 
 def _early_stopping(found: Translation, rule: JSON, given: Mapping[str, JSON]) -> None:

@@ -1,13 +1,10 @@
 """What a W&B sweep is as an experiment, while it is read and once it is."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
+from inat_ray.config.distributions import JSON, Tree
 from inat_ray.config.errors import UserError
 from inat_ray.config.overrides import put, settings_in
-
-JSON = Any
-Tree = dict[str, Any]
 
 
 @dataclass(frozen=True)

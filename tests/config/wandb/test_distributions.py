@@ -9,7 +9,7 @@ from inat_ray.config.wandb.parameters import setting_at
 
 
 def extremes(spec: dict) -> list:
-    return parse_parameter(drawn(spec), "here").extremes
+    return parse_parameter(drawn(spec)).extremes
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_a_range_has_the_ends_that_wandb_draws(spec, low, high):
     [("normal", 2, 0.5), ("q_normal", 64, 8), ("log_normal", -3, 0.5), ("q_log_normal", 4, 0.3)],
 )
 def test_a_normal_has_its_mean_and_deviation(name, mu, sigma):
-    parameter = parse_parameter(drawn({"distribution": name, "mu": mu, "sigma": sigma}), "here")
+    parameter = parse_parameter(drawn({"distribution": name, "mu": mu, "sigma": sigma}))
     values = [parameter.from_unit(u) for u in np.random.default_rng(0).random(2000)]
     values = np.log(values) if "log" in name else np.array(values)
     assert values.mean() == pytest.approx(mu, abs=0.1 * sigma)

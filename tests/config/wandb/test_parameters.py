@@ -166,6 +166,9 @@ def test_the_one_dense_layer_may_have_a_number():
 def test_a_rate_of_the_backbone_is_a_share_of_that_of_the_head():
     rates = {"backbone_lr": {"values": [1e-5, 1e-4]}, "head_lr": {"value": 1e-3}}
     assert searched(rates) == {"recipe.backbone_lr_factor": {"values": [0.01, 0.1]}}
+    exponents = {"distribution": "log_uniform", "min": 1e-5, "max": 1e-2}
+    (question,) = read(rates | {"backbone_lr": exponents}).questions
+    assert "--set parameters.backbone_lr.distribution=log_uniform_values draws 1e-05" in question
     rates["head_lr"] = {"values": [1e-3, 1e-2]}
     (question,) = read(rates).questions
     assert "a share of recipe.lr, for which the sweep has no single number" in question
