@@ -19,7 +19,7 @@ from inat_ray.page.marks import RING, Dot, Line
 from inat_ray.page.metrics import results, score_axis
 from inat_ray.page.scored import jitter
 from inat_ray.search.front import Fronts
-from inat_ray.search.schedulers import at_rung
+from inat_ray.search.schedulers import rungs
 from inat_ray.search.winner import searched_winner
 from inat_ray.terminal.words import cost_text
 
@@ -92,14 +92,13 @@ GOES_ON, ENDS = Key("went on", "circle", BLUE), Key("ended there", "x", GRAY)
 def rungs_section(history: History, settings: EarlyStopping) -> Section:
     """Shows which trials reached each rung of successive halving, and which of them went on."""
     last = max((len(trial.epochs) for trial in history.searched), default=0)
-    rungs = {
-        epoch: _at_rung(history, epoch) for epoch in range(1, last) if at_rung(settings, epoch)
-    }
+    there = {rung: _at_rung(history, rung) for rung in rungs(settings, last - 1)}
     text = (
         f"{settings.kind}: at each rung, the best 1/{settings.reduction_factor} of the trials that"
-        " have reached it so far go on; the first to arrive have few to be compared with."
+        " have reached it so far go on; the first to arrive have few to be compared with. With"
+        " asha_promotion, all pass first rungs that told little of the next one."
     )
-    drawn = _rungs_plot(rungs, metric=history.run.metric)
+    drawn = _rungs_plot(there, metric=history.run.metric)
     return Section("Early stopping", "rungs", paragraph(text), drawn)
 
 
@@ -111,10 +110,10 @@ def _at_rung(history: History, epoch: int) -> list[tuple[EpochEnded, bool]]:
     ]
 
 
-def _rungs_plot(rungs: Rungs, *, metric: str) -> Figure:
-    records = [(place, *each) for place, there in enumerate(rungs.values()) for each in there]
+def _rungs_plot(found: Rungs, *, metric: str) -> Figure:
+    records = [(place, *each) for place, there in enumerate(found.values()) for each in there]
     plot = Plot(
-        categories("rung: how many went on", [_rung_text(*rung) for rung in rungs.items()]),
+        categories("rung: how many went on", [_rung_text(*rung) for rung in found.items()]),
         of_metric(metric, (getattr(record, metric) for _, record, _ in records)),
     )
     for number, (place, record, goes_on) in enumerate(records):

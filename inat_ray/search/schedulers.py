@@ -9,14 +9,24 @@ names their types alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from statistics import StatisticsError, correlation
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from inat_ray.config.search import EarlyStopping
     from inat_ray.log.history import History, TrialHistory
     from inat_ray.log.records import TrialState
+
+
+LEAST_AGREEMENT = 0.2
+"""A rung misleads if Spearman's rank correlation of its scores with the next one's is below."""
+
+FEWEST_COMPARED, MOST_COMPARED = 8, 60
+"""Trials of which that correlation is taken."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +50,15 @@ class Scheduler:
 
 def at_rung(settings: EarlyStopping, epoch: int) -> bool:
     """Returns whether the epoch is one of min_epochs x reduction_factor^k."""
+    return epoch in rungs(settings, epoch)
+
+
+def rungs(settings: EarlyStopping, last: int) -> Iterator[int]:
+    """Yields the rungs up to the epoch `last`."""
     rung = settings.min_epochs
-    while rung < epoch:
+    while rung <= last:
+        yield rung
         rung *= settings.reduction_factor
-    return rung == epoch
 
 
 def stop_by_halving(settings: EarlyStopping, history: History, trial: TrialHistory) -> TrialState:
@@ -61,8 +76,43 @@ def stop_by_halving(settings: EarlyStopping, history: History, trial: TrialHisto
     return "running" if standings.better(newest.epoch, score) < max(1, most) else "stopped"
 
 
-def pause_at_rungs(settings: EarlyStopping, _history: History, trial: TrialHistory) -> TrialState:
-    return "paused" if at_rung(settings, trial.epochs[-1].epoch) else "running"
+def pause_at_rungs(settings: EarlyStopping, history: History, trial: TrialHistory) -> TrialState:
+    """Pauses a trial at a rung, but for the first ones if they mislead: those are passed."""
+    epoch, planned = trial.epochs[-1].epoch, trial.planned_epochs
+    if not at_rung(settings, epoch):
+        return "running"
+    so_far = rungs(settings, epoch)
+    pauses = any(not misleads(settings, history, rung, planned=planned) for rung in so_far)
+    return "paused" if pauses else "running"
+
+
+def misleads(settings: EarlyStopping, history: History, rung: int, *, planned: int) -> bool:
+    """Returns whether the order of trials at a rung has told little of that at the next one.
+
+    Compared are the newest trials that reached both and are among the best 1/reduction_factor of
+    the rung, for it is these that it has to choose. While they are few, it is believed.
+    """
+    scores, standings = history.standings.scores, history.standings
+    here = scores.get(rung, {})
+    there = scores.get(min(rung * settings.reduction_factor, planned), {})
+    best = len(here) // settings.reduction_factor
+    pairs = [
+        (here[trial], there[trial])
+        for trial in islice(reversed(there), MOST_COMPARED)
+        if trial in here and standings.better(rung, here[trial]) < best
+    ]
+    if len(pairs) < FEWEST_COMPARED:
+        return False
+    try:
+        return correlation(*map(_places, zip(*pairs, strict=True))) < LEAST_AGREEMENT
+    except StatisticsError:  # all are alike at one of the two
+        return False
+
+
+def _places(scores: Sequence[float]) -> list[int]:
+    """Returns the places in order, those of equals the same (and all of them twice as large)."""
+    order = sorted(scores)
+    return [bisect_left(order, score) + bisect_right(order, score) for score in scores]
 
 
 def promote_the_best(settings: EarlyStopping, history: History) -> str | None:
@@ -126,7 +176,8 @@ SCHEDULERS = {
         Scheduler(
             name="asha_promotion",
             meaning="the paper's own form: a trial at a rung is paused, and continues once it is"
-            " among the best 1/reduction_factor; its process takes another trial meanwhile",
+            " among the best 1/reduction_factor; its process takes another trial meanwhile. First"
+            " rungs whose order has told little of the next one's are passed without a pause",
             summary=_halving_summary,
             judge=pause_at_rungs,
             promote=promote_the_best,

@@ -1,6 +1,8 @@
+import pytest
+
 from inat_ray.config.search import EarlyStopping
 from inat_ray.log.history import History
-from inat_ray.log.records import TrialPaused, TrialResumed
+from inat_ray.log.records import TrialPaused, TrialResumed, TrialStarted
 from inat_ray.search.schedulers import (
     SCHEDULERS,
     at_rung,
@@ -114,6 +116,50 @@ def test_the_highest_rung_is_served_first():
             history.add(epoch_of(trial_id, epoch, 0.7))
         history.add(TrialPaused(trial_id=trial_id))
     assert promote_the_best(PROMOTION, history) == "t3"  # of equals, the first to start
+
+
+def after_two_rungs(later: list[float], *, others: int) -> History:
+    """Trials with 0.1, 0.2, ... at the first rung and `later` at the second; and worse `others`."""
+    curves = {
+        f"t{number}": [0.0, 0.1 * number, 0.0, 0.0, 0.0, value]
+        for number, value in enumerate(later, start=1)
+    }
+    return history_of(curves | {f"o{n}": [0.0, 0.001 * n] for n in range(others)})
+
+
+@pytest.mark.parametrize(
+    ("later", "others", "state"),
+    [
+        ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8], 15, "paused"),
+        ([0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1], 15, "running"),
+        ([0.1, 0.8, 0.3, 0.6, 0.5, 0.4, 0.7, 0.2], 15, "running"),  # neither agrees nor disagrees
+        ([0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1], 15, "paused"),  # of seven it is not told
+        ([0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1], 9, "paused"),  # nor if not all of a third
+        ([0.5] * 8, 15, "paused"),  # nor of equals
+    ],
+)
+def test_a_rung_that_says_nothing_of_the_next_one_is_passed(later, others, state):
+    history = history_of_new(after_two_rungs(later, others=others))
+    assert judged(PROMOTION, history, "new") == state
+
+
+def history_of_new(history: History) -> History:
+    """The same with a trial that has come to the first rung."""
+    history.add(TrialStarted(trial_id="new", seed=0, parameters={}, epochs=10))
+    for epoch in (1, 2):
+        history.add(epoch_of("new", epoch, 0.0))
+    return history
+
+
+@pytest.mark.parametrize(("order", "state"), [(range(8, 0, -1), "paused"), (range(8), "running")])
+def test_a_later_rung_is_passed_only_if_all_before_it_are(order, state):
+    """The second one misleads; the first does too, or does not."""
+    curves = {
+        f"t{n}": [0.0, 0.1 + place, 0.0, 0.0, 0.0, 0.9 - 0.1 * n, 0.0, 0.0, 0.0, 0.1 * n]
+        for n, place in enumerate(order, start=1)
+    }
+    history = history_of(curves | {f"o{n}": [0.0, 0.0, 0.0, 0.0, 0.0, 0.0] for n in range(16)})
+    assert judged(PROMOTION, history, "o0") == state
 
 
 MEDIAN = EarlyStopping(kind="median", min_epochs=2, min_trials=3)
