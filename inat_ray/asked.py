@@ -48,7 +48,7 @@ class Asked(NamedTuple):
             raise UserError(
                 f"--save-experiment {file}: cannot be written: {error.strerror}"
             ) from None
-        options.console().print(f"[bold]saved[/] {escape(str(file))}", soft_wrap=True)
+        options.say("saved", file)
 
 
 @contextmanager
@@ -75,7 +75,7 @@ def _chosen(file: Path, settings: list[str], given: options.Given, *, shown: boo
 
         choice = chosen_experiment(settings, given)
     for name, why in zip(("model", "training", "search"), choice.why, strict=True):
-        console.print(f"[bold]{name:8}[/] {escape(why)}", soft_wrap=True)
+        options.say(f"{name:8}", why)
     file.write_text(yaml.safe_dump(choice.tree, sort_keys=False), encoding="utf-8")
     found = Asked(file, settings, {key: value for key, value in given.items() if key != TIME})
     if shown:

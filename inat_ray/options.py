@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 from inat_ray.boards import tensorboard_server
 from inat_ray.config.device import DeviceName
 from inat_ray.config.errors import RunFailedError, UserError
+from inat_ray.terminal.say import say as terminal_say
 from inat_ray.training.interruption import as_interrupted, interruptible
 
 STORAGE_VARIABLE = "INAT_RAY_STORAGE_PATH"
@@ -203,7 +204,7 @@ def console() -> Console:
 
 def say(word: str, text: object, *, style: str = "bold") -> None:
     """Prints a line that begins with a word."""
-    console().print(f"[{style}]{word}[/]  {escape(str(text))}", soft_wrap=True)
+    terminal_say(console(), word, text, style=style)
 
 
 def say_reading(command: str, what: object) -> None:

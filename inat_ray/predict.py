@@ -77,7 +77,7 @@ def main(
         if not good:
             raise RunFailedError(f"none of {len(paths)} photographs can be read")
     if not as_json:
-        console.print(shown_predictions(good, loaded.classes, top=top))
+        console.print(shown_predictions(good, loaded.classes, top=top, width=console.width))
     if out is not None:
         options.say("written", out)
 

@@ -236,7 +236,7 @@ def run_sweep(
     claim = claimed_or_reclaimed(plan.folder, config, is_new=plan.is_new, overwrite=overwrite)
     with claim as run, ExitStack() as at_work:
         with ExitStack() as while_ray_is_up:
-            with waiting("starting the trials' processes", console=console):
+            with waiting("starting the trials' processes, checking the models", console=console):
                 from inat_ray.tuning.session import ray_session, trials_at_once
 
                 trials = trials_at_once(config)
@@ -245,16 +245,23 @@ def run_sweep(
                 while_ray_is_up.enter_context(
                     ray_session(address=address, verbose=verbose, trials=trials)
                 )
-            from inat_ray.data.dataset import open_dataset
-            from inat_ray.run.result import finish_run
-            from inat_ray.run.split import keep_split
-            from inat_ray.terminal.announcements import announce, show_next_steps, show_result
-            from inat_ray.tuning.cluster import final_resources, trial_resources
-            from inat_ray.tuning.search import check_limits
+                from inat_ray.data.dataset import open_dataset
+                from inat_ray.run.result import finish_run
+                from inat_ray.run.split import keep_split
+                from inat_ray.terminal.announcements import (
+                    announce,
+                    note,
+                    show_next_steps,
+                    show_result,
+                )
+                from inat_ray.tuning.cluster import final_resources, trial_resources
+                from inat_ray.tuning.search import check_limits
 
-            _check_models(plan)
-            trial_resources(config)
-            final_resources(config)
+                notes = _notes(plan)
+                trial_resources(config)
+                final_resources(config)
+            for text in notes:
+                note(console, text)
             data = open_dataset(config.data, progress=True)
             if plan.is_new:
                 check_limits(config, plan.space, classes=len(data.classes))
@@ -286,20 +293,18 @@ def _known(plan: "Plan") -> list[TrialKnown]:
     return [trial for source in known for trial in source.trials]
 
 
-def _check_models(plan: "Plan") -> None:
-    """Tells the plan's notes. Raises UserError for weights or a model that no trial can use."""
+def _notes(plan: "Plan") -> list[str]:
+    """Returns the plan's notes. Raises UserError for weights or a model that no trial can use."""
     from inat_ray.models.build import check_models
-    from inat_ray.terminal.announcements import note
 
-    for text in (*plan.notes, *check_models(plan.experiment, plan.present or plan.space)):
-        note(options.console(), text)
+    return [*plan.notes, *check_models(plan.experiment, plan.present or plan.space)]
 
 
 def run_rehearsal(plan: "Plan", *, address: str | None = None, verbose: bool = False) -> "DryRun":
     """Says what the plan amounts to, and returns it; leaves no run."""
     from inat_ray.data.dataset import open_dataset
     from inat_ray.data.sources import check_source
-    from inat_ray.terminal.announcements import announce, announce_dry_run
+    from inat_ray.terminal.announcements import announce, announce_dry_run, note
     from inat_ray.tuning.cluster import Slots, final_resources, trial_resources
     from inat_ray.tuning.dry_run import dry_run
     from inat_ray.tuning.session import ray_session
@@ -307,7 +312,8 @@ def run_rehearsal(plan: "Plan", *, address: str | None = None, verbose: bool = F
     config, console = plan.experiment, options.console()
     known = _known(plan)
     check_source(config.data)
-    _check_models(plan)
+    for text in _notes(plan):
+        note(console, text)
     with (
         waiting("looking at the cluster", console=console),
         ray_session(address=address, verbose=verbose),
@@ -333,16 +339,17 @@ def _search(
     port: int | None,
 ) -> tuple[Experiment, dict[str, Any]]:
     """Searches, with the run's log; returns the winner's experiment and the result."""
-    from inat_ray.boards.observed_log import observed_log
-    from inat_ray.terminal.announcements import interruption_announced, note
-    from inat_ray.training.device import resolve_device
-    from inat_ray.tuning.final_training import finish_search
-    from inat_ray.tuning.provision import provisioned
-    from inat_ray.tuning.search import begin, carry_on, run_search
-
     config, console = plan.experiment, options.console()
-    # Of this process, for the look at the test set; a head may be without the workers' GPUs.
-    device = resolve_device("cpu" if config.device == "cpu" else "auto")
+    with waiting("preparing the search", console=console):
+        from inat_ray.boards.observed_log import observed_log
+        from inat_ray.terminal.announcements import interruption_announced, note
+        from inat_ray.training.device import resolve_device
+        from inat_ray.tuning.final_training import finish_search
+        from inat_ray.tuning.provision import provisioned
+        from inat_ray.tuning.search import begin, carry_on, run_search
+
+        # Of this process, for the look at the test set; a head may be without the workers' GPUs.
+        device = resolve_device("cpu" if config.device == "cpu" else "auto")
     observed = observed_log(
         run,
         console,

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from inat_ray.data.dataset import DataSet
+from inat_ray.data.progress import tracked
 from inat_ray.data.split import SUBSETS, Indices
 
 SIDE = 16
@@ -57,7 +58,8 @@ def near_duplicates(data: DataSet) -> list[Pair]:
 def _alike(squares: Tensor, groups: Tensor) -> Iterator[tuple[int, int, float]]:
     """Yields the places of two squares (n, s, s) of two groups, and their correlation."""
     plain, mirrored = _changes(squares), _changes(squares.flip(2))
-    for start in range(0, len(plain), BLOCK):
+    starts = range(0, len(plain), BLOCK)
+    for start in tracked(starts, "comparing images", total=len(starts), unit="blocks"):
         end = start + BLOCK
         correlations = torch.maximum(plain[start:end] @ plain.T, mirrored[start:end] @ plain.T)
         near = (correlations >= ALIKE) & (groups[start:end, None] != groups)

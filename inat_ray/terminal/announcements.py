@@ -27,6 +27,7 @@ from inat_ray.search.study import seed_is_searched
 from inat_ray.search.winner import confirmed
 from inat_ray.terminal.model_tables import freeze_table, result_table, size_text
 from inat_ray.terminal.run_texts import resume_command
+from inat_ray.terminal.say import say
 from inat_ray.terminal.search_tables import ablation_table, leaderboard_table, study_table
 from inat_ray.terminal.tables import (
     folded,
@@ -47,7 +48,7 @@ SHOWN_CLASSES = 10
 def announce(console: Console, *, data: DataSet, run: RunFolder | None = None) -> None:
     """Says how the data was read, what was left out of it, and where the run is kept."""
     sizes = ", ".join(f"{len(data.subset(name))} {name}" for name in data.SUBSETS)
-    _say(console, "data", f" {len(data.pack.classes)} classes: {sizes} images")
+    say(console, "data", f"{len(data.pack.classes)} classes: {sizes} images")
     for text in understood(data.pack):
         # A terminal gets whole words; a log file has no width.
         shown = Padding(escape(text), (0, 0, 0, 6), expand=False)
@@ -58,9 +59,9 @@ def announce(console: Console, *, data: DataSet, run: RunFolder | None = None) -
     note_some(console, bad, what="images left out, because they cannot be read")
     note_some(console, data.split.duplicates, what="images in two places, kept on one side")
     if run is not None:
-        _say(console, "run", f"  {run.path}")
+        say(console, "run", run.path)
         if run.storage is not None:
-            _say(console, "kept", f" {run.storage}")
+            say(console, "kept", run.storage)
 
 
 def understood(pack: Pack) -> Iterator[str]:
@@ -87,7 +88,7 @@ def announce_training(console: Console, experiment: Experiment, data: DataSet) -
     workers, recipe = experiment.resources.workers_per_trial, experiment.recipe
     if workers > 1:
         share = f"{workers} workers share each batch of {recipe.batch_size} images"
-        _say(console, "work", f" {share}; learning rate {recipe.lr:g}")
+        say(console, "work", f"{share}; learning rate {recipe.lr:g}")
 
 
 def announce_warm_start(console: Console, known: Sequence[WarmStart]) -> None:
@@ -111,16 +112,16 @@ def announce_dry_run(console: Console, found: "DryRun", *, slots: int) -> None:
     size, step = found.complexity, found.rehearsal
     memory = "" if step.peak_bytes is None else f", {step.peak_bytes / 2**30:.1f} GiB of GPU memory"
     sizes = " and ".join(map(str, found.image_sizes))
-    _say(console, "images", f" {sizes} pixels a side, from squares of {found.pack_size}")
-    _say(console, "largest", parameters_text(found.largest))
+    say(console, "images", f"{sizes} pixels a side, from squares of {found.pack_size}")
+    say(console, "largest", parameters_text(found.largest))
     cost = f"a step of {step.images} images takes {step.seconds:.3g} s{memory}"
     network = size_text(size.parameters, size.macs, trained=size.trainable_parameters)
-    _say(console, "       ", f"{network}; {cost}")
+    say(console, "its cost", f"{network}; {cost}")
     pace = f"about {duration(found.seconds)} for {found.trials} trials, {slots} at a time"
-    _say(console, "time", f"   {pace}, without the start and the winner")
+    say(console, "time", f"{pace}, without the start and the winner")
     if found.beyond:
         share = f"about {percent(found.beyond)} of the points are beyond them"
-        _say(console, "limits", f" {share}, and are not trained")
+        say(console, "limits", f"{share}, and are not trained")
 
 
 def show_result(console: Console, *, run: RunFolder, result: Result) -> None:
@@ -179,7 +180,7 @@ def _code_option(run: RunFolder) -> list[str]:
 
 def note(console: Console, text: str) -> None:
     """Prints a line about something that the user may want to know."""
-    console.print(f"[yellow]note[/]  {escape(text)}", soft_wrap=True)
+    say(console, "note", text, style="yellow")
 
 
 def note_some(console: Console, names: Sequence[str], *, what: str) -> None:
@@ -187,7 +188,3 @@ def note_some(console: Console, names: Sequence[str], *, what: str) -> None:
         hidden = len(names) - SHOWN_NAMES
         more = f" and {hidden} more" if hidden > 0 else ""
         note(console, f"{len(names)} {what}: {'; '.join(names[:SHOWN_NAMES])}{more}")
-
-
-def _say(console: Console, topic: str, text: str) -> None:
-    console.print(f"[bold]{topic}[/] {escape(text)}", soft_wrap=True)

@@ -7,6 +7,7 @@ from rich.markup import escape
 
 from inat_ray.data.names import listed, shown_name
 from inat_ray.run.data_check import DataCheck
+from inat_ray.terminal.say import say
 from inat_ray.terminal.tables import folded, numbers, plain_table
 from inat_ray.terminal.words import counted, percent
 
@@ -24,7 +25,7 @@ def show_check(console: Console, check: DataCheck) -> None:
     if any(check.wrong.values()):
         console.print(table)
     for topic, text in _summary(check):
-        console.print(f"[bold]{topic}[/]  {escape(text)}", soft_wrap=True)
+        say(console, topic, text)
 
 
 def _summary(check: DataCheck) -> Iterator[tuple[str, str]]:

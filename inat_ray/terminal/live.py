@@ -14,7 +14,7 @@ from inat_ray.search.telling import telling_parameters
 from inat_ray.search.winner import winning_trial
 from inat_ray.terminal.estimate import Phase, done_and_total, phase_of, running_trials
 from inat_ray.terminal.run_texts import (
-    best_text_of,
+    best_text,
     end_text,
     epochs_text,
     share_text,
@@ -61,7 +61,7 @@ def live_view(
         parts.append(_line(line, options))
     best, running = winning_trial(history), running_trials(history)
     if best is not None:
-        parts.append(_line(best_text_of(history, best), options, style=BEST))
+        parts.append(_line(best_text(history, best), options, style=BEST))
     shown = running[:SHOWN_RUNNING]
     if best is not None and best not in shown:
         shown.insert(0, best)
@@ -73,7 +73,9 @@ def live_view(
 
 
 def _line(text: str, options: ConsoleOptions, *, style: str = "") -> Text:
-    return Text(writable(text, options), style, no_wrap=True, overflow=_cut(options))
+    line = Text(writable(text, options), style, no_wrap=True)
+    line.truncate(options.max_width, overflow=_cut(options))
+    return line
 
 
 def writable(text: str, options: ConsoleOptions) -> str:

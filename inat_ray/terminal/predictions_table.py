@@ -3,15 +3,17 @@
 import os
 from collections import Counter
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 
+from rich.cells import cell_len
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Column, Table
 from rich.text import Text
 
 from inat_ray.data.names import as_text, shown_name
-from inat_ray.terminal.tables import folded, numbers, plain_table
+from inat_ray.terminal.tables import EDGE, GAP, folded, numbers, plain_table, room_of
 from inat_ray.terminal.words import percent
 from inat_ray.training.predict import Predicted
 
@@ -22,13 +24,13 @@ BAR = 20
 
 
 def shown_predictions(
-    predicted: Sequence[Predicted], classes: Sequence[str], *, top: int
+    predicted: Sequence[Predicted], classes: Sequence[str], *, top: int, width: int = 80
 ) -> RenderableType:
     """Returns a line for each class of a single photograph, or a line for each photograph."""
     if len(predicted) == 1:
         name = Text(predicted[0].name, style="bold")
         return Group(name, _one(predicted[0], classes, top=top))
-    table = _many(predicted[:SHOWN_IMAGES], classes, top=top)
+    table = _many(predicted[:SHOWN_IMAGES], classes, top=top, width=width)
     return Group(table, Text(_counts(predicted, classes)))
 
 
@@ -40,18 +42,32 @@ def _one(predicted: Predicted, classes: Sequence[str], *, top: int) -> Table:
     return table
 
 
-def _many(predicted: Sequence[Predicted], classes: Sequence[str], *, top: int) -> Table:
+def _many(predicted: Sequence[Predicted], classes: Sequence[str], *, top: int, width: int) -> Table:
     folder = _shared_folder([each.path.parent for each in predicted])
-    place = folded(f"in {escape(as_text(folder))}" if folder else "")
-    others_of_it = [Column("then", style="dim")] if top > 1 else []
-    table = plain_table(place, Column("class"), numbers("probability"), *others_of_it, gap=2)
-    for each in predicted:
-        (best, probability), *others = each.top(top, classes)
-        then = ", ".join(f"{escape(shown_name(name))} {percent(p)}" for name, p in others)
-        within = as_text(os.path.relpath(each.path, folder or "."))
-        row = (escape(shown_name(within)), escape(shown_name(best)), percent(probability))
-        table.add_row(*row, *([then] if top > 1 else []))
+    names = [shown_name(as_text(os.path.relpath(e.path, folder or "."))) for e in predicted]
+    told = [
+        [(shown_name(name), percent(p)) for name, p in each.top(top, classes)] for each in predicted
+    ]
+    columns = {
+        "photograph": names,
+        "class": [best for (best, _), *_ in told],
+        "probability": [probability for (_, probability), *_ in told],
+    }
+    room = width - EDGE - room_of(columns) - GAP
+    title = f"in {escape(as_text(folder))}" if folder else None
+    table = plain_table(folded("photograph"), "class", numbers("probability"), title=title)
+    if top > 1:
+        table.add_column("then", style="dim", no_wrap=True)
+    for *row, (_, *others) in zip(*columns.values(), told, strict=True):
+        then = _fitted([" ".join(other) for other in others], room=room)
+        table.add_row(*map(escape, row), *([escape(then)] if top > 1 else []))
     return table
+
+
+def _fitted(texts: Sequence[str], *, room: int) -> str:
+    """Returns the first of the texts, as many as `room` characters hold; at least one."""
+    shown = list(accumulate(texts, "{}, {}".format))
+    return max((text for text in shown if cell_len(text) <= room), default=shown[0], key=len)
 
 
 def _counts(predicted: Sequence[Predicted], classes: Sequence[str]) -> str:

@@ -21,6 +21,7 @@ from inat_ray.log.records import (
     TrialResumed,
     TrialStarted,
 )
+from inat_ray.search.winner import origin_of, winning_trial
 from inat_ray.terminal.estimate import stands_alone
 from inat_ray.terminal.live import live_view
 from inat_ray.terminal.run_texts import (
@@ -75,8 +76,11 @@ class RunProgress:
             self._last_line = record.time
 
     def _view(self) -> Group:
+        # Ctrl-C is echoed as ^C behind the last line: in a full one it would begin another, and a
+        # line of the view would stay.
+        options = self.console.options.update(width=max(1, self.console.width - len("^C")))
         with self._lock:
-            return live_view(self.history, now=time.time(), options=self.console.options)
+            return live_view(self.history, now=time.time(), options=options)
 
     def _line(self, record: AnyRecord) -> str | None:
         """Returns the line to print; above a live view only a training's epochs, errors, and what
@@ -99,9 +103,7 @@ def event_line(history: History, record: AnyRecord) -> str | None:
     """
     match record:
         case TrialStarted():
-            shown = parameters_text(record.parameters)
-            planned = counted(record.epochs, "epoch")
-            return f"{record.trial_id} starts, {planned}  {shown}".rstrip()
+            return starting_line(history, record)
         case TrialResumed():
             return f"{record.trial_id} resumes after epoch {record.epochs}"
         case EpochEnded():
@@ -113,6 +115,15 @@ def event_line(history: History, record: AnyRecord) -> str | None:
             return f"asked: {steering_text(record, begun=len(history.searched))}"
         case _:
             return None
+
+
+def starting_line(history: History, record: TrialStarted) -> str:
+    """Says what is trained; of what was trained before, only which trial it was."""
+    line = f"{record.trial_id} starts, {counted(record.epochs, 'epoch')}"
+    if record.purpose == "search":
+        return f"{line}  {parameters_text(record.parameters)}".rstrip()
+    before = origin_of(history.trials[record.trial_id], history)
+    return f"{line}, as {before.trial_id}" if before else line
 
 
 def epoch_line(record: EpochEnded, trial: TrialHistory) -> str:
@@ -133,14 +144,17 @@ def ending_line(history: History, trial: TrialHistory) -> str:
         line += f", {score}"
     if stands_alone(history, trial):
         return line
-    best = best_text(history)
-    place = f"[{history.trials_over}/{history.planned_trials}]"
-    return f"{place} {line}" + (f"; {best}" if best else "")
+    line = f"[{history.trials_over}/{history.planned_trials}] {line}"
+    best = winning_trial(history)
+    if best is None:
+        return line
+    return f"{line}, the best so far" if best is trial else f"{line}; {best_text(history, best)}"
 
 
 def standing_line(history: History, *, now: float) -> str:
     """Says where a search stands, in one line."""
     epochs, speed = counted(history.epochs_trained, "epoch"), speed_text(history)
     amount = f"{epochs}, {speed}" if speed else epochs
-    best = best_text(history) or "no result yet"
-    return "; ".join([states_text(history), amount, times_text(history, now=now), best])
+    best = winning_trial(history)
+    told = best_text(history, best) if best else "no result yet"
+    return "; ".join([states_text(history), amount, times_text(history, now=now), told])

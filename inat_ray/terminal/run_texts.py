@@ -18,7 +18,7 @@ from inat_ray.log.records import (
     StopAsked,
     TrialPicked,
 )
-from inat_ray.search.winner import confirmed, final_training, winning_trial
+from inat_ray.search.winner import confirmed, final_training, origin_of
 from inat_ray.terminal.estimate import epochs_planned, running_trials, seconds_left
 from inat_ray.terminal.words import (
     command_text,
@@ -26,7 +26,7 @@ from inat_ray.terminal.words import (
     counts_text,
     duration,
     metric_text,
-    seeds_text,
+    spread_text,
     value_text,
 )
 
@@ -75,23 +75,15 @@ def end_text(history: History, *, now: float) -> str | None:
     return f"until {time.strftime(clock, time.localtime(now + left))}"
 
 
-def best_text(history: History) -> str | None:
-    """'best score 91.2 % (trial_0004)', which would win if the search ended now.
+def best_text(history: History, best: TrialHistory) -> str:
+    """'best score 91.2 % (trial_0004)', of the trial that would win if the search ended now.
 
-    None without a result.
-    """
-    best = winning_trial(history)
-    return None if best is None else best_text_of(history, best)
-
-
-def best_text_of(history: History, best: TrialHistory) -> str:
-    """The same, if the best trial is already known: finding it takes time.
-
-    After a confirmation: 'confirmed 90.2 ± 0.4 % over 3 seeds (trial_0004_seed_100000)'.
+    After a confirmation: 'confirmed 90.2 ± 0.4 % over 3 seeds (trial_0004)'.
     """
     if best.purpose == "confirm" and (sure := confirmed(history)) is not None:
-        text = seeds_text(history.run.metric, mean=sure.mean, sd=sure.sd, n=sure.n)
-        return f"confirmed {text} ({best.trial_id})"
+        mean = spread_text(history.run.metric, sure.mean, sure.sd)
+        searched = origin_of(best, history) or best
+        return f"confirmed {mean} over {counted(sure.n, 'seed')} ({searched.trial_id})"
     return f"best {score_text(history, best)} ({best.trial_id})"
 
 

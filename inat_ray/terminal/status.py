@@ -31,6 +31,7 @@ from inat_ray.terminal.run_texts import (
     resume_command,
     steering_texts,
 )
+from inat_ray.terminal.say import say
 from inat_ray.terminal.words import duration, percent
 
 SECONDS_BETWEEN_READINGS = 2.0
@@ -108,7 +109,7 @@ def print_status(console: Console, status: Status, *, with_view: bool = True) ->
     if with_view:
         console.print(_view(console, status))
     for text in steering_texts(status.history.steering):
-        console.print(f"[bold]changed[/] {escape(text)}", soft_wrap=True)
+        say(console, "changed", text)
     details = ", ".join(_details(status))
     line = f"[bold]{status.state}[/]" + (f": {escape(details)}" if details else "")
     console.print(line, soft_wrap=True)

@@ -52,11 +52,6 @@ def spread_text(metric: str, mean: float, sd: float | None) -> str:
     return " ± ".join(f"{n:.3f}" for n in numbers)
 
 
-def seeds_text(metric: str, *, mean: float, sd: float | None, n: int) -> str:
-    """'91.2 ± 0.4 % over 3 seeds'."""
-    return f"{spread_text(metric, mean, sd)} over {counted(n, 'seed')}"
-
-
 def gap_text(metric: str, gap: float) -> str:
     """A difference between two values of a metric: '1.3 points', or '0.013'."""
     return f"{100 * gap:.1f} points" if METRICS[metric].is_share else f"{gap:.3f}"

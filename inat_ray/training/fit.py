@@ -85,7 +85,9 @@ class Fit:
             ranks=ranks,
             progress=progress,
         )
-        self.optimizer = build_optimizer(recipe, self._layers_of_the_end())
+        # On GPUs a step costs launches, of which there would be more.
+        sharing = ranks if self.device.type == "cpu" else ALONE
+        self.optimizer = build_optimizer(recipe, self._layers_of_the_end(), ranks=sharing)
         self.average = self._average()
         self.epochs_done = 0
         self.validated: Evaluation | None = None

@@ -9,17 +9,25 @@ from torch import nn
 from inat_ray.config.experiment import RecipeConfig
 from inat_ray.models.layers import Layer
 from inat_ray.optimizers.eager import without_compiler
+from inat_ray.optimizers.muon import Muon
 from inat_ray.optimizers.registry import OPTIMIZERS, Groups
+from inat_ray.training.ranks import ALONE, Ranks
 
 
-def build_optimizer(recipe: RecipeConfig, layers: Sequence[Layer | None]) -> torch.optim.Optimizer:
+def build_optimizer(
+    recipe: RecipeConfig, layers: Sequence[Layer | None], *, ranks: Ranks = ALONE
+) -> torch.optim.Optimizer:
     """Returns the recipe's optimizer for a network's layers in forward order; a frozen one is None.
 
-    A group's `lr_share` is its learning rate as a share of the output layer's.
+    A group's `lr_share` is its learning rate as a share of the output layer's. Several `ranks`
+    divide among them what a step computes of the weights alone.
     """
     groups = parameter_groups(recipe, layers)
     without_compiler()
-    return OPTIMIZERS[recipe.optimizer].build(groups, recipe.lr, recipe.momentum)
+    optimizer = OPTIMIZERS[recipe.optimizer].build(groups, recipe.lr, recipe.momentum)
+    if isinstance(optimizer, Muon):
+        optimizer.divide(rank=ranks.rank, world_size=ranks.world_size)
+    return optimizer
 
 
 def parameter_groups(recipe: RecipeConfig, layers: Sequence[Layer | None]) -> Groups:

@@ -1,8 +1,9 @@
 """Data-parallel training without Ray: started by torchrun, a process a rank.
 
 Run by tests/benchmarks/workers.py. Each rank has its share of an epoch in memory, augmented
-already, and what makes our steps fast: so what is measured is PyTorch's DistributedDataParallel
-and nothing beside it. Two epochs, the first to warm up. Rank 0 prints the images/s of the second,
+already, and what makes one process's steps fast: so what is measured is PyTorch's
+DistributedDataParallel and nothing beside it. Each rank computes all of Muon's steps; ours divide
+them among the ranks. Two epochs, the first to warm up. Rank 0 prints the images/s of the second,
 over all ranks, as JSON.
 """
 

@@ -138,16 +138,20 @@ def test_the_scatter_plots_have_a_point_for_each_trial_that_has_both_values(serv
     page.goto(f"{served}#hparams")
     page.get_by_text("SCATTER PLOT MATRIX VIEW").click()
     points = page.locator("tf-hparams-scatter-plot-matrix-plot circle.data-marker")
-    columns_of_all, metrics = 6, 2  # four hyperparameters and both metrics
+    columns_of_all, metrics = 7, 3  # four hyperparameters and all metrics
     expect(points).to_have_count(metrics * (columns_of_all * DRAWN + FEW))
 
 
 @pytest.mark.slow
 def test_time_series_show_the_search_its_trials_and_the_images_of_a_trial(served, page):
     page.goto(f"{served}#timeseries")
-    page.get_by_role("combobox", name="Filter tags").fill("search/score|accuracy/val|confusion")
-    for tag in ("score", "accuracy", "confusion"):
-        page.locator("card-view", has_text=tag).first.wait_for()
+    groups = page.locator("metrics-card-group-toolbar .group-title")
+    page.locator("card-view", has_text="accuracy/val").first.wait_for()
+    assert groups.all_inner_texts()[:2] == ["accuracy", "loss"]  # these are open at first
+    tags = page.get_by_role("combobox", name="Filter tags")
+    tags.fill("search/score")
+    page.locator("card-view", has_text="search/score").first.wait_for()
+    tags.fill("confusion")
     image = page.locator("card-view image-card img").first
     image.wait_for()
     page.wait_for_function("e => e.naturalWidth > 0", arg=image.element_handle())

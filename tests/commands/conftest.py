@@ -61,6 +61,14 @@ def told(monkeypatch, capsys) -> Told:
     return told
 
 
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, data_folder, small_settings) -> Path:
+    """A run of `train` on photographs; it has not seen the test set unless a test looks at it."""
+    experiment = load_experiment(None, settings=[*small_settings, f"data.source={data_folder}"])
+    folder, _ = train.run_training(tmp_path_factory.mktemp("train") / "run", experiment)
+    return folder
+
+
 SaveModel = Callable[..., Path]
 
 

@@ -2,20 +2,10 @@ import json
 
 import pytest
 
-from inat_ray.config.load import load_experiment
 from inat_ray.log.run_log import read_history
 from inat_ray.run.claim import reclaimed
-from inat_ray.train import run_training
 from inat_ray.training.predictions import read_predictions
 from inat_ray.training.scores import assess
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory, data_folder, small_settings):
-    """A run of `train` on photographs that has not seen the test set."""
-    experiment = load_experiment(None, settings=[*small_settings, f"data.source={data_folder}"])
-    folder, _ = run_training(tmp_path_factory.mktemp("train") / "run", experiment)
-    return folder
 
 
 def test_a_split_leaves_predictions_numbers_and_a_page(trained, told, tmp_path):

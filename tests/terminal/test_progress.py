@@ -41,9 +41,9 @@ def test_without_a_terminal_each_start_and_each_end_is_a_line(sweep):
     lines = plain_lines(sweep)
     assert lines[:2] == [
         "trial_0000 starts, 3 epochs  lr=0.003 batch_norm=true filters=32-64",
-        "[1/8] trial_0000 finished after 3/3 epochs, val acc 90.0 %;"
-        " best val acc 90.0 % (trial_0000)",
+        "[1/8] trial_0000 finished after 3/3 epochs, val acc 90.0 %, the best so far",
     ]
+    assert lines[3].endswith("val acc 25.0 %; best val acc 90.0 % (trial_0000)")
     assert lines[7].startswith("[4/8] trial_0003 failed (out of memory [GPU 0]) after 0/3 epochs")
     assert len(lines) == 6 + 5
 
@@ -89,6 +89,7 @@ def test_a_single_training_says_a_line_an_epoch(training):
 def test_the_winners_training_says_a_line_an_epoch(sweep):
     lines = plain_lines([*sweep, *renamed(sweep[1:6], "winner", purpose="final")])[11:]
     assert [line.split()[0] for line in lines] == ["winner", "epoch", "epoch", "epoch", "winner"]
+    assert lines[0] == "winner starts, 3 epochs, as trial_0000"
 
 
 def test_a_line_is_not_broken_at_the_width_of_a_log(sweep):
@@ -98,7 +99,7 @@ def test_a_line_is_not_broken_at_the_width_of_a_log(sweep):
 
 def test_a_search_by_loss_shows_losses(sweep):
     run = sweep[0].model_copy(update={"metric": "val_loss", "goal": "minimize"})
-    assert plain_lines([run, *sweep[1:6]])[1].endswith("best val loss 1.500 (trial_0000)")
+    assert plain_lines([run, *sweep[1:6]])[1].endswith("val loss 1.500, the best so far")
 
 
 def test_in_a_terminal_a_training_leaves_its_epochs_and_takes_its_table_away(training):

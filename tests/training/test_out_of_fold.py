@@ -28,7 +28,13 @@ def experiment(data_folder, tmp_path):
     return experiment
 
 
-@pytest.mark.parametrize("settings", [(), HEAD_ONLY], ids=["images", "features"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param((), id="images"),
+        pytest.param(HEAD_ONLY, id="features", marks=pytest.mark.slow),
+    ],
+)
 def test_each_image_is_predicted_by_a_model_that_was_not_trained_on_it(
     experiment, settings, monkeypatch
 ):

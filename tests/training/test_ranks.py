@@ -88,7 +88,7 @@ def build(data_folder, small_settings):
 @pytest.fixture(scope="module")
 def experiments(build) -> tuple[Experiment, ...]:
     return (
-        build("model.batch_norm=false", "recipe.augmentation.mixup=0.5"),
+        build("model.batch_norm=false", "recipe.augmentation.mixup=0.5", "recipe.optimizer=muon"),
         build("model.dropout=0.3", "recipe.ema_decay=0.9"),
     )
 

@@ -1,0 +1,9 @@
+"""A line of the terminal that begins with a word."""
+
+from rich.console import Console
+from rich.markup import escape
+
+
+def say(console: Console, word: str, text: object, *, style: str = "bold") -> None:
+    """Prints the line unbroken: a path or a command in it can be copied."""
+    console.print(f"[{style}]{word:4}[/]  {escape(str(text))}", soft_wrap=True)
