@@ -7,6 +7,7 @@ without knowing that it is one.
 
 import json
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import NormalDist
@@ -181,6 +182,16 @@ class Numeric:
 
 
 Parameter = Categorical | Numeric
+
+
+def as_number(value: JSON) -> Number | None:
+    """Returns a finite number, also one in quotes; None for anything else."""
+    for kind in (int, float) if isinstance(value, str) else ():  # '8' stays a whole number
+        with suppress(ValueError):
+            value = kind(value)
+            break
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value if is_number and abs(value) < MOST_NUMBER else None
 
 
 def canonical(value: JSON) -> str:

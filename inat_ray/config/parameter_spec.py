@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -15,6 +14,7 @@ from inat_ray.config.distributions import (
     Categorical,
     Numeric,
     Parameter,
+    as_number,
 )
 from inat_ray.config.errors import UserError
 from inat_ray.config.faults import explain_fault, key_of
@@ -23,14 +23,9 @@ from inat_ray.config.section import SettingKind
 
 def _finite(value: Any) -> Any:
     """Returns a number, also one in quotes. Raises ValueError where it is none."""
-    for kind in (int, float) if isinstance(value, str) else ():  # '8' stays a whole number
-        with suppress(ValueError):
-            value = kind(value)
-            break
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not (number and abs(value) < MOST_NUMBER):
+    if (number := as_number(value)) is None:
         raise ValueError("should be a finite number")
-    return value
+    return number
 
 
 Finite = Annotated[int | float, BeforeValidator(_finite)]

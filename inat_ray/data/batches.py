@@ -60,12 +60,23 @@ class Images:
         """Returns images (b, 3, S, S) uint8, channels last, and labels (b,), on the device."""
         rows = moved(torch.as_tensor(rows), self.rows_on)
         if self.resident is None:
-            gathered = torch.from_numpy(np.take(self.pixels, self.indices[rows.numpy()], axis=0))
-            images = moved(gathered, self.device)
+            images = moved(self._gather(self.indices[rows.numpy()]), self.device)
         else:
             images = self.resident[rows]
         labels = self.targets[moved(rows, self.device)]
         return images.permute(0, 3, 1, 2), labels
+
+    def _gather(self, places: NDArray[np.int64]) -> Tensor:
+        """Returns some of the pack's images, (b, S, S, 3), in the host's memory.
+
+        For a GPU it is pinned, so that the copy waits for nobody: PyTorch gives such memory out
+        again once the copy is done.
+        """
+        shape, pinned = (len(places), *self.pixels.shape[1:]), self.device.type == "cuda"
+        images = torch.empty(shape, dtype=torch.uint8, pin_memory=pinned)
+        # With a check of the places, NumPy would copy everything twice.
+        np.take(self.pixels, places, axis=0, out=images.numpy(), mode="clip")
+        return images
 
 
 def subset_images(data: DataSet, subset: SubsetName, device: torch.device) -> Images:

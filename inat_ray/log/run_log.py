@@ -8,7 +8,7 @@ its log there, too (mirror.py).
 
 import errno
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from inat_ray.config.errors import RunFailedError, readable
@@ -36,7 +36,6 @@ class RunLog:
     def __init__(
         self,
         folder: Path,
-        observers: Iterable[Observer] = (),
         *,
         storage: Place | None = None,
         tell: Callable[[str], None] = print,
@@ -48,7 +47,7 @@ class RunLog:
         """
         self.path = folder / EVENTS
         self.history = History()
-        self._observers = list(observers)
+        self._observers: list[Observer] = []
         self._lock = None if is_claimed else locked(folder)
         try:
             found = _lines(self.path) if self.path.exists() else []

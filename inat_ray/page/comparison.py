@@ -107,12 +107,10 @@ def _data_differences(runs: Sequence[ReportedRun]) -> Iterator[str]:
             )
     for key, values in compared_settings(runs).items():
         if key in DATA:
-            texts = [setting_text(value) for value in values]
-            told = ", ".join(
-                f"{text} in "
-                + " and ".join(r.name for r, t in zip(runs, texts, strict=True) if t == text)
-                for text in dict.fromkeys(texts)
-            )
+            named = defaultdict(list)
+            for run, value in zip(runs, values, strict=True):
+                named[setting_text(value)].append(run.name)
+            told = "; ".join(f"{text} in {', '.join(names)}" for text, names in named.items())
             yield f"The data differ: {key} is {told}."
 
 

@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from markupsafe import Markup
 
 from inat_ray.config.metrics import METRICS
 from inat_ray.page.axes import Axis, of_metric
 from inat_ray.page.figure import Figure, Key, legend_of
-from inat_ray.page.marks import HALO, Mark, element, path, words
+from inat_ray.page.marks import HALO, element, path, words
 from inat_ray.page.scored import Scored, jitter
 from inat_ray.terminal.words import metric_text, value_text
 
@@ -50,8 +50,6 @@ class Coordinates:
 
     scored: Scored
     height: int = 440
-    legend: list[Key] = field(default_factory=list)
-    marks: list[Mark] = field(default_factory=list)
 
     @property
     def names(self) -> list[str]:

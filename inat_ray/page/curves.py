@@ -80,11 +80,10 @@ def _curves(
     longest = max((len(trial.epochs) for trial in trials), default=1)
     plot = Plot(_epochs(longest), _value_axis(metric, values), height=440)
     many = sum(trial.purpose == "search" for trial in trials)
+    fade = max(0.3, min(0.8, 30 / (many or 1)))
     for trial in trials:
         for name in names:
-            plot.add(
-                *_curve(history, trial, metric, name, fade=max(0.3, min(0.8, 30 / (many or 1))))
-            )
+            plot.add(*_curve(history, trial, metric, name, fade=fade))
     kinds = {_kind(history, trial) for trial in trials}
     plot.legend = [
         *(Key(text, line, color) for kind, (text, line, color) in AFTER.items() if kind in kinds),
@@ -101,16 +100,9 @@ def _curve(
     kind, (color, shape) = _kind(history, trial), STATES[trial.state]
     _, line, color = AFTER.get(kind, ("", "line", color))
     points = _is_drawn(metric, [(e.epoch, getattr(e, name)) for e in trial.epochs])
-    yield Line(
-        points,
-        color,
-        2.6 if kind == "winner" else 1.4,
-        dash=DASHES[line if name == metric else "dots"],
-        opacity=1 if kind in AFTER else fade,
-        trial=trial.trial_id,
-        read=True,
-        series=f"{kind}, {name}",
-    )
+    width, opacity = 2.6 if kind == "winner" else 1.4, 1 if kind in AFTER else fade
+    dash, series = DASHES[line if name == metric else "dots"], f"{kind}, {name}"
+    yield Line(points, color, width, dash, False, opacity, trial.trial_id, series, read=True)
     if points and name == metric:
         yield Dot(*points[-1], color, shape, 3.6, trial=trial.trial_id, data=False)
 
@@ -160,13 +152,8 @@ def _gap(trial: TrialHistory) -> Figure:
         )
         plot.legend = [Key("training", "dash", BLUE), Key("validation", "line", ORANGE)]
         plots.append(plot)
-    return Figure(
-        "gap",
-        f"Training beside validation of {trial.trial_id}",
-        {"": plots},
-        _gap_caption(trial),
-        least=330,
-    )
+    label = f"Training beside validation of {trial.trial_id}"
+    return Figure("gap", label, {"": plots}, _gap_caption(trial), least=330)
 
 
 def _gap_caption(trial: TrialHistory) -> str:

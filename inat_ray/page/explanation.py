@@ -1,6 +1,6 @@
 """The section that shows what the model looks at, on validation photographs."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ from inat_ray.page.attribution import (
     guided_backpropagation,
     watch,
 )
-from inat_ray.page.html import Section, folded, joined, missing, paragraph, picture, subheading
+from inat_ray.page.html import Section, folded, missing, picture, subheading
 from inat_ray.page.pictures import (
     Pixels,
     filters_picture,
@@ -127,17 +127,14 @@ def _filters(model: LoadedModel) -> Markup:
 
 
 def _maps(network: nn.Module, photograph: _Photograph) -> Markup:
-    cells = []
+    cells = [photograph.shown()]
     for maps in watch(network, photograph.view).stages:
         values = maps.of(maps.output)
         caption = f"{min(16, len(values))} of {len(values)} maps, {maps.side} x {maps.side}"
-        content = png(maps_picture(values, side=240))
-        alt = f"Feature maps after {maps.name}"
+        content, alt = png(maps_picture(values, side=240)), f"Feature maps after {maps.name}"
         cells.append(picture(content, alt=alt, caption=f"{maps.name}: {caption}"))
-    note = (
-        f"What the layers make of one photograph ({photograph.truth}): the last maps of each size."
-    )
-    return joined(paragraph(note), _sheet([photograph.shown(), *cells]))
+    note = f"What the layers make of a photograph ({photograph.truth}): the last maps of each size."
+    return _sheet(note, cells)
 
 
 def _neurons(network: nn.Module, photograph: _Photograph) -> Markup:
@@ -145,7 +142,7 @@ def _neurons(network: nn.Module, photograph: _Photograph) -> Markup:
     last = seen.stages[-1]
     neurons = busiest_neurons(last.of(last.output), NEURONS)
     gradients = guided_backpropagation(network, seen, neurons)
-    cells = []
+    cells = [photograph.shown()]
     for neuron, gradient in zip(neurons, gradients, strict=True):
         caption = f"channel {neuron.channel}, row {neuron.row}, column {neuron.column}"
         content = png(gradient_picture(gradient))
@@ -154,7 +151,7 @@ def _neurons(network: nn.Module, photograph: _Photograph) -> Markup:
         f"What in the same photograph excites {len(neurons)} neurons of the last maps"
         f" ({last.name}): the strongest place of each of its busiest channels. Gray means none."
     )
-    return joined(paragraph(note), _sheet([photograph.shown(), *cells]))
+    return _sheet(note, cells)
 
 
 def _evidence(
@@ -175,9 +172,10 @@ def _evidence(
         "Where the evidence for the predicted class lies (brighter is more), on photographs that"
         f" were drawn at random from the validation images; after {name}."
     )
-    return joined(paragraph(note), _sheet(cells))
+    return _sheet(note, cells)
 
 
-def _sheet(cells: Iterable[Markup]) -> Markup:
-    """Returns small pictures side by side, as many as there is room for."""
-    return Markup('<div class="sheet">{}</div>').format(Markup("").join(cells))
+def _sheet(note: str, cells: Sequence[Markup]) -> Markup:
+    """Returns small pictures side by side, as many as there is room for, below a note."""
+    sheet = Markup('<p>{}</p><div class="sheet">{}</div>')
+    return sheet.format(note, Markup("").join(cells))

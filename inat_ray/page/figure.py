@@ -67,27 +67,15 @@ class Key:
             sign = symbol(self.shape, middle, y, size=4.5, color=self.color)
         else:
             dash = {"line": "", "dash": "6 4", "dots": "2 3"}[self.shape]
-            sign = element(
-                "path",
-                d=path([(x, y), (x + self.sign, y)]),
-                stroke=self.color,
-                stroke_width=2.5,
-                stroke_dasharray=dash,
-            )
+            look = {"stroke": self.color, "stroke_width": 2.5, "stroke_dasharray": dash}
+            sign = element("path", d=path([(x, y), (x + self.sign, y)]), **look)
         return sign + words(self.text, x + self.sign + 6, y + 4)
 
     def _scale(self, x: float, y: float) -> str:
         start = x + _wide(self.text) + 8
+        size = {"y": y - 5, "width": 12, "height": 10}
         cells = "".join(
-            element(
-                "rect",
-                x=start + 12.0 * place,
-                y=y - 5,
-                width=12,
-                height=10,
-                fill=color,
-                opacity=f"{opacity:.2f}",
-            )
+            element("rect", x=start + 12.0 * place, **size, fill=color, opacity=f"{opacity:.2f}")
             for place, (color, opacity) in enumerate(STEPS[self.shape])
         )
         end = start + 12 * len(SCALE) + 8
@@ -130,7 +118,8 @@ class Plot:
         parts = [
             words(self.title, left, LINE - 4, font_weight="600") if self.title else "",
             f'<g transform="translate({left:.1f} {LINE * bool(self.title):.0f})">{legend}</g>',
-            _grid(frame, turned=turned, bare=bare),
+            *_y_grid(frame, bare=bare),
+            *_x_grid(frame, turned=turned),
             *(mark.svg(frame) for mark in self.marks),
         ]
         return element(
@@ -292,10 +281,6 @@ def _is_crowded(axis: Axis, width: float) -> bool:
 def _below(axis: Axis, *, turned: bool) -> float:
     """Returns the room that the texts below an x axis take."""
     return min(90, max(map(_wide, axis.names)) * 0.6 + 8) if turned else LINE
-
-
-def _grid(frame: Frame, *, turned: bool, bare: bool) -> str:
-    return "".join([*_y_grid(frame, bare=bare), *_x_grid(frame, turned=turned)])
 
 
 def _y_grid(frame: Frame, *, bare: bool) -> Iterator[str]:

@@ -17,8 +17,6 @@ from inat_ray.page.colors import BLUE, INK
 from inat_ray.page.figure import Figure
 from inat_ray.storage.disk import replacing
 
-HERE = files("inat_ray.page")
-
 
 class Section:
     """A part of the page with a heading and an entry in the table of contents."""
@@ -152,17 +150,13 @@ def table(
 def picture(content: bytes, *, alt: str, caption: str = "", kind: str = "png") -> Markup:
     """Returns an image, at most as wide as the page, from the content of a file (png or jpeg)."""
     address = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-    return Markup('<figure class="picture"><img src="{}" alt="{}">{}</figure>').format(
-        address, alt, _figcaption(caption)
-    )
+    said = Markup("<figcaption>{}</figcaption>").format(caption) if caption else ""
+    shown = Markup('<figure class="picture"><img src="{}" alt="{}">{}</figure>')
+    return shown.format(address, alt, said)
 
 
 def _asset(name: str) -> str:
-    return HERE.joinpath(name).read_text(encoding="utf-8")
-
-
-def _figcaption(text: str) -> Markup:
-    return Markup("<figcaption>{}</figcaption>").format(text) if text else Markup("")
+    return files("inat_ray.page").joinpath(name).read_text(encoding="utf-8")
 
 
 def _head(title: str, *, sortable: bool, numeric: bool) -> Markup:

@@ -15,6 +15,7 @@ from scipy.stats import norm, spearmanr
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.inspection import permutation_importance
 
+from inat_ray.config.distributions import canonical
 from inat_ray.log.records import JSON
 from inat_ray.search.telling import ordered
 
@@ -66,11 +67,13 @@ def importances(
     """
     values = np.asarray(scores, dtype=np.float64)
     columns = varied_columns(points)
-    if len(points) < LEAST_TRIALS or not columns or np.ptp(values) == 0:
+    if different(points) < LEAST_TRIALS or not columns or np.ptp(values) == 0:
         return None
     inputs = np.column_stack(list(columns.values()))
     rng = np.random.default_rng(seed)
-    samples = [_one_sample(inputs, values, rng) for _ in range(BOOTSTRAPS)]
+    # The seeds of one configuration are drawn together, or one would give the other away.
+    _, groups = np.unique(inputs, axis=0, return_inverse=True)
+    samples = [_one_sample(inputs, values, groups, rng) for _ in range(BOOTSTRAPS)]
     losses = np.array([loss for loss, _ in samples])
     means, sds = losses.mean(axis=0).tolist(), losses.std(axis=0, ddof=1).tolist()
     found = [Importance(*each) for each in zip(columns, means, sds, strict=True)]
@@ -80,12 +83,21 @@ def importances(
     )
 
 
-def _one_sample(inputs: Floats, values: Floats, rng: np.random.Generator) -> tuple[Floats, float]:
+def different(points: Sequence[Mapping[str, JSON]]) -> int:
+    """Returns how many different configurations there are."""
+    return len({canonical(dict(point)) for point in points})
+
+
+def _one_sample(
+    inputs: Floats, values: Floats, groups: NDArray[np.int64], rng: np.random.Generator
+) -> tuple[Floats, float]:
     """Returns the loss without each column (parameters,) and the variance a forest explains."""
-    drawn = rng.integers(0, len(values), len(values))
+    count = int(groups.max()) + 1
+    chosen = rng.integers(0, count, count)
+    drawn = np.concatenate([np.flatnonzero(groups == group) for group in chosen])
     unseen = np.setdiff1d(np.arange(len(values)), drawn)
     if len(unseen) < 2 or np.ptp(values[unseen]) == 0:  # there is no variance to explain
-        return _one_sample(inputs, values, rng)
+        return _one_sample(inputs, values, groups, rng)
     forest = RandomForestRegressor(
         TREES,
         min_samples_leaf=2,

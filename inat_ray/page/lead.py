@@ -244,7 +244,7 @@ def _agreement(sure: Configuration, look: LookAtTest, *, images: float) -> Itera
         yield "The test is better than validation promised; its images may be easier."
     side, size = ("above" if gap > 0 else "below", gap_text("val_accuracy", abs(gap)))
     yield (
-        f"It is {size} {side} the confirmed mean, where seeds and numbers of images explain"
+        f"The test is {size} {side} the confirmed mean, where seeds and numbers of images explain"
         f" {gap_text('val_accuracy', 2 * error)} (2 standard errors)."
     )
 

@@ -66,15 +66,10 @@ def maps_figure(scored: Scored) -> Figure | None:
         " turn: it may owe that to one of its two alone."
     )
     keys = [Key(metric_text(scored.metric, low), "shades", other=metric_text(scored.metric, high))]
-    return Figure(
-        "maps",
-        f"Maps of the result over {len(shown)} pairs of hyperparameters",
-        {"": [_map(scored, p, s, (low, high)) for p, s in zip(shown, surfaces, strict=True)]},
-        caption,
-        least=290,
-        screen=SCREEN * len(shown) // MOST_MAPS,
-        keys=keys,
-    )
+    label = f"Maps of the result over {len(shown)} pairs of hyperparameters"
+    drawn = [_map(scored, p, s, (low, high)) for p, s in zip(shown, surfaces, strict=True)]
+    width = SCREEN * len(shown) // MOST_MAPS
+    return Figure("maps", label, {"": drawn}, caption, least=290, screen=width, keys=keys)
 
 
 def _pair(scored: Scored, a: str, b: str) -> _Pair | None:

@@ -147,24 +147,10 @@ class Dot(Mark):
         x += self.shift
         ring = ""
         if self.ring:
-            ring = element(
-                "circle",
-                cx=x,
-                cy=y,
-                r=self.size + 3.5,
-                fill="none",
-                stroke=self.ring,
-                stroke_width=2,
-            )
-        return ring + symbol(
-            self.shape,
-            x,
-            y,
-            size=self.size,
-            color=self.color,
-            data_trial=self.trial,
-            data_tip=self.tip,
-        )
+            look = {"fill": "none", "stroke": self.ring, "stroke_width": 2}
+            ring = element("circle", cx=x, cy=y, r=self.size + 3.5, **look)
+        told = {"data_trial": self.trial, "data_tip": self.tip}
+        return ring + symbol(self.shape, x, y, size=self.size, color=self.color, **told)
 
     def rows(self, x: Axis, y: Axis) -> Iterator[Row]:
         if self.data:

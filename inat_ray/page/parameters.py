@@ -13,13 +13,14 @@ from inat_ray.page.importance import (
     Importance,
     Importances,
     correlation_interval,
+    different,
     rank_correlation,
     telling_trials,
 )
 from inat_ray.page.maps import maps_figure
 from inat_ray.page.marks import RING, Dot, Line, Whisker
 from inat_ray.page.scored import Scored, jitter
-from inat_ray.terminal.words import value_text
+from inat_ray.terminal.words import counted, value_text
 
 SLICE_LEAST = 180
 """The least width of a slice, in pixels."""
@@ -51,11 +52,9 @@ def _importance(scored: Scored) -> list[Markup | Figure]:
     """Returns bars and a table, or, where the forest predicts nothing, the table and why."""
     found, trials = scored.importances, len(scored.points)
     if found is None:
-        reason = (
-            f"{trials} trials with a result are too few; {LEAST_TRIALS} are needed"
-            if trials < LEAST_TRIALS
-            else "the trials do not differ"
-        )
+        count = different(scored.points)
+        few = f"{counted(count, 'configuration')} with a result, and {LEAST_TRIALS} are needed"
+        reason = few if count < LEAST_TRIALS else "the results do not differ"
         return [missing(f"No importance is estimated: {reason}.")]
     if found.explained > 0:
         return [_importance_figure(scored, found), _table(scored, found)]
@@ -140,27 +139,15 @@ def _correlation_cells(scored: Scored, name: str) -> list[Cell]:
 def _slices(scored: Scored) -> Figure:
     """Draws the result against each hyperparameter, on one axis of results."""
     plots = [_slice(scored, name) for name in scored.telling]
-    if plots:
-        plots[0].legend = []
     caption = (
         f"{len(scored.points)} trials with a result, at their values of each hyperparameter, the"
         " most telling first; later trials are warmer. Hollow: ended early; ringed: the winner."
         " Values of a category are spread a little."
     )
     label = f"Result of {len(scored.points)} trials against each of {len(plots)} hyperparameters"
-    return Figure(
-        "slices",
-        label,
-        {"": plots},
-        caption,
-        least=SLICE_LEAST,
-        shared=True,
-        keys=[
-            Key("first", "scale", other="last trial"),
-            Key("ended early", "circle-open"),
-            Key("finished", "circle"),
-        ],
-    )
+    ends = [Key("ended early", "circle-open"), Key("finished", "circle")]
+    keys = [Key("first", "scale", other="last trial"), *ends]
+    return Figure("slices", label, {"": plots}, caption, SLICE_LEAST, shared=True, keys=keys)
 
 
 def _slice(scored: Scored, name: str) -> Plot:

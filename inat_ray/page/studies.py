@@ -108,7 +108,7 @@ def _over_seeds(placed: Sequence[tuple[float, Configuration]], metric: str, rows
     for place, found in placed:
         tip = parameters_text(found.parameters)
         if found.n > 1:
-            plot.add(Dot(found.mean, place, ORANGE, "diamond", 5, series="mean", tip=tip))
+            plot.add(Dot(found.mean, place, ORANGE, "diamond", 6.5, series="mean", tip=tip))
         for trial, score in zip(found.trials, found.scores, strict=True):
             name, series = trial.trial_id, f"seed {trial.seed}"
             plot.add(Dot(score, place, BLUE, "circle-open", 3, name, tip=tip, series=series))

@@ -4,8 +4,9 @@
 
 The limit is Pillow on every core, a process each: photographs that are in memory already are
 decoded at the scale that the square needs and resized, and nothing is kept. The pack is built
-from the files, with all that belongs to it: digests, statistics, the write to the disk. Both with
-the photographs as they are and with the same enlarged to iNaturalist's size.
+from the files, with all that belongs to it: digests, statistics, the write to the file; the disk
+has it a little later, which nobody waits for. Both with the photographs as they are and with the
+same enlarged to iNaturalist's size.
 """
 
 import multiprocessing

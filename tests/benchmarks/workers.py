@@ -16,7 +16,6 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-import ray
 import typer
 
 from inat_ray.config.load import load_experiment
@@ -25,6 +24,7 @@ from inat_ray.data.dataset import open_dataset
 from inat_ray.storage.place import Place
 from inat_ray.training.loop import Job, TrainedEpoch
 from inat_ray.training.worker_group import WorkerGroup
+from inat_ray.tuning.own_ray import own_ray
 from tests.benchmarks.comparison import TINY, Data, Part, Rounds, Settings, Short, alternate
 
 WORKERS = 2
@@ -78,10 +78,10 @@ def main(
         options={"data.source": ("--data", data)},
     )
     dataset = open_dataset(experiment.data)
-    ray.init(num_cpus=WORKERS + 1, include_dashboard=False, log_to_driver=False)
     place = Place.at(tempfile.mkdtemp(prefix="inat_ray-benchmark-"))
     runners: dict[str, Runner] = {}
     with ExitStack() as stack:
+        stack.enter_context(own_ray(log_to_driver=False, num_cpus=WORKERS + 1))
         for name, count in {"one worker": 1, "two workers": WORKERS}.items():
             resources = Resources(workers_per_trial=count, gpus_per_worker=0, max_failures=0)
             group = WorkerGroup(resources, storage=place)

@@ -283,7 +283,8 @@ def test_what_happened_is_readable_before_the_file_is_closed(sweep, tmp_path):
 
 def test_a_log_on_disk_gives_the_same_files_as_the_run_that_wrote_it(sweep, tmp_path):
     live = TensorBoardObserver(tmp_path / "live")
-    with RunLog(tmp_path / "log", [live]) as log:
+    with RunLog(tmp_path / "log") as log:
+        log.watch(live)
         for record in sweep:
             log.append(record)
     live.close()

@@ -71,4 +71,4 @@ def test_auto_ends_in_a_model_and_its_run_holds_what_was_chosen(command, data_fo
     assert "such small ones are learned from scratch" in " ".join(done.stderr.split())
     run = RunFolder(tmp_path / "run")
     assert load_experiment(run.experiment).search.time_covers == "run"
-    assert run.report.exists()
+    assert run.report.exists(), done.stderr

@@ -59,7 +59,9 @@ def history_of(*records) -> History:
 
 
 def written(folder, *records, observers=()):
-    with RunLog(folder, observers) as log:
+    with RunLog(folder) as log:
+        for observer in observers:
+            log.watch(observer)
         for record in records:
             log.append(record)
     return log.path

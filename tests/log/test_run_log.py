@@ -59,7 +59,8 @@ def test_a_torn_log_is_continued_on_a_line_of_its_own(tmp_path, record):
 def test_a_log_that_is_opened_again_goes_on_where_it_was(run_records, tmp_path):
     written(tmp_path, *run_records[:3])
     heard = []
-    with RunLog(tmp_path, [heard.append]) as log:
+    with RunLog(tmp_path) as log:
+        log.watch(heard.append)
         assert log.history == history_of(*run_records[:3])
         for record in run_records[3:]:
             log.append(record)

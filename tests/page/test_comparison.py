@@ -85,7 +85,7 @@ def test_runs_of_one_experiment_are_said_to_have_the_same_settings(runs):
 def test_runs_on_other_images_are_an_alarm(runs):
     data = runs[0].experiment.data.model_copy(update={"split_seed": 5})
     runs[1].experiment = runs[0].experiment.model_copy(update={"data": data})
-    assert "data.split_seed is 42 in one, 5 in two" in comparison_sections(runs)[0].body
+    assert "data.split_seed is 42 in one; 5 in two" in comparison_sections(runs)[0].body
     for run, images in zip(runs, (["a.jpg"], ["b.jpg"]), strict=True):
         run.folder.path.mkdir()
         run.folder.split.write_text(json.dumps({"train": images}))

@@ -42,6 +42,14 @@ def test_scores_that_depend_on_nothing_are_not_explained(points):
     assert importances(points, scores).explained < 0.2
 
 
+def test_seeds_of_one_configuration_do_not_give_each_other_away():
+    """Scores are noise of the configuration; its other seeds are no trials that nobody saw."""
+    rng = np.random.default_rng(2)
+    noise = rng.random(20).repeat(3)
+    trials = [{"lr": float(i)} for i in rng.permutation(20).repeat(3)]
+    assert importances(trials, noise.tolist()).explained < 0.2
+
+
 @pytest.fixture
 def few_samples(monkeypatch):
     """Enough where numbers are compared that must be equal."""

@@ -76,6 +76,12 @@ def test_the_test_is_compared_with_the_confirmation_by_the_errors_of_both(
     assert "(2 standard errors)" in body
 
 
+def test_few_validation_images_promise_little(run, sweep):
+    confirm(run, sweep[1:6], {7: 0.95, 8: 0.95})
+    run.result = {"data": {"images": {"validation": 20}}}
+    assert "The test agrees" in str(lead_section(run).body)
+
+
 def test_of_a_single_seed_it_is_not_said_that_the_test_agrees(run, sweep):
     confirm(run, sweep[1:6], {7: 0.87})
     assert "agrees" not in str(lead_section(run).body)

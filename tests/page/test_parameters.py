@@ -7,6 +7,7 @@ import pytest
 
 from inat_ray.page.parameters import parameters_section
 from inat_ray.page.scored import Scored
+from inat_ray.terminal.words import counted
 from tests.page.made_scored import scored
 
 
@@ -68,5 +69,5 @@ def test_where_the_forest_predicts_nothing_the_table_leads_and_says_what_would_d
 @pytest.mark.parametrize("trials", [1, 2])
 def test_few_trials_are_drawn_and_nothing_is_claimed_of_importance(trials):
     section = parameters_section(scored([{"lr": 0.1}, {"lr": 0.2}][:trials], [0.5, 0.6][:trials]))
-    assert f"{trials} trials with a result are too few" in section.body
+    assert f"{counted(trials, 'configuration')} with a result, and 10 are needed" in section.body
     assert [figure.name for figure in section.figures] == ["parallel", "slices"]

@@ -99,7 +99,7 @@ def test_a_search_without_a_result_has_a_report_with_the_errors(run, sweep):
 def test_a_single_trial_has_a_report(run, sweep):
     write_log(run, sweep[:3])
     assert "Hyperparameters" in headings(run)
-    assert "1 trials with a result are too few" in run.report.read_text()
+    assert "1 configuration with a result, and 10 are needed" in run.report.read_text()
 
 
 @pytest.mark.parametrize("records", [0, 1])

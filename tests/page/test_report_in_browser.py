@@ -118,6 +118,17 @@ def test_a_table_is_sorted_and_a_trial_selected_without_a_mouse(opened):
     assert page.locator("svg .dim").count() == 0
 
 
+def test_who_uses_the_keyboard_sees_where_they_are(opened):
+    ring = """() => {
+      const { outlineStyle, outlineWidth } = getComputedStyle(document.activeElement);
+      return [document.activeElement.tagName, outlineStyle, parseFloat(outlineWidth) >= 2];
+    }"""
+    for _ in range(30):
+        opened.page.keyboard.press("Tab")
+        name, style, is_wide = opened.page.evaluate(ring)
+        assert (style, is_wide) == ("solid", True), name
+
+
 def test_on_paper_all_is_unfolded_light_and_within_the_margins(opened):
     page = opened.page
     before = page.locator("main details[open]").count()

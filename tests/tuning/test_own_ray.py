@@ -120,6 +120,28 @@ with ray_session(verbose=False):
 """
 
 
+RESERVED = """
+import os, sys, time
+import psutil
+import ray
+from ray.util import placement_group
+from inat_ray.tuning.own_ray import own_ray
+
+def ahead():
+    below = psutil.Process().children(recursive=True)
+    return {each.pid for each in below if each.cmdline()[:1] == ["ray::IDLE"]}
+
+with own_ray(log_to_driver=False, trials=1, num_cpus=1):
+    while not (begun := ahead()):
+        time.sleep(0.1)
+    group = placement_group([{"CPU": 1}])
+    ray.get(group.ready())
+    time.sleep(3)  # Ray looks five times a second for what has waited for one
+    task = ray.remote(os.getpid).options(placement_group=group)
+    assert {ray.get(task.remote())} == begun
+"""
+
+
 SLOW_AGENT = """
 import sys, time
 if "dashboard/agent.py" in open("/proc/self/cmdline").read():
@@ -141,6 +163,11 @@ def test_ray_starts_where_its_agent_needs_longer_than_its_raylet_would_wait(tmp_
     assert "session_" in done.stdout
 
 
+@pytest.mark.slow
+def test_a_process_that_was_started_ahead_waits_until_a_trial_has_its_cpus():
+    subprocess.run([sys.executable, "-c", RESERVED], check=True, timeout=120)
+
+
 def test_a_ray_of_our_own_listens_on_loopback_alone_and_joins_no_other(tmp_path):
     """With a home of its own, a dead cluster to be joined, and a folder too deep for sockets."""
     deep = tmp_path / ("deep" * 20)
@@ -156,8 +183,10 @@ def test_a_ray_of_our_own_listens_on_loopback_alone_and_joins_no_other(tmp_path)
     try:
         assert process.stdout.readline().startswith("/tmp/ray/session_")
         ours = [pid for pid in pids() if session_of(pid) == process.pid]
-        names = [Path(f"/proc/{pid}/comm").read_text().strip() for pid in ours]
-        assert {"gcs_server", "raylet"} <= set(names)
+        names = {Path(f"/proc/{pid}/comm").read_text().strip(): pid for pid in ours}
+        assert {"gcs_server", "raylet"} <= names.keys()
+        environment_of_trials = Path(f"/proc/{names['raylet']}/environ").read_text().split("\0")
+        assert {"MALLOC_ARENA_MAX=1", "RAY_worker_niceness=0"} <= set(environment_of_trials)
         assert not any("dashboard.py" in command_line(pid) for pid in ours)
         assert {address for pid in ours for address in listening(pid)} == {"127.0.0.1"}
         token = tmp_path / ".ray" / "auth_token"

@@ -115,7 +115,8 @@ def test_a_search_that_was_interrupted_goes_on_on_another_machine_and_can_be_ext
         if isinstance(record, EpochEnded) and len(log.history.trials) == 3:
             raise KeyboardInterrupt
 
-    with RunLog(run.log, [ctrl_c], storage=run.storage) as log:
+    with RunLog(run.log, storage=run.storage) as log:
+        log.watch(ctrl_c)
         begin(experiment, space=space, log=log)
         with (
             provisioned(data, run=run, tell=print) as everywhere,

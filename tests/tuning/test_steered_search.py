@@ -58,7 +58,8 @@ class SteeredSearch:
                 raise Killed
 
         try:
-            with RunLog(self.run.log, [count]) as log:
+            with RunLog(self.run.log) as log:
+                log.watch(count)
                 if log.history.started is None:
                     begin(self.experiment, space=self.space, log=log)
                 else:

@@ -10,7 +10,7 @@ from inat_ray.config.wandb import values as read
 from inat_ray.config.wandb.values import words
 from inat_ray.config.yaml_reader import read_yaml
 
-BACKBONE = "model.backbone"
+BACKBONE, FREEZE = "model.backbone", "model.freeze"
 
 FILTERS, KERNELS = "model.filters", "model.kernel_sizes"
 
@@ -37,12 +37,6 @@ KINDS = {
     "truth": Kind(read.yes, "true or false"),
     "augments": Kind(read.augments, "true or false"),
     "five": Kind(read.five, "an odd size, or a list of five"),
-    "frozen": Kind(read.frozen, "true, false, none, head_only, freeze_fc, gradual"),
-    "trained": Kind(
-        read.trained,
-        "true, false, all, head_only (layers are counted from the input here: the first"
-        " model.freeze.k, or the share model.freeze.fraction, are frozen)",
-    ),
 }
 
 
@@ -69,7 +63,7 @@ def _known(settings: Mapping[str, Any]) -> Iterator[Known]:
             known: dict[str, Any] = {"names": entry} if isinstance(entry, str) else {**entry}
             kind = KINDS[known.pop("kind", "number")]
             if values := known.pop("values", None):
-                kind = Kind(read.choice(values))
+                kind = Kind((read.freezing if setting == FREEZE else read.choice)(values))
             yield Known(setting, kind._replace(allowed=known.pop("allowed", kind.allowed)), **known)
 
 

@@ -6,7 +6,7 @@ A reader raises ValueError, KeyError or TypeError at a value that its setting do
 import re
 from collections.abc import Callable, Mapping
 
-from inat_ray.config.distributions import JSON, MOST_NUMBER
+from inat_ray.config.distributions import JSON, as_number
 
 
 def plain(name: object) -> str:
@@ -20,16 +20,9 @@ def words(text: str) -> set[str]:
 
 def number(value: JSON) -> JSON:
     """Returns a number, also one in quotes; null stays. Raises ValueError where it is none."""
-    if isinstance(value, str):
-        try:
-            value = float(value) if re.search(r"[.eEn]", value) else int(value)
-        except ValueError:
-            raise ValueError(f"{value!r} is no number") from None
-    if isinstance(value, bool) or not isinstance(value, int | float | None):
+    if value is not None and as_number(value) is None:
         raise ValueError(f"{value!r} is no number")
-    if value is not None and not abs(value) < MOST_NUMBER:
-        raise ValueError(f"{value!r} is no number to reckon with")
-    return value
+    return as_number(value)
 
 
 def as_it_is(value: JSON) -> JSON:
@@ -53,6 +46,17 @@ def choice(names: Mapping[str, str]) -> Callable[[JSON], str]:
     """Reads one of the names here, or one of the others that people have for it."""
     known = {word: name for name, others in names.items() for word in words(f"{name} {others}")}
     return lambda value: known[plain(value)]
+
+
+def freezing(names: Mapping[str, str]) -> Callable[[JSON], dict[str, JSON]]:
+    """Reads a strategy of freezing, as `choice` does, into the section that it stands in."""
+    read = choice(names)
+
+    def section(value: JSON) -> dict[str, JSON]:
+        strategy = read(value)
+        return {"strategy": strategy} | ({"every": 1} if strategy == "gradual" else {})
+
+    return section
 
 
 def five(value: JSON) -> list[int]:
@@ -82,28 +86,3 @@ def side(value: JSON) -> JSON:
 
 def percent(value: JSON) -> float:
     return float(number(value)) / 100
-
-
-def frozen(value: JSON) -> dict[str, JSON]:
-    """Reads whether, or in which way, the pre-trained part is frozen."""
-    all_but_head = "true yes all backbone freeze_all freeze_backbone"
-    return _way(value, head_only=all_but_head, none="false no none")
-
-
-def trained(value: JSON) -> dict[str, JSON]:
-    """Reads whether the pre-trained part trains, too, or which part of it."""
-    return _way(value, head_only="false no none head classifier", none="true yes all")
-
-
-def _way(value: JSON, *, head_only: str, none: str) -> dict[str, JSON]:
-    ways = {
-        "head_only": f"{head_only} feature_extraction feature_extractor linear_probe",
-        "none": f"{none} full nothing finetune finetune_all full_finetune unfreeze_all",
-        "gradual": "gradual_unfreezing",
-        "freeze_fc": "",
-    }
-    # One that is said, such as `none`, is not the way of that name: see `trained`.
-    known = {plain(way): way for way in ways}
-    known |= {word: way for way, names in ways.items() for word in words(names)}
-    way = known[plain(value)]
-    return {"strategy": way} | ({"every": 1} if way == "gradual" else {})

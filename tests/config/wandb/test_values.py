@@ -1,6 +1,7 @@
 import pytest
 
-from inat_ray.config.wandb.values import five, frozen, number, trained
+from inat_ray.config.wandb.names import SETTINGS
+from inat_ray.config.wandb.values import five, number
 
 
 @pytest.mark.parametrize(
@@ -16,13 +17,13 @@ from inat_ray.config.wandb.values import five, frozen, number, trained
     ],
 )
 def test_to_freeze_and_to_unfreeze_are_opposites(value, if_frozen, if_unfrozen):
-    assert frozen(value)["strategy"] == if_frozen
-    assert trained(value)["strategy"] == if_unfrozen
+    assert SETTINGS["freeze"].kind.read(value)["strategy"] == if_frozen
+    assert SETTINGS["unfreeze"].kind.read(value)["strategy"] == if_unfrozen
 
 
 def test_a_number_of_unfrozen_layers_says_no_way():
     with pytest.raises(KeyError):
-        trained(3)
+        SETTINGS["unfreeze"].kind.read(3)
 
 
 def test_one_number_stands_for_all_blocks_and_a_list_for_each():
