@@ -39,7 +39,7 @@ def main(folder: Folder = RUNS, as_json: options.AsJson = False) -> None:
     runs = find_runs(folder) if one is None else [read_run(folder, one)]
     console = options.console()
     if runs:
-        console.print(runs_table(runs, folder=folder))
+        console.print(runs_table(runs, folder=folder, width=console.width))
     else:
         console.print(f"{escape(str(folder))}: holds no run", soft_wrap=True)
     for run in runs:

@@ -1,7 +1,7 @@
 """python -m inat_ray.sweep: search, then the winner's model and one look at the test set."""
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -235,33 +235,13 @@ def run_sweep(
     check_trackers(config)
     claim = claimed_or_reclaimed(plan.folder, config, is_new=plan.is_new, overwrite=overwrite)
     with claim as run, ExitStack() as at_work:
-        with ExitStack() as while_ray_is_up:
-            with waiting("starting the trials' processes, checking the models", console=console):
-                from inat_ray.tuning.session import ray_session, trials_at_once
+        with _processes(plan, address=address, verbose=verbose):
+            from inat_ray.data.dataset import open_dataset
+            from inat_ray.run.result import finish_run
+            from inat_ray.run.split import keep_split
+            from inat_ray.terminal.announcements import announce, show_next_steps, show_result
+            from inat_ray.tuning.search import check_limits
 
-                trials = trials_at_once(config)
-                # Ray takes seconds to start, in which this process imports what it needs next.
-                Thread(target=import_module, args=("inat_ray.tuning.search",), daemon=True).start()
-                while_ray_is_up.enter_context(
-                    ray_session(address=address, verbose=verbose, trials=trials)
-                )
-                from inat_ray.data.dataset import open_dataset
-                from inat_ray.run.result import finish_run
-                from inat_ray.run.split import keep_split
-                from inat_ray.terminal.announcements import (
-                    announce,
-                    note,
-                    show_next_steps,
-                    show_result,
-                )
-                from inat_ray.tuning.cluster import final_resources, trial_resources
-                from inat_ray.tuning.search import check_limits
-
-                notes = _notes(plan)
-                trial_resources(config)
-                final_resources(config)
-            for text in notes:
-                note(console, text)
             data = open_dataset(config.data, progress=True)
             if plan.is_new:
                 check_limits(config, plan.space, classes=len(data.classes))
@@ -281,6 +261,35 @@ def run_sweep(
             report_at_end(console, run=run)
         show_next_steps(console, run=run)
     return run.path, result
+
+
+@contextmanager
+def _processes(plan: "Plan", *, address: str | None, verbose: bool) -> Iterator[None]:
+    """Keeps Ray up while the context lasts, and names the waits for its start and its end.
+
+    Tells the plan's notes. Raises UserError for a model, or resources, that no trial can have.
+    """
+    config, console = plan.experiment, options.console()
+    with ExitStack() as at_its_end, ExitStack() as while_it_is_up:
+        with waiting("starting the trials' processes, checking the models", console=console):
+            from inat_ray.tuning.session import ray_session, trials_at_once
+
+            trials = trials_at_once(config)
+            # Ray takes seconds to start, in which this process imports what it needs next.
+            Thread(target=import_module, args=("inat_ray.tuning.search",), daemon=True).start()
+            session = ray_session(address=address, verbose=verbose, trials=trials)
+            while_it_is_up.enter_context(session)
+            from inat_ray.terminal.announcements import note
+            from inat_ray.tuning.cluster import final_resources, trial_resources
+
+            notes = _notes(plan)
+            trial_resources(config)
+            final_resources(config)
+        ending = waiting("ending the trials' processes", console=console)
+        while_it_is_up.callback(at_its_end.enter_context, ending)
+        for text in notes:
+            note(console, text)
+        yield
 
 
 def _known(plan: "Plan") -> list[TrialKnown]:

@@ -16,7 +16,7 @@ from inat_ray.log.records import JSON
 from inat_ray.run.cleanup import Plan, megabytes
 from inat_ray.run.listing import Run
 from inat_ray.terminal.run_texts import steering_texts
-from inat_ray.terminal.tables import folded, numbers, plain_table
+from inat_ray.terminal.tables import EDGE, folded, numbers, plain_table, room_of, that_fit
 from inat_ray.terminal.words import cost_text, duration, metric_text, percent, value_text
 
 NOTHING = "-"
@@ -27,6 +27,9 @@ JSON_FIELDS = (
 )
 """Fields of a `Run` that JSON shows as they are."""
 
+NUMBERS = ("trials", "best", "test", "size")
+"""Columns that are aligned on the right."""
+
 STYLES = {
     "running": "green",
     "cut off": "yellow",
@@ -36,23 +39,31 @@ STYLES = {
 }
 
 
-def runs_table(runs: Sequence[Run], *, folder: Path) -> Table:
-    """Returns a row for each run below `folder`: its kind, state, numbers, size, and start."""
-    counts = map(numbers, ("trials", "best", "test", "size"))
-    table = plain_table(folded("run"), "kind", "state", *counts, "started")
-    for run in runs:
-        style = STYLES.get(run.state, "")
-        within = run.path.relative_to(folder) if run.path != folder else folder
-        table.add_row(
-            escape(str(within)),
-            run.kind,
-            f"[{style}]{run.state}[/]" if style else run.state,
-            _trials(run),
-            _best(run),
-            _share(run.test_accuracy),
-            megabytes(run.size),
-            _date(run.begun),
-        )
+def runs_table(runs: Sequence[Run], *, folder: Path, width: int = 80) -> Table:
+    """Returns a row for each run below `folder`: its state, numbers, kind, size, and start.
+
+    The last three make room for the names of runs.
+    """
+    within = [r.path.relative_to(folder) if r.path != folder else folder for r in runs]
+    columns: dict[str, list[str]] = {
+        "run": [str(path) for path in within],
+        "kind": [run.kind for run in runs],
+        "state": [run.state for run in runs],
+        "trials": [_trials(run) for run in runs],
+        "best": [_best(run) for run in runs],
+        "test": [_share(run.test_accuracy) for run in runs],
+        "size": [megabytes(run.size) for run in runs],
+        "started": [_date(run.begun) for run in runs],
+    }
+    spare = {name: columns.pop(name) for name in ("size", "kind", "started")}
+    shown = {**columns, **that_fit(spare, room=width - EDGE - room_of(columns))}
+    table = plain_table(
+        *(numbers(name) if name in NUMBERS else Column(name, overflow="fold") for name in shown)
+    )
+    for row in zip(*shown.values(), strict=True):
+        cells = [escape(cell) for cell in row]
+        cells[1] = f"[{style}]{cells[1]}[/]" if (style := STYLES.get(row[1])) else cells[1]
+        table.add_row(*cells)
     return table
 
 

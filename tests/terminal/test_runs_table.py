@@ -24,10 +24,18 @@ def test_every_run_has_a_row_in_80_columns(tmp_path):
     cut_off_run(tmp_path / "b")
     text = text_of(runs_table(find_runs(tmp_path), folder=tmp_path))
     first, second = text.splitlines()[3:5]
-    assert first.split()[:7] == ["[bold]odd", "random", "finished", "2", "70.0", "%", "60.0"]
-    assert second.split()[:5] == ["b", "random", "cut", "off", "2"]
-    assert "2027-01-15" in first
+    assert first.split()[:6] == ["[bold]odd", "finished", "2", "70.0", "%", "60.0"]
+    assert second.split()[:4] == ["b", "cut", "off", "2"]
+    assert "random  2027-01-15" in first
     assert "…" not in text
+
+
+def test_a_long_name_takes_the_room_of_what_can_be_spared(tmp_path):
+    name = "cnn_bayes-20270115-080000-again"
+    cut_off_run(tmp_path / name)
+    lines = text_of(runs_table(find_runs(tmp_path), folder=tmp_path)).splitlines()
+    assert lines[1].split() == ["run", "state", "trials", "best", "test", "size"]
+    assert lines[3].split()[0] == name
 
 
 def test_a_row_can_be_written_as_json_whatever_is_missing(tmp_path):
