@@ -54,7 +54,7 @@ def test_all_ways_to_freeze_a_network_are_checked_on_one(check):
 def test_a_cnn_among_the_kinds_needs_no_check_of_its_settings(check):
     kinds = {"model.kind": {"values": ["cnn", "resnet"]}}
     dense = {"model.dense": {"min": 1, "max": 1000, "when": {"model.kind": "cnn"}}}
-    assert check(kinds | dense) == [("cnn", 64, 1), ("resnet50", 64, 1)]
+    assert check(kinds | dense) == [("cnn", 64, 1), ("resnet18", 64, 1)]
 
 
 def test_too_many_frozen_layers_are_told_with_the_backbone(check):
