@@ -8,6 +8,9 @@ from inat_ray.run.claim import begin_run, check_free, claimed
 
 NEAR = "pairs of images in two parts of the split, or in two classes, are nearly the same"
 
+MOST_COMPARED = 50_000
+"""Images of which each is compared with each; with more it is left to `check`."""
+
 
 def main(
     experiment: options.ExperimentFile = None,
@@ -50,9 +53,10 @@ def main(
         console = options.console()
         announce(console, data=dataset, run=run)
         options.say("pack", dataset.pack.path)
-        names = dataset.pack.names
-        pairs = [[names[pair.first], names[pair.second]] for pair in near_duplicates(dataset)]
-        note_some(console, [f"{a} and {b}" for a, b in pairs], what=NEAR)
+        names, pairs = dataset.pack.names, None
+        if len(names) <= MOST_COMPARED:
+            pairs = [[names[pair.first], names[pair.second]] for pair in near_duplicates(dataset)]
+            note_some(console, [f"{a} and {b}" for a, b in pairs], what=NEAR)
         result = data_result(dataset) | {"near_duplicates": pairs}
         if run is not None:
             write_result(result, run.result)

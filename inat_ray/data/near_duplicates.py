@@ -60,11 +60,11 @@ def _alike(squares: Tensor, groups: Tensor) -> Iterator[tuple[int, int, float]]:
     plain, mirrored = _changes(squares), _changes(squares.flip(2))
     starts = range(0, len(plain), BLOCK)
     for start in tracked(starts, "comparing images", total=len(starts), unit="blocks"):
-        end = start + BLOCK
-        correlations = torch.maximum(plain[start:end] @ plain.T, mirrored[start:end] @ plain.T)
-        near = (correlations >= ALIKE) & (groups[start:end, None] != groups)
-        for first, second in near.triu(start + 1).nonzero().tolist():
-            yield start + first, second, float(correlations[first, second])
+        end, others = start + BLOCK, plain[start:].T
+        correlations = torch.maximum(plain[start:end] @ others, mirrored[start:end] @ others)
+        near = (correlations >= ALIKE) & (groups[start:end, None] != groups[start:])
+        for first, second in near.triu(1).nonzero().tolist():
+            yield start + first, start + second, float(correlations[first, second])
 
 
 def _changes(squares: Tensor) -> Tensor:
