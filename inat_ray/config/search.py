@@ -72,6 +72,8 @@ class Confirm(Section):
 
 TIMES = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
+NUMBER = r"((?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)"
+
 COUNTS = {"K": 10**3, "M": 10**6, "G": 10**9}
 
 
@@ -79,9 +81,12 @@ def _in_units(units: Mapping[str, int], kind: type[int | float]) -> Callable[[An
     """Reads text such as '90m' or '2.5M' as a number; any other value stays as it is."""
 
     def read(value: Any) -> Any:
-        found = isinstance(value, str) and re.fullmatch(r"(\d+\.?\d*|\.\d+)([a-zA-Z])", value)
-        # What is no number is refused with the text that was written.
-        return kind(Decimal(found[1]) * units[found[2]]) if found and found[2] in units else value
+        if not isinstance(value, str):
+            return value
+        found = re.fullmatch(NUMBER + "([a-zA-Z]?)", value)
+        if not found or found[2] not in {"", *units}:
+            raise ValueError(f"should be a number, or one with a unit: {', '.join(units)}")
+        return kind(Decimal(found[1]) * units[found[2]]) if found[2] else value
 
     return read
 

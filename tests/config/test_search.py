@@ -28,7 +28,9 @@ def test_a_search_of_every_point_says_so(method, exhaustive):
     assert SearchConfig(method=method).is_exhaustive is exhaustive
 
 
-@pytest.mark.parametrize(("written", "seconds"), [("90m", 5400), ("1.5h", 5400), (7, 7)])
+@pytest.mark.parametrize(
+    ("written", "seconds"), [("90m", 5400), ("1.5h", 5400), ("1e3", 1000), (7, 7)]
+)
 def test_a_time_is_seconds_or_a_number_with_a_unit(written, seconds):
     assert SearchConfig(time=written).time == seconds
 
@@ -37,6 +39,11 @@ def test_a_time_is_seconds_or_a_number_with_a_unit(written, seconds):
 def test_a_time_that_is_none_is_refused(written):
     with pytest.raises(ValidationError):
         SearchConfig(time=written)
+
+
+def test_what_is_no_time_is_answered_with_the_units():
+    with pytest.raises(ValidationError, match="a number, or one with a unit: s, m, h, d"):
+        SearchConfig(time="abc")
 
 
 def test_a_budget_beside_trials_is_epochs_time_or_a_target():
