@@ -35,9 +35,9 @@ class _Commands(TyperGroup):
         return TyperCommand(cmd_name, help=summary(cmd_name)) if cmd_name in COMMANDS else None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        name, stand_in, rest = super().resolve_command(ctx, args)
-        if name is None:
-            return name, stand_in, rest
+        name, *rest = args
+        if name not in COMMANDS:
+            return super().resolve_command(ctx, args)  # says which there are
         module = import_module(f"inat_ray.{name}")
         app = options.app_of(module.main, also=getattr(module, "ALSO", {}))
         return name, typer.main.get_command(app), rest

@@ -9,6 +9,7 @@ from inat_ray import options
 from inat_ray.config.code import check_named, name_code
 from inat_ray.data.progress import waiting
 from inat_ray.run.folder import RunFolder, existing_run
+from inat_ray.terminal.say import note
 
 RUN = "A run folder; several are compared."
 
@@ -53,7 +54,6 @@ def main(
     from inat_ray.page.figure_files import can_make_pdf, check_folder, write_figures
     from inat_ray.page.report import write_comparison, write_report
     from inat_ray.page.reported_run import open_run
-    from inat_ray.terminal.announcements import note
     from inat_ray.terminal.words import counted
 
     if figures is not None:

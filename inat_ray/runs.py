@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from inat_ray import options
 from inat_ray.config.errors import RunFailedError, UserError
+from inat_ray.terminal.say import note
 
 if TYPE_CHECKING:
     from inat_ray.log.history import History
@@ -137,8 +138,8 @@ def clean(
     if packs:
         plan += plan_for_packs(runs, older_than=older_than, now=now)
     console = options.console()
-    for note in plan.notes:
-        options.say("note", note, style="yellow")
+    for text in plan.notes:
+        note(console, text)
     if plan.removals:
         console.print(removals_table(plan))
         console.print(f"[bold]{megabytes(plan.size)}[/] in all")

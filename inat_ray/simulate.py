@@ -17,6 +17,7 @@ from inat_ray.config.load import override
 from inat_ray.data.progress import tracked
 from inat_ray.search.schedulers import SCHEDULERS
 from inat_ray.search.searchers import SEARCHERS
+from inat_ray.terminal.say import note
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -129,19 +130,17 @@ def _simulated(
     from inat_ray.search.simulate import simulated
 
     if not curves.is_complete:
-        options.say(
-            "note",
+        note(
+            options.console(),
             "the record has not every point of the space: the nearest stands in for one that is"
             " missing, and a curve that was cut short ends there",
-            style="yellow",
         )
     limited = any(experiment.search.limits for experiment, _ in searches.values())
     if limited and all(curves.size(curve.parameters) is None for curve in curves.curves):
-        options.say(
-            "note",
+        note(
+            options.console(),
             "search.limits: is left out: the record, of an earlier version, does not tell the"
             " sizes of its networks",
-            style="yellow",
         )
     found: dict[Setting, list[Outcome]] = {line: [] for line in searches}
     runs = list(product(searches, seeds))

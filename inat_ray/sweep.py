@@ -26,6 +26,7 @@ from inat_ray.run.folder import RunFolder
 from inat_ray.run.requests import Requests
 from inat_ray.run.warm_start import warm_starts
 from inat_ray.search.steering import NOTHING, answered
+from inat_ray.terminal.say import note
 
 if TYPE_CHECKING:
     from inat_ray.data.dataset import DataSet
@@ -279,7 +280,6 @@ def _processes(plan: "Plan", *, address: str | None, verbose: bool) -> Iterator[
             Thread(target=import_module, args=("inat_ray.tuning.search",), daemon=True).start()
             session = ray_session(address=address, verbose=verbose, trials=trials)
             while_it_is_up.enter_context(session)
-            from inat_ray.terminal.announcements import note
             from inat_ray.tuning.cluster import final_resources, trial_resources
 
             notes = _notes(plan)
@@ -313,7 +313,7 @@ def run_rehearsal(plan: "Plan", *, address: str | None = None, verbose: bool = F
     """Says what the plan amounts to, and returns it; leaves no run."""
     from inat_ray.data.dataset import open_dataset
     from inat_ray.data.sources import check_source
-    from inat_ray.terminal.announcements import announce, announce_dry_run, note
+    from inat_ray.terminal.announcements import announce, announce_dry_run
     from inat_ray.tuning.cluster import Slots, final_resources, trial_resources
     from inat_ray.tuning.dry_run import dry_run
     from inat_ray.tuning.session import ray_session
@@ -351,7 +351,7 @@ def _search(
     config, console = plan.experiment, options.console()
     with waiting("preparing the search", console=console):
         from inat_ray.boards.observed_log import observed_log
-        from inat_ray.terminal.announcements import interruption_announced, note
+        from inat_ray.terminal.announcements import interruption_announced
         from inat_ray.training.device import resolve_device
         from inat_ray.tuning.final_training import finish_search
         from inat_ray.tuning.provision import provisioned

@@ -20,6 +20,7 @@ from inat_ray.run.code import admitted, keep_code
 from inat_ray.run.fetch import run_here
 from inat_ray.run.folder import RunFolder
 from inat_ray.run.weights import with_reachable_weights
+from inat_ray.terminal.say import note
 
 if TYPE_CHECKING:
     from inat_ray.data.dataset import DataSet
@@ -146,7 +147,6 @@ def run_training(
         from inat_ray.terminal.announcements import (
             announce,
             announce_training,
-            note,
             show_next_steps,
             show_result,
         )
@@ -197,7 +197,7 @@ def _train(
     from inat_ray.run.result_content import look_result, training_result
     from inat_ray.run.test_set import look_at_test
     from inat_ray.search.agenda import run_started
-    from inat_ray.terminal.announcements import interruption_announced, note
+    from inat_ray.terminal.announcements import interruption_announced
     from inat_ray.training.checkpoint import load_model
     from inat_ray.training.device import resolve_device
     from inat_ray.tuning.engine import data_for

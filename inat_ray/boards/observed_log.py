@@ -20,8 +20,8 @@ from inat_ray.config.distributions import Parameter
 from inat_ray.config.experiment import Experiment
 from inat_ray.log.run_log import Observer, RunLog, read_records
 from inat_ray.run.folder import RunFolder
-from inat_ray.terminal.announcements import note
 from inat_ray.terminal.progress import RunProgress
+from inat_ray.terminal.say import note
 from inat_ray.training.snapshot import read_snapshot
 
 

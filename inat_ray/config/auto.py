@@ -7,12 +7,10 @@ stand as a table in docs/search.md.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
+from inat_ray.config.distributions import Tree
 from inat_ray.config.model import wanted_size
 from inat_ray.config.shipped import FOLDER
-
-Tree = dict[str, Any]
 
 SMALL = 64
 """Pictures whose shorter side has at most so many pixels are for a CNN, weights or not."""
@@ -38,7 +36,7 @@ SHARES, FEW = (1.0, 0.5, 0.25, 0.125), 500
 
 
 @dataclass(frozen=True)
-class Images:
+class ImageFacts:
     """What can be told of labeled images in seconds."""
 
     training: int
@@ -55,7 +53,7 @@ class Images:
 
 
 @dataclass(frozen=True)
-class Facts(Images):
+class Facts(ImageFacts):
     """What the rules go by."""
 
     time: float

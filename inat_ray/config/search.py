@@ -78,7 +78,7 @@ COUNTS = {"K": 10**3, "M": 10**6, "G": 10**9}
 
 
 def _in_units(units: Mapping[str, int], kind: type[int | float]) -> Callable[[Any], Any]:
-    """Reads text such as '90m' or '2.5M' as a number; any other value stays as it is."""
+    """Returns a reader of text such as '90m' or '2.5M'; what is no text stays as it is."""
 
     def read(value: Any) -> Any:
         if not isinstance(value, str):

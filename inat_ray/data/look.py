@@ -8,7 +8,7 @@ from statistics import median
 
 from PIL import Image
 
-from inat_ray.config.auto import Images
+from inat_ray.config.auto import ImageFacts
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import DEFAULT_IMAGE_SIZE, DataConfig
 from inat_ray.data.decode import UndecodableError
@@ -21,7 +21,7 @@ SIDE = 280
 """Of the squares that photographs are decoded to, in pixels, as for a pre-trained network."""
 
 
-def look_at(config: DataConfig) -> Images:
+def look_at(config: DataConfig) -> ImageFacts:
     """Counts the images and decodes a sample of them.
 
     Raises UserError as `open_source`, and if none of the sample can be read.
@@ -39,7 +39,7 @@ def look_at(config: DataConfig) -> Images:
     shown = list(_decoded(source, config))
     if not shown:
         raise UserError(f"data.source: {config.source}: none of {SAMPLE} images can be read")
-    return Images(
+    return ImageFacts(
         training=round((learned - validation) * config.share),
         validation=round(validation * config.share),
         test=test,

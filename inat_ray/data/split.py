@@ -16,7 +16,7 @@ from inat_ray.config.errors import UserError, readable
 from inat_ray.config.experiment import DataConfig
 from inat_ray.data.names import shown_name
 from inat_ray.data.pack import Pack
-from inat_ray.storage.disk import replacing
+from inat_ray.storage.disk import write_text
 
 SubsetName = Literal["train", "validation", "test"]
 SUBSETS: tuple[SubsetName, ...] = ("train", "validation", "test")
@@ -37,8 +37,7 @@ class Split:
         """Writes the split by names, so that it can be read without the pack."""
         names = {s: [pack.names[i] for i in getattr(self, s)] for s in SUBSETS}
         text = json.dumps(names | {"duplicates": list(self.duplicates)}, indent=1)
-        with replacing(path) as partial:
-            partial.write_text(text)
+        write_text(path, text)
 
     @classmethod
     def read(cls, path: Path, pack: Pack) -> Self:

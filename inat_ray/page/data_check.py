@@ -17,7 +17,8 @@ SHOWN_LABELS, SHOWN_PAIRS = 30, 20
 RULE = (
     "A model that was not trained on them predicts another class for these images, and finds it"
     " at least as probable as it does on the average of the images with that label (confident"
-    " learning, Northcutt et al. 2021). That it is right is likely, not certain: look at them."
+    " learning, Northcutt et al. 2021). It may be the model that errs, and a weak one mostly does:"
+    " look at them."
 )
 
 

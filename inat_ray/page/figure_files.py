@@ -7,7 +7,7 @@ from pathlib import Path
 
 from inat_ray.config.errors import UserError
 from inat_ray.page.figure import Figure
-from inat_ray.storage.disk import replacing
+from inat_ray.storage.disk import write_bytes, write_text
 
 PDF_MAKER = "vl_convert"
 """Makes a PDF of an SVG with its fonts in it; it needs neither a browser nor a network."""
@@ -33,17 +33,12 @@ def write_figures(figures: Iterable[Figure], folder: Path) -> int:
         for place, view in enumerate(figure.views):
             name = re.sub(r"\W+", "-", f"{figure.name}-{view}" if place else figure.name)
             svg = figure.printed(view)
-            _write(folder / f"{name}.svg", svg.encode())
-            _write(folder / f"{name}.csv", figure.data(view).encode())
+            write_text(folder / f"{name}.svg", svg)
+            write_text(folder / f"{name}.csv", figure.data(view))
             if can_make_pdf():
-                _write(folder / f"{name}.pdf", _pdf(svg))
+                write_bytes(folder / f"{name}.pdf", _pdf(svg))
             written += 1
     return written
-
-
-def _write(path: Path, content: bytes) -> None:
-    with replacing(path) as partial:
-        partial.write_bytes(content)
 
 
 def _pdf(svg: str) -> bytes:

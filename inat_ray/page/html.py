@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 
 from inat_ray.page.colors import BLUE, INK
 from inat_ray.page.figure import Figure
-from inat_ray.storage.disk import replacing
+from inat_ray.storage.disk import write_text
 
 
 class Section:
@@ -46,8 +46,7 @@ Cell = str | float | None | Markup | Number
 def write_page(path: Path, *, title: str, lead: str, sections: Sequence[Section]) -> None:
     """Writes the page whole or not at all; `lead` is a sentence or two below the title."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as partial:
-        partial.write_text(render_page(title=title, lead=lead, sections=sections), encoding="utf-8")
+    write_text(path, render_page(title=title, lead=lead, sections=sections))
 
 
 def render_page(*, title: str, lead: str, sections: Sequence[Section]) -> str:

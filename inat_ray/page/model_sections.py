@@ -21,7 +21,7 @@ from inat_ray.page.metrics import share_cell
 from inat_ray.page.model_plots import confusion_figure, reliability_figure, scores_figure
 from inat_ray.page.predicted import RIGHT, WRONG, Pictures
 from inat_ray.run.result import Result
-from inat_ray.terminal.words import command_text, counted, interval_text, percent
+from inat_ray.terminal.words import counted, interval_text, percent
 from inat_ray.training.predictions import Predictions
 from inat_ray.training.scores import (
     Assessment,
@@ -216,6 +216,6 @@ def _mistakes(pictures: Pictures, subset: SubsetName) -> list[Markup]:
     if subset != "train" and (wrong := len(likely_wrong_labels(pictures.predictions))):
         note += (
             f" {counted(wrong, 'label')} of all {len(pictures.predictions):,} may be wrong:"
-            f" {command_text('check')} shows them, and says by what rule."
+            " inat-ray check RUN shows them, and says by what rule."
         )
     return [paragraph(note), *pictures.with_files(rows, most=SHOWN_MISTAKES)]

@@ -26,7 +26,7 @@ from inat_ray.search.front import fronts
 from inat_ray.search.schedulers import SCHEDULERS
 from inat_ray.search.study import seed_is_searched
 from inat_ray.search.winner import confirmed
-from inat_ray.terminal.announcements import note
+from inat_ray.terminal.say import note
 from inat_ray.terminal.words import command_text
 
 

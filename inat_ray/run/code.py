@@ -6,7 +6,7 @@ from inat_ray.config.code import allowed, checked_code, code_of, own_code, read_
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.shipped import find_experiment
 from inat_ray.run.folder import CODE, RunFolder
-from inat_ray.storage.disk import replacing
+from inat_ray.storage.disk import write_bytes
 
 
 def admitted(experiment: Experiment, path: Path | None) -> Experiment:
@@ -29,8 +29,7 @@ def keep_code(run: RunFolder, experiment: Experiment) -> None:
     if file.exists() and file.read_bytes() != code.source:  # a run that goes on with other code
         file = file.with_stem(f"{file.stem}-{code.sha256[:8]}")
     file.parent.mkdir(exist_ok=True)
-    with replacing(file) as partial:
-        partial.write_bytes(code.source)
+    write_bytes(file, code.source)
     run.keep(file)
 
 

@@ -27,7 +27,7 @@ from inat_ray.search.study import seed_is_searched
 from inat_ray.search.winner import confirmed
 from inat_ray.terminal.model_tables import freeze_table, result_table, size_text
 from inat_ray.terminal.run_texts import resume_command
-from inat_ray.terminal.say import say
+from inat_ray.terminal.say import note, say
 from inat_ray.terminal.search_tables import ablation_table, leaderboard_table, study_table
 from inat_ray.terminal.tables import (
     folded,
@@ -176,11 +176,6 @@ def _code_option(run: RunFolder) -> list[str]:
     """Returns the option that names the code of the run's own network, if it has one."""
     file = kept_code(run)
     return [] if file is None else ["--code", str(file)]
-
-
-def note(console: Console, text: str) -> None:
-    """Prints a line about something that the user may want to know."""
-    say(console, "note", text, style="yellow")
 
 
 def note_some(console: Console, names: Sequence[str], *, what: str) -> None:

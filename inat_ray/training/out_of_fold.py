@@ -27,9 +27,10 @@ def out_of_fold(
     folds = min(folds, len(rows))
     probabilities = np.empty((len(rows), count), dtype=np.float32)
     fold = _folds(labels, folds, seed=experiment.seed)
+    keeps = isinstance(Fit(experiment, data, device=device).inputs.batches, FeatureBatches)
     for number in tracked(range(folds), "training without a fold", total=folds, unit="folds"):
         held = fold == number
-        fit = _fit_without(held, experiment, data, device=device)
+        fit = _fit_without(held, experiment, data, on_features=keeps, device=device)
         for _ in range(experiment.recipe.epochs):
             fit.epoch()
         assert fit.validated is not None
@@ -49,15 +50,21 @@ def _folds(labels: Indices, folds: int, *, seed: int) -> Indices:
 
 
 def _fit_without(
-    held: np.ndarray, experiment: Experiment, data: DataSet, *, device: torch.device
+    held: np.ndarray,
+    experiment: Experiment,
+    data: DataSet,
+    *,
+    on_features: bool,
+    device: torch.device,
 ) -> Fit:
     """Returns a training on the other training images, which validates on those that are held."""
+    if not on_features:
+        rows = data.subset("train")
+        split = replace(data.split, train=rows[~held], validation=rows[held])
+        return Fit(experiment, replace(data, split=split), device=device)
     fit = Fit(experiment, data, device=device)
     batches = fit.inputs.batches
-    if isinstance(batches, FeatureBatches):
-        train = replace(batches, features=batches.features.of_rows(~held))
-        fit.inputs = replace(fit.inputs, batches=train, validation=batches.features.of_rows(held))
-        return fit
-    rows = data.subset("train")
-    split = replace(data.split, train=rows[~held], validation=rows[held])
-    return Fit(experiment, replace(data, split=split), device=device)
+    assert isinstance(batches, FeatureBatches)
+    train = replace(batches, features=batches.features.of_rows(~held))
+    fit.inputs = replace(fit.inputs, batches=train, validation=batches.features.of_rows(held))
+    return fit

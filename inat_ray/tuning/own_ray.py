@@ -184,7 +184,7 @@ def own_ray(
     config = {
         "preload_python_modules": list(loads),
         # Ray ends processes that wait where no CPU is free. While Tune reserves the CPUs of a trial
-        # there is none: in two of five starts its process was gone, and another loaded torch anew.
+        # there is none: in one of four starts its process was gone, and another loaded torch anew.
         "kill_idle_workers_interval_ms": 0,
     }
     with signals_kept(), patch.object(ray_node, "Node", node):

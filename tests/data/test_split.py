@@ -218,12 +218,13 @@ def test_it_is_written_by_name_and_read_back(tmp_path: Path) -> None:
 
 
 def test_a_split_whose_writing_is_cut_off_is_not_there(tmp_path, monkeypatch) -> None:
-    def cut_off(path: Path, text: str, **_: str) -> None:
-        path.write_bytes(text[:10].encode())
+    def cut_off(path: Path, content: bytes) -> None:
+        with path.open("wb") as file:
+            file.write(content[:10])
         raise KeyboardInterrupt
 
     pack = plain(ash=20, oak=20)
-    monkeypatch.setattr(Path, "write_text", cut_off)
+    monkeypatch.setattr(Path, "write_bytes", cut_off)
     with pytest.raises(KeyboardInterrupt):
         split_pack(pack, CONFIG).write(tmp_path / "split.json", pack)
     assert list(tmp_path.iterdir()) == []
