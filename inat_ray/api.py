@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inat_ray import options, steer, sweep, train
+from inat_ray.asked import chosen
 from inat_ray.config import experiment as settings_of
 from inat_ray.config.code import check_named, checked_code, code_named
 from inat_ray.config.errors import RunFailedError, UserError
-from inat_ray.config.load import load_experiment
+from inat_ray.config.load import Source, load_experiment
 from inat_ray.config.shipped import find_experiment
 from inat_ray.log.run_log import read_history
 from inat_ray.run.code import admitted
@@ -51,9 +52,9 @@ Settings = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Experiment:
-    """An experiment: a file, or one that comes with inat_ray, and changes to it."""
+    """An experiment: a file, one that comes with inat_ray or what `auto` chose, and changes."""
 
-    path: Path
+    source: Source
     settings: Settings
 
     @classmethod
@@ -65,6 +66,20 @@ class Experiment:
         opened = cls(find_experiment(Path(source)), dict(settings or {}))
         opened._config({})
         return opened
+
+    @classmethod
+    def auto(
+        cls, data: PathLike, time: str | float = "1h", settings: Settings | None = None
+    ) -> "Experiment":
+        """Chooses an experiment for these images, this machine and the time from now on.
+
+        Says why on stderr; like `inat-ray sweep auto`. `settings` change it. Raises UserError.
+        """
+        changes = {**(settings or {}), "data.source": str(data)}
+        given = {key: ("settings", value) for key, value in changes.items()}
+        with _interruptible():
+            choice = chosen((), given | {"search.time": ("time", time)})
+        return cls(choice.tree, changes)
 
     @property
     def config(self) -> settings_of.Experiment:
@@ -120,7 +135,7 @@ class Experiment:
         given = _given(data=data, seed=seed, workers=workers)
         given |= options.storage_option(storage_path)
         with _interruptible():
-            config = admitted(self._config(given), self.path)
+            config = admitted(self._config(given), self.source)
             folder, _ = train.run_training(
                 _path(out), config, overwrite=overwrite, test=test, address=address, verbose=verbose
             )
@@ -144,14 +159,14 @@ class Experiment:
         options.say_loading("torch", "ray")
         from inat_ray.tuning.plan import new_plan
 
-        return new_plan(self.path, settings=(), options=self._options | given, **new)
+        return new_plan(self.source, settings=(), options=self._options | given, **new)
 
     @property
     def _options(self) -> options.Given:
         return {key: ("settings", value) for key, value in self.settings.items()}
 
     def _config(self, given: options.Given) -> settings_of.Experiment:
-        return load_experiment(self.path, options=self._options | given)
+        return load_experiment(self.source, options=self._options | given)
 
 
 @dataclass(frozen=True)

@@ -1,44 +1,43 @@
 """The experiment that a sweep is asked for: a file, a shipped name, a W&B sweep, or `auto`."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import typer
-import yaml
 from rich.markup import escape
 
 from inat_ray import options
 from inat_ray.config.errors import UserError
-from inat_ray.config.load import brief_experiment, load_experiment, read_sweep
-from inat_ray.config.shipped import QUICKSTART, find_experiment
+from inat_ray.config.load import Source, brief_experiment, label, load_experiment, read_sweep
+from inat_ray.config.overrides import parse_setting
+from inat_ray.config.shipped import AUTO, QUICKSTART, find_experiment
 from inat_ray.config.wandb.translation import UnansweredError
 from inat_ray.data.progress import waiting
 
-AUTO = Path("auto")
+if TYPE_CHECKING:
+    from inat_ray.config.auto import Choice
 
 TIME = "search.time"
 
 
 class Asked(NamedTuple):
-    """An experiment's file, and what changes it."""
+    """An experiment, and what changes it."""
 
-    path: Path
+    source: Source
     settings: list[str]
     given: options.Given
 
     def text(self) -> str:
         """Returns the experiment as a file may have it."""
         return brief_experiment(
-            load_experiment(self.path, settings=self.settings, options=self.given)
+            load_experiment(self.source, settings=self.settings, options=self.given)
         )
 
     def save(self, file: Path) -> None:
         """Writes it to a file that is not there yet."""
-        text = f"# From {self.path.name}.\n{self.text()}"
+        text = f"# From {Path(label(self.source)).name}.\n{self.text()}"
         try:
             with file.open("x", encoding="utf-8") as out:
                 out.write(text)
@@ -51,36 +50,34 @@ class Asked(NamedTuple):
         options.say("saved", file)
 
 
-@contextmanager
 def asked_experiment(
     experiment: Path | None, settings: list[str], given: options.Given, *, shown: bool
-) -> Iterator[Asked]:
-    """Finds the experiment, and asks a person for what a W&B sweep leaves open.
+) -> Asked:
+    """Finds or chooses the experiment, and asks a person for what a W&B sweep leaves open.
 
-    Yields it with the settings that hold then. What `auto` chooses is in a file for as long.
+    Returns it with the settings that hold then; `shown` prints what `auto` chose.
     """
-    if experiment == AUTO:
-        with TemporaryDirectory(prefix="inat_ray-") as folder:
-            yield _chosen(Path(folder) / "auto.yaml", settings, given, shown=shown)
-    else:
+    if experiment != Path(AUTO) or experiment.is_file():
         path = find_experiment(experiment or QUICKSTART)
-        yield Asked(path, _answered(path, settings, given), given)
+        return Asked(path, _answered(path, settings, given), given)
+    tree = chosen(settings, given).tree
+    # Its time is what is left of that which was given.
+    settings = [line for line in settings if parse_setting(line)[0] != TIME]
+    found = Asked(tree, settings, {key: value for key, value in given.items() if key != TIME})
+    if shown:
+        options.console().print(escape(found.text()), soft_wrap=True)
+    return found
 
 
-def _chosen(file: Path, settings: list[str], given: options.Given, *, shown: bool) -> Asked:
-    """Writes what `auto` chooses, whose time is what is left of that which was given."""
-    console = options.console()
-    with waiting("looking at the images and the machine", console=console):
+def chosen(settings: Sequence[str], given: options.Given) -> "Choice":
+    """Chooses an experiment as `chosen_experiment`, and says why."""
+    with waiting("looking at the images and the machine", console=options.console()):
         from inat_ray.auto import chosen_experiment
 
         choice = chosen_experiment(settings, given)
     for name, why in zip(("model", "training", "search"), choice.why, strict=True):
         options.say(f"{name:8}", why)
-    file.write_text(yaml.safe_dump(choice.tree, sort_keys=False), encoding="utf-8")
-    found = Asked(file, settings, {key: value for key, value in given.items() if key != TIME})
-    if shown:
-        console.print(escape(found.text()), soft_wrap=True)
-    return found
+    return choice
 
 
 def _answered(path: Path, settings: list[str], given: options.Given) -> list[str]:

@@ -1,21 +1,18 @@
 """The experiment `auto`: looks at the images and the machine, and chooses what suits them."""
 
-import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-import yaml
 
 from inat_ray.config import auto
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
 from inat_ray.config.model import PretrainedConfig
+from inat_ray.config.overrides import parse_setting
 from inat_ray.data.dataset import open_dataset
 from inat_ray.data.look import look_at
 from inat_ray.models.weights import why_missing
@@ -23,7 +20,7 @@ from inat_ray.training.device import resolve_device
 from inat_ray.training.machine import memory_bytes, usable_cores
 from inat_ray.training.rehearsal import rehearse
 
-USUAL_TIME, LEAST_TIME, LEAST_START = 3600.0, 60.0, 25.0
+USUAL_TIME, LEAST_TIME = 3600.0, 60.0
 
 CANDIDATES = (
     ("timm", ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2")),
@@ -31,8 +28,9 @@ CANDIDATES = (
 )
 """Pre-trained networks by source, the fastest first. The first source that has weights counts."""
 
-FACTS = ("data", "model", "device")
-"""What the rules go by, of all that the command line may set; the rest changes what they choose."""
+MODEL = ("model", "model.kind", "model.source", "model.backbone", "model.weights")
+FACTS = (*MODEL, "device", "search.time")
+"""What the rules go by besides `data`; all else that may be set changes what they choose."""
 
 TIMED = {"source": "demo", "demo_images_per_class": 20}
 """The images of the steps that are timed."""
@@ -45,21 +43,28 @@ def chosen_experiment(settings: Sequence[str], options: Mapping[str, Any]) -> au
     and if the time is too short.
     """
     begin = time.monotonic()
-    asked = [line for line in settings if _section(line) in FACTS]
-    given = load_experiment(None, settings=asked, options=options)
+    lines = {line: parse_setting(line)[0] for line in settings}
+    given = load_experiment(
+        None,
+        settings=[line for line, key in lines.items() if _is_fact(key)],
+        options={key: value for key, value in options.items() if _is_fact(key)},
+    )
     seconds = given.search.time or USUAL_TIME
     if seconds < LEAST_TIME:
         raise UserError(f"--time {seconds:g}: auto needs {LEAST_TIME:.0f} seconds at least")
-    facts = _facts(given, model_is_asked="model" in map(_section, asked))
+    is_asked = any(key in MODEL for key in (*lines.values(), *options))
+    facts = _facts(given, model_is_asked=is_asked)
+    timed = time.monotonic()
     pace = _seconds_an_image(auto.reference(facts), given)
-    # What took so long here, the start of a run does again: processes that import, and a network.
-    looked = time.monotonic() - begin
-    left = seconds - looked
-    return auto.choose(replace(facts, seconds=pace, time=left, start=max(LEAST_START, looked)))
+    # What took so long is the process that begins for the steps, as others will.
+    now = time.monotonic()
+    return auto.choose(
+        replace(facts, seconds=pace, time=seconds - (now - begin), start=now - timed)
+    )
 
 
-def _section(setting: str) -> str:
-    return re.split("[.=]", setting.strip())[0]
+def _is_fact(key: str) -> bool:
+    return key in FACTS or key.split(".", maxsplit=1)[0] == "data"
 
 
 def _facts(given: Experiment, *, model_is_asked: bool) -> auto.Facts:
@@ -107,15 +112,7 @@ def _seconds_an_image(tree: dict[str, Any], given: Experiment) -> float:
     with other work.
     """
     data = tree.get("data", {}) | TIMED | {"cache": given.data.cache}
-    timed = loaded(tree | {"data": data, "device": given.device})
+    timed = load_experiment(tree | {"data": data, "device": given.device})
     device = resolve_device(given.device)
     found = rehearse(timed, open_dataset(timed.data), device=device, threads=1)
     return found.seconds / found.images / (usable_cores() if device.type == "cpu" else 1)
-
-
-def loaded(tree: Mapping[str, Any]) -> Experiment:
-    """Returns the experiment that a tree of settings extends another to."""
-    with TemporaryDirectory(prefix="inat_ray-auto-") as folder:
-        path = Path(folder) / "auto.yaml"
-        path.write_text(yaml.safe_dump(tree), encoding="utf-8")
-        return load_experiment(path)

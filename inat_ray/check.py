@@ -9,6 +9,8 @@ from inat_ray import options
 from inat_ray.config.code import check_named, name_code
 from inat_ray.config.errors import UserError
 from inat_ray.run.folder import existing_run
+from inat_ray.terminal.say import note
+from inat_ray.terminal.words import duration
 
 if TYPE_CHECKING:
     from inat_ray.data.split import SubsetName
@@ -68,6 +70,7 @@ def main(
 
 def _checked(path: Path, *, folds: int | None, source: str | None) -> "DataCheck":
     """Judges the data of a run. Raises UserError if its model or photographs are missing."""
+    from inat_ray.data.dataset import open_dataset
     from inat_ray.data.near_duplicates import near_duplicates
     from inat_ray.page.reported_run import open_run
     from inat_ray.run.data_check import DataCheck
@@ -77,17 +80,24 @@ def _checked(path: Path, *, folds: int | None, source: str | None) -> "DataCheck
 
     found = open_run(path, source=source)
     check_named(found.experiment)
-    if found.model is None or found.data is None:
+    if found.model is None or found.experiment is None:
         raise UserError(f"{path}: {' '.join(found.missing)}")
-    model, data = found.model, found.data
+    model = found.model
+    data = found.data or open_dataset(found.experiment.data, progress=True)
     device = resolve_device(model.experiment.device)
     evaluation = model.evaluate(data, "validation", device=device)
     judged: dict[SubsetName, Predictions] = {
         "validation": predictions_of(evaluation, data=data, subset="validation")
     }
     if found.predictions is not None:
-        judged["test"] = found.predictions
+        if set(found.predictions.paths) == {data.pack.names[i] for i in data.subset("test")}:
+            judged["test"] = found.predictions
+        else:
+            note(options.console(), "the run has looked at other test images than these")
     if folds is not None:
+        seconds = [sum(epoch.seconds for epoch in t.epochs) for t in found.history.numbered]
+        text = f"{folds} trainings more; the run's last one took {duration(seconds[-1])}"
+        options.say("folds", text)
         judged["train"] = out_of_fold(model.experiment, data, folds=folds, device=device)
     return DataCheck(data, judged, pairs=near_duplicates(data))
 

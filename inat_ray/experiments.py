@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 
 from inat_ray import options
-from inat_ray.config.shipped import copy_experiment, shipped_experiments
+from inat_ray.config.shipped import AUTO, copy_experiment, shipped_experiments
 
 
 def main(
@@ -29,14 +29,15 @@ def main(
         if as_json:
             options.print_json({"copied": [str(path) for path in copies]})
         return
-    found = shipped_experiments()
+    rows = [(AUTO, "for `sweep`: what suits your images, machine and time", "photographs")]
+    rows += [(each.name, each.about, each.needs) for each in shipped_experiments()]
     table = Table("name", "what it is", "needs", box=box.SIMPLE_HEAD)
-    for each in found:
-        table.add_row(each.name, each.about, each.needs)
+    for row in rows:
+        table.add_row(*row)
     options.console().print(table)
     if as_json:
-        rows = [{"name": e.name, "about": e.about, "needs": e.needs} for e in found]
-        options.print_json({"experiments": rows})
+        keys = ("name", "about", "needs")
+        options.print_json({"experiments": [dict(zip(keys, row, strict=True)) for row in rows]})
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from inat_ray.config.shipped import QUICKSTART, find_experiment
 from inat_ray.data.progress import waiting
 from inat_ray.log.lock import alive_in
 from inat_ray.log.records import Steering, TrialKnown
-from inat_ray.run.claim import begin_run, claimed_or_reclaimed
+from inat_ray.run.claim import begin_run, check_free, claimed_or_reclaimed
 from inat_ray.run.code import keep_code
 from inat_ray.run.fetch import is_storage, run_here
 from inat_ray.run.folder import RunFolder
@@ -149,19 +149,21 @@ def main(
     options.say_loading("torch", "ray")
     if resume is extend is finish is None:
         new = given | options.given(trials=trials) | options.time_option(time)
-        with asked_experiment(experiment, settings or [], new, shown=dry_run) as asked:
-            if save_experiment is not None:
-                asked.save(save_experiment)
-            from inat_ray.tuning.plan import new_plan
+        if out is not None:  # before auto looks at anything
+            check_free(out, overwrite=overwrite)
+        asked = asked_experiment(experiment, settings or [], new, shown=dry_run)
+        if save_experiment is not None:
+            asked.save(save_experiment)
+        from inat_ray.tuning.plan import new_plan
 
-            plan = new_plan(
-                asked.path,
-                settings=asked.settings,
-                options=asked.given | options.storage_option(storage_path),
-                out=out,
-                overwrite=overwrite,
-                warm_start=[Path(run) for run in warm_start.split(",")] if warm_start else [],
-            )
+        plan = new_plan(
+            asked.source,
+            settings=asked.settings,
+            options=asked.given | options.storage_option(storage_path),
+            out=out,
+            overwrite=overwrite,
+            warm_start=[Path(run) for run in warm_start.split(",")] if warm_start else [],
+        )
     else:
         path = None if experiment is None else find_experiment(experiment)
         plan = _continued(context, out=out, path=path, settings=settings or [], options=given)

@@ -25,6 +25,10 @@ TRAINING, EPOCH = 2.0, 0.1
 FORWARD = 0.45
 """The share of a step of a half-frozen network that is its forward pass."""
 
+PROCESSES = 5
+"""Processes that start one after another: Ray's, the trials', the confirmation's, the winner's; to
+end them and to draw the report takes about as long as one more."""
+
 ROUNDS = 4
 """Trainings that have to fit one after another: of search, twice of confirmation, the winner's."""
 
@@ -45,7 +49,7 @@ class ImageFacts:
     test: int
     classes: int
     smallest: int
-    """Images of the smallest class that do not test."""
+    """Images of the smallest class."""
     side: int
     """Median of the shorter side, in pixels."""
     decoding: float
@@ -59,7 +63,7 @@ class Facts(ImageFacts):
     time: float
     """Seconds for all that is left to do."""
     start: float
-    """Seconds of it for the start of processes, the look at the test set and the report."""
+    """Seconds of it that a process takes to start."""
     cores: int
     gpus: int
     memory: float
@@ -155,7 +159,7 @@ def _choice(way: Way, facts: Facts, *, share: float) -> Choice:
         found = _with(found, data={"share": share})
     why = (
         _why_model(facts),
-        _why_way(way, facts, epochs=epochs, share=share),
+        _why_way(way, facts, share=share),
         _why_search(search, facts, trainings),
     )
     return Choice(found.tree | {"name": "auto"}, why)
@@ -163,11 +167,17 @@ def _choice(way: Way, facts: Facts, *, share: float) -> Choice:
 
 def _trainings(way: Way, facts: Facts) -> float:
     """Returns how many trainings the time is enough for, on all of the machine."""
+    once, each = _costs(way, facts)
+    return max(_for_trainings(way, facts) - once, 0.0) / each
+
+
+def _costs(way: Way, facts: Facts) -> tuple[float, float]:
+    """Returns the seconds before the first training, and of each."""
     step, seen = _seconds(way, facts)
-    left, epoch = _for_trainings(way, facts), facts.training * step + facts.validation * seen
+    once, epoch = 0.0, facts.training * step + facts.validation * seen
     if way.on_features:
-        left, epoch = left - (facts.training + facts.validation) * seen, 0.0
-    return max(left, 0.0) / (TRAINING + _epochs(way, facts) * (EPOCH + epoch))
+        once, epoch = (facts.training + facts.validation) * seen, 0.0
+    return once, TRAINING + _epochs(way, facts) * (EPOCH + epoch)
 
 
 def _seconds(way: Way, facts: Facts) -> tuple[float, float]:
@@ -178,8 +188,8 @@ def _seconds(way: Way, facts: Facts) -> tuple[float, float]:
 
 def _for_trainings(way: Way, facts: Facts) -> float:
     _, seen = _seconds(way, facts)
-    decoding = facts.decoding / facts.cores
-    return max(1.0, facts.time - facts.start - decoding - facts.test * seen)
+    others = PROCESSES * facts.start + facts.decoding / facts.cores + facts.test * seen
+    return max(1.0, facts.time - others)
 
 
 def _epochs(way: Way, facts: Facts) -> int:
@@ -310,8 +320,8 @@ def _log(low: float, high: float) -> Tree:
 
 def _why_model(facts: Facts) -> str:
     images = (
-        f"{facts.classes} classes of images of {facts.side} px, the smallest class has"
-        f" {facts.smallest} to learn from: "
+        f"{facts.classes} classes of images of {facts.side} px, {facts.smallest} in the smallest"
+        " class: "
     )
     if takes_pretrained(facts):
         return f"{images}{facts.models[0]['backbone']} begins with weights that know photographs"
@@ -320,14 +330,20 @@ def _why_model(facts: Facts) -> str:
     return f"{images}learned from scratch, as there are no weights: {facts.no_weights}"
 
 
-def _why_way(way: Way, facts: Facts, *, epochs: int, share: float) -> str:
+def _why_way(way: Way, facts: Facts, *, share: float) -> str:
     tree, count = way.tree, facts.gpus or facts.cores
     side = tree.get("data", {}).get("image_size") or wanted_size(tree["model"])
     machine = f"{count} {'GPU' if facts.gpus else 'core'}{'s' if count > 1 else ''}"
     part = f" with a share of {share:.2g} of the images" if share < 1 else ""
+    epochs = f"{_epochs(way, facts)} epochs of {facts.training:,} images{part}"
+    what, needs = f"{way.what} at {side} px, {epochs}", f"{way.needs} times"
+    if _trainings(way, facts) >= way.needs:
+        return f"{what}: the first way that can be trained {needs} in the time on {machine}"
+    once, each = _costs(way, facts)
+    needed = facts.time - _for_trainings(way, facts) + once + way.needs * each
     return (
-        f"{way.what} at {side} px, {epochs} epochs of {facts.training:,} images{part}: the first"
-        f" way that can be trained {way.needs} times in the time on {machine}"
+        f"{what}: the fastest way, and yet the time is too short: training it {needs}, and all that"
+        f" goes with it, takes about {_time(needed)} on {machine}"
     )
 
 
@@ -338,6 +354,10 @@ def _why_search(search: Tree, facts: Facts, trainings: int) -> str:
     else:
         trials += " at most, as fit"
     again = f"the best {confirm['top']} are trained with other seeds, too" if confirm else ""
-    return f"{trials} in {search['time'] / 60:.0f} minutes with all that follows; " + (
+    return f"{trials} in {_time(search['time'])} with all that follows; " + (
         again or "there is no time for other seeds"
     )
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:,.0f} minutes"

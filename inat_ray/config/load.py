@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from copy import deepcopy
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -33,18 +34,21 @@ MOST_FILES = 16
 
 Tell = Callable[[str], None]
 
+Source = Path | Tree
+"""An experiment: a file, or its settings, which may extend a file as those of one do."""
+
 Given = tuple[str, Any, str]
 """A dotted key, its value, and the option that gave them."""
 
 
 def load_experiment(
-    path: Path | None,
+    source: Source | None,
     *,
     settings: Iterable[str] = (),
     options: Mapping[str, Any] | None = None,
     tell: Tell = lambda _: None,
 ) -> Experiment:
-    """Returns the experiment of a file or a shipped name (None: all defaults), with what is given.
+    """Returns the experiment of a file, a shipped name or a tree (None: all defaults), changed.
 
     First come `settings`, lines KEY=VALUE with a dotted key and a YAML value, then `options`,
     dotted key -> (name of the command-line option, value). `tell` hears which parameters of the
@@ -53,12 +57,18 @@ def load_experiment(
     Raises UserError that names the file or option, the key, the value and what is allowed.
     """
     origins: dict[str, str] = {}
-    tree = _read_with_ancestors(find_experiment(path), origins, ()) if path else {}
     given = _given(settings, options or {})
-    if path and is_wandb_sweep(tree):
-        found, given = _translated(tree, given, path)
-        tree, origins = found.tree, dict.fromkeys(settings_in(found.tree), str(path))
+    if not isinstance(source, Path):
+        tree = _with_ancestors(deepcopy(source or {}), Path(label(source)), origins, ())
+    elif is_wandb_sweep(tree := _read_with_ancestors(find_experiment(source), origins, ())):
+        found, given = _translated(tree, given, source)
+        tree, origins = found.tree, dict.fromkeys(settings_in(found.tree), str(source))
     return _settle(tree, origins=origins, given=given, tell=tell)
+
+
+def label(source: Source | None) -> str:
+    """Returns what messages call an experiment: its file, or its name."""
+    return str((source or {}).get("name", "")) if not isinstance(source, Path) else str(source)
 
 
 def read_sweep(
@@ -154,6 +164,13 @@ def _read_with_ancestors(path: Path, origins: dict[str, str], below: tuple[Path,
         raise UserError(f"{path}: extends itself, by way of {' -> '.join(map(str, below))}")
     if len(below) == MOST_FILES:
         raise UserError(f"{below[0]}: extends: more than {MOST_FILES} files in a row")
+    return _with_ancestors(tree, path, origins, below)
+
+
+def _with_ancestors(
+    tree: Tree, path: Path, origins: dict[str, str], below: tuple[Path, ...]
+) -> Tree:
+    """Returns the settings of `path` on top of those that they extend; changes `tree`."""
     locate_targets(tree, path.parent)
     parent = tree.pop("extends", None)
     inherited: Tree = {}

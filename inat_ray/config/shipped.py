@@ -12,6 +12,9 @@ FOLDER = Path(__file__).parent / "experiments"
 
 QUICKSTART = Path("quickstart")
 
+AUTO = "auto"
+"""The name of the experiment that is no file: a sweep chooses it for some images."""
+
 SCHEMA = FOLDER / "experiment.schema.json"
 """Named in the first line of each experiment, relative to it, so that editors can check it."""
 
@@ -48,10 +51,7 @@ def find_experiment(given: Path) -> Path:
     if shipped and str(given.parent) in (".", "experiments"):
         return shipped
     if str(given) == given.stem:
-        raise UserError(
-            f"{given}: there is no such experiment file, and none of that name comes with"
-            f" inat_ray: {', '.join(_files())}"
-        )
+        raise _unknown(str(given))
     return given
 
 
@@ -64,9 +64,7 @@ def copy_experiment(name: str, folder: Path) -> list[Path]:
     """
     source = _files().get(Path(name).name.removesuffix(".yaml"))
     if source is None:
-        raise UserError(
-            f"{name}: no experiment of that name comes with inat_ray: {', '.join(_files())}"
-        )
+        raise _unknown(name)
     first, *others = [*_with_parents(source), *_code(source), SCHEMA]
     copies = {folder / file.name: file.read_bytes() for file in (first, *others)}
     for file in others:
@@ -79,6 +77,18 @@ def copy_experiment(name: str, folder: Path) -> list[Path]:
     for copy, content in copies.items():
         copy.write_bytes(content)
     return [*copies]
+
+
+def _unknown(name: str) -> UserError:
+    if name == AUTO:
+        return UserError(
+            "auto: is no file, but what a sweep chooses for some images: `inat-ray sweep auto"
+            " --data D --save-experiment FILE` writes it, and a run has its own"
+        )
+    return UserError(
+        f"{name}: there is no such experiment file, and none of that name comes with inat_ray:"
+        f" {', '.join(_files())}"
+    )
 
 
 def _files() -> dict[str, Path]:

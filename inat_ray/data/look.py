@@ -28,14 +28,11 @@ def look_at(config: DataConfig) -> ImageFacts:
     """
     source = open_source(config)
     items = source.items
-    roles = {item.role for item in items}
-    per_class = Counter(item.label for item in items if item.role != "test")
-    learned, validation = sum(per_class.values()), Counter(i.role for i in items)["validation"]
-    test = len(items) - learned
-    if "test" not in roles:
-        test = round(learned * config.test_fraction)
-        learned -= test
-    validation = validation or round(learned * config.validation_fraction)
+    roles = Counter(item.role for item in items)
+    per_class = Counter(item.label for item in items)
+    test = roles["test"] or round(len(items) * config.test_fraction)
+    learned = len(items) - test
+    validation = roles["validation"] or round(learned * config.validation_fraction)
     shown = list(_decoded(source, config))
     if not shown:
         raise UserError(f"data.source: {config.source}: none of {SAMPLE} images can be read")

@@ -4,18 +4,20 @@ from pathlib import Path
 
 from inat_ray.config.code import allowed, checked_code, code_of, own_code, read_code
 from inat_ray.config.experiment import Experiment
+from inat_ray.config.load import Source
 from inat_ray.config.shipped import find_experiment
 from inat_ray.run.folder import CODE, RunFolder
 from inat_ray.storage.disk import write_bytes
 
 
-def admitted(experiment: Experiment, path: Path | None) -> Experiment:
+def admitted(experiment: Experiment, source: Source | None) -> Experiment:
     """Lets this process run the code that the experiment in a person's own file names.
 
     Returns the experiment with that code's SHA-256. A file in the folder of a run is the run's:
     its code must have been named. Raises UserError if it was not, or if there is no such code.
     """
-    folder = None if path is None else RunFolder(find_experiment(path).parent)
+    path = find_experiment(source) if isinstance(source, Path) else None
+    folder = None if path is None else RunFolder(path.parent)
     of_a_run = folder is not None and (folder.events.exists() or folder.is_storage)
     return checked_code(experiment) if of_a_run else own_code(experiment)
 

@@ -34,7 +34,7 @@ from inat_ray.log.records import (
 from inat_ray.search.limits import MOST_IN_A_ROW, Beyond, Limit, no_limit
 from inat_ray.search.schedulers import SCHEDULERS, next_best
 from inat_ray.search.searchers import SEARCHERS, Point
-from inat_ray.search.stopping import FINALISTS, present_budgets, spent_budget
+from inat_ray.search.stopping import FINALISTS, is_late, present_budgets, spent_budget
 from inat_ray.search.study import distinct_configurations
 
 DEFAULT_TRIALS = 10
@@ -211,18 +211,20 @@ def confirm_agenda(experiment: Experiment, chosen: Sequence[TrialHistory]) -> Ag
     return agenda
 
 
-def until_asked(agenda: Agenda) -> Agenda:
-    """Returns the agenda of a confirmation that a person may end: then no other training begins.
+def cut_short(agenda: Agenda, search: SearchConfig) -> Agenda:
+    """Returns the agenda of a confirmation that a person or the time may end: then no other
+    training begins.
 
     Those that have begun go on, since one that was cut short would not be comparable.
     """
 
-    def asked(history: History) -> Next | Beyond:
-        if history.finish_asked and not history.interrupted:
-            return WAIT if history.active else "asked"
+    def cut(history: History) -> Next | Beyond:
+        reason: Reason | None = "asked" if history.finish_asked else None
+        if (reason or is_late(search, history)) and not history.interrupted:
+            return WAIT if history.active else reason or "time"
         return agenda(history)
 
-    return asked
+    return cut
 
 
 def _confirmations(

@@ -2,11 +2,15 @@
 
 import math
 import statistics
+from itertools import pairwise
 
 from inat_ray.config.search import SearchConfig
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import BUDGETS, BudgetName, Budgets, Reason, TrialState
 from inat_ray.search.schedulers import SCHEDULERS
+
+LATE = 1.05
+"""The most that a confirmation may exceed the time, as a share of it."""
 
 FINALISTS = 2
 """Configurations that a confirmation trains with all of its seeds."""
@@ -51,20 +55,36 @@ def spent_budget(search: SearchConfig, history: History) -> Reason | None:
 
 
 def kept_back(search: SearchConfig, history: History) -> float:
-    """Returns the seconds that a search must leave to its confirmation and the winner's training.
+    """Returns the seconds that a search must leave to confirmation and the winner's training."""
+    rounds = 1
+    if search.confirm is not None:
+        for trainings in (search.confirm.top, FINALISTS * (search.confirm.seeds - 1)):
+            rounds += math.ceil(trainings / history.most_at_once)
+    return rounds * _training_seconds(search, history)
 
-    Judged by the best trial, whose epochs after the first are alike: the first one may prepare
-    something. One epoch is added, since trials end after the epoch that they are in.
+
+def is_late(search: SearchConfig, history: History) -> bool:
+    """Returns whether another training of the confirmation, and the winner's, would end late."""
+    seconds = present_budgets(search, history)["time"]
+    if search.time_covers == "search" or seconds is None:
+        return False
+    return history.seconds + 2 * _training_seconds(search, history) > LATE * seconds
+
+
+def _training_seconds(search: SearchConfig, history: History) -> float:
+    """Returns the seconds of a training as the best trial's, if the time is for it, too.
+
+    Its epochs after the first are alike: the first one may prepare something. Between two there is
+    the shortest pause that was seen. One epoch is added, since trials end after the epoch that they
+    are in.
     """
     leader = history.leader
     if search.time_covers == "search" or leader is None or len(leader.epochs) < 2:
         return 0.0
     epoch = statistics.mean(record.seconds for record in leader.epochs[1:])
-    rounds = 1
-    if search.confirm is not None:
-        for trainings in (search.confirm.top, FINALISTS * (search.confirm.seeds - 1)):
-            rounds += math.ceil(trainings / history.most_at_once)
-    return rounds * (leader.planned_epochs + 1) * epoch
+    pairs = pairwise(leader.epochs)
+    pause = min(after.time - before.time - after.seconds for before, after in pairs)
+    return (leader.planned_epochs + 1) * (epoch + max(0.0, pause))
 
 
 def present_budgets(search: SearchConfig, history: History) -> Budgets:

@@ -1,13 +1,15 @@
 """Predicts training images by models that were not trained on them, by cross-validation."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import torch
 
+from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.data.dataset import DataSet
-from inat_ray.data.progress import tracked
+from inat_ray.data.progress import advancing
 from inat_ray.data.split import Indices
 from inat_ray.training.features import FeatureBatches
 from inat_ray.training.fit import Fit
@@ -21,20 +23,27 @@ def out_of_fold(
 
     `folds` models, each trained to its last epoch without its share of every class; at most as many
     as there are images. Features of a frozen part, which knows no label, are computed once for all.
+    Raises UserError if too few images are left to train on.
     """
     rows, count = data.subset("train"), len(data.classes)
     labels = data.pack.labels[rows]
     folds = min(folds, len(rows))
+    if len(rows) - math.ceil(len(rows) / folds) < 2:
+        raise UserError(f"--folds: {len(rows)} training images are too few to leave some out")
     probabilities = np.empty((len(rows), count), dtype=np.float32)
     fold = _folds(labels, folds, seed=experiment.seed)
     keeps = isinstance(Fit(experiment, data, device=device).inputs.batches, FeatureBatches)
-    for number in tracked(range(folds), "training without a fold", total=folds, unit="folds"):
-        held = fold == number
-        fit = _fit_without(held, experiment, data, on_features=keeps, device=device)
-        for _ in range(experiment.recipe.epochs):
-            fit.epoch()
-        assert fit.validated is not None
-        probabilities[held] = fit.validated.probabilities.numpy()
+    epochs = experiment.recipe.epochs
+    what = f"training {folds} models, each without a part"
+    with advancing(what, total=folds * epochs, unit="epochs") as advance:
+        for number in range(folds):
+            held = fold == number
+            fit = _fit_without(held, experiment, data, on_features=keeps, device=device)
+            for _ in range(epochs):
+                fit.epoch()
+                advance(1)
+            assert fit.validated is not None
+            probabilities[held] = fit.validated.probabilities.numpy()
     names = [data.pack.names[index] for index in rows]
     return Predictions(names, data.classes, labels, probabilities)
 

@@ -9,7 +9,7 @@ from inat_ray.config.code import checked_code
 from inat_ray.config.difference import differences
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
-from inat_ray.config.load import load_experiment, override
+from inat_ray.config.load import Source, label, load_experiment, override
 from inat_ray.config.space import SearchSpace, search_space
 from inat_ray.config.space_check import check_inside
 from inat_ray.config.variants import with_room_for_all
@@ -49,7 +49,7 @@ class Plan:
 
 
 def new_plan(
-    path: Path,
+    source: Source,
     *,
     settings: Sequence[str],
     options: Options,
@@ -57,14 +57,15 @@ def new_plan(
     overwrite: bool = False,
     warm_start: Sequence[Path] = (),
 ) -> Plan:
-    """Plans a new run of the experiment in `path`. Raises UserError if something does not fit."""
+    """Plans a new run of an experiment. Raises UserError if something does not fit."""
     notes: list[str] = []
-    experiment = load_experiment(path, settings=settings, options=options, tell=notes.append)
-    experiment = with_room_for_all(admitted(experiment, path), where=str(path))
-    space = search_space(experiment, where=str(path))
+    where = label(source)
+    experiment = load_experiment(source, settings=settings, options=options, tell=notes.append)
+    experiment = with_room_for_all(admitted(experiment, source), where=where)
+    space = search_space(experiment, where=where)
     if not space.parameters:
-        raise UserError(f"{path}: search.parameters: is empty; name at least one to vary")
-    check_inside(experiment, space, where=str(path))
+        raise UserError(f"{where}: search.parameters: is empty; name at least one to vary")
+    check_inside(experiment, space, where=where)
     if warm_start and not SEARCHERS[experiment.search.method].learns:
         learning = ", ".join(name for name, searcher in SEARCHERS.items() if searcher.learns)
         raise UserError(

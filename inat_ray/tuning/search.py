@@ -23,11 +23,11 @@ from inat_ray.run.requests import Requests
 from inat_ray.search.agenda import (
     Work,
     confirm_agenda,
+    cut_short,
     next_work,
     run_started,
     search_agenda,
     to_confirm,
-    until_asked,
 )
 from inat_ray.search.limits import limit_of
 from inat_ray.search.stopping import state_if_over
@@ -111,7 +111,7 @@ def run_search(
             _end_what_waits(run=run, log=log)
             log.append(SearchEnded(reason=reason))
     if chosen := to_confirm(experiment, log.history):
-        agenda = until_asked(confirm_agenda(experiment, chosen))
+        agenda = cut_short(confirm_agenda(experiment, chosen), experiment.search)
         run_agenda(experiment, agenda, data=data, run=run, log=log, requests=requests)
     take_in()  # so that nobody waits for an answer until the winner is trained
 

@@ -2,10 +2,12 @@ from pathlib import Path
 
 import pytest
 
+import inat_ray
 from inat_ray import auto
-from inat_ray.asked import AUTO, asked_experiment
+from inat_ray.asked import asked_experiment
 from inat_ray.config.errors import UserError
 from inat_ray.config.load import load_experiment
+from inat_ray.config.shipped import AUTO
 from inat_ray.options import given, time_option
 from inat_ray.run.folder import RunFolder
 from inat_ray.training.rehearsal import Rehearsal
@@ -23,13 +25,12 @@ def quick(monkeypatch, tmp_path):
 def test_auto_is_an_ordinary_experiment_that_says_why_and_can_be_saved(quick, tmp_path, capsys):
     new = given(data="demo") | time_option("10m")
     saved = tmp_path / "mine.yaml"
-    with asked_experiment(AUTO, [*quick, "recipe.lr=0.004"], new, shown=True) as asked:
-        asked.save(saved)
+    asked = asked_experiment(Path(AUTO), [*quick, "recipe.lr=0.004"], new, shown=True)
+    asked.save(saved)
     said = " ".join(capsys.readouterr().err.split())
-    assert "model 10 classes of images of 64 px, the smallest class has 200" in said
+    assert "model 10 classes of images of 64 px, 250 in the smallest class" in said
     assert "training cnn_best at 64 px" in said
     assert "method: bayes" in said  # the experiment itself, too
-    assert not asked.path.exists()
     experiment = load_experiment(saved)
     assert experiment.recipe.lr == 0.004
     assert "recipe.lr" not in experiment.search.parameters
@@ -38,11 +39,8 @@ def test_auto_is_an_ordinary_experiment_that_says_why_and_can_be_saved(quick, tm
 
 def test_auto_refuses_a_time_that_is_too_short(quick):
     new = given(data="demo") | time_option("30s")
-    with (
-        pytest.raises(UserError, match="--time 30: auto needs 60 seconds at least"),
-        asked_experiment(AUTO, quick, new, shown=False),
-    ):
-        pass
+    with pytest.raises(UserError, match="--time 30: auto needs 60 seconds at least"):
+        asked_experiment(Path(AUTO), quick, new, shown=False)
 
 
 def test_a_network_that_is_named_is_taken_with_its_weights(quick, tmp_path):
@@ -50,14 +48,39 @@ def test_a_network_that_is_named_is_taken_with_its_weights(quick, tmp_path):
     settings = ["model.kind=resnet", "model.backbone=resnet18", f"model.weights={weights}"]
     settings = [*quick, *settings]
     weights.write_bytes(b"")
-    with asked_experiment(AUTO, settings, given(data="demo"), shown=False) as asked:
-        model = load_experiment(asked.path, settings=settings).model
+    asked = asked_experiment(Path(AUTO), settings, given(data="demo"), shown=False)
+    model = load_experiment(asked.source, settings=settings).model
     assert (model.backbone, Path(model.weights)) == ("resnet18", weights)
 
 
+def test_a_time_that_is_set_is_the_time_and_a_part_of_the_network_names_none(quick):
+    settings = [*quick, "search.time=10m", "model.dropout=0.1"]
+    asked = asked_experiment(Path(AUTO), settings, given(data="demo"), shown=False)
+    experiment = load_experiment(asked.source, settings=asked.settings)
+    assert 480 < experiment.search.time < 600
+    assert experiment.model.dropout == 0.1
+    assert "model.dropout" not in experiment.search.parameters
+
+
+def test_a_file_that_is_called_auto_goes_before_what_would_be_chosen(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path(AUTO).write_text("name: mine")
+    assert asked_experiment(Path(AUTO), [], {}, shown=False).source == Path(AUTO)
+
+
+def test_auto_chooses_from_python_too(quick, tmp_path, capsys):
+    changes = {"data.cache": str(tmp_path), "recipe.lr": 0.004}
+    config = inat_ray.Experiment.auto("demo", "10m", changes).config
+    assert "cnn_best at 64 px" in " ".join(capsys.readouterr().err.split())
+    assert (config.name, config.recipe.lr, config.data.source) == ("auto", 0.004, "demo")
+    assert 480 < config.search.time < 600
+    with pytest.raises(UserError, match="--time 30: auto needs 60 seconds"):
+        inat_ray.Experiment.auto("demo", 30, changes)
+
+
 def test_the_time_of_any_sweep_covers_all_of_it(tmp_path):
-    with asked_experiment(Path("cnn_bayes"), [], time_option("2h"), shown=False) as asked:
-        search = load_experiment(asked.path, options=asked.given).search
+    asked = asked_experiment(Path("cnn_bayes"), [], time_option("2h"), shown=False)
+    search = load_experiment(asked.source, options=asked.given).search
     assert (search.time, search.time_covers) == (7200, "run")
 
 

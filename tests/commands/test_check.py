@@ -40,6 +40,17 @@ def test_without_folds_training_images_are_not_judged_and_that_is_said(run, told
     assert "train" not in parts(run)
 
 
+def test_other_photographs_are_decoded_and_a_look_at_others_does_not_count(run, told, data_folder):
+    other = run.parent / "photos"
+    shutil.copytree(data_folder, other)
+    for file in other.rglob("*.png"):
+        file.rename(file.with_stem(f"new_{file.stem}"))
+    code, text = told("check", run, "--data", other)
+    assert code == 0, text
+    assert "the run has looked at other test images than these" in text
+    assert "test" not in parts(run)
+
+
 def test_a_run_without_a_model_cannot_be_checked(run, told):
     (run / "best.safetensors").unlink()
     code, text = told("check", run)

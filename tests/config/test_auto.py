@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from inat_ray.auto import loaded
 from inat_ray.config.auto import Facts, choose, reference
+from inat_ray.config.load import load_experiment
 from inat_ray.config.space import search_space
 from inat_ray.config.space_check import check_inside
 
@@ -21,7 +21,7 @@ PHOTOGRAPHS = Facts(
     smallest=506,
     side=240,
     time=3600,
-    start=30,
+    start=6,
     decoding=20,
     cores=2,
     gpus=0,
@@ -37,7 +37,7 @@ WITHOUT = replace(PHOTOGRAPHS, models=(), no_weights="no network", seconds=0.002
 
 def chosen(facts: Facts):
     """The experiment as a run has it, after what every new run is checked for."""
-    experiment = loaded(choose(facts).tree)
+    experiment = load_experiment(choose(facts).tree)
     check_inside(experiment, search_space(experiment, where="auto"), where="auto")
     return experiment
 
@@ -94,12 +94,14 @@ def test_the_first_way_that_the_time_is_enough_for_is_taken(facts, found):
 def test_time_for_nothing_takes_the_fastest_way_with_the_fewest_images():
     facts = replace(WITHOUT, time=60, seconds=0.1)
     assert summary(facts) == ("cnn", 32, 14, 0.25)
-    assert "a share of 0.25" in choose(facts).why[1]
+    why = choose(facts).why[1]
+    assert "a share of 0.25" in why
+    assert "yet the time is too short: training it 3 times, and all that goes with it" in why
 
 
 def test_the_time_is_for_all_that_is_left_to_do():
     experiment = chosen(PHOTOGRAPHS)
-    start, decoding, test = 30, 10, 736 * 0.022 * 0.9
+    start, decoding, test = 5 * 6, 10, 736 * 0.022 * 0.9
     assert experiment.search.time == int(3600 - start - decoding - test)
     assert experiment.search.time_covers == "run"
 
@@ -141,13 +143,13 @@ def test_an_epoch_has_steps_enough_and_the_rate_follows_the_batch():
 
 
 def test_the_reference_that_is_timed_is_of_the_kind_that_is_chosen():
-    assert loaded(reference(PHOTOGRAPHS)).model.backbone == "tf_efficientnet_lite0"
-    assert loaded(reference(WITHOUT)).data.image_size == 64
+    assert load_experiment(reference(PHOTOGRAPHS)).model.backbone == "tf_efficientnet_lite0"
+    assert load_experiment(reference(WITHOUT)).data.image_size == 64
 
 
 def test_three_sentences_say_why():
     model, way, search = choose(WITHOUT).why
-    assert "240 px" in model
+    assert "240 px, 506 in the smallest class" in model
     assert model.endswith("as there are no weights: no network")
     assert "cnn_best at 64 px, 30 epochs of 2,347 images" in way
     assert search.startswith("100 trials at most, as fit in 59 minutes with all that follows")

@@ -49,6 +49,8 @@ def test_a_bare_name_that_is_none_is_refused_with_those_there_are(tmp_path, monk
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"no such experiment file.*cnn_bayes, cnn_best"):
         find_experiment(Path("cnn_bays"))
+    with pytest.raises(UserError, match="auto: is no file, but what a sweep chooses"):
+        find_experiment(Path("auto"))
 
 
 def test_a_copy_has_what_it_extends_beside_it(tmp_path, monkeypatch):
@@ -75,7 +77,7 @@ def test_a_copy_overwrites_nothing(tmp_path, there):
 
 @pytest.mark.parametrize("name", ["nothing", "", "../pyproject"])
 def test_what_does_not_come_along_cannot_be_copied(tmp_path, name):
-    with pytest.raises(UserError, match="no experiment of that name"):
+    with pytest.raises(UserError, match="none of that name"):
         copy_experiment(name, tmp_path)
 
 

@@ -11,7 +11,7 @@ def test_images_are_counted_as_they_will_be_split(write_images, config):
     write_images("test/oak", 3)
     look = look_at(config)
     assert (look.training, look.validation, look.test, look.classes) == (24, 6, 6, 2)
-    assert (look.smallest, look.side) == (10, 40)
+    assert (look.smallest, look.side) == (13, 40)
     assert look.decoding > 0
 
 

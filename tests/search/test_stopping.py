@@ -2,7 +2,7 @@ import pytest
 
 from inat_ray.config.search import EarlyStopping, SearchConfig
 from inat_ray.log.records import RunResumed, TrialResumed, TrialStarted
-from inat_ray.search.stopping import kept_back, spent_budget, state_after_epoch
+from inat_ray.search.stopping import is_late, kept_back, spent_budget, state_after_epoch
 from tests.search import histories
 
 ASHA = SearchConfig(early_stopping=EarlyStopping(kind="asha", min_epochs=2, reduction_factor=3))
@@ -94,9 +94,10 @@ def test_a_target_that_a_voided_epoch_had_reached_is_not_reached():
 
 
 def test_a_time_for_the_whole_run_leaves_the_winner_its_own():
-    # An epoch takes a second, and the winner's training is kept nine of them and one more.
-    times = (30.0, 32.0, 34.0)
-    for time, spent in ((45, None), (44, "time")):
+    # An epoch takes a second, and another one passes before the next, at least: the winner's
+    # training is kept nine of them and one more.
+    times = (30.0, 32.0, 39.0)
+    for time, spent in ((60, None), (59, "time")):
         search, history = trained(times=times, time=time, time_covers="run")
         assert spent_budget(search, history) == spent
         assert spent_budget(search.model_copy(update={"time_covers": "search"}), history) is None
@@ -104,15 +105,23 @@ def test_a_time_for_the_whole_run_leaves_the_winner_its_own():
 
 def test_a_time_for_the_whole_run_leaves_the_confirmation_its_rounds():
     search, history = trained(times=(30.0, 32.0, 34.0), time_covers="run", time=1000)
-    assert kept_back(search, history) == 10
+    assert kept_back(search, history) == 20
     search, history = trained(
         times=(30.0, 32.0, 34.0), time_covers="run", time=1000, confirm={"top": 5, "seeds": 3}
     )
-    assert kept_back(search, history) == 10 * (1 + 5 + 4)
+    assert kept_back(search, history) == 20 * (1 + 5 + 4)
     history.add(TrialStarted(time=34.0, trial_id="b", seed=0, parameters={}, epochs=9))
-    assert kept_back(search, history) == 10 * (1 + 3 + 2)
+    assert kept_back(search, history) == 20 * (1 + 3 + 2)
 
 
 def test_after_one_epoch_nothing_is_known_of_what_is_to_be_kept_back():
     search, history = trained(times=(50.0,), time=60, time_covers="run")
     assert spent_budget(search, history) is None
+
+
+def test_another_training_of_a_confirmation_is_late_if_it_and_the_winners_end_after_the_time():
+    for time, late in ((71, False), (70, True)):  # 34 seconds, two trainings of 20, and 5 % more
+        search, history = trained(times=(30.0, 32.0, 34.0), time=time, time_covers="run")
+        assert is_late(search, history) is late
+        assert not is_late(search.model_copy(update={"time_covers": "search"}), history)
+    assert not is_late(*trained(times=(30.0, 32.0, 34.0), time_covers="run"))

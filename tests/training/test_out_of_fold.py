@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from inat_ray.config.errors import UserError
 from inat_ray.config.load import load_experiment
 from inat_ray.data.dataset import open_dataset
 from inat_ray.training import out_of_fold as module
@@ -57,6 +60,14 @@ def test_each_image_is_predicted_by_a_model_that_was_not_trained_on_it(
         for fit in fits:
             assert set(fit.data.split.train) | set(fit.data.split.validation) == set(rows)
             assert not set(fit.data.split.train) & set(fit.data.split.validation)
+
+
+def test_too_few_images_to_leave_some_out_are_refused(experiment):
+    config = experiment()
+    data = open_dataset(config.data)
+    few = replace(data, split=replace(data.split, train=data.split.train[:3]))
+    with pytest.raises(UserError, match="3 training images are too few"):
+        out_of_fold(config, few, folds=2, device=CPU)
 
 
 def test_every_fold_has_its_share_of_every_class():
