@@ -150,8 +150,8 @@ class SearchConfig(Section):
     and its resumption does not count. Trials end after the epoch that they are in."""
     time_covers: Literal["search", "run"] = "search"
     """What `time` is for. search: the search alone. run: also its confirmation and the winner's
-    training; the search ends while there is time for them, judged by the best trial's epochs.
-    `--time` sets it."""
+    training; the search ends while there is time for them, judged by the best trial's epochs, and
+    a confirmation that is late begins no other training. `--time` sets it."""
     target: float | None = None
     """Budget: the search ends once a trial's metric is as good as this."""
     parameters: dict[str, dict[str, Any]] = Field(default_factory=dict)

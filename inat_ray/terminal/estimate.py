@@ -76,7 +76,10 @@ def seconds_left(history: History, *, now: float) -> float | None:
     done, total = trials_done(history), history.planned_trials
     if history.ended is not None or not 0 < done < total:
         return None
-    return history.seconds_at(now) * (total - done) / done
+    # What precedes the first epoch, such as making features, comes once.
+    first = next(iter(history.numbered[0].epochs), None)
+    once = first.time - first.seconds - history.run.time if first else 0.0
+    return max(0.0, history.seconds_at(now) - once) * (total - done) / done
 
 
 def _seconds_left_of_training(trial: TrialHistory, *, now: float) -> float | None:

@@ -67,7 +67,7 @@ def test_without_a_terminal_a_search_says_every_ten_seconds_where_it_stands(swee
     )
     assert len(plain_lines(quick)) == 1
     assert plain_lines(slow)[1:] == [
-        "1 of 8 trials: 1 running; 2 epochs, 1,000 images/s; 0:11 elapsed, about 2:01 left;"
+        "1 of 8 trials: 1 running; 2 epochs, 1,000 images/s; 0:11 elapsed, about 1:39 left;"
         " best val acc 90.0 % (trial_0000)"
     ]
 
