@@ -78,8 +78,8 @@ class Experiment:
         changes = {**(settings or {}), "data.source": str(data)}
         given = {key: ("settings", value) for key, value in changes.items()}
         with _interruptible():
-            choice = chosen((), given | {"search.time": ("time", time)})
-        return cls(choice.tree, changes)
+            found = chosen((), given | {"search.time": ("time", time)})
+        return cls(found.source, {key: value for key, (_, value) in found.given.items()})
 
     @property
     def config(self) -> settings_of.Experiment:

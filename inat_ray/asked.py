@@ -3,23 +3,19 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import typer
 from rich.markup import escape
 
 from inat_ray import options
+from inat_ray.config.auto import TAKEN
 from inat_ray.config.errors import UserError
 from inat_ray.config.load import Source, brief_experiment, label, load_experiment, read_sweep
 from inat_ray.config.overrides import parse_setting
 from inat_ray.config.shipped import AUTO, QUICKSTART, find_experiment
 from inat_ray.config.wandb.translation import UnansweredError
 from inat_ray.data.progress import waiting
-
-if TYPE_CHECKING:
-    from inat_ray.config.auto import Choice
-
-TIME = "search.time"
 
 
 class Asked(NamedTuple):
@@ -60,16 +56,13 @@ def asked_experiment(
     if experiment != Path(AUTO) or experiment.is_file():
         path = find_experiment(experiment or QUICKSTART)
         return Asked(path, _answered(path, settings, given), given)
-    tree = chosen(settings, given).tree
-    # Its time is what is left of that which was given.
-    settings = [line for line in settings if parse_setting(line)[0] != TIME]
-    found = Asked(tree, settings, {key: value for key, value in given.items() if key != TIME})
+    found = chosen(settings, given)
     if shown:
         options.console().print(escape(found.text()), soft_wrap=True)
     return found
 
 
-def chosen(settings: Sequence[str], given: options.Given) -> "Choice":
+def chosen(settings: Sequence[str], given: options.Given) -> Asked:
     """Chooses an experiment as `chosen_experiment`, and says why."""
     with waiting("looking at the images and the machine", console=options.console()):
         from inat_ray.auto import chosen_experiment
@@ -77,7 +70,8 @@ def chosen(settings: Sequence[str], given: options.Given) -> "Choice":
         choice = chosen_experiment(settings, given)
     for name, why in zip(("model", "training", "search"), choice.why, strict=True):
         options.say(f"{name:8}", why)
-    return choice
+    others = [line for line in settings if parse_setting(line)[0] not in TAKEN]
+    return Asked(choice.tree, others, {k: given[k] for k in given if k not in TAKEN})
 
 
 def _answered(path: Path, settings: list[str], given: options.Given) -> list[str]:

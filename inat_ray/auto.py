@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from inat_ray.config import auto
+from inat_ray.config.auto import TAKEN
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import load_experiment
@@ -28,10 +29,6 @@ CANDIDATES = (
 )
 """Pre-trained networks by source, the fastest first. The first source that has weights counts."""
 
-MODEL = ("model", "model.kind", "model.source", "model.backbone", "model.weights")
-FACTS = (*MODEL, "device", "search.time")
-"""What the rules go by besides `data`; all else that may be set changes what they choose."""
-
 TIMED = {"source": "demo", "demo_images_per_class": 20}
 """The images of the steps that are timed."""
 
@@ -44,6 +41,9 @@ def chosen_experiment(settings: Sequence[str], options: Mapping[str, Any]) -> au
     """
     begin = time.monotonic()
     lines = {line: parse_setting(line)[0] for line in settings}
+    keys = {*lines.values(), *options}
+    if "model" in keys:
+        raise UserError("model: auto needs its settings one by one, such as model.kind=cnn")
     given = load_experiment(
         None,
         settings=[line for line, key in lines.items() if _is_fact(key)],
@@ -52,7 +52,7 @@ def chosen_experiment(settings: Sequence[str], options: Mapping[str, Any]) -> au
     seconds = given.search.time or USUAL_TIME
     if seconds < LEAST_TIME:
         raise UserError(f"--time {seconds:g}: auto needs {LEAST_TIME:.0f} seconds at least")
-    is_asked = any(key in MODEL for key in (*lines.values(), *options))
+    is_asked = any(key in TAKEN and key.startswith("model") for key in keys)
     facts = _facts(given, model_is_asked=is_asked)
     timed = time.monotonic()
     pace = _seconds_an_image(auto.reference(facts), given)
@@ -64,7 +64,7 @@ def chosen_experiment(settings: Sequence[str], options: Mapping[str, Any]) -> au
 
 
 def _is_fact(key: str) -> bool:
-    return key in FACTS or key.split(".", maxsplit=1)[0] == "data"
+    return key in (*TAKEN, "device", "model.target") or key.partition(".")[0] == "data"
 
 
 def _facts(given: Experiment, *, model_is_asked: bool) -> auto.Facts:
@@ -86,8 +86,12 @@ def _facts(given: Experiment, *, model_is_asked: bool) -> auto.Facts:
 def _models(given: Experiment, is_asked: bool) -> tuple[tuple[dict[str, str], ...], str]:
     """Returns the pre-trained networks whose weights can be had, or why there are none."""
     if is_asked:
+        if given.model.kind == "module":
+            raise UserError("model.kind: module: auto knows cnn, pretrained and resnet alone")
         if not isinstance(given.model, PretrainedConfig):
             return (), f"model.kind is {given.model.kind}"
+        if given.model.weights == "none":
+            raise UserError("model.weights: none: auto begins with weights, or with model.kind=cnn")
         asked = given.model.model_dump(include={"source", "backbone", "weights"})
         return (asked,), ""
     reason = ""

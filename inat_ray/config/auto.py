@@ -12,6 +12,9 @@ from inat_ray.config.distributions import Tree
 from inat_ray.config.model import wanted_size
 from inat_ray.config.shipped import FOLDER
 
+TAKEN = ("model.kind", "model.source", "model.backbone", "model.weights", "search.time")
+"""Settings that a choice goes by and holds itself; it goes by `data` and `device`, too."""
+
 SMALL = 64
 """Pictures whose shorter side has at most so many pixels are for a CNN, weights or not."""
 
@@ -360,4 +363,6 @@ def _why_search(search: Tree, facts: Facts, trainings: int) -> str:
 
 
 def _time(seconds: float) -> str:
-    return f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:,.0f} minutes"
+    if seconds < 120:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"

@@ -49,8 +49,22 @@ def test_a_network_that_is_named_is_taken_with_its_weights(quick, tmp_path):
     settings = [*quick, *settings]
     weights.write_bytes(b"")
     asked = asked_experiment(Path(AUTO), settings, given(data="demo"), shown=False)
-    model = load_experiment(asked.source, settings=settings).model
+    model = load_experiment(asked.source, settings=asked.settings).model
     assert (model.backbone, Path(model.weights)) == ("resnet18", weights)
+    assert model.freeze.strategy == "fraction"  # as it was chosen
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        (["model={kind: cnn}"], "one by one"),
+        (["model.kind=module", "model.target=net.py:Net"], "auto knows cnn, pretrained and resnet"),
+        (["model.kind=resnet", "model.weights=none"], "begins with weights"),
+    ],
+)
+def test_a_network_that_the_rules_do_not_know_is_refused(quick, settings, reason):
+    with pytest.raises(UserError, match=reason):
+        asked_experiment(Path(AUTO), [*quick, *settings], given(data="demo"), shown=False)
 
 
 def test_a_time_that_is_set_is_the_time_and_a_part_of_the_network_names_none(quick):
