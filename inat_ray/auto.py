@@ -112,11 +112,13 @@ def _models(given: Experiment, is_asked: bool) -> tuple[tuple[dict[str, str], ..
 def _seconds_an_image(tree: dict[str, Any], given: Experiment) -> float:
     """Trains on drawn pictures for a few steps; returns the seconds an image on a GPU or all cores.
 
-    On a CPU with one thread, as most trials have: several would wait for each other on a machine
-    with other work.
+    On a CPU a pre-trained network has all cores, as for its features, and a CNN one, as in most
+    trials: where there is other work, threads wait for each other.
     """
     data = tree.get("data", {}) | TIMED | {"cache": given.data.cache}
     timed = load_experiment(tree | {"data": data, "device": given.device})
     device = resolve_device(given.device)
-    found = rehearse(timed, open_dataset(timed.data), device=device, threads=1)
-    return found.seconds / found.images / (usable_cores() if device.type == "cpu" else 1)
+    cores = usable_cores() if device.type == "cpu" else 1
+    threads = 1 if timed.model.kind == "cnn" else cores
+    found = rehearse(timed, open_dataset(timed.data), device=device, threads=threads)
+    return found.seconds / found.images * threads / cores

@@ -190,9 +190,13 @@ def _seconds(way: Way, facts: Facts) -> tuple[float, float]:
 
 
 def _for_trainings(way: Way, facts: Facts) -> float:
+    return max(1.0, facts.time - _others(way, facts))
+
+
+def _others(way: Way, facts: Facts) -> float:
+    """Returns the seconds of what is not training."""
     _, seen = _seconds(way, facts)
-    others = PROCESSES * facts.start + facts.decoding / facts.cores + facts.test * seen
-    return max(1.0, facts.time - others)
+    return PROCESSES * facts.start + facts.decoding / facts.cores + facts.test * seen
 
 
 def _epochs(way: Way, facts: Facts) -> int:
@@ -343,10 +347,11 @@ def _why_way(way: Way, facts: Facts, *, share: float) -> str:
     if _trainings(way, facts) >= way.needs:
         return f"{what}: the first way that can be trained {needs} in the time on {machine}"
     once, each = _costs(way, facts)
-    needed = facts.time - _for_trainings(way, facts) + once + way.needs * each
+    needed = _others(way, facts) + once + way.needs * each
     return (
         f"{what}: the fastest way, and yet the time is too short: training it {needs}, and all that"
-        f" goes with it, takes about {_time(needed)} on {machine}"
+        f" goes with it, takes about {_time(needed)} on {machine}, of which there are"
+        f" {_time(max(0.0, facts.time))}"
     )
 
 

@@ -97,6 +97,7 @@ def test_time_for_nothing_takes_the_fastest_way_with_the_fewest_images():
     why = choose(facts).why[1]
     assert "a share of 0.25" in why
     assert "yet the time is too short: training it 3 times, and all that goes with it" in why
+    assert why.endswith("on 2 cores, of which there are 60 seconds")
 
 
 def test_the_time_is_for_all_that_is_left_to_do():
