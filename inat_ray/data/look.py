@@ -12,6 +12,7 @@ from inat_ray.config.auto import ImageFacts
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import DEFAULT_IMAGE_SIZE, DataConfig
 from inat_ray.data.decode import UndecodableError
+from inat_ray.data.names import shown_name
 from inat_ray.data.sources import Source, open_source
 
 SAMPLE = 32
@@ -24,7 +25,8 @@ SIDE = 280
 def look_at(config: DataConfig) -> ImageFacts:
     """Counts the images and decodes a sample of them.
 
-    Raises UserError as `open_source`, and if none of the sample can be read.
+    Raises UserError as `open_source`, if a class is too small to be split, and if none of the
+    sample can be read.
     """
     source = open_source(config)
     items = source.items
@@ -33,6 +35,14 @@ def look_at(config: DataConfig) -> ImageFacts:
     test = roles["test"] or round(len(items) * config.test_fraction)
     learned = len(items) - test
     validation = roles["validation"] or round(learned * config.validation_fraction)
+    split = Counter(item.label for item in items if item.role in ("", "train"))
+    parts = 3 - bool(roles["test"]) - bool(roles["validation"])
+    for label, name in enumerate(source.classes):
+        if split[label] < parts:
+            raise UserError(
+                f"data.source: class {shown_name(name)} has {split[label]} images to train on and"
+                f" to split off from; {parts} at least are needed"
+            )
     shown = list(_decoded(source, config))
     if not shown:
         raise UserError(f"data.source: {config.source}: none of {SAMPLE} images can be read")

@@ -24,8 +24,19 @@ def test_without_parts_some_images_are_kept_for_the_test(write_images, config):
 
 def test_images_of_which_none_can_be_read_are_refused(write_images, config, folder):
     for name in ("ash", "oak"):
-        write_images(name, 2)
+        write_images(name, 3)
     for path in folder.rglob("*.png"):
         path.write_bytes(b"nothing")
     with pytest.raises(UserError, match="none of"):
+        look_at(config)
+
+
+def test_a_class_that_is_too_small_to_be_split_is_refused_before_anything_is_decoded(
+    write_images, config
+):
+    write_images("train/ash", 5)
+    write_images("train/oak", 1)
+    write_images("test/ash", 3)
+    write_images("test/oak", 3)
+    with pytest.raises(UserError, match=r"class oak has 1 images .* 2 at least are needed"):
         look_at(config)
