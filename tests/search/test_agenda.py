@@ -20,6 +20,7 @@ from inat_ray.search.agenda import (
     Agenda,
     Work,
     confirm_agenda,
+    cut_short,
     planned_trials,
     search_agenda,
     to_confirm,
@@ -180,6 +181,20 @@ def finish(history: History, accuracies: dict[str, float]) -> None:
         history.add(epoch_of(trial.trial_id, 1, accuracy))
         history.add(epoch_of(trial.trial_id, 2, accuracy))
         history.add(TrialEnded(trial_id=trial.trial_id, state=state))
+
+
+def test_a_confirmation_that_is_late_begins_no_other_training():
+    agenda, records = confirmation(top=3, seeds=3)
+    history = History.of(records)
+    experiment = experiment_of(trials=4, time=1e10, time_covers="run")
+    in_time = cut_short(agenda, experiment.search)
+    late = cut_short(agenda, experiment.search.model_copy(update={"time": 1e-9}))
+    assert late(history) == "time"
+    assert len(taken(in_time, history)) == 3
+    assert late(history) == WAIT
+    finish(history, {"trial_0000": 0.1, "trial_0001": 0.3, "trial_0002": 0.2})
+    assert late(history) == "time"
+    assert isinstance(in_time(history), Work)
 
 
 @pytest.mark.parametrize(
