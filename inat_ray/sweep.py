@@ -278,8 +278,8 @@ def _processes(plan: "Plan", *, address: str | None, verbose: bool) -> Iterator[
             from inat_ray.tuning.session import ray_session, trials_at_once
 
             trials = trials_at_once(config)
-            # Ray takes seconds to start, in which this process imports what it needs next. No daemon:
-            # the interpreter would crash if it ended amid that.
+            # Ray takes seconds to start, in which this process imports what it needs next. No
+            # daemon: the interpreter would crash if it ended amid that.
             Thread(target=import_module, args=("inat_ray.tuning.search",)).start()
             session = ray_session(address=address, verbose=verbose, trials=trials)
             while_it_is_up.enter_context(session)

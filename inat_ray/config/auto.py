@@ -356,6 +356,8 @@ def _why_way(way: Way, facts: Facts, *, share: float) -> str:
 
 
 def _why_search(search: Tree, facts: Facts, trainings: int) -> str:
+    if trainings < 2:
+        return "there is hardly time for one: the first trial has the recipe as it comes"
     confirm, trials = search.get("confirm"), f"{search['trials']} trials"
     if trainings >= search["trials"]:
         trials += f", as more would choose by luck between {facts.validation:,} validation images,"
