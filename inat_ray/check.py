@@ -95,9 +95,9 @@ def _checked(path: Path, *, folds: int | None, source: str | None) -> "DataCheck
         else:
             note(options.console(), "the run has looked at other test images than these")
     if folds is not None:
-        seconds = [sum(epoch.seconds for epoch in t.epochs) for t in found.history.numbered]
-        text = f"{folds} trainings more; the run's last one took {duration(seconds[-1])}"
-        options.say("folds", text)
+        for trial in found.history.numbered[-1:]:
+            seconds = duration(sum(epoch.seconds for epoch in trial.epochs))
+            options.say("folds", f"{folds} trainings; the run's last one took {seconds}")
         judged["train"] = out_of_fold(model.experiment, data, folds=folds, device=device)
     return DataCheck(data, judged, pairs=near_duplicates(data))
 
