@@ -29,6 +29,9 @@ CANDIDATES = (
 )
 """Pre-trained networks by source, the fastest first. The first source that has weights counts."""
 
+MOST_THREADS = 8
+"""Of the steps that are timed; more cores are taken to be as much faster as there are more."""
+
 TIMED = {"source": "demo", "demo_images_per_class": 20}
 """The images of the steps that are timed."""
 
@@ -112,13 +115,13 @@ def _models(given: Experiment, is_asked: bool) -> tuple[tuple[dict[str, str], ..
 def _seconds_an_image(tree: dict[str, Any], given: Experiment) -> float:
     """Trains on drawn pictures for a few steps; returns the seconds an image on a GPU or all cores.
 
-    On a CPU a pre-trained network has all cores, as for its features, and a CNN one, as in most
-    trials: where there is other work, threads wait for each other.
+    On a CPU a pre-trained network has several threads, as for its features, and a CNN one, as in
+    most trials: where there is other work, threads wait for each other.
     """
     data = tree.get("data", {}) | TIMED | {"cache": given.data.cache}
     timed = load_experiment(tree | {"data": data, "device": given.device})
     device = resolve_device(given.device)
     cores = usable_cores() if device.type == "cpu" else 1
-    threads = 1 if timed.model.kind == "cnn" else cores
+    threads = 1 if timed.model.kind == "cnn" else min(cores, MOST_THREADS)
     found = rehearse(timed, open_dataset(timed.data), device=device, threads=threads)
     return found.seconds / found.images * threads / cores
