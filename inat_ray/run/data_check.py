@@ -1,12 +1,11 @@
 """What may be wrong with the photographs of a run, and the tables that keep it."""
 
 import csv
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-
-import numpy as np
 
 from inat_ray.data.dataset import DataSet
 from inat_ray.data.near_duplicates import Pair
@@ -41,14 +40,13 @@ class DataCheck:
     @cached_property
     def few(self) -> list[tuple[str, dict[SubsetName, int]]]:
         """The classes that have too few images in a part, with their images in each."""
-        count = len(self.data.classes)
-        images = {
-            name: np.bincount(self.data.pack.labels[self.data.subset(name)], minlength=count)
-            for name in FEWEST
-        }
-        counts = [{name: int(images[name][label]) for name in FEWEST} for label in range(count)]
-        pairs = zip(self.data.classes, counts, strict=True)
-        return [(c, n) for c, n in pairs if any(n[name] < FEWEST[name] for name in FEWEST)]
+        labels = self.data.pack.labels
+        images = {name: Counter(labels[self.data.subset(name)].tolist()) for name in FEWEST}
+        found = (
+            (class_name, {name: images[name][label] for name in FEWEST})
+            for label, class_name in enumerate(self.data.classes)
+        )
+        return [(c, n) for c, n in found if any(n[name] < FEWEST[name] for name in FEWEST)]
 
     def labels(self) -> list[tuple[str, str, str, str, float, float]]:
         """Returns a row of LABELS for each label that is likely wrong, the likeliest first."""
