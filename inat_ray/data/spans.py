@@ -15,10 +15,10 @@ import warnings
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import FileIO
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,7 +85,7 @@ class Decoded:
     reasons: list[str | None]
     """Why an image could not be decoded; None if it was."""
     left: list[int]
-    """Rows of large pictures, which are still to be decoded."""
+    """Places of large pictures, which are still to be decoded."""
 
 
 @dataclass(frozen=True)
@@ -107,12 +107,12 @@ class Span:
         count = len(self.rows)
         pixels = np.zeros((count, self.side, self.side, 3), np.uint8)
         decoded = Decoded(np.zeros(count, FACTS), [None] * count, [])
-        for place, row in enumerate(self.rows):
+        for place in range(count):
             try:
                 content = self.images.content(place)
                 square = self.images.square(content, side=self.side, fit=self.fit, large=large)
             except LargePictureError:
-                decoded.left.append(row)
+                decoded.left.append(place)
             except UndecodableError as error:
                 decoded.reasons[place] = str(error)
             else:
@@ -123,6 +123,12 @@ class Span:
         decoded.facts["crc"] = [crc(image) for image in pixels]
         return decoded
 
+    def alone(self, place: int) -> "Span":
+        """Returns one of its images as a span."""
+        here = range(place, place + 1)
+        rows = self.rows[here.start : here.stop]
+        return replace(self, images=self.images.part(here), rows=rows)
+
     def _write(self, pixels: NDArray[np.uint8]) -> None:
         with FileIO(self.path, "r+") as file:
             offset = self.rows.start * pixels[0].nbytes
@@ -131,9 +137,10 @@ class Span:
 
 
 class Helper:
-    """A process that decodes spans. It ends with this one, however that ends: its pipes close.
+    """A process that decodes spans.
 
-    It is in a process group of its own, so that Ctrl-C is for this process alone.
+    It ends with this one, however that ends, since its pipes close. It is in a process group of its
+    own, so that Ctrl-C is for this process alone.
     """
 
     def __init__(self) -> None:
@@ -141,7 +148,7 @@ class Helper:
         # needs one.
         places = [*map(str, sys.path), str(Path(inat_ray.__file__).parents[1])]
         code = f"import sys; sys.path[:] = {places!a}; from {__name__} import serve; serve()"
-        self._process = subprocess.Popen(
+        self.process = subprocess.Popen(
             [sys.executable, "-S", "-c", code],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -149,22 +156,35 @@ class Helper:
             env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
         )
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        with suppress(BrokenPipeError), self.process:
+            pass
+
     def decode(self, span: Span) -> Decoded:
-        """Has a span decoded but for its large pictures; decodes it here if the process is gone."""
-        assert self._process.stdin
-        assert self._process.stdout
+        """Has a span decoded; decodes it here if the process is gone.
+
+        Large pictures are decoded here anyway, since one lock is not known to two processes.
+        """
         try:
-            pickle.dump(span, self._process.stdin)
-            self._process.stdin.flush()
-            decoded: Decoded = pickle.load(self._process.stdout)
+            decoded = self._ask(span)
         except (OSError, EOFError, pickle.UnpicklingError):
             return span.decode()
+        for place in decoded.left:
+            large = span.alone(place).decode()
+            decoded.facts[place], decoded.reasons[place] = large.facts[0], large.reasons[0]
         return decoded
 
-    def close(self) -> None:
-        self._process.kill()
-        with suppress(BrokenPipeError), self._process:
-            pass
+    def _ask(self, span: Span) -> Decoded:
+        assert self.process.stdin
+        assert self.process.stdout
+        pickle.dump(span, self.process.stdin)
+        self.process.stdin.flush()
+        decoded: Decoded = pickle.load(self.process.stdout)
+        return decoded
 
 
 def serve() -> None:

@@ -7,14 +7,15 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 from PIL import Image
 
 from inat_ray.config.experiment import DataConfig
-from inat_ray.data import pack_build
-from inat_ray.data.decode import LARGE
+from inat_ray.data import pack_build, spans
+from inat_ray.data.decode import LARGE, Square, decode_square
 from inat_ray.data.demo import Demo
 from inat_ray.data.pack import Pack, open_pack
 from inat_ray.data.spans import Decoded, Files, Helper, Images, Span
@@ -24,9 +25,8 @@ from .conftest import WriteImages, small_folder
 
 @pytest.fixture(scope="module")
 def helper() -> Iterator[Helper]:
-    helper = Helper()
-    yield helper
-    helper.close()
+    with Helper() as helper:
+        yield helper
 
 
 @pytest.fixture
@@ -80,18 +80,23 @@ def test_a_process_draws_what_this_one_draws(helper: Helper, tmp_path: Path) -> 
 
 
 def test_large_pictures_are_left_to_the_process_that_decodes_them_one_at_a_time(
-    helper: Helper, write_images: WriteImages, config: DataConfig, folder: Path, many: None
+    helper: Helper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small_folder(write_images)
-    large = folder / "oak" / "large.png"
-    Image.new("1", (LARGE // 4000 + 1, 4000), 1).save(large)
-    files = Files([large, large, folder / "oak" / "0.png"])
-    told, _ = decoded(helper, files, folder / "file")
-    assert told.left == [1]
-    assert told.reasons == [None, None]
-    (folder / "file").unlink()
-    pack = open_pack(config)
-    assert (pack.images[pack.names.index("oak/large.png")] == 255).all()
+    Image.new("1", (LARGE // 4000 + 1, 4000), 1).save(tmp_path / "large.png")
+    Image.new("1", (40, 40), 1).save(tmp_path / "small.png")
+    files = Files([tmp_path / f"{size}.png" for size in ("small", "large", "small")])
+    decoded_here = []
+
+    def seen(content: bytes, *, large: bool, **how: Any) -> Square:
+        decoded_here.append(len(content))
+        return decode_square(content, large=large, **how)
+
+    monkeypatch.setattr(spans, "decode_square", seen)
+    there, file = decoded(helper, files, tmp_path / "file")
+    assert decoded_here == [(tmp_path / "large.png").stat().st_size]
+    assert file == bytes(32 * 32 * 3) + b"\xff" * (2 * 32 * 32 * 3)
+    assert there.reasons == [None, None]
+    assert there.facts["channel_sums"].tolist() == [[32 * 32] * 3] * 2
 
 
 def test_a_process_that_is_gone_is_done_without(
@@ -100,7 +105,7 @@ def test_a_process_that_is_gone_is_done_without(
     class Gone(Helper):
         def __init__(self) -> None:
             super().__init__()
-            self._process.kill()
+            self.process.kill()
 
     monkeypatch.setattr(pack_build, "Helper", Gone)
     small_folder(write_images)
