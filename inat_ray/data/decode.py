@@ -42,6 +42,9 @@ Image.MAX_IMAGE_PIXELS = None
 
 _one_large_picture = threading.Lock()
 
+leaves_large = False
+"""Whether this process leaves large pictures to another one, whose lock it does not know."""
+
 
 class UndecodableError(ValueError):
     """The bytes are not a picture that can be used; the message says why."""
@@ -51,22 +54,22 @@ class LargePictureError(UndecodableError):
     """A picture is for the process that decodes large ones."""
 
 
-def decode_square(content: bytes, *, side: int, fit: Fit, large: bool = True) -> Square:
+def decode_square(content: bytes, *, side: int, fit: Fit) -> Square:
     """Decodes the picture in `content` (a whole file) to an upright RGB square.
 
     A JPEG is decoded at a reduced scale if that still covers the square. Gray, palette,
     CMYK and 16-bit pictures become RGB; transparent parts become white; of an animation the
     first picture counts.
 
-    Raises UndecodableError with the reason; LargePictureError for a large picture, unless `large`.
+    Raises UndecodableError with the reason.
     """
     try:
         picture = _open(content, side)
-        is_large = picture.width * picture.height > LARGE
-        if is_large and not large:
+        large = picture.width * picture.height > LARGE
+        if large and leaves_large:
             raise LargePictureError
         depth, upper_half = _depth(picture), ";16" in str(picture.tile)
-        with _one_large_picture if is_large else nullcontext():
+        with _one_large_picture if large else nullcontext():
             rgb = _as_rgb(_upright(picture), depth=depth)
             if upper_half:
                 _check_upper_bits(rgb)

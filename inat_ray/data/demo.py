@@ -105,7 +105,7 @@ class Demo:
         part.items = self.items[rows.start : rows.stop]
         return part
 
-    def square(self, content: bytes, *, side: int, fit: Fit, large: bool = True) -> Square:
+    def square(self, content: bytes, *, side: int, fit: Fit) -> Square:
         shape, number = content.decode().split("/")
         rng = np.random.default_rng([SEED, self.classes.index(shape), int(number)])
         return draw(shape, rng, side=side)

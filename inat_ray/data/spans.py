@@ -15,7 +15,7 @@ import warnings
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import inat_ray
+from inat_ray.data import decode
 from inat_ray.data.decode import Fit, LargePictureError, Square, UndecodableError, decode_square
 
 FACTS = np.dtype(
@@ -48,9 +49,8 @@ class Images(Protocol):
 
         Raises UndecodableError if it cannot be read."""
 
-    def square(self, content: bytes, *, side: int, fit: Fit, large: bool = True) -> Square:
-        """Returns the pixels of an image from its content. Raises UndecodableError, and without
-        `large` LargePictureError."""
+    def square(self, content: bytes, *, side: int, fit: Fit) -> Square:
+        """Returns the pixels of an image from its content. Raises UndecodableError."""
 
     def part(self, rows: range) -> "Images":
         """Returns a few of them alone, to be handed to another process."""
@@ -69,8 +69,8 @@ class Files:
         except OSError as error:
             raise UndecodableError(f"cannot be read: {error.strerror}") from None
 
-    def square(self, content: bytes, *, side: int, fit: Fit, large: bool = True) -> Square:
-        return decode_square(content, side=side, fit=fit, large=large)
+    def square(self, content: bytes, *, side: int, fit: Fit) -> Square:
+        return decode_square(content, side=side, fit=fit)
 
     def part(self, rows: range) -> "Files":
         return Files([str(path) for path in self.paths[rows.start : rows.stop]])  # fast to pickle
@@ -84,8 +84,6 @@ class Decoded:
     """(n,), `FACTS` without labels."""
     reasons: list[str | None]
     """Why an image could not be decoded; None if it was."""
-    left: list[int]
-    """Places of large pictures, which are still to be decoded."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,7 @@ class Span:
     side: int
     fit: Fit
 
-    def decode(self, *, large: bool = True) -> Decoded:
+    def decode(self) -> Decoded:
         """Decodes into memory that stays in the core's cache, and writes all rows at once.
 
         At 80 px that takes 9 microseconds an image; through a mapping of the file, where each new
@@ -106,13 +104,13 @@ class Span:
         """
         count = len(self.rows)
         pixels = np.zeros((count, self.side, self.side, 3), np.uint8)
-        decoded = Decoded(np.zeros(count, FACTS), [None] * count, [])
+        decoded = Decoded(np.zeros(count, FACTS), [None] * count)
         for place in range(count):
             try:
                 content = self.images.content(place)
-                square = self.images.square(content, side=self.side, fit=self.fit, large=large)
+                square = self.images.square(content, side=self.side, fit=self.fit)
             except LargePictureError:
-                decoded.left.append(place)
+                raise
             except UndecodableError as error:
                 decoded.reasons[place] = str(error)
             else:
@@ -122,12 +120,6 @@ class Span:
         decoded.facts["channel_sums"], decoded.facts["channel_square_sums"] = channel_sums(pixels)
         decoded.facts["crc"] = [crc(image) for image in pixels]
         return decoded
-
-    def alone(self, place: int) -> "Span":
-        """Returns one of its images as a span."""
-        here = range(place, place + 1)
-        rows = self.rows[here.start : here.stop]
-        return replace(self, images=self.images.part(here), rows=rows)
 
     def _write(self, pixels: NDArray[np.uint8]) -> None:
         with FileIO(self.path, "r+") as file:
@@ -165,26 +157,16 @@ class Helper:
             pass
 
     def decode(self, span: Span) -> Decoded:
-        """Has a span decoded; decodes it here if the process is gone.
-
-        Large pictures are decoded here anyway, since one lock is not known to two processes.
-        """
-        try:
-            decoded = self._ask(span)
-        except (OSError, EOFError, pickle.UnpicklingError):
-            return span.decode()
-        for place in decoded.left:
-            large = span.alone(place).decode()
-            decoded.facts[place], decoded.reasons[place] = large.facts[0], large.reasons[0]
-        return decoded
-
-    def _ask(self, span: Span) -> Decoded:
+        """Has a span decoded; decodes it here if it holds large pictures or the process is gone."""
         assert self.process.stdin
         assert self.process.stdout
-        pickle.dump(span, self.process.stdin)
-        self.process.stdin.flush()
-        decoded: Decoded = pickle.load(self.process.stdout)
-        return decoded
+        try:
+            pickle.dump(span, self.process.stdin)
+            self.process.stdin.flush()
+            decoded: Decoded | None = pickle.load(self.process.stdout)
+        except (OSError, EOFError, pickle.UnpicklingError):
+            decoded = None
+        return decoded or span.decode()
 
 
 def serve() -> None:
@@ -193,10 +175,15 @@ def serve() -> None:
     An error of the disk ends it too: whoever asked decodes the span itself, and sees it.
     """
     warnings.simplefilter("ignore")
+    decode.leaves_large = True
     with suppress(Exception):
         while True:
             span: Span = pickle.load(sys.stdin.buffer)
-            pickle.dump(span.decode(large=False), sys.stdout.buffer)
+            try:
+                decoded = span.decode()
+            except LargePictureError:
+                decoded = None
+            pickle.dump(decoded, sys.stdout.buffer)
             sys.stdout.buffer.flush()
     os._exit(0)  # would else try to flush what nobody reads
 
