@@ -50,8 +50,8 @@ class UndecodableError(ValueError):
     """The bytes are not a picture that can be used; the message says why."""
 
 
-class LargePictureError(UndecodableError):
-    """A picture is for the process that decodes large ones."""
+class LargePictureError(Exception):
+    """A picture is for the process that decodes large ones: see `leaves_large`."""
 
 
 def decode_square(content: bytes, *, side: int, fit: Fit) -> Square:
@@ -74,7 +74,7 @@ def decode_square(content: bytes, *, side: int, fit: Fit) -> Square:
             if upper_half:
                 _check_upper_bits(rgb)
             return to_square(rgb, side=side, fit=fit)
-    except UndecodableError:
+    except (UndecodableError, LargePictureError):
         raise
     except UnidentifiedImageError:
         reason = "is not a picture of a kind that can be read" if content else "is empty"

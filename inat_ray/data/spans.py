@@ -109,8 +109,6 @@ class Span:
             try:
                 content = self.images.content(place)
                 square = self.images.square(content, side=self.side, fit=self.fit)
-            except LargePictureError:
-                raise
             except UndecodableError as error:
                 decoded.reasons[place] = str(error)
             else:
