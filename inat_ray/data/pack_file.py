@@ -6,7 +6,7 @@
     checksum    32 bytes: SHA-256 of the file's name, `about` and `facts`
     size        8 bytes: of `about` and `facts`
 
-The pixels come first, at a known size, so that many threads can decode into them where they lie;
+The pixels come first, at a known size, so that many processes can decode into them where they lie;
 only then is it known which images had to be left out. So the index comes last, and is found from
 the end, as in a zip file. There is nothing here to unpickle.
 

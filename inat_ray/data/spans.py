@@ -1,8 +1,7 @@
 """Spans of images: decoded, measured and written into the file of a pack, by any process.
 
-Threads alone wait for each other: Pillow holds the GIL for a quarter of a small photograph's time.
-So a pack is built by several processes, which load this module and little more: no torch, no Ray,
-and nothing of the program that asked, which may be a script without `if __name__ == "__main__"`.
+A process that helps loads this module and little more: no torch, no Ray, and nothing of the program
+that asked, which may be a script without `if __name__ == "__main__"`.
 """
 
 import errno
