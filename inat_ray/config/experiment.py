@@ -136,6 +136,13 @@ class AugmentConfig(Section):
         return bool(self.mixup or self.cutmix)
 
 
+GROWS_FROM, GROWS_TO = 0.5, 0.8
+"""Progressive resizing: the shares of the epochs after which images grow and are full."""
+
+SIDE_STEP = 32
+"""They grow by so many pixels: few shapes have their algorithms chosen and graphs captured."""
+
+
 class RecipeConfig(Section):
     """The training of a model."""
 
@@ -162,6 +169,10 @@ class RecipeConfig(Section):
     """Share of all steps in which the learning rate falls to zero (warmup_stable_decay)."""
     epochs: int = Field(10, ge=1, le=100_000)
     """Passes over the training images."""
+    initial_scale: float = Field(1.0, gt=0, le=1)
+    """Progressive resizing: the side of training images in the first half of the epochs, as a share
+    of `data.image_size`. It then grows to 1, which it is in the last fifth. Validation images
+    have their full size throughout. Less than 1 for networks that take images of any size."""
     batch_size: int = Field(64, ge=2, le=65_536)
     """Images in a step, summed over all workers."""
     label_smoothing: float = Field(0.1, ge=0, lt=1)
@@ -243,6 +254,28 @@ class Experiment(Section):
         """Side of the square that the model sees, in pixels; of a trial, if each has its own."""
         assert self.data.image_size is not None
         return self.data.image_size
+
+    def side_in(self, epoch: int) -> int:
+        """Returns the side of the training images of an epoch, counted from 0, in pixels.
+
+        Small for the first half of the epochs, full for the last fifth, and between them in a
+        straight line (the defaults of MosaicML's Composer).
+        """
+        grown = (epoch / self.recipe.epochs - GROWS_FROM) / (GROWS_TO - GROWS_FROM)
+        first = self.recipe.initial_scale
+        scale = first + (1 - first) * min(max(grown, 0.0), 1.0)
+        side = round(scale * self.image_size / SIDE_STEP) * SIDE_STEP
+        return self.image_size if scale == 1 else min(self.image_size, max(SIDE_STEP, side))
+
+    @model_validator(mode="after")
+    def _takes_smaller_images(self) -> "Experiment":
+        scale = self.recipe.initial_scale
+        if scale < 1 and isinstance(self.model, CnnConfig) and not self.model.global_pool:
+            raise ValueError(
+                f"recipe.initial_scale {scale:g}: without model.global_pool, the cnn's dense layer"
+                " fits one size of images; 1 is allowed, or global_pool true"
+            )
+        return self
 
     @model_validator(mode="after")
     def _images_have_whole_patches(self) -> "Experiment":

@@ -37,7 +37,7 @@ Draw = dict[str, Tensor]
 
 
 class TensorFields:
-    """A dataclass of tensors, dictionaries of tensors, None, and other such dataclasses."""
+    """A dataclass of tensors, dictionaries of tensors, other such dataclasses, and what is none."""
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Self:
         """Returns the same with each tensor changed."""
@@ -58,7 +58,9 @@ class TensorFields:
 def _changed(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(value, dict):
         return {name: change(tensor) for name, tensor in value.items()}
-    return change(value) if isinstance(value, Tensor) else value and value.map(change)
+    if isinstance(value, TensorFields):
+        return value.map(change)
+    return change(value) if isinstance(value, Tensor) else value
 
 
 @dataclass(frozen=True)
@@ -128,12 +130,16 @@ def augment(images: Tensor, draw: Draw, *, size: int, normalize: Normalize) -> T
 
 def plain_view(images: Tensor, *, size: int, normalize: Normalize) -> Tensor:
     """Turns (b, 3, S, S) uint8 into (b, 3, size, size), normalized: the whole square, scaled."""
-    pixels = _as_float(images)
-    if pixels.shape[-1] != size:
-        pixels = F.interpolate(
-            pixels, size=(size, size), mode="bilinear", antialias=True, align_corners=False
-        )
-    return normalize(pixels)
+    return normalize(scaled(_as_float(images), size=size))
+
+
+def scaled(images: Tensor, *, size: int) -> Tensor:
+    """Scales (b, 3, s, s) to (b, 3, size, size)."""
+    if images.shape[-1] == size:
+        return images
+    return F.interpolate(
+        images, size=(size, size), mode="bilinear", antialias=True, align_corners=False
+    )
 
 
 def draw_mix(config: AugmentConfig, *, steps: int, count: int, rng: torch.Generator) -> Mix | None:

@@ -4,7 +4,7 @@ Every rank draws the whole step (rows, augmentation, mix) from (seed, epoch) and
 share, so that the number of ranks changes nothing but who computes what.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from operator import itemgetter
 
@@ -26,6 +26,7 @@ from inat_ray.data.augment import (
     generator,
     moved,
     plain_view,
+    scaled,
 )
 from inat_ray.data.dataset import DataSet
 from inat_ray.data.resident import Key, resident
@@ -165,6 +166,8 @@ class Plan(TensorFields):
     draw: Draw | None
     """(steps, b, k) each; None: the images are not augmented."""
     mix: Mix | None
+    side: int
+    """Of the views, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -175,6 +178,8 @@ class TrainingBatches:
     normalize: Normalize
     size: int
     """Side of the views, in pixels."""
+    side_in: Callable[[int], int]
+    """The side to which an epoch scales them."""
     batch_size: int
     """Images of a step, over all ranks."""
     seed: int
@@ -230,9 +235,10 @@ class TrainingBatches:
             len(self.images), batch_size=self.batch_size, seed=self.seed, epoch=epoch
         )
         steps, count = order.shape
+        side = self.side_in(epoch)
         rows = torch.from_numpy(order).to(self.images.rows_on)
         if self.augmentation is None:
-            return Plan(rows=rows, draw=None, mix=None)
+            return Plan(rows=rows, draw=None, mix=None, side=side)
         rng = generator(self.seed, epoch)
         draw = draw_augmentation(self.augmentation, order.size, rng)
         mix = draw_mix(self.augmentation, steps=steps, count=count, rng=rng)
@@ -240,6 +246,7 @@ class TrainingBatches:
             rows=rows,
             draw={name: drawn.view(steps, count, -1).to(device) for name, drawn in draw.items()},
             mix=mix and mix.map(lambda each: each.to(device)),
+            side=side,
         )
 
     def _views(self, step: Plan, places: slice | Tensor) -> tuple[Tensor, Tensor]:
@@ -247,6 +254,7 @@ class TrainingBatches:
         there = places.to(step.rows.device) if isinstance(places, Tensor) else places
         pixels, labels = self.images.take(step.rows[there])
         if step.draw is None:
-            return plain_view(pixels, size=self.size, normalize=self.normalize), labels
+            return plain_view(pixels, size=step.side, normalize=self.normalize), labels
         draw = {name: drawn[places] for name, drawn in step.draw.items()}
-        return augment(pixels, draw, size=self.size, normalize=self.normalize), labels
+        views = augment(pixels, draw, size=self.size, normalize=self.normalize)
+        return scaled(views, size=step.side), labels

@@ -42,9 +42,16 @@ Image.MAX_IMAGE_PIXELS = None
 
 _one_large_picture = threading.Lock()
 
+leaves_large = False
+"""Whether this process leaves large pictures to another one, whose lock it does not know."""
+
 
 class UndecodableError(ValueError):
     """The bytes are not a picture that can be used; the message says why."""
+
+
+class LargePictureError(Exception):
+    """A picture is for the process that decodes large ones: see `leaves_large`."""
 
 
 def decode_square(content: bytes, *, side: int, fit: Fit) -> Square:
@@ -59,13 +66,15 @@ def decode_square(content: bytes, *, side: int, fit: Fit) -> Square:
     try:
         picture = _open(content, side)
         large = picture.width * picture.height > LARGE
+        if large and leaves_large:
+            raise LargePictureError
         depth, upper_half = _depth(picture), ";16" in str(picture.tile)
         with _one_large_picture if large else nullcontext():
             rgb = _as_rgb(_upright(picture), depth=depth)
             if upper_half:
                 _check_upper_bits(rgb)
             return to_square(rgb, side=side, fit=fit)
-    except UndecodableError:
+    except (UndecodableError, LargePictureError):
         raise
     except UnidentifiedImageError:
         reason = "is not a picture of a kind that can be read" if content else "is empty"

@@ -10,6 +10,7 @@ quickstart's network (32 px, 9 epochs, batch 32): 0.95 with AdamW, 3e-3 on a cos
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
+from copy import copy
 
 import numpy as np
 from numpy.random import Generator
@@ -98,6 +99,11 @@ class Demo:
     def content(self, index: int) -> bytes:
         """Returns the picture's name, which the drawing is made from."""
         return self.items[index].name.encode()
+
+    def part(self, rows: range) -> "Demo":
+        part = copy(self)
+        part.items = self.items[rows.start : rows.stop]
+        return part
 
     def square(self, content: bytes, *, side: int, fit: Fit) -> Square:
         shape, number = content.decode().split("/")

@@ -6,7 +6,7 @@
     checksum    32 bytes: SHA-256 of the file's name, `about` and `facts`
     size        8 bytes: of `about` and `facts`
 
-The pixels come first, at a known size, so that many threads can decode into them where they lie;
+The pixels come first, at a known size, so that many processes can decode into them where they lie;
 only then is it known which images had to be left out. So the index comes last, and is found from
 the end, as in a zip file. There is nothing here to unpickle.
 
@@ -21,7 +21,6 @@ import json
 import os
 import re
 import threading
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -32,6 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inat_ray.config.errors import UserError
+from inat_ray.data.spans import FACTS, crc
 from inat_ray.storage.disk import remove
 
 SUFFIX = ".pack"
@@ -41,19 +41,6 @@ NAME = re.compile(r"[0-9a-f]{24}\.(pack|arrow)")
 
 LEFT_OVER = re.compile(r"\.[0-9a-f]{32}\.partial|[0-9a-f]{24}\.(building|partial)")
 """Names of what killed builds and transfers leave, those of earlier versions too."""
-
-FACTS = np.dtype(
-    [
-        ("label", "<i8"),
-        ("digest", "S64"),  # hexadecimal SHA-256 of the file: a split keeps copies together by it
-        # Sums of values in 0..1, so that the statistics of any subset need no pass over pixels.
-        ("channel_sums", "<f8", 3),
-        ("channel_square_sums", "<f8", 3),
-        ("crc", "<u4"),
-    ]
-)
-"""One image's record. Little-endian on every machine, since packs travel between nodes; no padding,
-so that equal facts are equal bytes."""
 
 TRAILER = 32 + 8
 
@@ -98,11 +85,6 @@ def read_pack(path: Path) -> tuple[dict[str, Any], NDArray[Any], NDArray[np.uint
     except OSError as error:
         raise UserError(f"data.cache: {path}: cannot be read: {error.strerror}") from None
     return about, facts, images
-
-
-def crc(image: NDArray[np.uint8]) -> int:
-    """Returns the checksum of an image's pixels: 8 microseconds at 80 px, outside the GIL."""
-    return zlib.crc32(image.data)
 
 
 def remove_left_overs(folder: Path) -> None:

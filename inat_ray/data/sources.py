@@ -8,16 +8,16 @@ from typing import Protocol
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import NAMED_SOURCES, DataConfig
 from inat_ray.data import inaturalist
-from inat_ray.data.decode import Fit, Square, UndecodableError, decode_square
 from inat_ray.data.demo import Demo
 from inat_ray.data.item import Item, Role
 from inat_ray.data.layout import LAYOUTS, Parts, find_parts
 from inat_ray.data.names import as_text, listed, shown_name
+from inat_ray.data.spans import Files, Images
 from inat_ray.data.walk import PassedOver, folders_in, images_below, strays_in, told
 
 
-class Source(Protocol):
-    """Labeled images that can be read one by one, from several threads."""
+class Source(Images, Protocol):
+    """Labeled images."""
 
     @property
     def classes(self) -> Sequence[str]: ...
@@ -35,14 +35,6 @@ class Source(Protocol):
 
     def identity(self) -> Iterator[str]:
         """Yields lines that change whenever the images do."""
-
-    def content(self, index: int) -> bytes:
-        """Returns bytes that are equal exactly if two images are: the file, of a photograph.
-
-        Raises UndecodableError if it cannot be read."""
-
-    def square(self, content: bytes, *, side: int, fit: Fit) -> Square:
-        """Returns the pixels of an image from its content. Raises UndecodableError."""
 
 
 def open_source(config: DataConfig) -> Source:
@@ -81,7 +73,7 @@ def _folder(config: DataConfig) -> Path:
     return folder
 
 
-class FolderSource:
+class FolderSource(Files):
     """Images in class folders, below the folders of the parts or directly.
 
     Folders inside a class folder belong to the class. Links to files, parts and class folders
@@ -96,34 +88,25 @@ class FolderSource:
         found = {role: self._of_classes(part, parts) for role, part in parts.folders.items()}
         self.classes = _common_classes(folder, parts, found)
         self.items: list[Item] = []
-        self._paths: list[Path] = []
+        paths: list[Path] = []
         for role, part in parts.folders.items():
             before, after = f"{part}/", f"{role}/" if role else ""
             for label, name in enumerate(self.classes):
                 for path in found[role][name]:
                     within = as_text(str(path).removeprefix(before))
                     self.items.append(Item(name=after + within, label=label, role=role))
-                self._paths += found[role][name]
+                paths += found[role][name]
+        super().__init__(paths)
         self.passed_over |= _beside(parts)
 
     def identity(self) -> Iterator[str]:
-        for item, path in zip(self.items, self._paths, strict=True):
+        for item, path in zip(self.items, map(Path, self.paths), strict=True):
             try:
                 status = path.stat()
             except OSError as error:  # such as a link to nowhere: `content` gives the reason
                 yield f"{item.name} {error.strerror}"
             else:
                 yield f"{item.name} {status.st_size} {status.st_mtime_ns}"
-
-    def content(self, index: int) -> bytes:
-        try:
-            with self._paths[index].open("rb", buffering=0) as file:  # fewer calls of the system
-                return file.read()
-        except OSError as error:
-            raise UndecodableError(f"cannot be read: {error.strerror}") from None
-
-    def square(self, content: bytes, *, side: int, fit: Fit) -> Square:
-        return decode_square(content, side=side, fit=fit)
 
     def _of_classes(self, part: Path, parts: Parts) -> dict[str, list[Path]]:
         """Returns class -> images, in order of name. Raises UserError for a class without any."""

@@ -69,13 +69,19 @@ def hollow_model(experiment: Experiment, *, classes: int) -> nn.Module:
 
 
 def structure_of(
-    model: nn.Module, experiment: Experiment, *, classes: int, count_macs: bool = False
+    model: nn.Module,
+    experiment: Experiment,
+    *,
+    classes: int,
+    size: int | None = None,
+    count_macs: bool = False,
 ) -> Structure:
     """Returns the layers of an experiment's model, which may be on the meta device.
 
-    Raises UserError if it does not run on the experiment's images, or returns no logits.
+    `size`: the side of the images to run it on, if not the experiment's. Raises UserError if it
+    does not run on them, or returns no logits.
     """
-    size = experiment.image_size
+    size = size or experiment.image_size
     images = torch.zeros(1, 3, size, size, device=next(model.parameters()).device)
     name = f"model: {network_name(experiment.model)}"
     with explained(f"{name}: does not run on images of {size} x {size} pixels"):
@@ -119,6 +125,8 @@ def check_model(experiment: Experiment, *, frozen: Iterable[ModelConfig] = ()) -
         return []
     model = build_model(experiment, classes=2, weights=None)
     structure = structure_of(model, experiment, classes=2)
+    if (smallest := experiment.side_in(0)) < experiment.image_size:
+        structure_of(model, experiment, classes=2, size=smallest)
     for config in (experiment.model, *frozen):
         freezing_of(model, config, structure)
     if weights := pretrained_weights(experiment.model, progress=True):

@@ -71,7 +71,8 @@ EPOCH_VIEWS = 1
 
 
 def caches_features(experiment: Experiment) -> bool:
-    """Whether a training may work on features: the first layers stay frozen, no mixed pixels.
+    """Whether a training may work on features: the first layers stay frozen, and no epoch mixes
+    pixels or scales them.
 
     On fixed views, layers see less variety than on an epoch's own. So first_k and fraction
     have them only if they are asked for; without augmentation there is one view anyway.
@@ -79,7 +80,7 @@ def caches_features(experiment: Experiment) -> bool:
     model, recipe = experiment.model, experiment.recipe
     if not (isinstance(model, FreezableConfig) and model.cache_features):
         return False
-    if recipe.augment and recipe.augmentation.mixes:
+    if recipe.initial_scale < 1 or (recipe.augment and recipe.augmentation.mixes):
         return False
     if model.freeze.strategy in ("first_k", "fraction"):
         return not recipe.augment or model.cache_features == "any_cut"

@@ -96,7 +96,7 @@ class Fit:
             recipe, labels=self.inputs.batches.labels, classes=classes, device=self.device
         )
         self._sums = Sums(classes, self.device)
-        self._trained: list[bool] = []
+        self._prepared: tuple[int, list[bool]] | None = None
         self._forward: nn.Module = self.model
         self._graph: StepGraph | None = None
         self._steps: Iterator[None] | None = None
@@ -176,7 +176,7 @@ class Fit:
         """Restores a state of the same experiment on the same data."""
         self.epochs_done = state["epochs_done"]
         self._steps = None
-        self._trained = []  # a graph is captured anew: the optimizer's state gets other tensors
+        self._prepared = None  # a graph is captured anew: the optimizer's state gets other tensors
         _, unexpected = self.model.load_state_dict(state["model"], strict=False)
         assert not unexpected
         self.optimizer.load_state_dict(state["optimizer"])
@@ -229,10 +229,14 @@ class Fit:
         self.step(batches.batch(plan), self._sums)
 
     def prepare(self, epoch: int) -> None:
-        """Freezes what does not train in `epoch`, counted from 0. Call it before its steps."""
+        """Freezes what does not train in `epoch`, counted from 0. Call it before its steps.
+
+        Steps of other shapes than the last epoch's are captured anew.
+        """
         trained = self._trained_in(epoch)
-        if trained != self._trained:
-            self._trained = trained
+        side = self.experiment.side_in(epoch)
+        if (side, trained) != self._prepared:
+            self._prepared = side, trained
             set_trained(self.layers, trained)
             # Only now: DistributedDataParallel looks once which parameters have gradients.
             self._forward = self.ranks.parallel(

@@ -86,6 +86,7 @@ def training_batches(
         images=subset_images(data, "train", device),
         normalize=normalize,
         size=experiment.image_size,
+        side_in=experiment.side_in,
         batch_size=recipe.batch_size,
         seed=experiment.seed,
         augmentation=recipe.augmentation if recipe.augment else None,

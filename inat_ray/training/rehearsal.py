@@ -88,8 +88,9 @@ def _rehearse(
     fit = Fit(experiment, data, device=device)
     sums = Sums(len(data.classes), fit.device)
     seconds, images = [], 0
-    fit.prepare(0)
-    batches = islice(fit.inputs.batches.epoch(0), STEPS)
+    last = experiment.recipe.epochs - 1  # by then all has thawed, and images have their full size
+    fit.prepare(last)
+    batches = islice(fit.inputs.batches.epoch(last), STEPS)
     begin = time.perf_counter()
     for batch in batches:
         images = max(images, batch.total)

@@ -19,6 +19,11 @@ def load(*settings: str) -> Experiment:
     ("settings", "message"),
     [
         (["model={kind: vit}"], "kind must be cnn, pretrained, resnet or module"),
+        (
+            ["recipe.initial_scale=0.5"],
+            "recipe.initial_scale 0.5: without model.global_pool, the cnn's dense layer fits one"
+            " size of images; 1 is allowed, or global_pool true",
+        ),
         ([RESNET, "model.filters=[1, 2]"], "model.filters: there is no such setting"),
         ([RESNET, "model.freez={}"], "did you mean 'freeze'?"),
         (["model.filter=[1]"], "did you mean 'filters'?"),
@@ -73,6 +78,22 @@ def test_a_model_is_a_cnn_unless_it_says_otherwise():
 )
 def test_pretrained_weights_bring_their_image_size(settings, size):
     assert load(*settings).data.image_size == size
+
+
+@pytest.mark.parametrize(
+    ("scale", "sides"),
+    [
+        (0.5, [64] * 6 + [96, 96, 128, 128]),
+        (0.1, [32] * 6 + [64, 96, 128, 128]),
+        (1.0, [128] * 10),
+    ],
+)
+def test_images_grow_from_half_of_the_epochs_to_the_last_fifth(scale, sides):
+    experiment = load(
+        "data.image_size=128", "model.global_pool=true", f"recipe.initial_scale={scale}"
+    )
+    assert experiment.recipe.epochs == 10
+    assert [experiment.side_in(epoch) for epoch in range(10)] == sides
 
 
 def test_a_resnet_takes_nothing_over_from_the_cnn_that_it_extends(tmp_path: Path):

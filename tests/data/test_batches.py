@@ -31,7 +31,7 @@ def batches_of(data: DataSet, augmentation: AugmentConfig | None, **where) -> Tr
         batch_size=12,
         seed=7,
         augmentation=augmentation,
-        **where,
+        **{"side_in": lambda epoch: 32} | where,
     )
 
 
@@ -47,6 +47,17 @@ def test_what_one_epoch_leaves_out_another_shows():
         set(np.concatenate(shuffled_batches(13, batch_size=12, seed=0, epoch=e))) for e in (0, 1)
     ]
     assert seen[0] | seen[1] == set(range(13))
+
+
+@pytest.mark.parametrize("augmentation", [None, AugmentConfig(), EVERYTHING])
+def test_an_epoch_of_smaller_images_has_the_same_views_scaled(data, augmentation):
+    large, small = (
+        next(batches_of(data, augmentation, side_in=lambda _, side=side: side).epoch(0)).images
+        for side in (32, 16)
+    )
+    assert small.shape == (12, 3, 16, 16)
+    means = torch.nn.functional.avg_pool2d(large, 2)
+    assert (small - means).abs().mean() < 0.35 * (means - means.mean()).abs().mean()
 
 
 def test_fewer_images_than_a_batch_make_one_batch():

@@ -109,16 +109,17 @@ def test_a_disk_that_is_too_full_is_found_before_decoding(
 KILLED_BUILD = """
 import os, signal, sys
 from inat_ray.config.experiment import DataConfig
-from inat_ray.data import pack, pack_build
+from inat_ray.data import pack, spans
 
-decode = pack_build._decode_one
+decode = spans.decode_square
 
-def dies(source, row, into, fit):
-    if row == 5:
+def dies(content, **how):
+    decoded.append(decode(content, **how))
+    if len(decoded) == 5:
         os.kill(os.getpid(), signal.SIGKILL)
-    return decode(source, row, into, fit)
+    return decoded[-1]
 
-pack_build._decode_one = dies
+decoded, spans.decode_square = [], dies
 pack.open_pack(DataConfig.model_validate_json(sys.argv[1]))
 """
 

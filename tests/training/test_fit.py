@@ -62,6 +62,7 @@ RECIPES = [
     ("model.dropout=0.3", "recipe.augmentation.mixup=0.4", "recipe.augmentation.cutmix=1.0"),
     ("recipe.augment=false", "recipe.gradient_clip=0.5", "recipe.class_weights=balanced"),
     ("recipe.precision=bf16", "recipe.channels_last=false", "recipe.flip_average=true"),
+    ("data.image_size=64", "model.global_pool=true", "recipe.initial_scale=0.5"),
 ]
 
 

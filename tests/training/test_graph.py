@@ -102,6 +102,13 @@ def test_a_step_is_captured_anew_when_a_layer_thaws(build, data):
 
 
 @on_gpu
+def test_a_step_is_captured_anew_when_images_grow(build, data):
+    grows = ("model.global_pool=true", "data.image_size=64", "recipe.initial_scale=0.5")
+    captured, eager = Fit(build(*grows), data), Fit(build(*grows, EAGER), data)
+    assert losses(captured, 4) == pytest.approx(losses(eager, 4), rel=1e-3)
+
+
+@on_gpu
 @pytest.mark.parametrize("graph", ["true", "false"])
 def test_the_host_waits_for_nothing_within_an_epoch(build, data, graph):
     fit = Fit(build(*EVERYTHING, f"recipe.cuda_graph={graph}"), data)
