@@ -18,6 +18,7 @@ from inat_ray.models.cut import Cut, bytes_of
 from inat_ray.run.result import Result
 from inat_ray.run.result_content import PREFIXES
 from inat_ray.search.winner import over_seeds, searched_winner
+from inat_ray.terminal.run_texts import score_label, score_value_text
 from inat_ray.terminal.tables import folded, numbers, plain_table
 from inat_ray.terminal.words import (
     amount_text,
@@ -145,12 +146,13 @@ def _search_numbers(history: History) -> Iterator[tuple[str, str, str]]:
     """Yields what the best trial has, and what is left of that with other seeds."""
     metric, best, sure = history.run.metric, history.leader, over_seeds(history)
     assert best is not None
-    score = history.score_value(best)
-    assert score is not None
-    name = METRICS[metric].label if history.stretch == 1 else "score"
+    text = score_value_text(history, best)
+    assert text is not None
     trials = counted(len(history.searched), "trial")
     worth = f"{best.trial_id}, the best of {trials}, so optimistic"
-    yield f"best {name}", metric_text(metric, score), worth
+    if text.startswith("("):  # no trial has a whole stretch of epochs
+        worth = f"{best.trial_id}, the luckiest epoch of {trials}"
+    yield f"best {score_label(history)}", text, worth
     if history.picked is None and sure is not None and sure.sd is not None:
         winner = searched_winner(history) or best
         worth = f"mean ± sd of {winner.trial_id}'s configuration"

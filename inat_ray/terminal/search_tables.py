@@ -24,6 +24,7 @@ from inat_ray.search.study import (
 from inat_ray.search.telling import telling_parameters
 from inat_ray.search.winner import origin_of
 from inat_ray.terminal.run_texts import (
+    score_label,
     score_meaning,
     score_value_text,
     share_text,
@@ -135,7 +136,7 @@ def _trials_table(
     trials, metric = list(ranked.values()), history.run.metric
     scores = [score_value_text(history, trial) or "" for trial in trials]
     columns = {"#": list(map(str, ranked)), "trial": [trial.trial_id for trial in trials]}
-    columns[METRICS[metric].label if history.stretch == 1 else "score"] = scores
+    columns[score_label(history)] = scores
     for other in shown_metrics(metric)[1:]:
         records = [trial.best(metric) for trial in trials]
         columns[METRICS[other].label] = [metric_text(other, getattr(r, other)) for r in records]

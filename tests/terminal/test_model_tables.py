@@ -9,7 +9,7 @@ from inat_ray.data.split import Split
 from inat_ray.terminal.model_tables import class_table, confusions_table, freeze_table, result_table
 from inat_ray.training.predictions import Predictions
 from inat_ray.training.scores import assess
-from tests.made_up_sweep import renamed
+from tests.made_up_sweep import of_now, renamed
 
 
 @pytest.fixture
@@ -72,6 +72,15 @@ def test_three_numbers_lead_the_result_of_a_search_and_the_model_follows(sweep, 
         ["on validation", "acc 91.2 %, loss 0.250"],
         ["on test", "ECE 5.1 %"],
         ["took", "0:05, 14 epochs; 2 saved by stopping early"],
+    ]
+
+
+def test_a_best_score_of_one_epoch_is_in_brackets_and_says_so(sweep, history_of):
+    short = history_of([*of_now(sweep)[:1], *sweep[6:8]])
+    assert told(RESULT, short)[0] == [
+        "best score",
+        "(25.0 %)",
+        "trial_0001, the luckiest epoch of 1 trial",
     ]
 
 
