@@ -18,8 +18,9 @@ from inat_ray.page.axes import Axis
 from inat_ray.page.colors import BLUE, GRAY, INK, SCALE
 from inat_ray.page.marks import Frame, Mark, element, path, symbol, words
 
-SCREEN, PHONE, PRINT = 960, 370, 560
-"""Widths in pixels; the last is that of a page's text, 148 mm, where the font is of 8 points."""
+SCREEN, PHONE, PRINT = 800, 340, 560
+"""Widths in pixels, each for the narrowest room that it is shown in at 11/12 of its size; the last
+is that of a page's text, 148 mm, where the font is of 9 points."""
 
 FONT = 12
 LETTER = 0.56

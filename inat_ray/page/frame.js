@@ -4,7 +4,7 @@
 
 const contents = document.querySelector("nav details");
 const links = new Map([...document.querySelectorAll("nav a")].map((link) => [link.hash.slice(1), link]));
-const narrow = matchMedia("(max-width: 60rem)");
+const narrow = matchMedia("(max-width: 64rem)");
 
 function fold() { contents.open = !narrow.matches; }
 

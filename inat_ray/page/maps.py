@@ -69,7 +69,7 @@ def maps_figure(scored: Scored) -> Figure | None:
     label = f"Maps of the result over {len(shown)} pairs of hyperparameters"
     drawn = [_map(scored, p, s, (low, high)) for p, s in zip(shown, surfaces, strict=True)]
     width = SCREEN * len(shown) // MOST_MAPS
-    return Figure("maps", label, {"": drawn}, caption, least=290, screen=width, keys=keys)
+    return Figure("maps", label, {"": drawn}, caption, least=250, screen=width, keys=keys)
 
 
 def _pair(scored: Scored, a: str, b: str) -> _Pair | None:

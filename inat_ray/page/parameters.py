@@ -22,7 +22,7 @@ from inat_ray.page.marks import RING, Dot, Line, Whisker
 from inat_ray.page.scored import Scored, jitter
 from inat_ray.terminal.words import counted, value_text
 
-SLICE_LEAST = 180
+SLICE_LEAST = 150
 """The least width of a slice, in pixels."""
 
 SPREAD = 0.5

@@ -50,7 +50,7 @@ def front_section(history: History, found: Fronts) -> Section:
         f"{len(history.leaderboard())} trials by their {', '.join(c.label for c, _ in found)}",
         {"": [_front_plot(history, cost, trials) for cost, trials in found]},
         f"{len(history.leaderboard())} trials; the winner is ringed.",
-        least=290,
+        least=250,
         keys=[
             Key("on the front", "circle", ORANGE),
             Key("trial", "circle", GRAY),
