@@ -111,7 +111,7 @@ function sortBy(head) {
   table.tBodies[0].append(...rows);
 }
 
-for (const button of document.querySelectorAll("table.sortable th button")) {
+for (const button of document.querySelectorAll("th button")) {
   button.addEventListener("click", () => sortBy(button.closest("th")));
 }
 

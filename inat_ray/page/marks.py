@@ -273,7 +273,6 @@ class Area(Mark):
     lows: Sequence[tuple[float, float]]
     highs: Sequence[tuple[float, float]]
     color: str
-    opacity: float = 0.18
     step: bool = False
 
     def svg(self, frame: Frame) -> str:
@@ -283,4 +282,4 @@ class Area(Mark):
         returned = "".join(
             f"V{y:.1f}H{x:.1f}" if self.step else f"L{x:.1f} {y:.1f}" for x, y in back
         )
-        return element("path", d=f"{there}{returned}Z", fill=self.color, opacity=self.opacity)
+        return element("path", d=f"{there}{returned}Z", fill=self.color, opacity=0.18)

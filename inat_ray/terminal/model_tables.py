@@ -97,25 +97,25 @@ def _features_text(experiment: Experiment, cut: Cut | None, *, views: int) -> st
     return f"the frozen part runs once, for {each} of each training image: {size}"
 
 
-def class_table(assessment: Assessment, *, most: int = SHOWN_CLASSES) -> Table:
+def class_table(assessment: Assessment) -> Table:
     """Returns precision, recall, and F1 of the classes, the lowest F1 first."""
     hardest = hardest_first(assessment.classes)
     columns = map(numbers, ("images", "precision", "recall", "F1"))
     table = plain_table(folded("class"), *columns, title="classes")
-    for scores in hardest[:most]:
+    for scores in hardest[:SHOWN_CLASSES]:
         shares = (scores.precision, scores.recall, scores.f1)
         texts = ("-" if share is None else percent(share) for share in shares)
         table.add_row(escape(shown_name(scores.name)), f"{scores.images:,}", *texts)
-    if (more := len(hardest) - most) > 0:
+    if (more := len(hardest) - SHOWN_CLASSES) > 0:
         table.caption = f"and {more} more in result.json"
     return table
 
 
-def confusions_table(predictions: Predictions, *, most: int = SHOWN_CONFUSIONS) -> Table:
+def confusions_table(predictions: Predictions) -> Table:
     """Returns the most frequent mistakes: the true class and the predicted one."""
     columns = (folded("truth"), folded("predicted"), numbers("images"), numbers("share"))
     table = plain_table(*columns, title="most often confused")
-    for pair in confusions(predictions)[:most]:
+    for pair in confusions(predictions)[:SHOWN_CONFUSIONS]:
         names = (shown_name(pair.truth), shown_name(pair.prediction))
         table.add_row(*map(escape, names), f"{pair.images:,}", percent(pair.share))
     return table
