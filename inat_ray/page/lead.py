@@ -108,7 +108,9 @@ def _best_tile(run: ReportedRun, best: TrialHistory) -> Tile:
     assert score is not None
     value, what = history.turned(score.value), METRICS[metric].label
     if not score.whole:
-        what += f" of one epoch, as no trial has {history.stretch} in a row"
+        what += (
+            f" of one epoch, as no trial has {min(history.stretch, best.planned_epochs)} in a row"
+        )
     elif history.stretch > 1:
         what = f"mean {what} of {min(history.stretch, best.planned_epochs)} epochs in a row"
     note = f"{what} on validation, the best epoch's"

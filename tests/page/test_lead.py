@@ -51,7 +51,7 @@ def test_best_trial_configuration_over_seeds_and_test_stand_side_by_side(run, sw
 def test_a_best_score_of_one_epoch_says_so(sweep, history_of, tmp_path):
     short = history_of([*of_now(sweep)[:1], *sweep[6:8]])
     (best, *_) = tiles(ReportedRun(RunFolder(tmp_path), short))
-    assert "val acc of one epoch, as no trial has 5 in a row" in best[-1]
+    assert "val acc of one epoch, as no trial has 3 in a row" in best[-1]
 
 
 def test_results_of_one_kind_are_drawn_on_one_scale(run, sweep):
