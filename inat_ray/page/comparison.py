@@ -37,7 +37,7 @@ from inat_ray.terminal.words import (
     spread_text,
 )
 
-COLUMNS = ["run", "trials", "epochs", "time", "best on validation", "best configuration"]
+COLUMNS = ["run", "best on validation", "trials", "epochs", "time", "best configuration"]
 
 NAME = 24
 """The most letters of a run's name beside a row of a figure."""
@@ -76,11 +76,11 @@ def _row(run: ReportedRun) -> list[Cell]:
     winner = winning_trial(history)
     return [
         run.name,
+        _best_cell(history, winner) if winner else None,
         len(history.searched),
         history.epochs_trained,
         Number(history.seconds, duration(history.seconds)),
-        _best_cell(history, winner) if winner else None,
-        parameters_text(winner.parameters) if winner else None,
+        (parameters_text(winner.parameters) or None) if winner else None,
     ]
 
 

@@ -96,7 +96,7 @@ def _importance_figure(scored: Scored, found: Importances) -> Figure:
 
 def _importance_text(item: Importance) -> str:
     low, high = item.interval
-    return f"{item.mean:.2f} ({low:.2f} to {high:.2f})"
+    return f"{item.mean:z.2f} ({low:z.2f} to {high:z.2f})"
 
 
 def _table(scored: Scored, found: Importances | None) -> Markup:
@@ -132,8 +132,8 @@ def _correlation_cells(scored: Scored, name: str) -> list[Cell]:
         return [None, None, len(scored.given(name)[0])]
     correlation, trials = found
     interval = correlation_interval(correlation, trials)
-    shown = None if interval is None else f"{interval[0]:.2f} to {interval[1]:.2f}"
-    return [Number(correlation, f"{correlation:.2f}"), shown, trials]
+    shown = None if interval is None else f"{interval[0]:z.2f} to {interval[1]:z.2f}"
+    return [Number(correlation, f"{correlation:z.2f}"), shown, trials]
 
 
 def _slices(scored: Scored) -> Figure:

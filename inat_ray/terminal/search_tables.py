@@ -8,6 +8,7 @@ from rich.table import Column, Table
 from rich.text import TextType
 
 from inat_ray.config.metrics import METRICS
+from inat_ray.config.space import SEED
 from inat_ray.log.costs import Cost, telling_costs
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import Purpose
@@ -17,6 +18,7 @@ from inat_ray.search.study import (
     changes,
     configurations,
     paired_difference,
+    seed_is_searched,
     standard_error,
     told_apart,
     unchanged,
@@ -143,9 +145,10 @@ def _trials_table(
     columns["epochs"] = [share_text(trial) for trial in trials]
     if any(trial.state != "finished" for trial in trials):
         columns["state"] = [trial.state for trial in trials]
+    names = telling_parameters(history) + [SEED] * seed_is_searched(history)
     table = parameters_table(
         {**columns, **costs},
-        parameters=parameter_columns([t.parameters for t in trials], telling_parameters(history)),
+        parameters=parameter_columns([t.parameters for t in trials], names),
         more=more,
         width=width,
         title=title,

@@ -29,7 +29,7 @@ def runs(sweep, history_of, tmp_path) -> list[ReportedRun]:
 def test_a_run_is_a_row_with_what_it_found_and_what_that_cost(runs, rows_of):
     results, _, _ = comparison_sections(runs)
     one, two = rows_of(results)
-    assert one[:5] == ["one", "6", "8", "0:19", "val acc 90.0 %"]
+    assert one[:5] == ["one", "val acc 90.0 %", "6", "8", "0:19"]
     assert one[5] == two[5] == "lr=0.003 batch_norm=true filters=32-64"
 
 
@@ -38,7 +38,7 @@ def test_the_best_of_a_run_that_was_confirmed_is_its_mean_over_seeds(runs, sweep
         for record in renamed(sweep[1:6], f"again_{seed}", purpose="confirm", seed=seed):
             runs[0].history.add(record)
     one, _ = rows_of(comparison_sections(runs)[0])
-    assert one[4] == "90.0 ± 0.0 % over 2 seeds"
+    assert one[1] == "90.0 ± 0.0 % over 2 seeds"
 
 
 def test_test_results_are_drawn_with_their_intervals(runs, data_of):
