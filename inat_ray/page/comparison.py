@@ -15,7 +15,7 @@ from inat_ray.page.axes import Axis, downwards, linear, of_metric, round_ticks
 from inat_ray.page.colors import BLUE, SERIES
 from inat_ray.page.figure import Figure, Key, Plot
 from inat_ray.page.html import Cell, Number, Section, missing, paragraph, table, warning
-from inat_ray.page.marks import Area, Dot, Line, Whisker
+from inat_ray.page.marks import Area, Dot, Line, Whisker, shortened
 from inat_ray.page.metrics import (
     best_so_far,
     fall_text,
@@ -99,7 +99,7 @@ def _tests(runs: Sequence[ReportedRun]) -> Markup | Figure:
     if not looks:
         return missing("No run has looked at the test set.")
     ends = [look_interval(look) for _, look in looks]
-    names = [f"{_short(name)}  {percent(look.accuracy)}" for name, look in looks]
+    names = [f"{shortened(name, NAME)}  {percent(look.accuracy)}" for name, look in looks]
     axis = linear("test accuracy", [end for each in ends for end in each], share=True)
     plot = Plot(axis, downwards("", names), height=56 + 28 * len(looks))
     for place, ((name, look), (low, high)) in enumerate(zip(looks, ends, strict=True)):
@@ -125,10 +125,6 @@ def _tests(runs: Sequence[ReportedRun]) -> Markup | Figure:
         caption += f" {counted(missing_looks, 'run')} without a look at the test set."
     label = "Test accuracy of " + "; ".join(names)
     return Figure("tests", label, {"": [plot]}, caption)
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= NAME else f"{name[: NAME - 1]}…"
 
 
 def _data_differences(runs: Sequence[ReportedRun]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from inat_ray.config.metrics import METRICS
 from inat_ray.page.axes import Axis
 from inat_ray.page.figure import SCREEN, SHADES, Figure, Key, Plot
 from inat_ray.page.importance import by_configuration
-from inat_ray.page.marks import RING, Box, Cells, Dot
+from inat_ray.page.marks import Box, Cells, Dot
 from inat_ray.page.scored import Scored, jitter
 from inat_ray.page.smooth import Floats, best_smooth, stretch, weights_at
 from inat_ray.terminal.words import metric_text, span_text
@@ -98,8 +98,8 @@ def _map(scored: Scored, pair: _Pair, surface: Floats, ends: tuple[float, float]
             _value(axis, at / stretch(axis)) + (0.4 * jitter(place + k) if axis.names else 0)
             for k, (axis, at) in enumerate(((x, a), (y, b)))
         )
-        ring = RING if trial == scored.winner else ""
-        plot.add(Dot(across, up, RING, size=1.8, trial=trial, ring=ring))
+        ringed = trial == scored.winner
+        plot.add(Dot(across, up, "var(--ink)", size=1.8, trial=trial, ringed=ringed))
     return plot
 
 

@@ -1,5 +1,7 @@
 """The hyperparameters of a search: which mattered, and where the good values lie."""
 
+from dataclasses import replace
+
 from markupsafe import Markup
 
 from inat_ray.page.axes import downwards, linear, of_metric
@@ -18,7 +20,7 @@ from inat_ray.page.importance import (
     telling_trials,
 )
 from inat_ray.page.maps import maps_figure
-from inat_ray.page.marks import RING, Dot, Line, Whisker
+from inat_ray.page.marks import Dot, Line, Whisker
 from inat_ray.page.scored import Scored, jitter
 from inat_ray.terminal.words import counted, value_text
 
@@ -159,6 +161,6 @@ def _slice(scored: Scored, name: str) -> Plot:
         color = SCALE[round(place / last * (len(SCALE) - 1))]
         shape = "circle-open" if scored.hollow(place) else "circle"
         trial = scored.trial_ids[place]
-        ring = RING if trial == scored.winner else ""
-        plot.add(Dot(at, scored.scores[place], color, shape, 3.4, trial, ring=ring))
+        dot = Dot(at, scored.scores[place], color, shape, 3.4, trial)
+        plot.add(replace(dot, ringed=trial == scored.winner))
     return plot
