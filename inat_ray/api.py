@@ -156,8 +156,8 @@ class Experiment:
             return sweep.run_rehearsal(plan, address=address, verbose=verbose)
 
     def _plan(self, given: options.Given, **new: Any) -> "Plan":
-        options.say_loading("torch", "ray")
-        from inat_ray.tuning.plan import new_plan
+        with options.loading("torch", "ray"):
+            from inat_ray.tuning.plan import new_plan
 
         return new_plan(self.source, settings=(), options=self._options | given, **new)
 

@@ -8,6 +8,7 @@ import typer
 from inat_ray import options
 from inat_ray.config.code import check_named, name_code
 from inat_ray.config.errors import UserError
+from inat_ray.data.progress import waiting
 from inat_ray.run.folder import existing_run
 from inat_ray.terminal.say import note
 from inat_ray.terminal.words import duration
@@ -50,11 +51,11 @@ def main(
     name_code(code, changed=changed_code)
     options.say_reading("check", run)
     existing_run(run)
-    options.say_loading("torch")
     # Imported only now: they take seconds, and a mistake above is answered at once.
-    from inat_ray.page.data_check import check_sections
-    from inat_ray.page.html import write_page
-    from inat_ray.terminal.data_check import show_check
+    with options.loading("torch"):
+        from inat_ray.page.data_check import check_sections
+        from inat_ray.page.html import write_page
+        from inat_ray.terminal.data_check import show_check
 
     check = _checked(run, folds=folds, source=data)
     check.write(run)
@@ -85,7 +86,8 @@ def _checked(path: Path, *, folds: int | None, source: str | None) -> "DataCheck
     model = found.model
     data = found.data or open_dataset(found.experiment.data, progress=True)
     device = resolve_device(model.experiment.device)
-    evaluation = model.evaluate(data, "validation", device=device)
+    with waiting("evaluating the validation images", console=options.console()):
+        evaluation = model.evaluate(data, "validation", device=device)
     judged: dict[SubsetName, Predictions] = {
         "validation": predictions_of(evaluation, data=data, subset="validation")
     }
@@ -99,7 +101,8 @@ def _checked(path: Path, *, folds: int | None, source: str | None) -> "DataCheck
             seconds = duration(sum(epoch.seconds for epoch in trial.epochs))
             options.say("folds", f"{folds} trainings; the run's last one took {seconds}")
         judged["train"] = out_of_fold(model.experiment, data, folds=folds, device=device)
-    return DataCheck(data, judged, pairs=near_duplicates(data))
+    with waiting("looking for near-duplicates", console=options.console()):
+        return DataCheck(data, judged, pairs=near_duplicates(data))
 
 
 if __name__ == "__main__":

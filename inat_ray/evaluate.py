@@ -64,18 +64,18 @@ def main(
         check_free(out, overwrite=overwrite)
         if path.resolve().is_relative_to(out.resolve()):
             raise UserError(f"--out {out}: holds the model; choose another folder")
-    options.say_loading("torch")
     # Imported only now: they take seconds, and a mistake above is answered at once.
-    from inat_ray.data.dataset import open_dataset
-    from inat_ray.models.complexity import complexity
-    from inat_ray.run.result import write_result
-    from inat_ray.run.result_content import assessment_result
-    from inat_ray.run.split import keep_split
-    from inat_ray.terminal.announcements import announce
-    from inat_ray.training.checkpoint import load_model
-    from inat_ray.training.device import resolve_device
-    from inat_ray.training.predictions import read_predictions
-    from inat_ray.training.scores import assess
+    with options.loading("torch"):
+        from inat_ray.data.dataset import open_dataset
+        from inat_ray.models.complexity import complexity
+        from inat_ray.run.result import write_result
+        from inat_ray.run.result_content import assessment_result
+        from inat_ray.run.split import keep_split
+        from inat_ray.terminal.announcements import announce
+        from inat_ray.training.checkpoint import load_model
+        from inat_ray.training.device import resolve_device
+        from inat_ray.training.predictions import read_predictions
+        from inat_ray.training.scores import assess
 
     loaded = load_model(path)
     check_named(loaded.experiment)

@@ -49,10 +49,10 @@ def main(
         raise UserError(f"--out {file}: the name must end in {suffix}")
     if file.exists() and not overwrite:
         raise UserError(f"--out {file}: is there already; --overwrite replaces it")
-    options.say_loading("torch")
     # Imported only now: they take seconds, and a mistake above is answered at once.
-    from inat_ray.training.checkpoint import load_model
-    from inat_ray.training.export import TOLERANCE, check_packages, export
+    with options.loading("torch"):
+        from inat_ray.training.checkpoint import load_model
+        from inat_ray.training.export import TOLERANCE, check_packages, export
 
     check_packages(form)
     loaded = load_model(path)

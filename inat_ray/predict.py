@@ -51,13 +51,13 @@ def main(
     path = model_file(model)
     if out is not None and out.exists():
         raise UserError(f"--out {out}: is there already")
-    options.say_loading("torch")
     # Imported only now: they take seconds, and a mistake above is answered at once.
-    from inat_ray.data.progress import tracked
-    from inat_ray.terminal.predictions_table import shown_predictions
-    from inat_ray.training.checkpoint import load_model
-    from inat_ray.training.device import resolve_device
-    from inat_ray.training.predict import predict, prediction_file
+    with options.loading("torch"):
+        from inat_ray.data.progress import tracked
+        from inat_ray.terminal.predictions_table import shown_predictions
+        from inat_ray.training.checkpoint import load_model
+        from inat_ray.training.device import resolve_device
+        from inat_ray.training.predict import predict, prediction_file
 
     console = options.console()
     paths = _photographs(images)

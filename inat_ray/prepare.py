@@ -35,13 +35,14 @@ def main(
     if out is not None:
         check_free(out, overwrite=overwrite)
     # Imported only now: they take seconds, and a mistake above is answered at once.
-    from inat_ray.config.variants import with_room_for_all
-    from inat_ray.data.dataset import open_dataset
-    from inat_ray.data.near_duplicates import near_duplicates
-    from inat_ray.run.result import write_result
-    from inat_ray.run.result_content import data_result
-    from inat_ray.run.split import keep_split
-    from inat_ray.terminal.announcements import announce, note_some
+    with options.loading("torch"):
+        from inat_ray.config.variants import with_room_for_all
+        from inat_ray.data.dataset import open_dataset
+        from inat_ray.data.near_duplicates import near_duplicates
+        from inat_ray.run.result import write_result
+        from inat_ray.run.result_content import data_result
+        from inat_ray.run.split import keep_split
+        from inat_ray.terminal.announcements import announce, note_some
 
     config = with_room_for_all(config, where=str(experiment))
     claim = nullcontext() if out is None else claimed(out, config, overwrite=overwrite)

@@ -51,10 +51,11 @@ def main(
     for run in runs:
         existing_run(run)
     # Imported only now: they take seconds, and a mistake above is answered at once.
-    from inat_ray.page.figure_files import can_make_pdf, check_folder, write_figures
-    from inat_ray.page.report import write_comparison, write_report
-    from inat_ray.page.reported_run import open_run
-    from inat_ray.terminal.words import counted
+    with options.loading("torch"):
+        from inat_ray.page.figure_files import can_make_pdf, check_folder, write_figures
+        from inat_ray.page.report import write_comparison, write_report
+        from inat_ray.page.reported_run import open_run
+        from inat_ray.terminal.words import counted
 
     if figures is not None:
         check_folder(figures)

@@ -146,7 +146,6 @@ def main(
     port = options.tensorboard_port(wanted=tensorboard, port=tensorboard_port)
     given = options.given(data=data, seed=seed, track=track)
     plan: Plan | None
-    options.say_loading("torch", "ray")
     if resume is extend is finish is None:
         new = given | options.given(trials=trials) | options.time_option(time)
         if out is not None:  # before auto looks at anything
@@ -154,7 +153,8 @@ def main(
         asked = asked_experiment(experiment, settings or [], new, shown=dry_run)
         if save_experiment is not None:
             asked.save(save_experiment)
-        from inat_ray.tuning.plan import new_plan
+        with options.loading("torch", "ray"):
+            from inat_ray.tuning.plan import new_plan
 
         plan = new_plan(
             asked.source,
@@ -183,7 +183,8 @@ def _continued(
     context: typer.Context, *, out: Path | None, settings: list[str], **given: Any
 ) -> "Plan | None":
     """Returns the plan of --resume, --extend or --finish; None if a process that runs is asked."""
-    from inat_ray.tuning.plan import resumed_plan
+    with options.loading("torch", "ray"):
+        from inat_ray.tuning.plan import resumed_plan
 
     names = [name for name in ("resume", "extend", "finish") if context.params[name] is not None]
     option, run = f"--{names[0]}", context.params[names[0]]

@@ -137,20 +137,20 @@ def run_training(
     config = with_parameters(config, {})  # an image size that a search would leave to its trials
     claim = claimed_or_reclaimed(folder, config, is_new=not resumed, overwrite=overwrite)
     with claim as run, ExitStack() as at_work:
-        options.say_loading("torch")
         # Imported only now: they take seconds, and a mistake in the options is answered at once.
-        from inat_ray.boards.trackers import check_trackers
-        from inat_ray.data.dataset import open_dataset
-        from inat_ray.models.build import check_model
-        from inat_ray.run.result import finish_run
-        from inat_ray.run.split import keep_split
-        from inat_ray.terminal.announcements import (
-            announce,
-            announce_training,
-            show_next_steps,
-            show_result,
-        )
-        from inat_ray.tuning.engine import ray_if_needed
+        with options.loading("torch"):
+            from inat_ray.boards.trackers import check_trackers
+            from inat_ray.data.dataset import open_dataset
+            from inat_ray.models.build import check_model
+            from inat_ray.run.result import finish_run
+            from inat_ray.run.split import keep_split
+            from inat_ray.terminal.announcements import (
+                announce,
+                announce_training,
+                show_next_steps,
+                show_result,
+            )
+            from inat_ray.tuning.engine import ray_if_needed
 
         console = options.console()
         for text in check_model(config):

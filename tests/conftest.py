@@ -17,6 +17,7 @@ import requests
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
+from inat_ray import options
 from tests.made_up_sweep import history_of, study, sweep, training  # noqa: F401 - fixtures
 
 RAY_CPUS = 3
@@ -78,6 +79,14 @@ def lite0_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "lite0.safetensors"
     lite_weights.main("lite0", path)
     return path
+
+
+@pytest.fixture(autouse=True, scope="session")
+def commands_leave_this_process_alone() -> Iterator[None]:
+    """A command that a test calls ends as Python does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(options, "leave", sys.exit)
+        yield
 
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -9,6 +9,11 @@ from inat_ray.config.metrics import METRICS
 ROUND = (1, 2, 5)
 """Steps between ticks, times a power of ten."""
 
+PAD = 0.04
+"""Room beyond the least and the greatest value, as a share of what lies between them."""
+
+MOST_TICKS = 6
+
 SMALL = 0.01
 """Powers of ten below it are written as 1e-3, as in an experiment."""
 
@@ -55,8 +60,8 @@ def linear(
     share: bool = False,
     whole: bool = False,
     zero: bool = False,
-    pad: float = 0.04,
-    most: int = 6,
+    pad: float = PAD,
+    most: int = MOST_TICKS,
 ) -> Axis:
     """Returns an axis from the least to the greatest value, with some room beyond them.
 
@@ -79,11 +84,7 @@ def of_metric(metric: str, values: Iterable[float], title: str = "{}") -> Axis:
 
 
 def logarithmic(
-    title: str,
-    values: Iterable[float],
-    *,
-    pad: float = 0.04,
-    text: Callable[[float], str] | None = None,
+    title: str, values: Iterable[float], *, text: Callable[[float], str] | None = None
 ) -> Axis:
     """Returns an axis on which equal factors are equally far apart; all values are above 0.
 
@@ -91,7 +92,7 @@ def logarithmic(
     """
     logs = [math.log10(value) for value in values]
     low, high = min(logs, default=0.0), max(logs, default=1.0)
-    room = pad * (high - low) or 0.2
+    room = PAD * (high - low) or 0.2
     low, high = low - room, high + room
     ticks = power_ticks(low, high)
     if text:
@@ -115,7 +116,7 @@ def downwards(title: str, names: Sequence[str]) -> Axis:
 
 
 def round_ticks(
-    low: float, high: float, *, share: bool = False, whole: bool = False, most: int = 6
+    low: float, high: float, *, share: bool = False, whole: bool = False, most: int = MOST_TICKS
 ) -> Ticks:
     """Returns up to `most` round values between two ends."""
     power = math.floor(math.log10((high - low) / most))
@@ -133,13 +134,13 @@ def _fits(low: float, high: float, step: float, most: int) -> bool:
     return math.floor(high / step + 1e-9) - math.ceil(low / step - 1e-9) + 1 <= most
 
 
-def power_ticks(low: float, high: float, *, most: int = 6) -> Ticks:
+def power_ticks(low: float, high: float) -> Ticks:
     """Returns powers of ten between 10^low and 10^high; within one or two, 2 and 5 times them too.
 
     What lies between none of those has round values as a linear axis has.
     """
     powers = range(math.floor(low), math.ceil(high) + 1)
-    every = max(1, math.ceil((high - low) / most))
+    every = max(1, math.ceil((high - low) / MOST_TICKS))
     factors = (1,) if high - low >= 2 else (1, 3) if high - low >= 1.2 else (1, 2, 5)
     marked = [(f, p) for p in powers if p % every == 0 for f in factors]
     inside = [(f, p) for f, p in marked if low <= math.log10(f) + p <= high]

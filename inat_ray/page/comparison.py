@@ -11,35 +11,36 @@ from markupsafe import Markup
 from inat_ray.config.distributions import canonical
 from inat_ray.config.metrics import METRICS
 from inat_ray.log.history import History, TrialHistory
-from inat_ray.page.axes import Axis, linear, of_metric, round_ticks
-from inat_ray.page.colors import SERIES
+from inat_ray.page.axes import Axis, downwards, linear, of_metric, round_ticks
+from inat_ray.page.colors import BLUE, SERIES
 from inat_ray.page.figure import Figure, Key, Plot
 from inat_ray.page.html import Cell, Number, Section, missing, paragraph, table, warning
-from inat_ray.page.marks import Area, Line
+from inat_ray.page.marks import Area, Dot, Line, Whisker, shortened
 from inat_ray.page.metrics import (
     best_so_far,
     fall_text,
     look_interval,
     results,
     score_title,
-    share_cell,
 )
 from inat_ray.page.reported_run import ReportedRun
-from inat_ray.search.winner import winning_trial
+from inat_ray.search.winner import over_seeds, winning_trial
 from inat_ray.terminal.run_texts import score_text
 from inat_ray.terminal.runs_table import compared_settings, setting_text
-from inat_ray.terminal.words import counted, duration, interval_text, parameters_text
+from inat_ray.terminal.words import (
+    counted,
+    duration,
+    interval_text,
+    parameters_text,
+    percent,
+    span_text,
+    spread_text,
+)
 
-COLUMNS = [
-    "run",
-    "trials",
-    "epochs",
-    "time",
-    "best on validation",
-    "test",
-    "95 % interval",
-    "best configuration",
-]
+COLUMNS = ["run", "best on validation", "trials", "epochs", "time", "best configuration"]
+
+NAME = 24
+"""The most letters of a run's name beside a row of a figure."""
 
 DASHES = (("line", ""), ("dash", "7 4"), ("dots", "2 3"))
 """Tell runs apart where there are more of them than colors."""
@@ -58,40 +59,72 @@ Points = list[tuple[float, float]]
 
 def comparison_sections(runs: Sequence[ReportedRun]) -> list[Section]:
     """Returns results, the searches' progress, and where the experiments differ."""
-    text = (
-        "A test accuracy belongs to one model; it does not tell two models apart whose intervals"
-        " overlap widely. Runs are comparable if they saw the same images."
-    )
     notes = [missing(f"{run.name}: {text}") for run in runs for text in run.missing]
     rows = table(COLUMNS, [_row(run) for run in runs], caption="The runs")
     alarms = [warning(text) for text in _data_differences(runs)]
     return [
-        Section("Results", "results", *alarms, rows, paragraph(text), *notes),
+        Section("Results", "results", *alarms, _tests(runs), rows, *notes),
         Section("Progress", "progress", *_progress(runs)),
         Section("Where they differ", "differences", _differences(runs)),
     ]
 
 
 def _row(run: ReportedRun) -> list[Cell]:
-    history, look = run.history, run.look
+    history = run.history
     if history.started is None:
         return [run.name, *[None] * (len(COLUMNS) - 1)]
     winner = winning_trial(history)
     return [
         run.name,
+        _best_cell(history, winner) if winner else None,
         len(history.searched),
         history.epochs_trained,
         Number(history.seconds, duration(history.seconds)),
-        _best_cell(history, winner) if winner else None,
-        share_cell(look.accuracy) if look else None,
-        interval_text(look_interval(look)) if look else None,
-        parameters_text(winner.parameters) if winner else None,
+        (parameters_text(winner.parameters) or None) if winner else None,
     ]
 
 
 def _best_cell(history: History, winner: TrialHistory) -> Cell:
+    """Returns the winner's mean over seeds, where there are several, else its score."""
+    if (sure := over_seeds(history)) is not None and sure.n > 1:
+        mean = spread_text(history.run.metric, sure.mean, sure.sd)
+        return Number(sure.mean, f"{mean} over {sure.n} seeds")
     score, text = history.score_value(winner), score_text(history, winner)
     return None if score is None or text is None else Number(score, text)
+
+
+def _tests(runs: Sequence[ReportedRun]) -> Markup | Figure:
+    """Draws the newest look of each run at the test set, a row each."""
+    looks = [(run.name, run.look) for run in runs if run.look is not None]
+    if not looks:
+        return missing("No run has looked at the test set.")
+    ends = [look_interval(look) for _, look in looks]
+    names = [f"{shortened(name, NAME)}  {percent(look.accuracy)}" for name, look in looks]
+    axis = linear("test accuracy", [end for each in ends for end in each], share=True)
+    plot = Plot(axis, downwards("", names), height=56 + 28 * len(looks))
+    for place, ((name, look), (low, high)) in enumerate(zip(looks, ends, strict=True)):
+        tip = f"{name}: {percent(look.accuracy)} of {counted(look.images, 'image')}"
+        plot.add(
+            Whisker(((low, place), (high, place)), BLUE, series="95 % interval"),
+            Dot(
+                look.accuracy,
+                place,
+                BLUE,
+                size=5,
+                series="test accuracy",
+                tip=f"{tip}, {interval_text((low, high))}",
+            ),
+        )
+    images = span_text(look.images for _, look in looks)
+    caption = (
+        f"n = {images} test images; bars are 95 % intervals. A test accuracy belongs to one model:"
+        " two whose bars overlap widely are not told apart. Runs are comparable if they saw the"
+        " same images."
+    )
+    if missing_looks := len(runs) - len(looks):
+        caption += f" {counted(missing_looks, 'run')} without a look at the test set."
+    label = "Test accuracy of " + "; ".join(names)
+    return Figure("tests", label, {"": [plot]}, caption)
 
 
 def _data_differences(runs: Sequence[ReportedRun]) -> Iterator[str]:
@@ -130,7 +163,8 @@ def _groups(runs: Sequence[ReportedRun]) -> list[Group]:
             known = run.experiment and run.experiment.model_dump(
                 mode="json", exclude={"seed", "name"}
             )
-            groups[canonical(known) if known else run.name].append(run)
+            kind = run.history.run.method  # one training has a search's settings, too
+            groups[f"{kind} {canonical(known)}" if known else run.name].append(run)
     return [
         (
             group[0].name

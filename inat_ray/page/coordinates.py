@@ -9,7 +9,7 @@ from markupsafe import Markup
 from inat_ray.config.metrics import METRICS
 from inat_ray.page.axes import Axis, of_metric
 from inat_ray.page.figure import Figure, Key, legend_of
-from inat_ray.page.marks import HALO, element, path, words
+from inat_ray.page.marks import HALO, element, path, shortened, words
 from inat_ray.page.scored import Scored, jitter
 from inat_ray.terminal.words import metric_text, value_text
 
@@ -135,17 +135,11 @@ def _axis(axis: Axis, x: float | None, top: float, bottom: float, *, bare: bool)
     if not bare:
         ticks.append((bottom - ABSENT * (bottom - top), NOT_SET))
     handle = {"width": 28, "height": bottom - top + 12}
-    name = axis.title if len(axis.title) <= 16 else axis.title[:15] + "…"
     parts = [
         element("path", d=f"M0 {top:.0f}V{bottom:.0f}", stroke="var(--ink)", stroke_width=1.2),
         *(element("path", d=f"M-4 {y:.1f}H0", stroke="var(--ink)") for y, _ in ticks),
-        *(
-            words(
-                text if len(text) <= 14 else text[:13] + "…", -7, y + 4, text_anchor="end", **HALO
-            )
-            for y, text in ticks
-        ),
-        words(name, 0, top - 14, text_anchor="middle", font_weight="600"),
+        *(words(shortened(text, 14), -7, y + 4, text_anchor="end", **HALO) for y, text in ticks),
+        words(shortened(axis.title, 16), 0, top - 14, text_anchor="middle", font_weight="600"),
         element("rect", x=-14, y=top - 6, **handle, fill="transparent", class_="handle"),
     ]
     return element(

@@ -16,10 +16,11 @@ from markupsafe import Markup
 
 from inat_ray.page.axes import Axis
 from inat_ray.page.colors import BLUE, GRAY, INK, SCALE
-from inat_ray.page.marks import Frame, Mark, element, path, symbol, words
+from inat_ray.page.marks import Frame, Mark, element, path, shortened, symbol, words
 
-SCREEN, PHONE, PRINT = 960, 370, 560
-"""Widths in pixels; the last is that of a page's text, 148 mm, where the font is of 8 points."""
+SCREEN, PHONE, PRINT = 800, 340, 560
+"""Widths in pixels, each for the narrowest room that it is shown in at 11/12 of its size; the last
+is that of a page's text, 148 mm, where the font is of 9 points."""
 
 FONT = 12
 LETTER = 0.56
@@ -304,7 +305,7 @@ def _x_grid(frame: Frame, *, turned: bool) -> Iterator[str]:
             if turned
             else {"text_anchor": "middle"}
         )
-        short = text if not frame.x.names or len(text) <= letters else f"{text[: letters - 1]}…"
+        short = shortened(text, letters) if frame.x.names else text
         yield words(short, x, y + 16, fill="var(--faint)", **look)
     if frame.x.title:
         middle, under = (frame.left + frame.right) / 2, y + 16 + _below(frame.x, turned=turned)

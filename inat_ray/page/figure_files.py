@@ -44,5 +44,8 @@ def write_figures(figures: Iterable[Figure], folder: Path) -> int:
 def _pdf(svg: str) -> bytes:
     import vl_convert
 
+    # A pixel is 0.75 points, and is taken for one.
+    size = re.compile(r'(width|height)="(\d+)"')
+    svg = size.sub(lambda found: f'{found[1]}="{0.75 * int(found[2])}"', svg, count=2)
     content: bytes = vl_convert.svg_to_pdf(svg)
     return content

@@ -4,7 +4,7 @@
 
 const contents = document.querySelector("nav details");
 const links = new Map([...document.querySelectorAll("nav a")].map((link) => [link.hash.slice(1), link]));
-const narrow = matchMedia("(max-width: 60rem)");
+const narrow = matchMedia("(max-width: 64rem)");
 
 function fold() { contents.open = !narrow.matches; }
 
@@ -111,7 +111,7 @@ function sortBy(head) {
   table.tBodies[0].append(...rows);
 }
 
-for (const button of document.querySelectorAll("table.sortable th button")) {
+for (const button of document.querySelectorAll("th button")) {
   button.addEventListener("click", () => sortBy(button.closest("th")));
 }
 

@@ -112,7 +112,6 @@ def table(
     rows: Sequence[Sequence[Cell]],
     *,
     caption: str,
-    sortable: bool = True,
     trials: Sequence[str] = (),
 ) -> Markup:
     """Returns a table that a click or a key sorts by a column; a wide one scrolls on its own.
@@ -122,25 +121,21 @@ def table(
     """
     cells = [[row[i] for row in rows] for i in range(len(columns))]
     numeric = [not any(isinstance(cell, str) for cell in column) for column in cells]
-    heads = [
-        _head(title, sortable=sortable, numeric=right)
-        for title, right in zip(columns, numeric, strict=True)
-    ]
+    heads = [_head(title, numeric=right) for title, right in zip(columns, numeric, strict=True)]
     keys = [Markup(' data-trial="{}"').format(t) for t in trials] or [Markup("")] * len(rows)
     ends = [_ends(column) for column in cells]
     lines = [
         Markup("<tr{}>{}</tr>").format(key, Markup("").join(map(_cell, row, numeric, ends)))
         for key, row in zip(keys, rows, strict=True)
     ]
-    kinds = ("sortable" if sortable else "", "board" if trials else "")
     return Markup(
         '<p class="caption">{caption}</p><div class="more">'
         '<div class="scroll" tabindex="0" role="region" aria-label="{caption}">'
-        '<table class="{kind}"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody>'
+        "<table{kind}><thead><tr>{heads}</tr></thead><tbody>{body}</tbody>"
         "</table></div></div>"
     ).format(
         caption=caption,
-        kind=" ".join(kinds).strip(),
+        kind=Markup(' class="board"') if trials else "",
         heads=Markup("").join(heads),
         body=Markup("").join(lines),
     )
@@ -158,10 +153,9 @@ def _asset(name: str) -> str:
     return files("inat_ray.page").joinpath(name).read_text(encoding="utf-8")
 
 
-def _head(title: str, *, sortable: bool, numeric: bool) -> Markup:
-    content = Markup('<button type="button">{}</button>').format(title) if sortable else title
+def _head(title: str, *, numeric: bool) -> Markup:
     kind = Markup(' class="number"') if numeric else ""
-    return Markup('<th scope="col"{}>{}</th>').format(kind, content)
+    return Markup('<th scope="col"{}><button type="button">{}</button></th>').format(kind, title)
 
 
 def _ends(cells: Sequence[Cell]) -> tuple[float, float]:

@@ -59,7 +59,7 @@ class Importances:
 
 
 def importances(
-    points: Sequence[Mapping[str, JSON]], scores: Sequence[float], *, seed: int = 0
+    points: Sequence[Mapping[str, JSON]], scores: Sequence[float]
 ) -> Importances | None:
     """Returns the importance of each hyperparameter that varies; None if the trials cannot tell.
 
@@ -67,12 +67,11 @@ def importances(
     """
     values = np.asarray(scores, dtype=np.float64)
     columns = varied_columns(points)
+    groups = by_configuration(points)
     if different(points) < LEAST_TRIALS or not columns or np.ptp(values) == 0:
         return None
     inputs = np.column_stack(list(columns.values()))
-    rng = np.random.default_rng(seed)
-    # The seeds of one configuration are drawn together, or one would give the other away.
-    _, groups = np.unique(inputs, axis=0, return_inverse=True)
+    rng = np.random.default_rng(0)
     samples = [_one_sample(inputs, values, groups, rng) for _ in range(BOOTSTRAPS)]
     losses = np.array([loss for loss, _ in samples])
     means, sds = losses.mean(axis=0).tolist(), losses.std(axis=0, ddof=1).tolist()
@@ -83,9 +82,20 @@ def importances(
     )
 
 
+def by_configuration(points: Sequence[Mapping[str, JSON]]) -> NDArray[np.int64]:
+    """Returns the number (n,) of each trial's configuration, from 0 on by its first trial.
+
+    Seeds of one are left out together where trials are predicted, or they would give each other
+    away.
+    """
+    texts = [canonical(dict(point)) for point in points]
+    numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+    return np.array([numbers[text] for text in texts], dtype=np.int64)
+
+
 def different(points: Sequence[Mapping[str, JSON]]) -> int:
     """Returns how many different configurations there are."""
-    return len({canonical(dict(point)) for point in points})
+    return len(set(by_configuration(points).tolist()))
 
 
 def _one_sample(

@@ -104,10 +104,14 @@ def _tiles(run: ReportedRun) -> Iterator[Tile]:
 
 def _best_tile(run: ReportedRun, best: TrialHistory) -> Tile:
     history, metric = run.history, run.history.run.metric
-    value = history.score_value(best)
-    assert value is not None
-    what = METRICS[metric].label
-    if history.stretch > 1:
+    score = history.score_of(best)
+    assert score is not None
+    value, what = history.turned(score.value), METRICS[metric].label
+    if not score.whole:
+        what += (
+            f" of one epoch, as no trial has {min(history.stretch, best.planned_epochs)} in a row"
+        )
+    elif history.stretch > 1:
         what = f"mean {what} of {min(history.stretch, best.planned_epochs)} epochs in a row"
     note = f"{what} on validation, the best epoch's"
     if run.is_search:

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from inat_ray.config.metrics import METRICS
 from inat_ray.page.axes import Axis
 from inat_ray.page.figure import SCREEN, SHADES, Figure, Key, Plot
-from inat_ray.page.marks import RING, Box, Cells, Dot
+from inat_ray.page.importance import by_configuration
+from inat_ray.page.marks import Box, Cells, Dot
 from inat_ray.page.scored import Scored, jitter
 from inat_ray.page.smooth import Floats, best_smooth, stretch, weights_at
 from inat_ray.terminal.words import metric_text, span_text
 
-LEAST_TRIALS = 25
+LEAST_CONFIGURATIONS = 25
 """Fewer do not fill a plane."""
 
 MOST_TRIALS = 1000
@@ -44,7 +45,7 @@ class _Pair:
     trials: list[int]
     width: float
     explained: float
-    """Share of the results' variance that the others explain, each trial left out in turn."""
+    """Share of the variance that the others explain, each configuration left out in turn."""
 
 
 def maps_figure(scored: Scored) -> Figure | None:
@@ -62,19 +63,20 @@ def maps_figure(scored: Scored) -> Figure | None:
     caption = (
         f"n = {counts} trials (dots), stopped ones with what they had. Shades: the mean result"
         " around each place, by the trials near it; empty where none is."
-        " In percent, how much of the results' variance a map explains, each trial left out in"
-        " turn: it may owe that to one of its two alone."
+        " In percent, how much of the results' variance a map explains, each configuration left out"
+        " in turn with all its seeds: it may owe that to one of its two alone."
     )
     keys = [Key(metric_text(scored.metric, low), "shades", other=metric_text(scored.metric, high))]
     label = f"Maps of the result over {len(shown)} pairs of hyperparameters"
     drawn = [_map(scored, p, s, (low, high)) for p, s in zip(shown, surfaces, strict=True)]
     width = SCREEN * len(shown) // MOST_MAPS
-    return Figure("maps", label, {"": drawn}, caption, least=290, screen=width, keys=keys)
+    return Figure("maps", label, {"": drawn}, caption, least=250, screen=width, keys=keys)
 
 
 def _pair(scored: Scored, a: str, b: str) -> _Pair | None:
     trials = [i for i, p in enumerate(scored.points) if a in p and b in p][-MOST_TRIALS:]
-    if len(trials) < LEAST_TRIALS:
+    configurations = by_configuration([scored.points[i] for i in trials])
+    if len(set(configurations.tolist())) < LEAST_CONFIGURATIONS:
         return None
     axes = [scored.axis(name)[0] for name in (a, b)]
     stands = [scored.places(name) for name in (a, b)]
@@ -82,7 +84,7 @@ def _pair(scored: Scored, a: str, b: str) -> _Pair | None:
     scores = np.array([scored.scores[i] for i in trials])
     if np.ptp(scores) == 0 or np.ptp(places, axis=0).min() == 0:
         return None
-    explained, width = best_smooth(places, scores)
+    explained, width = best_smooth(places, scores, configurations)
     return _Pair((axes[0], axes[1]), places, trials, width, explained)
 
 
@@ -96,8 +98,8 @@ def _map(scored: Scored, pair: _Pair, surface: Floats, ends: tuple[float, float]
             _value(axis, at / stretch(axis)) + (0.4 * jitter(place + k) if axis.names else 0)
             for k, (axis, at) in enumerate(((x, a), (y, b)))
         )
-        ring = RING if trial == scored.winner else ""
-        plot.add(Dot(across, up, RING, size=1.8, trial=trial, ring=ring))
+        ringed = trial == scored.winner
+        plot.add(Dot(across, up, "var(--ink)", size=1.8, trial=trial, ringed=ringed))
     return plot
 
 

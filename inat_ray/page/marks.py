@@ -33,9 +33,6 @@ HALO = {
 }
 """Keeps words legible on lines."""
 
-RING = "var(--ink)"
-"""The color of the ring around the winner."""
-
 STROKES = ("x", "cross", "bar")
 """Shapes that have no inside."""
 
@@ -101,6 +98,11 @@ def words(text: str, x: float, y: float, **looks: object) -> str:
     return element("text", str(escape(text)), x=x, y=y, **looks)
 
 
+def shortened(text: str, most: int) -> str:
+    """Returns a name that has at most so many letters."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def path(points: Sequence[tuple[float, float]], *, step: bool = False) -> str:
     """Returns a path through pixels, or one that goes on level until it steps to the next."""
     (x0, y0), *rest = points
@@ -135,8 +137,8 @@ class Dot(Mark):
     tip: str = ""
     """What is said of it beside the trial's own words."""
     series: str = ""
-    ring: str = ""
-    """The color of a ring around it."""
+    ringed: bool = False
+    """Whether a ring is around it: that of the winner."""
     shift: float = 0
     """Pixels to the right, so that equals do not hide each other."""
     data: bool = True
@@ -146,8 +148,8 @@ class Dot(Mark):
         x, y = frame.at(self.x, self.y)
         x += self.shift
         ring = ""
-        if self.ring:
-            look = {"fill": "none", "stroke": self.ring, "stroke_width": 2}
+        if self.ringed:
+            look = {"fill": "none", "stroke": "var(--ink)", "stroke_width": 2}
             ring = element("circle", cx=x, cy=y, r=self.size + 3.5, **look)
         told = {"data_trial": self.trial, "data_tip": self.tip}
         return ring + symbol(self.shape, x, y, size=self.size, color=self.color, **told)
@@ -273,7 +275,6 @@ class Area(Mark):
     lows: Sequence[tuple[float, float]]
     highs: Sequence[tuple[float, float]]
     color: str
-    opacity: float = 0.18
     step: bool = False
 
     def svg(self, frame: Frame) -> str:
@@ -283,4 +284,4 @@ class Area(Mark):
         returned = "".join(
             f"V{y:.1f}H{x:.1f}" if self.step else f"L{x:.1f} {y:.1f}" for x, y in back
         )
-        return element("path", d=f"{there}{returned}Z", fill=self.color, opacity=self.opacity)
+        return element("path", d=f"{there}{returned}Z", fill=self.color, opacity=0.18)

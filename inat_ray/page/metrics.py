@@ -77,7 +77,8 @@ def fall_text(history: History, steps: Steps) -> str:
     """Returns a sentence that explains why the best so far may fall; empty if it does not."""
     if not single_steps(history, steps):
         return ""
+    epochs = min(history.stretch, history.run.epochs)
     return (
-        f" Until a trial has {history.stretch} epochs in a row, the best so far is the best single"
-        " epoch, the luckiest; there the line may fall."
+        f" Until a trial has {epochs} epochs in a row, the best so far is the best single epoch,"
+        " the luckiest; there the line may fall."
     )

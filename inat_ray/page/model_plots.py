@@ -11,7 +11,7 @@ from scipy.spatial.distance import squareform
 
 from inat_ray.page.axes import Axis, categories, downwards, linear, round_ticks
 from inat_ray.page.colors import BLUE, CRIMSON, GRAY, GREEN
-from inat_ray.page.figure import SHADES, Figure, Key, Plot
+from inat_ray.page.figure import SCREEN, SHADES, Figure, Key, Plot
 from inat_ray.page.marks import Box, Dot, Line, Whisker
 from inat_ray.terminal.words import interval_text, percent
 from inat_ray.training.scores import Bin, ClassScores, wilson_interval
@@ -101,7 +101,7 @@ def confusion_figure(
         " confusions"
     )
     return Figure(
-        "confusion", label, {"": [plot]}, caption, screen=min(960, 220 + 56 * len(labels))
+        "confusion", label, {"": [plot]}, caption, screen=min(SCREEN, 220 + 56 * len(labels))
     )
 
 

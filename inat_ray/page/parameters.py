@@ -1,5 +1,7 @@
 """The hyperparameters of a search: which mattered, and where the good values lie."""
 
+from dataclasses import replace
+
 from markupsafe import Markup
 
 from inat_ray.page.axes import downwards, linear, of_metric
@@ -18,11 +20,11 @@ from inat_ray.page.importance import (
     telling_trials,
 )
 from inat_ray.page.maps import maps_figure
-from inat_ray.page.marks import RING, Dot, Line, Whisker
+from inat_ray.page.marks import Dot, Line, Whisker
 from inat_ray.page.scored import Scored, jitter
 from inat_ray.terminal.words import counted, value_text
 
-SLICE_LEAST = 180
+SLICE_LEAST = 150
 """The least width of a slice, in pixels."""
 
 SPREAD = 0.5
@@ -96,7 +98,7 @@ def _importance_figure(scored: Scored, found: Importances) -> Figure:
 
 def _importance_text(item: Importance) -> str:
     low, high = item.interval
-    return f"{item.mean:.2f} ({low:.2f} to {high:.2f})"
+    return f"{item.mean:z.2f} ({low:z.2f} to {high:z.2f})"
 
 
 def _table(scored: Scored, found: Importances | None) -> Markup:
@@ -132,8 +134,8 @@ def _correlation_cells(scored: Scored, name: str) -> list[Cell]:
         return [None, None, len(scored.given(name)[0])]
     correlation, trials = found
     interval = correlation_interval(correlation, trials)
-    shown = None if interval is None else f"{interval[0]:.2f} to {interval[1]:.2f}"
-    return [Number(correlation, f"{correlation:.2f}"), shown, trials]
+    shown = None if interval is None else f"{interval[0]:z.2f} to {interval[1]:z.2f}"
+    return [Number(correlation, f"{correlation:z.2f}"), shown, trials]
 
 
 def _slices(scored: Scored) -> Figure:
@@ -159,6 +161,6 @@ def _slice(scored: Scored, name: str) -> Plot:
         color = SCALE[round(place / last * (len(SCALE) - 1))]
         shape = "circle-open" if scored.hollow(place) else "circle"
         trial = scored.trial_ids[place]
-        ring = RING if trial == scored.winner else ""
-        plot.add(Dot(at, scored.scores[place], color, shape, 3.4, trial, ring=ring))
+        dot = Dot(at, scored.scores[place], color, shape, 3.4, trial)
+        plot.add(replace(dot, ringed=trial == scored.winner))
     return plot

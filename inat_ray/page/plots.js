@@ -4,7 +4,7 @@
 
 const texts = JSON.parse(document.getElementById("trial-texts")?.textContent ?? "{}");
 const figures = [...document.querySelectorAll("figure.plot")];
-const onPhone = matchMedia("screen and (max-width: 48rem)");
+const onPhone = matchMedia("screen and (max-width: 49rem)");
 
 function select(trials, from) {
   document.dispatchEvent(new CustomEvent("select-trials", { detail: { trials: [...trials], from } }));
@@ -57,7 +57,9 @@ function arrange(figure) {
       axis.removeAttribute("display");
       axis.setAttribute("transform", `translate(${Number(left) + place * step} 0)`);
     });
-    svg.viewBox.baseVal.width = Math.max(svg.getAttribute("width"), Number(left) + (shown.length - 1) * step + 44);
+    const width = Number(svg.getAttribute("width"));
+    svg.viewBox.baseVal.width = Math.max(width, Number(left) + (shown.length - 1) * step + 44);
+    svg.style.setProperty("--of", svg.viewBox.baseVal.width / width); // more axes scroll: letters keep their size
     const places = shown.map((axis) => all.indexOf(axis));
     for (const line of svg.querySelectorAll("[data-heights]")) {
       const heights = line.dataset.heights.split(" ");

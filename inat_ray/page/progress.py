@@ -9,7 +9,7 @@ from inat_ray.page.axes import Axis, linear
 from inat_ray.page.colors import ORANGE, STATES
 from inat_ray.page.figure import Figure, Key, Plot
 from inat_ray.page.html import Section
-from inat_ray.page.marks import RING, Box, Dot, Line
+from inat_ray.page.marks import Box, Dot, Line
 from inat_ray.page.metrics import (
     Steps,
     best_so_far,
@@ -118,7 +118,7 @@ def _plot(
             whole = [(start, value), (end, value)]
             plot.add(Line(whole, color, opacity=0.55, trial=name, data=False))
         dot = Dot(end, value, color, shape, 4.5, name, clock.read(end), trial.state)
-        plot.add(replace(dot, ring=RING if trial is winner else ""))
+        plot.add(replace(dot, ringed=trial is winner))
     plot.legend = [Key("best so far", "line", ORANGE), *state_keys(t for t, _ in found)]
     if single := single_steps(history, steps):
         text = "best epoch so far"

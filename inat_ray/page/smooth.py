@@ -1,7 +1,7 @@
 """A smooth of results over places, and what it is worth.
 
 It is a mean of the trials with weights by distance (Nadaraya, 1964; Watson, 1964); what it is worth
-is asked of each trial in turn, predicted from all others.
+is asked of each trial in turn, predicted from all of other configurations.
 """
 
 import numpy as np
@@ -30,17 +30,21 @@ def weights_at(at: Floats, places: Floats, width: float) -> Floats:
     return weights
 
 
-def best_smooth(places: Floats, scores: Floats) -> tuple[float, float]:
-    """Returns (the share of the scores' variance that the smooth explains, its width)."""
-    return max((_explained(places, scores, width), width) for width in WIDTHS)
+def best_smooth(
+    places: Floats, scores: Floats, configurations: NDArray[np.int64]
+) -> tuple[float, float]:
+    """Returns (the share of the scores' variance that the smooth explains, its width).
+
+    `configurations` (n,): the number of each trial's; two at least.
+    """
+    others = configurations[:, None] != configurations
+    return max((_explained(places, scores, others, width), width) for width in WIDTHS)
 
 
-def _explained(places: Floats, scores: Floats, width: float) -> float:
-    weights = weights_at(places, places, width)
-    np.fill_diagonal(weights, 0)
-    sums = weights.sum(axis=1)
+def _explained(places: Floats, scores: Floats, others: NDArray[np.bool_], width: float) -> float:
+    weights = weights_at(places, places, width) * others
+    sums, means = weights.sum(axis=1), others @ scores / others.sum(axis=1)
     # A trial far from all others is predicted by the mean of the others.
-    others = (scores.sum() - scores) / (len(scores) - 1)
     alone = sums < 1e-6
-    predicted = np.where(alone, others, weights @ scores / np.where(alone, 1, sums))
-    return float(1 - ((scores - predicted) ** 2).sum() / ((scores - others) ** 2).sum())
+    predicted = np.where(alone, means, weights @ scores / np.where(alone, 1, sums))
+    return float(1 - ((scores - predicted) ** 2).sum() / ((scores - means) ** 2).sum())

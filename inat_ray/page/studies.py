@@ -202,7 +202,7 @@ def _freeze_figure(found: Sequence[_Frozen], metric: str) -> Figure:
         " neighbors, the best first. Costs are medians over all epochs."
     )
     label = f"{METRICS[metric].label} and costs against the share of layers that is frozen"
-    return Figure("freeze", label, {"": plots}, caption, least=270, shared=True, keys=SEED_KEYS)
+    return Figure("freeze", label, {"": plots}, caption, least=250, shared=True, keys=SEED_KEYS)
 
 
 def _costs(

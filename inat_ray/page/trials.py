@@ -15,7 +15,7 @@ from inat_ray.page.colors import BLUE, GRAY, ORANGE
 from inat_ray.page.figure import Figure, Key, Plot
 from inat_ray.page.html import Cell, Section, folded, paragraph, table
 from inat_ray.page.leaderboard import cost_cell, score_cell
-from inat_ray.page.marks import RING, Dot, Line
+from inat_ray.page.marks import Dot, Line
 from inat_ray.page.metrics import results, score_axis
 from inat_ray.page.scored import jitter
 from inat_ray.search.front import Fronts
@@ -50,7 +50,7 @@ def front_section(history: History, found: Fronts) -> Section:
         f"{len(history.leaderboard())} trials by their {', '.join(c.label for c, _ in found)}",
         {"": [_front_plot(history, cost, trials) for cost, trials in found]},
         f"{len(history.leaderboard())} trials; the winner is ringed.",
-        least=290,
+        least=250,
         keys=[
             Key("on the front", "circle", ORANGE),
             Key("trial", "circle", GRAY),
@@ -78,7 +78,7 @@ def _front_plot(history: History, cost: Cost, on_front: list[TrialHistory]) -> P
         shape = "circle" if score is not None and score.whole else "circle-open"
         color, series = (ORANGE, "front") if trial in on_front else (GRAY, "trials")
         dot = Dot(amount, value, color, shape, 4, trial.trial_id, cost_text(cost, amount), series)
-        plot.add(replace(dot, ring=RING if trial is winner else ""))
+        plot.add(replace(dot, ringed=trial is winner))
     return plot
 
 

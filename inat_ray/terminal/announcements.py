@@ -145,9 +145,13 @@ def show_result(console: Console, *, run: RunFolder, result: Result) -> None:
 def show_next_steps(console: Console, *, run: RunFolder) -> None:
     """Prints the commands that look further into a run that is finished."""
     board = shlex.join(["tensorboard", "--logdir", str(run.tensorboard)])
-    evaluate = command_text("evaluate", run.path, *_code_option(run))
+    code = _code_option(run)
+    evaluate = command_text("evaluate", run.path, *code)
     console.print(f"TensorBoard: [bold]{escape(board)}[/]", soft_wrap=True)
     console.print(f"Evaluate:    [bold]{escape(evaluate)}[/]", soft_wrap=True)
+    if not run.report.exists():  # that of a training is not drawn by itself
+        report = command_text("report", run.path, *code)
+        console.print(f"Report:      [bold]{escape(report)}[/]", soft_wrap=True)
 
 
 @contextmanager

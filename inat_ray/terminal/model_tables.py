@@ -18,6 +18,7 @@ from inat_ray.models.cut import Cut, bytes_of
 from inat_ray.run.result import Result
 from inat_ray.run.result_content import PREFIXES
 from inat_ray.search.winner import over_seeds, searched_winner
+from inat_ray.terminal.run_texts import score_label, score_value_text
 from inat_ray.terminal.tables import folded, numbers, plain_table
 from inat_ray.terminal.words import (
     amount_text,
@@ -96,25 +97,25 @@ def _features_text(experiment: Experiment, cut: Cut | None, *, views: int) -> st
     return f"the frozen part runs once, for {each} of each training image: {size}"
 
 
-def class_table(assessment: Assessment, *, most: int = SHOWN_CLASSES) -> Table:
+def class_table(assessment: Assessment) -> Table:
     """Returns precision, recall, and F1 of the classes, the lowest F1 first."""
     hardest = hardest_first(assessment.classes)
     columns = map(numbers, ("images", "precision", "recall", "F1"))
     table = plain_table(folded("class"), *columns, title="classes")
-    for scores in hardest[:most]:
+    for scores in hardest[:SHOWN_CLASSES]:
         shares = (scores.precision, scores.recall, scores.f1)
         texts = ("-" if share is None else percent(share) for share in shares)
         table.add_row(escape(shown_name(scores.name)), f"{scores.images:,}", *texts)
-    if (more := len(hardest) - most) > 0:
+    if (more := len(hardest) - SHOWN_CLASSES) > 0:
         table.caption = f"and {more} more in result.json"
     return table
 
 
-def confusions_table(predictions: Predictions, *, most: int = SHOWN_CONFUSIONS) -> Table:
+def confusions_table(predictions: Predictions) -> Table:
     """Returns the most frequent mistakes: the true class and the predicted one."""
     columns = (folded("truth"), folded("predicted"), numbers("images"), numbers("share"))
     table = plain_table(*columns, title="most often confused")
-    for pair in confusions(predictions)[:most]:
+    for pair in confusions(predictions)[:SHOWN_CONFUSIONS]:
         names = (shown_name(pair.truth), shown_name(pair.prediction))
         table.add_row(*map(escape, names), f"{pair.images:,}", percent(pair.share))
     return table
@@ -145,12 +146,13 @@ def _search_numbers(history: History) -> Iterator[tuple[str, str, str]]:
     """Yields what the best trial has, and what is left of that with other seeds."""
     metric, best, sure = history.run.metric, history.leader, over_seeds(history)
     assert best is not None
-    score = history.score_value(best)
-    assert score is not None
-    name = METRICS[metric].label if history.stretch == 1 else "score"
+    text = score_value_text(history, best)
+    assert text is not None
     trials = counted(len(history.searched), "trial")
     worth = f"{best.trial_id}, the best of {trials}, so optimistic"
-    yield f"best {name}", metric_text(metric, score), worth
+    if text.startswith("("):  # no trial has a whole stretch of epochs
+        worth = f"{best.trial_id}, the luckiest epoch of {trials}"
+    yield f"best {score_label(history)}", text, worth
     if history.picked is None and sure is not None and sure.sd is not None:
         winner = searched_winner(history) or best
         worth = f"mean ± sd of {winner.trial_id}'s configuration"

@@ -100,9 +100,13 @@ def kept_model_text(history: History) -> str | None:
 
 def score_text(history: History, trial: TrialHistory) -> str | None:
     """'score 91.2 %'; 'val acc 91.2 %' where that is the best epoch's; None without a result."""
-    metric, score = history.run.metric, history.score_value(trial)
-    label = METRICS[metric].label if history.stretch == 1 else "score"
-    return None if score is None else f"{label} {metric_text(metric, score)}"
+    label, text = score_label(history), score_value_text(history, trial)
+    return None if text is None else f"{label} {text}"
+
+
+def score_label(history: History) -> str:
+    """'score', or 'val acc' where that is the best epoch's."""
+    return METRICS[history.run.metric].label if history.stretch == 1 else "score"
 
 
 def score_value_text(history: History, trial: TrialHistory) -> str | None:

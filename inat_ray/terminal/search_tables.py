@@ -8,6 +8,7 @@ from rich.table import Column, Table
 from rich.text import TextType
 
 from inat_ray.config.metrics import METRICS
+from inat_ray.config.space import SEED
 from inat_ray.log.costs import Cost, telling_costs
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import Purpose
@@ -17,6 +18,7 @@ from inat_ray.search.study import (
     changes,
     configurations,
     paired_difference,
+    seed_is_searched,
     standard_error,
     told_apart,
     unchanged,
@@ -24,6 +26,7 @@ from inat_ray.search.study import (
 from inat_ray.search.telling import telling_parameters
 from inat_ray.search.winner import origin_of
 from inat_ray.terminal.run_texts import (
+    score_label,
     score_meaning,
     score_value_text,
     share_text,
@@ -135,16 +138,17 @@ def _trials_table(
     trials, metric = list(ranked.values()), history.run.metric
     scores = [score_value_text(history, trial) or "" for trial in trials]
     columns = {"#": list(map(str, ranked)), "trial": [trial.trial_id for trial in trials]}
-    columns[METRICS[metric].label if history.stretch == 1 else "score"] = scores
+    columns[score_label(history)] = scores
     for other in shown_metrics(metric)[1:]:
         records = [trial.best(metric) for trial in trials]
         columns[METRICS[other].label] = [metric_text(other, getattr(r, other)) for r in records]
     columns["epochs"] = [share_text(trial) for trial in trials]
     if any(trial.state != "finished" for trial in trials):
         columns["state"] = [trial.state for trial in trials]
+    names = telling_parameters(history) + [SEED] * seed_is_searched(history)
     table = parameters_table(
         {**columns, **costs},
-        parameters=parameter_columns([t.parameters for t in trials], telling_parameters(history)),
+        parameters=parameter_columns([t.parameters for t in trials], names),
         more=more,
         width=width,
         title=title,

@@ -105,13 +105,13 @@ def assess(predictions: Predictions) -> Assessment:
     )
 
 
-def wilson_interval(right: int, images: int, *, level: float = LEVEL) -> Interval:
-    """Returns the score interval of a share (Wilson 1927, J. Am. Stat. Assoc. 22:209-212).
+def wilson_interval(right: int, images: int) -> Interval:
+    """Returns the 95 % score interval of a share (Wilson 1927, J. Am. Stat. Assoc. 22:209-212).
 
     Unlike the normal approximation it stays within 0..1 and holds near both ends.
     """
     # SciPy has it, too, and takes a second to load.
-    share, z = right / images, NormalDist().inv_cdf((1 + level) / 2)
+    share, z = right / images, NormalDist().inv_cdf((1 + LEVEL) / 2)
     middle = share + z**2 / (2 * images)
     reach = z * math.sqrt(share * (1 - share) / images + (z / (2 * images)) ** 2)
     whole = 1 + z**2 / images

@@ -1,6 +1,10 @@
 import socket
+import subprocess
+import sys
 
 import pytest
+
+from inat_ray import options
 
 
 @pytest.mark.parametrize("name", ["sweep", "train", "prepare", "evaluate"])
@@ -166,3 +170,21 @@ def test_a_port_that_is_taken_ends_with_2_before_anything_is_made(
     assert "--tensorboard-port: " in text
     assert "address already in use" in " ".join(text.split())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_command_ends_at_once_and_still_closes_what_it_opened():
+    script = (
+        "import atexit, sys\nfrom inat_ray import options\n"
+        "class Slow:\n    def __del__(self): print('taken apart')\n"
+        "sys.slow = Slow()\natexit.register(print, 'closed')\noptions.run(lambda: print('said'))"
+    )
+    line = [sys.executable, "-c", script]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split()) == (0, ["said", "closed"])
+
+
+def test_what_is_loaded_for_seconds_is_named_once(capsys):
+    for module in ("sys", "not_yet_there"):
+        with options.loading("sys", module):
+            pass
+    assert capsys.readouterr().err == "loading not_yet_there\n"

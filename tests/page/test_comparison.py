@@ -11,6 +11,8 @@ from inat_ray.page.comparison import comparison_sections
 from inat_ray.page.reported_run import ReportedRun
 from inat_ray.run.folder import RunFolder
 from inat_ray.terminal.words import value_text
+from inat_ray.training.scores import wilson_interval
+from tests.made_up_sweep import renamed
 
 
 @pytest.fixture
@@ -27,15 +29,40 @@ def runs(sweep, history_of, tmp_path) -> list[ReportedRun]:
 def test_a_run_is_a_row_with_what_it_found_and_what_that_cost(runs, rows_of):
     results, _, _ = comparison_sections(runs)
     one, two = rows_of(results)
-    assert one[:5] == ["one", "6", "8", "0:19", "val acc 90.0 %"]
-    assert one[5:7] == ["-", "-"]
-    assert two[5:7] == ["50.0 %", "40.4 to 59.6 %"]
+    assert one[:5] == ["one", "val acc 90.0 %", "6", "8", "0:19"]
+    assert one[5] == two[5] == "lr=0.003 batch_norm=true filters=32-64"
+
+
+def test_the_best_of_a_run_that_was_confirmed_is_its_mean_over_seeds(runs, sweep, rows_of):
+    for seed in (7, 8):
+        for record in renamed(sweep[1:6], f"again_{seed}", purpose="confirm", seed=seed):
+            runs[0].history.add(record)
+    one, _ = rows_of(comparison_sections(runs)[0])
+    assert one[1] == "90.0 ± 0.0 % over 2 seeds"
+
+
+def test_test_results_are_drawn_with_their_intervals(runs, data_of):
+    results, _, _ = comparison_sections(runs)
+    rows = [[name, x] for name, _, x, _ in data_of(results, "tests")[1:]]
+    low, high = wilson_interval(50, 100)
+    assert [name for name, _ in rows] == ["95 % interval", "95 % interval", "test accuracy"]
+    assert [float(x) for _, x in rows] == pytest.approx([low, high, 0.5], abs=1e-5)
+    assert "1 run without a look at the test set" in results.body
+    results, _, _ = comparison_sections(runs[:1])
+    assert (results.figures, "No run has looked" in results.body) == ([], True)
+
+
+def test_a_training_is_not_one_of_the_seeds_of_a_search(runs, training, history_of, data_of):
+    runs[1].experiment = runs[0].experiment.model_copy(update={"seed": 7})
+    runs[1].history = history_of(training)
+    _, progress, _ = comparison_sections(runs)
+    assert {row[0] for row in data_of(progress, "best-so-far")[1:]} == {"one", "two"}
 
 
 def test_a_run_that_never_began_has_a_row_and_no_line(runs, rows_of, data_of, tmp_path):
     never = ReportedRun(RunFolder(tmp_path / "never"), History())
     results, progress, _ = comparison_sections([*runs, never])
-    assert rows_of(results)[2] == ["never", *["-"] * 7]
+    assert rows_of(results)[2] == ["never", *["-"] * 5]
     assert {row[0] for row in data_of(progress, "best-so-far")[1:]} == {"one", "two"}
 
 

@@ -19,7 +19,7 @@ def plot_of(**looks) -> Plot:
 
 @pytest.fixture
 def figure() -> Figure:
-    keys = [Key(f"a rather long entry {i}", "circle") for i in range(4)]
+    keys = [Key(f"a long entry {i}", "circle") for i in range(4)]
     return Figure("one", "what it shows", {"": [plot_of(legend=keys)]}, "n = 2")
 
 

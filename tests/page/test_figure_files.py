@@ -1,5 +1,6 @@
 """Figures as files."""
 
+import re
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -31,6 +32,8 @@ def test_each_view_is_a_picture_its_data_and_a_pdf_with_its_fonts(figure, tmp_pa
     ET.fromstring(files["curves.svg"])
     assert files["curves.pdf"].startswith(b"%PDF")
     assert b"/FontFile" in files["curves.pdf"]
+    width = re.search(rb"/MediaBox *\[0 0 (\d+)", files["curves.pdf"])
+    assert int(width[1]) == pytest.approx(148 / 25.4 * 72, abs=1)
 
 
 def test_without_its_package_there_is_no_pdf(figure, tmp_path, monkeypatch):

@@ -45,6 +45,11 @@ def here(page: Page) -> list[str]:
 
 def test_a_page_marks_its_place_selects_trials_and_lets_the_configuration_be_copied(page):
     assert here(page) == ["Summary"]
+    heads = page.locator("h2").evaluate_all("hs => hs.map(h => h.getBoundingClientRect().x >= 0)")
+    assert heads == [False, True, True]  # only the lead needs no heading, first or not
+    page.evaluate("document.querySelector('#summary').id = 'results'")
+    assert page.evaluate(LEFT, "#results") == page.evaluate(LEFT, "h1")
+    page.evaluate("document.querySelector('#results').id = 'summary'")
     page.locator("nav a", has_text="What was done").click()
     page.wait_for_function("document.querySelector('[aria-current]').textContent.includes('done')")
     assert page.evaluate(LEFT, "h1") == page.evaluate(LEFT, "table") - 1

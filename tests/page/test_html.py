@@ -58,11 +58,6 @@ def test_the_head_of_a_column_of_numbers_stands_over_them():
     assert 'class="number"' in heads[1]
 
 
-def test_only_a_sortable_table_has_buttons():
-    assert "<button" in table(["a"], [[1]], caption="c")
-    assert "<button" not in table(["a"], [[1]], caption="c", sortable=False)
-
-
 def test_a_picture_is_within_the_page():
     html = picture(b"\x89PNG", alt="a filter", caption=Markup("<b>bold</b>"))
     assert 'src="data:image/png;base64,iVBORw=="' in html

@@ -9,7 +9,7 @@ from inat_ray.log.records import EpochEnded, LookAtTest, PointBeyond, TrialPicke
 from inat_ray.page.lead import lead_section
 from inat_ray.page.reported_run import ReportedRun
 from inat_ray.run.folder import RunFolder
-from tests.made_up_sweep import renamed
+from tests.made_up_sweep import of_now, renamed
 
 LOOK = LookAtTest(model="m", accuracy=0.875, loss=0.4, images=80, predictions="log/p.parquet")
 
@@ -46,6 +46,12 @@ def test_best_trial_configuration_over_seeds_and_test_stand_side_by_side(run, sw
     assert "configuration of trial_0000: mean ± sd over 2 new seeds" in kept[-1]
     assert test[:3] == ["Test", "87.5", "%"]
     assert "80 images, 95\xa0% interval 78.5 to 93.1\xa0%" in test[-1]
+
+
+def test_a_best_score_of_one_epoch_says_so(sweep, history_of, tmp_path):
+    short = history_of([*of_now(sweep)[:1], *sweep[6:8]])
+    (best, *_) = tiles(ReportedRun(RunFolder(tmp_path), short))
+    assert "val acc of one epoch, as no trial has 3 in a row" in best[-1]
 
 
 def test_results_of_one_kind_are_drawn_on_one_scale(run, sweep):

@@ -29,6 +29,12 @@ def test_a_pair_that_tells_the_result_is_drawn_first_with_what_it_explains():
     assert any(isinstance(mark, Cells) for mark in first.marks)
 
 
+def test_seeds_of_few_configurations_have_no_map():
+    rng = np.random.default_rng(0)
+    points = [{"a": float(x), "b": float(y)} for x, y in rng.random((20, 2)) for _ in range(3)]
+    assert maps_figure(scored(points, [p["a"] + p["b"] for p in points])) is None
+
+
 @pytest.mark.parametrize(
     ("count", "result"),
     [(80, lambda p, rng: rng.random()), (20, lambda p, _: p["a"]), (40, lambda p, _: 1.0)],

@@ -42,7 +42,7 @@ def test_each_trial_of_a_slice_stands_at_its_own_values(section, data_of, made_u
 def test_stopped_trials_are_hollow_and_the_winner_is_ringed(section, made_up):
     (lr, *_) = section.figures[-1].views[""]
     assert [dot.shape for dot in lr.marks[:2]] == ["circle", "circle-open"]
-    assert [dot.trial for dot in lr.marks if dot.ring] == [made_up.winner]
+    assert [dot.trial for dot in lr.marks if dot.ringed] == [made_up.winner]
 
 
 def test_the_table_holds_importance_correlation_and_the_best_trials_value(

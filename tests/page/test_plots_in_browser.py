@@ -126,7 +126,7 @@ def test_axes_are_chosen_by_boxes_and_the_result_stays(page):
     assert "lr" not in page.evaluate(shown)
     assert page.evaluate(shown)[0] == "val acc"
     page.set_viewport_size({"width": 390, "height": 800})
-    assert plot(page, "parallel").get_attribute("width") == "370"
+    assert plot(page, "parallel").get_attribute("width") == "340"
 
 
 def test_a_view_is_chosen_and_saved_as_it_is_shown(page):

@@ -45,7 +45,7 @@ def test_time_in_which_no_process_ran_is_cut_out(sweep, history_of):
 
 def test_the_best_so_far_is_another_line_while_it_is_a_single_epoch(sweep, history_of, data_of):
     section = progress_section(history_of(of_now(sweep)))
-    assert "Until a trial has 5 epochs in a row" in section.body
+    assert "Until a trial has 3 epochs in a row" in section.body
     rows = data_of(section, "progress", "active time")
     lines = {
         name: [y for series, _, _, y in rows if series == name]

@@ -90,6 +90,23 @@ def test_the_page_is_no_wider_than_the_screen_and_its_text_is_legible(opened):
     assert page.evaluate(FAINT_TEXTS) == []
 
 
+LEAST_LETTER = """() => Math.min(...[...document.querySelectorAll("svg")]
+  .filter((svg) => svg.checkVisibility())
+  .map((svg) => 12 * svg.getBoundingClientRect().width / svg.viewBox.baseVal.width))"""
+"""Pixels of the letters of the figure that is shown smallest."""
+
+
+def test_letters_of_figures_are_legible_on_every_screen(browser, report):
+    page = browser.new_page(viewport=DESKTOP)
+    page.goto(report.as_uri())
+    shown = {}
+    for width in (360, 783, 785, 820, 1023, 1025, 1280):
+        page.set_viewport_size({"width": width, "height": 900})
+        shown[width] = page.evaluate(LEAST_LETTER)
+    page.close()
+    assert min(shown.values()) >= 11, shown
+
+
 def test_who_sees_no_picture_is_told_what_it_shows(opened):
     page = opened.page
     assert page.locator("img:not([alt])").count() == 0

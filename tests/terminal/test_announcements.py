@@ -72,9 +72,13 @@ def test_the_next_steps_can_be_pasted_as_they_are(tmp_path):
     run = create_run(tmp_path / "my run", Experiment(), overwrite=False)
     console = Console(file=io.StringIO(), width=30)
     show_next_steps(console, run=run)
-    board, evaluate = (shlex.split(line) for line in console.file.getvalue().splitlines())
+    board, evaluate, report = map(shlex.split, console.file.getvalue().splitlines())
     assert board == ["TensorBoard:", "tensorboard", "--logdir", str(run.tensorboard)]
     assert evaluate == ["Evaluate:", "inat-ray", "evaluate", str(run.path)]
+    assert report == ["Report:", "inat-ray", "report", str(run.path)]
+    run.report.touch()  # as a search leaves it, which has named it before
+    show_next_steps(console, run=run)
+    assert console.file.getvalue().count("Report:") == 1
 
 
 def test_each_source_of_a_warm_start_has_a_line_with_what_it_tells_and_why_not_more():

@@ -6,10 +6,11 @@ from rich.console import Console
 
 from inat_ray.config.load import load_experiment
 from inat_ray.data.split import Split
+from inat_ray.terminal import model_tables
 from inat_ray.terminal.model_tables import class_table, confusions_table, freeze_table, result_table
 from inat_ray.training.predictions import Predictions
 from inat_ray.training.scores import assess
-from tests.made_up_sweep import renamed
+from tests.made_up_sweep import of_now, renamed
 
 
 @pytest.fixture
@@ -75,6 +76,15 @@ def test_three_numbers_lead_the_result_of_a_search_and_the_model_follows(sweep, 
     ]
 
 
+def test_a_best_score_of_one_epoch_is_in_brackets_and_says_so(sweep, history_of):
+    short = history_of([*of_now(sweep)[:1], *sweep[6:8]])
+    assert told(RESULT, short)[0] == [
+        "best score",
+        "(25.0 %)",
+        "trial_0001, the luckiest epoch of 1 trial",
+    ]
+
+
 def test_the_result_of_a_training_has_no_line_about_a_search(training, history_of):
     result = {name: value for name, value in RESULT.items() if not name.startswith("test")}
     assert told(result, history_of(training)) == [
@@ -131,16 +141,18 @@ def test_classes_stand_hardest_first_with_a_dash_for_what_is_undefined(predictio
     assert rows[-1].split() == ["d", "0", "-", "-", "-"]
 
 
-def test_a_long_table_is_cut_and_says_where_the_rest_is(predictions):
-    *_, last = lines_of(class_table(assess(predictions), most=3))
+def test_a_long_table_is_cut_and_says_where_the_rest_is(predictions, monkeypatch):
+    assert "result.json" not in " ".join(lines_of(class_table(assess(predictions))))
+    monkeypatch.setattr(model_tables, "SHOWN_CLASSES", 3)
+    *_, last = lines_of(class_table(assess(predictions)))
     assert last == "and 1 more in result.json"
-    assert "result.json" not in " ".join(lines_of(class_table(assess(predictions), most=4)))
 
 
-def test_confusions_are_the_most_frequent_pairs(predictions):
+def test_confusions_are_the_most_frequent_pairs(predictions, monkeypatch):
     _, _, _, *rows = lines_of(confusions_table(predictions))
     assert [row.split() for row in rows] == [
         ["b", "[a]", "2", "66.7", "%"],
         ["[a]", "c", "1", "33.3", "%"],
     ]
-    assert len(lines_of(confusions_table(predictions, most=1))) == len(rows) + 2
+    monkeypatch.setattr(model_tables, "SHOWN_CONFUSIONS", 1)
+    assert len(lines_of(confusions_table(predictions))) == len(rows) + 2

@@ -7,7 +7,7 @@ from inat_ray.data.progress import NOTEBOOK
 from inat_ray.log.history import TrialHistory
 from inat_ray.log.records import FinishAsked, SearchEnded
 from inat_ray.terminal.progress import RunProgress, ending_line, standing_line
-from tests.made_up_sweep import renamed
+from tests.made_up_sweep import of_now, renamed
 
 CURSOR_HIDDEN, CURSOR_SHOWN, LINE_ERASED = "\x1b[?25l", "\x1b[?25h", "\x1b[2K"
 
@@ -26,6 +26,16 @@ def plain_lines(records) -> list[str]:
 
 def terminal(**options) -> Console:
     return Console(width=80, height=24, file=io.StringIO(), force_terminal=True, **options)
+
+
+def test_the_score_of_a_trial_without_a_whole_stretch_is_in_brackets_in_lines_too(
+    sweep, history_of
+):
+    history = history_of(of_now(sweep))
+    stopped = ending_line(history, history.trials["trial_0001"])
+    assert stopped.endswith("score (25.0 %); best score 70.0 % (trial_0000)")
+    history = history_of([*of_now(sweep)[:1], *sweep[6:8]])
+    assert standing_line(history, now=sweep[7].time).endswith("best score (25.0 %) (trial_0001)")
 
 
 def test_while_the_best_are_confirmed_the_view_says_so_and_guesses_no_time(sweep, history_of):

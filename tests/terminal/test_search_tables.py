@@ -134,6 +134,12 @@ def caption_of(table) -> str:
     return str(table.caption or "")
 
 
+def test_trials_that_differ_in_their_seed_alone_are_told_apart(study, history_of):
+    table = leaderboard_table(history_of(study(STUDY)))
+    (seeds,) = (list(column.cells) for column in table.columns if column.header == "seed")
+    assert len(set(seeds)) > 1
+
+
 def test_a_configuration_is_a_row_with_the_mean_and_spread_of_its_seeds(study, history_of):
     lines = lines_of(study_table(history_of(study(STUDY))))
     header, _, *rows = lines[1:]
