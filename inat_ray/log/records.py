@@ -31,6 +31,12 @@ TrialState = Literal[
 while it was paused or cut off; `stopped_by_hand`: a person asked for it; `diverged`: the loss
 became NaN or infinite; `interrupted`: cut off, continues when resumed."""
 
+
+def in_words(state: str) -> str:
+    """'stopped by hand'."""
+    return state.replace("_", " ")
+
+
 ParameterKind = Literal["number", "boolean", "string"]
 """How a hyperparameter's values are shown; those that are mixed or nested, as JSON strings."""
 

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from inat_ray.config.metrics import METRICS
 from inat_ray.log.history import History, TrialHistory
+from inat_ray.log.records import in_words
 from inat_ray.page.axes import Axis, linear, logarithmic
 from inat_ray.page.colors import BLUE, ORANGE, STATES, VIOLET
 from inat_ray.page.figure import Figure, Key, Plot
@@ -69,7 +70,7 @@ def _text(history: History, trial: TrialHistory) -> str:
     names = short_names(list(trial.parameters))
     values = [f"{names[name]} {value_text(value)}" for name, value in trial.parameters.items()]
     score = score_text(history, trial) or "no result"
-    return "\n".join([f"{score}, {trial.state}, {share_text(trial)} epochs", *values])
+    return "\n".join([f"{score}, {in_words(trial.state)}, {share_text(trial)} epochs", *values])
 
 
 def _curves(

@@ -7,6 +7,7 @@ from markupsafe import Markup
 from inat_ray.config.metrics import METRICS
 from inat_ray.log.costs import COSTS, Cost, costs_of
 from inat_ray.log.history import History, TrialHistory
+from inat_ray.log.records import in_words
 from inat_ray.page.colors import STATES
 from inat_ray.page.html import Cell, Number, Section, hint, table
 from inat_ray.page.metrics import metric_cell
@@ -74,7 +75,7 @@ def _row(history: History, trial: TrialHistory, *, rank: int, costs: Sequence[Co
 def _state(trial: TrialHistory) -> Markup:
     color, symbol = STATES[trial.state]
     full = "" if symbol.endswith("-open") else " full"
-    text = f"{trial.state}: {trial.error}" if trial.error else trial.state
+    text = in_words(trial.state) + (f": {trial.error}" if trial.error else "")
     return Markup('<span class="state{}" style="--its: {}">{}</span>').format(full, color, text)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from inat_ray.log.history import History, TrialHistory
+from inat_ray.log.records import in_words
 from inat_ray.page.axes import Axis, linear
 from inat_ray.page.colors import ORANGE, STATES
 from inat_ray.page.figure import Figure, Key, Plot
@@ -117,7 +118,7 @@ def _plot(
         if end > start:
             whole = [(start, value), (end, value)]
             plot.add(Line(whole, color, opacity=0.55, trial=name, data=False))
-        dot = Dot(end, value, color, shape, 4.5, name, clock.read(end), trial.state)
+        dot = Dot(end, value, color, shape, 4.5, name, clock.read(end), in_words(trial.state))
         plot.add(replace(dot, ringed=trial is winner))
     plot.legend = [Key("best so far", "line", ORANGE), *state_keys(t for t, _ in found)]
     if single := single_steps(history, steps):
@@ -132,7 +133,7 @@ def state_keys(trials: Iterable[TrialHistory]) -> list[Key]:
     """Returns the entries of a legend that say how these trials ended."""
     there = {trial.state for trial in trials}
     return [
-        Key(state.replace("_", " "), shape, color)
+        Key(in_words(state), shape, color)
         for state, (color, shape) in STATES.items()
         if state in there
     ]

@@ -29,6 +29,7 @@ from inat_ray.log.records import (
     Steering,
     StopAsked,
     TrialPicked,
+    in_words,
 )
 from inat_ray.search.agenda import parameter_kind, points_of, wanted_trials
 from inat_ray.search.stopping import kept_back, present_budgets, spent_of
@@ -232,7 +233,8 @@ def stop_asked(name: str, history: History) -> StopAsked:
         raise UserError(f"--stop {name}: is no trial of the search, and trains to its end")
     if trial.is_over:
         raise UserError(
-            f"--stop {name}: has ended already: {trial.state}, after {len(trial.epochs)} epochs"
+            f"--stop {name}: has ended already: {in_words(trial.state)},"
+            f" after {len(trial.epochs)} epochs"
         )
     if trial.stop_after is not None:
         raise UserError(f"--stop {name}: was asked for already; it ends after its present epoch")

@@ -20,6 +20,7 @@ from inat_ray.log.records import (
     TrialPicked,
     TrialResumed,
     TrialStarted,
+    in_words,
 )
 from inat_ray.search.winner import origin_of, winning_trial
 from inat_ray.terminal.estimate import stands_alone
@@ -139,7 +140,7 @@ def epoch_line(record: EpochEnded, trial: TrialHistory) -> str:
 def ending_line(history: History, trial: TrialHistory) -> str:
     """Says how a trial ended, and where its search stands now."""
     error = f" ({trial.error})" if trial.error else ""
-    line = f"{trial.trial_id} {trial.state}{error} after {share_text(trial)} epochs"
+    line = f"{trial.trial_id} {in_words(trial.state)}{error} after {share_text(trial)} epochs"
     if score := score_text(history, trial):
         line += f", {score}"
     if stands_alone(history, trial):

@@ -11,7 +11,7 @@ from inat_ray.config.metrics import METRICS
 from inat_ray.config.space import SEED
 from inat_ray.log.costs import Cost, telling_costs
 from inat_ray.log.history import History, TrialHistory
-from inat_ray.log.records import Purpose
+from inat_ray.log.records import Purpose, in_words
 from inat_ray.search.front import Fronts
 from inat_ray.search.study import (
     Configuration,
@@ -144,7 +144,7 @@ def _trials_table(
         columns[METRICS[other].label] = [metric_text(other, getattr(r, other)) for r in records]
     columns["epochs"] = [share_text(trial) for trial in trials]
     if any(trial.state != "finished" for trial in trials):
-        columns["state"] = [trial.state for trial in trials]
+        columns["state"] = [in_words(trial.state) for trial in trials]
     names = telling_parameters(history) + [SEED] * seed_is_searched(history)
     table = parameters_table(
         {**columns, **costs},

@@ -13,7 +13,7 @@ from typing import get_args
 
 from inat_ray.config.metrics import METRICS
 from inat_ray.log.costs import Cost
-from inat_ray.log.records import JSON, TrialState
+from inat_ray.log.records import JSON, TrialState, in_words
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -101,7 +101,7 @@ def cost_text(cost: Cost, value: float | None) -> str:
 def counts_text(counts: Mapping[TrialState, int]) -> str:
     """'3 finished, 9 stopped'."""
     running, *ended = get_args(TrialState)
-    return ", ".join(f"{counts[s]} {s}" for s in (*ended, running) if counts.get(s))
+    return ", ".join(f"{counts[s]} {in_words(s)}" for s in (*ended, running) if counts.get(s))
 
 
 def value_text(value: JSON) -> str:

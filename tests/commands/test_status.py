@@ -34,7 +34,7 @@ def test_a_finished_run_tells_its_best_test_accuracy_and_report(told, tmp_path):
     before = contents(run)
     code, text = told("sweep", "--status", run, "--json")
     assert code == 0, text
-    best, kept = "best score 70.0 % (b)", "kept model val acc 71.0 % (winner)"
+    best, kept = "best score (70.0 %) (b)", "kept model val acc 71.0 % (winner)"
     assert best in text
     assert f"finished: {kept}, test accuracy 60.0 %, report {run}/report.html" in text
     found = last_line(text)

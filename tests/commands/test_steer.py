@@ -39,7 +39,7 @@ def test_a_trial_of_a_sweep_that_nobody_works_on_is_ended_and_the_sweep_stays_cu
     assert json.loads(text.splitlines()[-1])["changes"] == told_of(run)
     assert "cut off" in text
     code, text = told("sweep", "--stop", f"{run}/b")
-    assert (code, "b: has ended already: stopped_by_hand" in flat(text)) == (2, True)
+    assert (code, "b: has ended already: stopped by hand" in flat(text)) == (2, True)
     assert len(read_history(run / "log").steering) == 1
 
 

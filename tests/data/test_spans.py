@@ -116,6 +116,8 @@ import os, psutil, signal, sys, time
 from inat_ray.config.experiment import DataConfig
 from inat_ray.data import pack, pack_build
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell may have switched off
+
 def ends(span):
     print(*(helper.pid for helper in psutil.Process().children()), flush=True)
     os.kill(os.getpid(), int(sys.argv[2]))

@@ -72,8 +72,8 @@ def test_one_is_no_plural(count, text):
 
 
 def test_states_are_counted_in_a_fixed_order():
-    assert counts_text({"running": 2, "stopped": 1, "finished": 3}) == (
-        "3 finished, 1 stopped, 2 running"
+    assert counts_text({"running": 2, "stopped_by_hand": 1, "finished": 3}) == (
+        "3 finished, 1 stopped by hand, 2 running"
     )
 
 
