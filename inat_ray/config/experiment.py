@@ -172,7 +172,8 @@ class RecipeConfig(Section):
     initial_scale: float = Field(1.0, gt=0, le=1)
     """Progressive resizing: the side of training images in the first half of the epochs, as a share
     of `data.image_size`. It then grows to 1, which it is in the last fifth. Validation images
-    have their full size throughout. Less than 1 for networks that take images of any size."""
+    have their full size throughout, so early epochs of trials that differ in it do not compare.
+    Less than 1 for networks that take images of any size."""
     batch_size: int = Field(64, ge=2, le=65_536)
     """Images in a step, summed over all workers."""
     label_smoothing: float = Field(0.1, ge=0, lt=1)
