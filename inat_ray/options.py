@@ -293,7 +293,7 @@ def leave(code: Any) -> NoReturn:
 
 def _end(problem: object, exit_code: int) -> NoReturn:
     console().print(f"[bold red]error:[/] {escape(str(problem))}", soft_wrap=True)
-    sys.exit(exit_code)
+    leave(exit_code)
 
 
 def _ended_by_signals(command: Callable[..., None]) -> Callable[..., None]:
