@@ -1,6 +1,7 @@
 """python -m inat_ray.evaluate: how good a saved model is on a split, and how it fails."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +10,9 @@ from rich.markup import escape
 
 from inat_ray import options
 from inat_ray.config.code import check_named, name_code
+from inat_ray.config.difference import differences
 from inat_ray.config.errors import UserError
+from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import override
 from inat_ray.data.progress import waiting
 from inat_ray.data.split import SubsetName
@@ -49,7 +52,8 @@ def main(
 
     The run folder gets the predictions (Parquet), the numbers (result.json) and a page
     (report.html) with scores by class, confusions, calibration and pictures. Data and split are
-    those that the model was trained with, unless --data or --set change them.
+    those that the model was trained with, unless --data or --set change them; so are the size of
+    images (data.image_size) and the average over mirror images (recipe.flip_average).
 
     Example: inat-ray evaluate runs/quickstart --split train
     """
@@ -82,8 +86,9 @@ def main(
     given = options.given(data=data, seed=seed)
     config = override(loaded.experiment, settings=settings or (), options=given)
     device = resolve_device(config.device)
+    loaded = _as_set(loaded, config, subset=subset)
     with claimed(out, config, name="evaluate", overwrite=overwrite) as run:
-        dataset = open_dataset(config.data, progress=True, build=data is not None)
+        dataset = open_dataset(config.data, progress=True, build=bool(data or settings))
         loaded.check_classes(dataset)
         home = RunFolder(loaded.path.parent)
         # A look at the test set belongs to the run that the model comes from, if it lies in one.
@@ -108,6 +113,32 @@ def main(
             _write_page(loaded, predictions, subset=subset, data=dataset, result=result, run=run)
     if as_json:
         options.print_json(result)
+
+
+VIEWS = ("data.image_size", "data.pack_size", "data.fit", "recipe.flip_average")
+"""Settings of what a model is shown of an image."""
+
+OF_AN_EVALUATION = (*VIEWS, "data.", "seed", "recipe.precision", "recipe.channels_last")
+
+
+def _as_set(model: "LoadedModel", experiment: Experiment, *, subset: SubsetName) -> "LoadedModel":
+    """Returns the model as it evaluates images with other settings.
+
+    Raises UserError where they have no part in that, where the model takes no images of that size,
+    and on the test images: settings are compared on validation.
+    """
+    from inat_ray.models.build import structure_of
+
+    for change in differences(model.experiment, experiment):
+        if not change.startswith(OF_AN_EVALUATION):
+            raise UserError(f"--set {change}: has no part in an evaluation of this model")
+        if subset == "test" and change.startswith(VIEWS):
+            raise UserError(
+                f"--set {change}: the test is of a model as it was trained and chosen; compare"
+                " settings with --split validation, and train with the better one"
+            )
+    structure_of(model.model, experiment, classes=len(model.classes))
+    return replace(model, experiment=experiment)
 
 
 def _evaluated(

@@ -169,11 +169,16 @@ class RecipeConfig(Section):
     """Share of all steps in which the learning rate falls to zero (warmup_stable_decay)."""
     epochs: int = Field(10, ge=1, le=100_000)
     """Passes over the training images."""
+    train_scale: float = Field(1.0, gt=0, le=1)
+    """Side of training images as a share of `data.image_size`, the size at which images are
+    evaluated. A random crop shows things larger than the whole image does; smaller training images
+    make up for it, and take less time (Touvron et al., 2019). Less than 1 for networks that take
+    images of any size."""
     initial_scale: float = Field(1.0, gt=0, le=1)
     """Progressive resizing: the side of training images in the first half of the epochs, as a share
-    of `data.image_size`. It then grows to 1, which it is in the last fifth. Validation images
-    have their full size throughout, so early epochs of trials that differ in it do not compare.
-    Less than 1 for networks that take images of any size."""
+    of what it then grows to and is in the last fifth. Images are evaluated at their full size
+    throughout, so early epochs of trials that differ in it do not compare. Less than 1 for networks
+    that take images of any size."""
     batch_size: int = Field(64, ge=2, le=65_536)
     """Images in a step, summed over all workers."""
     label_smoothing: float = Field(0.1, ge=0, lt=1)
@@ -259,22 +264,31 @@ class Experiment(Section):
     def side_in(self, epoch: int) -> int:
         """Returns the side of the training images of an epoch, counted from 0, in pixels.
 
-        Small for the first half of the epochs, full for the last fifth, and between them in a
-        straight line (the defaults of MosaicML's Composer).
+        Small for the first half of the epochs, `train_scale` of the image for the last fifth, and
+        between them in a straight line (the defaults of MosaicML's Composer).
         """
+        last = max(MIN_IMAGE_SIZE, round(self.recipe.train_scale * self.image_size))
         grown = (epoch / self.recipe.epochs - GROWS_FROM) / (GROWS_TO - GROWS_FROM)
         first = self.recipe.initial_scale
         scale = first + (1 - first) * min(max(grown, 0.0), 1.0)
-        side = round(scale * self.image_size / SIDE_STEP) * SIDE_STEP
-        return self.image_size if scale == 1 else min(self.image_size, max(SIDE_STEP, side))
+        side = round(scale * last / SIDE_STEP) * SIDE_STEP
+        return last if scale == 1 else min(last, max(SIDE_STEP, side))
+
+    @property
+    def scales(self) -> dict[str, float]:
+        """The settings that make training images smaller than those that are evaluated."""
+        recipe = self.recipe
+        scales = {"train_scale": recipe.train_scale, "initial_scale": recipe.initial_scale}
+        return {f"recipe.{name}": scale for name, scale in scales.items() if scale < 1}
 
     @model_validator(mode="after")
     def _takes_smaller_images(self) -> "Experiment":
-        scale = self.recipe.initial_scale
-        if scale < 1 and isinstance(self.model, CnnConfig) and not self.model.global_pool:
+        fits_one = isinstance(self.model, CnnConfig) and not self.model.global_pool
+        if fits_one and (scales := self.scales):
+            name, scale = next(iter(scales.items()))
             raise ValueError(
-                f"recipe.initial_scale {scale:g}: without model.global_pool, the cnn's dense layer"
-                " fits one size of images; 1 is allowed, or global_pool true"
+                f"{name} {scale:g}: without model.global_pool, the cnn's dense layer fits one size"
+                " of images; 1 is allowed, or global_pool true"
             )
         return self
 

@@ -105,9 +105,16 @@ def counts_text(counts: Mapping[TrialState, int]) -> str:
 
 
 def value_text(value: JSON) -> str:
-    """'0.00123', '32-64-128', 'mish', 'true'; the values of a mapping: 'fraction 0.3'."""
+    """'0.00123', '32-64-128', 'mish', 'true'; of a mapping, 'fraction 0.3', 'cutmix 1 erase 0.2'.
+
+    A word of a mapping says what it is; anything else follows its name.
+    """
     if isinstance(value, dict):
-        return " ".join(value_text(item) for item in value.values())
+        words: list[str] = []
+        for name, item in value.items():
+            named = isinstance(item, str) or words[-1:] == [name]
+            words += [value_text(item)] if named else [name, value_text(item)]
+        return " ".join(words)
     if isinstance(value, list):
         return "-".join(value_text(item) for item in value)
     if isinstance(value, float):

@@ -80,7 +80,7 @@ def caches_features(experiment: Experiment) -> bool:
     model, recipe = experiment.model, experiment.recipe
     if not (isinstance(model, FreezableConfig) and model.cache_features):
         return False
-    if recipe.initial_scale < 1 or (recipe.augment and recipe.augmentation.mixes):
+    if experiment.scales or (recipe.augment and recipe.augmentation.mixes):
         return False
     if model.freeze.strategy in ("first_k", "fraction"):
         return not recipe.augment or model.cache_features == "any_cut"

@@ -71,3 +71,39 @@ def test_a_look_at_a_run_that_is_at_work_replaces_nothing(trained, told, tmp_pat
     assert code == 2
     assert "another process is at work" in " ".join(text.split())
     assert (tmp_path / "e" / "result.json").read_bytes() == before
+
+
+def test_images_are_shown_to_the_model_as_the_settings_say(trained, told, tmp_path):
+    losses = []
+    for number, settings in enumerate(([], ["--set", "recipe.flip_average=true"])):
+        folder = tmp_path / f"{number}"
+        code, text = told("evaluate", trained, *settings, "--out", folder, "--json")
+        assert code == 0, text
+        losses.append(json.loads(text.splitlines()[-1])["val_loss"])
+    assert losses[0] != losses[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--set", "recipe.lr=0.5"],
+            "recipe.lr: 0.003 before, 0.5 now: has no part in an evaluation of this model",
+        ),
+        (["--set", "model.dense=7"], "has no part in an evaluation"),
+        (
+            ["--test", "--set", "recipe.flip_average=true"],
+            "the test is of a model as it was trained and chosen",
+        ),
+        (["--set", "data.image_size=64"], "does not run on images of 64 x 64 pixels"),
+    ],
+)
+def test_a_setting_that_an_evaluation_would_not_follow_is_refused(
+    trained, told, tmp_path, options, message
+):
+    looks = len(read_history(trained / "log").looks)
+    code, text = told("evaluate", trained, *options, "--out", tmp_path / "e")
+    assert code == 2
+    assert message in " ".join(text.split())
+    assert not (tmp_path / "e").exists()
+    assert len(read_history(trained / "log").looks) == looks

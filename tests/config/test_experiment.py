@@ -24,6 +24,7 @@ def load(*settings: str) -> Experiment:
             "recipe.initial_scale 0.5: without model.global_pool, the cnn's dense layer fits one"
             " size of images; 1 is allowed, or global_pool true",
         ),
+        (["recipe.train_scale=0.75"], "recipe.train_scale 0.75: without model.global_pool"),
         ([RESNET, "model.filters=[1, 2]"], "model.filters: there is no such setting"),
         ([RESNET, "model.freez={}"], "did you mean 'freeze'?"),
         (["model.filter=[1]"], "did you mean 'filters'?"),
@@ -81,17 +82,19 @@ def test_pretrained_weights_bring_their_image_size(settings, size):
 
 
 @pytest.mark.parametrize(
-    ("scale", "sides"),
+    ("initial", "whole", "sides"),
     [
-        (0.5, [64] * 6 + [96, 96, 128, 128]),
-        (0.1, [32] * 6 + [64, 96, 128, 128]),
-        (1.0, [128] * 10),
+        (0.5, 1.0, [64] * 6 + [96, 96, 128, 128]),
+        (0.1, 1.0, [32] * 6 + [64, 96, 128, 128]),
+        (1.0, 1.0, [128] * 10),
+        (1.0, 0.8, [102] * 10),
+        (0.5, 0.75, [64] * 8 + [96] * 2),
+        (1.0, 0.1, [32] * 10),
     ],
 )
-def test_images_grow_from_half_of_the_epochs_to_the_last_fifth(scale, sides):
-    experiment = load(
-        "data.image_size=128", "model.global_pool=true", f"recipe.initial_scale={scale}"
-    )
+def test_images_grow_from_half_of_the_epochs_to_the_last_fifth(initial, whole, sides):
+    scales = (f"recipe.initial_scale={initial}", f"recipe.train_scale={whole}")
+    experiment = load("data.image_size=128", "model.global_pool=true", *scales)
     assert experiment.recipe.epochs == 10
     assert [experiment.side_in(epoch) for epoch in range(10)] == sides
 

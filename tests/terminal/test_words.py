@@ -54,6 +54,7 @@ def test_names_are_shortened_where_that_stays_unambiguous():
         ("mish", "mish"),
         ({"strategy": "head_only"}, "head_only"),
         ({"strategy": "fraction", "fraction": 0.3}, "fraction 0.3"),
+        ({"cutmix": 1.0, "filters": [8, 16]}, "cutmix 1 filters 8-16"),
     ],
 )
 def test_values_are_short(value, text):

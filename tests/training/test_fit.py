@@ -63,6 +63,7 @@ RECIPES = [
     ("recipe.augment=false", "recipe.gradient_clip=0.5", "recipe.class_weights=balanced"),
     ("recipe.precision=bf16", "recipe.channels_last=false", "recipe.flip_average=true"),
     ("data.image_size=64", "model.global_pool=true", "recipe.initial_scale=0.5"),
+    ("data.image_size=64", "model.global_pool=true", "recipe.train_scale=0.75"),
 ]
 
 
