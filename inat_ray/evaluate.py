@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from inat_ray import options
 from inat_ray.config.code import check_named, name_code
-from inat_ray.config.difference import differences
+from inat_ray.config.difference import check_used, differences
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import override
@@ -129,9 +129,9 @@ def _as_set(model: "LoadedModel", experiment: Experiment, *, subset: SubsetName)
     """
     from inat_ray.models.build import structure_of
 
-    for change in differences(model.experiment, experiment):
-        if not change.startswith(OF_AN_EVALUATION):
-            raise UserError(f"--set {change}: has no part in an evaluation of this model")
+    changes = differences(model.experiment, experiment)
+    check_used(changes, used=OF_AN_EVALUATION, by="an evaluation of this model")
+    for change in changes:
         if subset == "test" and change.startswith(VIEWS):
             raise UserError(
                 f"--set {change}: the test is of a model as it was trained and chosen; compare"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from inat_ray import options
+from inat_ray.config.difference import check_used, differences
 from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.load import override
@@ -104,6 +105,8 @@ def main(
         _save(curves, save, tables=tables, note=note)
         return
     base = override(curves.experiment, settings=settings or [], options={})
+    changes = differences(curves.experiment, base)
+    check_used(changes, used=("search.", "recipe.epochs"), by="a simulation")
     budget = trials or len(curves.configurations)
     searches = {
         line: (

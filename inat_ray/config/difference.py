@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.overrides import PARAMETERS
 
@@ -19,6 +20,13 @@ def differences(before: Experiment, now: Experiment) -> list[str]:
         for key in sorted({*old, *new})
         if _shown(old, key) != _shown(new, key) and not key.startswith(OF_THE_MACHINE)
     ]
+
+
+def check_used(changes: Sequence[str], *, used: tuple[str, ...], by: str) -> None:
+    """Raises UserError for a change of `differences` to a setting that a command does not use."""
+    for change in changes:
+        if not change.startswith(used):
+            raise UserError(f"--set {change}: has no part in {by}")
 
 
 def differing(experiments: Sequence[Experiment]) -> dict[str, list[Any]]:

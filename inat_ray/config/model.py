@@ -12,7 +12,7 @@ from inat_ray.config.section import PathText, Section
 CONV_BLOCKS = 5
 """Convolution blocks of the CNN: fixed, as in the origin's search space."""
 
-MIN_IMAGE_SIZE = 2**CONV_BLOCKS
+MIN_IMAGE_SIZE: int = 2**CONV_BLOCKS
 """Each block halves the picture, so fewer pixels than this would leave nothing to pool."""
 
 Filters = Annotated[int, Field(ge=1, le=4096)]

@@ -64,6 +64,7 @@ def test_the_same_seeds_give_the_same_answer(told, table):
         (["TABLE", "--early-stopping", "never"], "--early-stopping"),
         (["TABLE", "--save", "TABLE"], "is there already"),
         (["TABLE", "--save", "new.parquet"], "is made from run folders"),
+        (["TABLE", "--set", "recipe.lr=0.5"], "has no part in a simulation"),
     ],
 )
 def test_a_mistake_ends_with_2_and_its_reason(told, table, options, message):
