@@ -38,7 +38,7 @@ def share_cell(share: float | None) -> Number | None:
 
 def look_interval(look: LookAtTest) -> tuple[float, float]:
     """Returns the 95 % interval of a test accuracy."""
-    return wilson_interval(round(look.accuracy * look.images), look.images)
+    return wilson_interval(look.accuracy, look.images)
 
 
 def results(history: History) -> list[tuple[TrialHistory, float]]:

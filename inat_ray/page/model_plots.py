@@ -62,7 +62,7 @@ def scores_figure(classes: Sequence[ClassScores], *, caption: str) -> Figure:
 def _recall_interval(scores: ClassScores) -> Interval:
     if scores.recall is None:
         return 1.0, 1.0
-    return wilson_interval(round(scores.recall * scores.images), scores.images)
+    return wilson_interval(scores.recall, scores.images)
 
 
 def confusion_figure(
@@ -163,7 +163,7 @@ def reliability_figure(bins: Sequence[Bin], *, caption: str = "") -> Figure:
 def _accuracy(each: Bin) -> list[Whisker | Dot]:
     """Returns the accuracy of a bin that holds images, with its interval."""
     share, confidence = each.accuracy or 0.0, each.confidence or 0.0
-    low, high = wilson_interval(round(share * each.images), each.images)
+    low, high = wilson_interval(share, each.images)
     tip = f"says {percent(confidence)}, is right in {percent(share)}, {each.images:,} images"
     shape = "circle" if each.images >= FEW_IMAGES else "circle-open"
     return [

@@ -181,7 +181,7 @@ def calibration_text(predictions: Predictions, ece: float) -> str:
     """Says in plain words how far the model's probabilities can be believed."""
     known = np.isfinite(predictions.confidences)
     says = float(predictions.confidences[known].mean())
-    right, images = int(predictions.correct[known].sum()), int(known.sum())
+    right, images = float(predictions.correct[known].mean()), int(known.sum())
     low, high = wilson_interval(right, images)
     verdict = "on the whole it can be taken at its word"
     if says > high:
@@ -190,7 +190,7 @@ def calibration_text(predictions: Predictions, ece: float) -> str:
         verdict = "it is surer than it says"
     return (
         f"On average the model says that it is right with a probability of {percent(says)}, and it"
-        f" is right in {percent(right / images)} of {images:,} images: {verdict}. At a given"
+        f" is right in {percent(right)} of {images:,} images: {verdict}. At a given"
         f" probability it is off by {100 * ece:.1f} points on average."
     )
 

@@ -75,7 +75,7 @@ def look_result(look: LookAtTest) -> Result:
     """Returns what a look at the test set adds to a result."""
     return {
         "test_accuracy": look.accuracy,
-        "test_accuracy_interval": _interval(look.accuracy, look.images),
+        "test_accuracy_interval": list(wilson_interval(look.accuracy, look.images)),
         "test_loss": look.loss,
         "test_ece": look.ece,
         "test_images": look.images,
@@ -89,7 +89,7 @@ def evaluation_result(tally: Tally, *, subset: SubsetName) -> Result:
         name.replace("val", prefix, 1): metric.compute(tally) for name, metric in METRICS.items()
     }
     return metrics | {
-        f"{prefix}_accuracy_interval": _interval(tally.accuracy, tally.images),
+        f"{prefix}_accuracy_interval": list(wilson_interval(tally.accuracy, tally.images)),
         f"{prefix}_images": tally.images,
     }
 
@@ -115,11 +115,6 @@ def assessment_result(assessment: Assessment, *, subset: SubsetName) -> Result:
     if assessment.top5_accuracy is not None:
         result[f"{prefix}_top5_accuracy"] = assessment.top5_accuracy
     return result
-
-
-def _interval(accuracy: float, images: int) -> list[float]:
-    """Returns the ends of the 95 % interval."""
-    return list(wilson_interval(round(accuracy * images), images))
 
 
 def search_result(history: History, *, experiment: Experiment, data: DataSet) -> Result:

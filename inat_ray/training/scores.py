@@ -94,7 +94,7 @@ def assess(predictions: Predictions) -> Assessment:
     return Assessment(
         images=images,
         accuracy=right / images,
-        accuracy_interval=wilson_interval(right, images),
+        accuracy_interval=wilson_interval(right / images, images),
         top5_accuracy=top_accuracy(predictions, TOP) if len(predictions.classes) > TOP else None,
         loss=cross_entropy(predictions),
         classes=classes,
@@ -105,18 +105,18 @@ def assess(predictions: Predictions) -> Assessment:
     )
 
 
-def wilson_interval(right: int, images: int) -> Interval:
-    """Returns the 95 % score interval of a share (Wilson 1927, J. Am. Stat. Assoc. 22:209-212).
+def wilson_interval(share: float, images: int) -> Interval:
+    """Returns the 95 % score interval of a share of images (Wilson 1927, J. Am. Stat. Assoc. 22:209-212).
 
     Unlike the normal approximation it stays within 0..1 and holds near both ends.
     """
     # SciPy has it, too, and takes a second to load.
-    share, z = right / images, NormalDist().inv_cdf((1 + LEVEL) / 2)
+    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
     middle = share + z**2 / (2 * images)
     reach = z * math.sqrt(share * (1 - share) / images + (z / (2 * images)) ** 2)
     whole = 1 + z**2 / images
     low, high = (middle - reach) / whole, (middle + reach) / whole
-    return low if right else 0.0, high if right < images else 1.0
+    return low if share > 0 else 0.0, high if share < 1 else 1.0
 
 
 def confusion_matrix(predictions: Predictions) -> NDArray[np.int64]:

@@ -44,7 +44,7 @@ def test_the_best_of_a_run_that_was_confirmed_is_its_mean_over_seeds(runs, sweep
 def test_test_results_are_drawn_with_their_intervals(runs, data_of):
     results, _, _ = comparison_sections(runs)
     rows = [[name, x] for name, _, x, _ in data_of(results, "tests")[1:]]
-    low, high = wilson_interval(50, 100)
+    low, high = wilson_interval(0.5, 100)
     assert [name for name, _ in rows] == ["95 % interval", "95 % interval", "test accuracy"]
     assert [float(x) for _, x in rows] == pytest.approx([low, high, 0.5], abs=1e-5)
     assert "1 run without a look at the test set" in results.body

@@ -33,7 +33,7 @@ def test_scores_are_a_dot_a_class_and_what_is_undefined_has_none():
     assert [(x, y) for series, _, x, y in drawn if series == "recall"] == [("0", "a"), ("0.5", "b")]
     assert [(x, y) for series, _, x, y in drawn if series == "F1"] == [("0", "a"), ("0.4", "b")]
     ends = [float(x) for series, _, x, y in drawn if series == "95 % of recall" and y == "b"]
-    assert ends == pytest.approx(wilson_interval(1, 2), abs=1e-5)
+    assert ends == pytest.approx(wilson_interval(1 / 2, 2), abs=1e-5)
 
 
 def test_a_cell_has_its_share_of_the_row_and_its_count_and_an_empty_one_nothing():
@@ -87,7 +87,7 @@ def test_empty_bins_have_no_accuracy_and_the_others_their_interval():
     drawn = rows(reliability_figure(bins))
     assert [row[2:] for row in drawn if row[0] == "accuracy"] == [["0.9", "0.8"]]
     ends = [float(y) for series, _, _, y in drawn if series == "95 %"]
-    assert ends == pytest.approx(wilson_interval(8, 10), abs=1e-5)
+    assert ends == pytest.approx(wilson_interval(8 / 10, 10), abs=1e-5)
     assert [row[3] for row in drawn if row[0] == "images"] == ["10"]
 
 

@@ -131,7 +131,7 @@ def test_a_look_tells_the_interval_of_its_accuracy_and_its_calibration():
     )
     assert look_result(look) == {
         "test_accuracy": 0.7,
-        "test_accuracy_interval": pytest.approx(wilson_interval(7, 10)),
+        "test_accuracy_interval": pytest.approx(wilson_interval(0.7, 10)),
         "test_loss": 0.4,
         "test_ece": 0.1,
         "test_images": 10,

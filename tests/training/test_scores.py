@@ -121,7 +121,7 @@ def test_scores_are_those_of_scikit_learn(random_predictions):
     ],
 )
 def test_the_interval_is_wilsons(right, images, interval):
-    assert wilson_interval(right, images) == pytest.approx(interval, abs=5e-5)
+    assert wilson_interval(right / images, images) == pytest.approx(interval, abs=5e-5)
 
 
 def test_top_accuracy_counts_the_likeliest_and_is_given_for_more_than_five_classes(six):
