@@ -137,7 +137,8 @@ def _as_set(model: "LoadedModel", experiment: Experiment, *, subset: SubsetName)
                 f"--set {change}: the test is of a model as it was trained and chosen; compare"
                 " settings with --split validation, and train with the better one"
             )
-    structure_of(model.model, experiment, classes=len(model.classes))
+    if experiment.image_size != model.experiment.image_size:
+        structure_of(model.model, experiment, classes=len(model.classes))
     return replace(model, experiment=experiment)
 
 

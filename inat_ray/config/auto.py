@@ -285,7 +285,7 @@ def _cnn_ways(facts: Facts) -> list[Way]:
         return Way(name, _cnn(name, side), 6e-3, 32, epochs=epochs, needs=needs, cost=cost)
 
     ways = [
-        cnn("cnn_plus", 128, epochs=30, cost=9.0),
+        cnn("cnn_plus", 128, epochs=60, cost=4.0),
         cnn("cnn_best", 128, epochs=30, cost=4.0),
         cnn("cnn_best", 64, epochs=30, cost=1.0),
         cnn("cnn_best", 64, epochs=10, cost=1.0),

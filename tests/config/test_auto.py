@@ -80,7 +80,7 @@ HOUR, DAY = 3600, 86_400
             ("head_only", 224, 60, 0.125),
         ),
         (WITHOUT, ("cnn", 64, 30, 1.0)),
-        (replace(WITHOUT, time=DAY), ("cnn", 128, 30, 1.0)),
+        (replace(WITHOUT, time=DAY), ("cnn", 128, 60, 1.0)),
         (replace(WITHOUT, time=600), ("cnn", 64, 10, 1.0)),
         # 28 x 28, with weights at hand
         (replace(PHOTOGRAPHS, side=28, seconds=0.0026), ("cnn", 32, 30, 1.0)),
