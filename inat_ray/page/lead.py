@@ -10,7 +10,7 @@ from markupsafe import Markup
 from inat_ray.config.metrics import METRICS
 from inat_ray.config.overrides import put
 from inat_ray.log.history import History, TrialHistory
-from inat_ray.log.records import JSON, LookAtTest
+from inat_ray.log.records import JSON, LookAtTest, in_words
 from inat_ray.page.html import Section, facts, missing
 from inat_ray.page.metrics import look_interval
 from inat_ray.page.reported_run import ReportedRun
@@ -123,7 +123,8 @@ def _best_tile(run: ReportedRun, best: TrialHistory) -> Tile:
 def _kept_tile(history: History) -> Tile:
     """Shows what new seeds say of the kept model's configuration, or else its own best epoch."""
     metric, kept, sure = history.run.metric, final_training(history), over_seeds(history)
-    reached = None if kept is None else history.best_value(kept)
+    is_there = kept is not None and kept.is_over and kept.state != "failed"
+    reached = history.best_value(kept) if kept is not None and is_there else None
     said = "" if reached is None else f"the model itself: {metric_text(metric, reached)}"
     if history.picked is None and sure is not None:
         seeds = counted(sure.n, "new seed" if sure.trials[0].purpose == "confirm" else "seed")
@@ -138,7 +139,11 @@ def _kept_tile(history: History) -> Tile:
         if history.picked is not None:
             note += f"; {history.picked.trial_id} was picked by hand"
         return _validation_tile(metric, "Kept model", value=reached, note=note)
-    return Tile("Kept model", "none yet", "the winner has not been trained for keeping")
+    note = "the winner has not been trained for keeping"
+    if kept is not None:
+        trained = f"{len(kept.epochs)} of {counted(kept.planned_epochs, 'epoch')}"
+        note = f"the winner's own training: {in_words(kept.state)} after {trained}"
+    return Tile("Kept model", "none yet", note)
 
 
 def _validation_tile(

@@ -106,7 +106,7 @@ def assess(predictions: Predictions) -> Assessment:
 
 
 def wilson_interval(share: float, images: int) -> Interval:
-    """Returns the 95 % score interval of a share of images (Wilson 1927, J. Am. Stat. Assoc. 22:209-212).
+    """Returns the 95 % score interval of a share (Wilson 1927, J. Am. Stat. Assoc. 22:209-212).
 
     Unlike the normal approximation it stays within 0..1 and holds near both ends.
     """

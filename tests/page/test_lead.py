@@ -114,6 +114,14 @@ def test_a_run_without_confirmation_model_or_test_says_so(sweep, history_of, tmp
     assert test[1] == "not looked at"
 
 
+def test_a_winner_that_still_trains_has_no_kept_model_yet(run, sweep):
+    for record in renamed(sweep[1:4], "winner", purpose="final"):
+        run.history.add(record)
+    kept = tiles(run)[1]
+    assert kept[1] == "none yet"
+    assert kept[-1].endswith("own training: running after 2 of 3 epochs")
+
+
 def test_what_a_person_picked_is_not_the_winners_confirmation(run, sweep):
     confirm(run, sweep[1:6], {7: 0.5, 8: 0.7})
     run.history.add(TrialPicked(trial_id="trial_0004"))
