@@ -52,8 +52,10 @@ def main(
 
     The run folder gets the predictions (Parquet), the numbers (result.json) and a page
     (report.html) with scores by class, confusions, calibration and pictures. Data and split are
-    those that the model was trained with, unless --data or --set change them; so are the size of
-    images (data.image_size) and the average over mirror images (recipe.flip_average).
+    those that the model was trained with, unless --data or --set change them.
+
+    --set changes the size of images (data.image_size) and the average over mirror images
+    (recipe.flip_average), too, but not for the test images.
 
     Example: inat-ray evaluate runs/quickstart --split train
     """
