@@ -88,9 +88,10 @@ def main(
     given = options.given(data=data, seed=seed)
     config = override(loaded.experiment, settings=settings or (), options=given)
     device = resolve_device(config.device)
+    others = data is not None or config.data != loaded.experiment.data
     loaded = _as_set(loaded, config, subset=subset)
     with claimed(out, config, name="evaluate", overwrite=overwrite) as run:
-        dataset = open_dataset(config.data, progress=True, build=bool(data or settings))
+        dataset = open_dataset(config.data, progress=True, build=others)
         loaded.check_classes(dataset)
         home = RunFolder(loaded.path.parent)
         # A look at the test set belongs to the run that the model comes from, if it lies in one.
@@ -120,7 +121,7 @@ def main(
 VIEWS = ("data.image_size", "data.pack_size", "data.fit", "recipe.flip_average")
 """Settings of what a model is shown of an image."""
 
-OF_AN_EVALUATION = (*VIEWS, "data.", "seed", "recipe.precision", "recipe.channels_last")
+OF_AN_EVALUATION = (*VIEWS, "data.", "name", "seed", "recipe.precision", "recipe.channels_last")
 
 
 def _as_set(model: "LoadedModel", experiment: Experiment, *, subset: SubsetName) -> "LoadedModel":

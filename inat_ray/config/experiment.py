@@ -275,6 +275,11 @@ class Experiment(Section):
         return last if scale == 1 else min(last, max(SIDE_STEP, side))
 
     @property
+    def sides(self) -> set[int]:
+        """Sides of the images that are trained on and evaluated, in pixels."""
+        return {self.image_size, *map(self.side_in, range(self.recipe.epochs))}
+
+    @property
     def scales(self) -> dict[str, float]:
         """The settings that make training images smaller than those that are evaluated."""
         recipe = self.recipe

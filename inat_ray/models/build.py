@@ -125,8 +125,8 @@ def check_model(experiment: Experiment, *, frozen: Iterable[ModelConfig] = ()) -
         return []
     model = build_model(experiment, classes=2, weights=None)
     structure = structure_of(model, experiment, classes=2)
-    if (smallest := experiment.side_in(0)) < experiment.image_size:
-        structure_of(model, experiment, classes=2, size=smallest)
+    for side in sorted(experiment.sides - {experiment.image_size}):
+        structure_of(model, experiment, classes=2, size=side)
     for config in (experiment.model, *frozen):
         freezing_of(model, config, structure)
     if weights := pretrained_weights(experiment.model, progress=True):

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from inat_ray.data import dataset
 from inat_ray.log.run_log import read_history
 from inat_ray.run.claim import reclaimed
 from inat_ray.training.predictions import read_predictions
@@ -81,6 +82,21 @@ def test_images_are_shown_to_the_model_as_the_settings_say(trained, told, tmp_pa
         assert code == 0, text
         losses.append(json.loads(text.splitlines()[-1])["val_loss"])
     assert losses[0] != losses[1]
+
+
+def test_what_shows_the_same_images_decodes_nothing(trained, told, tmp_path, monkeypatch):
+    asked = []
+    real = dataset.open_dataset
+
+    def open_dataset(config, *, progress=False, build=True):
+        asked.append(build)
+        return real(config, progress=progress, build=build)
+
+    monkeypatch.setattr(dataset, "open_dataset", open_dataset)
+    for setting in ("recipe.flip_average=true", "data.share=0.5"):
+        code, text = told("evaluate", trained, "--set", setting, "--out", tmp_path / setting[:4])
+        assert code == 0, text
+    assert asked == [False, True]
 
 
 @pytest.mark.parametrize(

@@ -73,3 +73,18 @@ def test_weights_that_are_missing_are_told_with_the_backbone(check):
     weights = {"model.weights": {"values": ["none", "/nowhere/w.pth"]}}
     with pytest.raises(UserError, match=r"resnet18, images of 224 pixels: model.weights: /nowhere"):
         check(weights)
+
+
+def test_a_network_is_tried_on_images_of_every_side_that_it_trains_on(monkeypatch):
+    tried = []
+    real = build.structure_of
+
+    def structure_of(model, experiment, *, size=None, **others):
+        tried.append(size or experiment.image_size)
+        return real(model, experiment, size=size, **others)
+
+    monkeypatch.setattr(build, "structure_of", structure_of)
+    recipe = {"train_scale": 0.8, "initial_scale": 0.4, "epochs": 10}
+    tree = {"model": RESNET, "data": {"image_size": 128}, "recipe": recipe}
+    check_model(Experiment.model_validate(tree))
+    assert tried == [128, 32, 64, 96, 102]
