@@ -116,6 +116,9 @@ class AugmentConfig(Section):
     """Random resized crop: the least share of the area that is kept; 1: no cropping."""
     crop_ratio: float = Field(4 / 3, ge=1, le=4)
     """Random resized crop: aspect ratios are drawn from [1/crop_ratio, crop_ratio]."""
+    rotate: float = Field(0.0, ge=0, le=180)
+    """Rotation: angles are drawn from [-x, x] degrees. Beyond its edge an image goes on
+    mirrored."""
     brightness: float = Field(0.0, ge=0, le=1)
     """Color jitter: brightness factors are drawn from [1 - x, 1 + x]."""
     contrast: float = Field(0.0, ge=0, le=1)

@@ -1,10 +1,10 @@
 """Augmentation and normalization of whole batches on the device.
 
 Adding an augmentation takes two edits: its setting in `config.experiment.AugmentConfig`, and its
-entry in ON_PIXELS or ON_NORMALIZED here. The schema, the documentation, and what a sweep may vary
-follow from the setting; training, the cached features, and CUDA graphs follow from the entry. They
-are two files because commands that never load torch read the settings. (A new way to mix images
-with each other goes into `draw_mix`, and into `AugmentConfig.mixes`.)
+entry in ON_PLACES, ON_PIXELS or ON_NORMALIZED here. The schema, the documentation, and what a
+sweep may vary follow from the setting; training, the cached features, and CUDA graphs follow from
+the entry. They are two files because commands that never load torch read the settings. (A new way
+to mix images with each other goes into `draw_mix`, and into `AugmentConfig.mixes`.)
 
 An epoch's random numbers are drawn for all its images at once, on the CPU, from (seed, epoch); a
 rank takes its slice. So a seed gives the same pixels on any number of workers and on any
@@ -109,7 +109,7 @@ def generator(*key: int) -> torch.Generator:
 def draw_augmentation(config: AugmentConfig, count: int, rng: torch.Generator) -> Draw:
     """Draws what is random about `count` images."""
     draw = {CROP: _crops_and_flips(config, count, rng)}
-    for name, augmentation in (ON_PIXELS | ON_NORMALIZED).items():
+    for name, augmentation in (ON_PLACES | ON_PIXELS | ON_NORMALIZED).items():
         if (drawn := augmentation.draw(config, count, rng)) is not None:
             draw[name] = drawn
     return draw
@@ -118,11 +118,11 @@ def draw_augmentation(config: AugmentConfig, count: int, rng: torch.Generator) -
 def augment(images: Tensor, draw: Draw, *, size: int, normalize: Normalize) -> Tensor:
     """Turns (b, 3, S, S) uint8 into (b, 3, size, size): cropped, flipped, augmented, normalized.
 
-    Crop, flip and scaling are one bilinear resampling. From a pack of 1.25 x size it leaves
-    out at most every fifth pixel, too little for aliasing to show.
+    Crop, flip, rotation and scaling are one bilinear resampling. From a pack of 1.25 x size it
+    leaves out at most every fifth pixel, too little for aliasing to show.
     """
     draw = {name: moved(drawn, images.device) for name, drawn in draw.items()}
-    grid = _grid(draw[CROP], size)
+    grid = _apply(ON_PLACES, _grid(draw[CROP], size), draw)
     views = F.grid_sample(_as_float(images), grid, padding_mode="reflection", align_corners=False)
     views = normalize(_apply(ON_PIXELS, views, draw))
     return _apply(ON_NORMALIZED, views, draw)
@@ -201,6 +201,22 @@ def _grid(maps: Tensor, size: int) -> Tensor:
     return torch.stack([x[:, None, :].expand(shape), y[:, :, None].expand(shape)], dim=-1)
 
 
+def _turns(config: AugmentConfig, count: int, rng: torch.Generator) -> Tensor | None:
+    """Draws (n, 2): cosine and sine of an angle."""
+    if not config.rotate:
+        return None
+    angles = _uniform(-config.rotate, config.rotate, count, rng).deg2rad()
+    return torch.stack([angles.cos(), angles.sin()], dim=1)
+
+
+def _rotate(grid: Tensor, turns: Tensor) -> Tensor:
+    """Turns each view's places (b, s, s, 2) about their own middle."""
+    middle = grid.mean(dim=(1, 2), keepdim=True)
+    x, y = (grid - middle).unbind(dim=-1)
+    cosine, sine = turns.T[:, :, None, None]
+    return torch.stack([x * cosine - y * sine, x * sine + y * cosine], dim=-1) + middle
+
+
 def _color_factors(config: AugmentConfig, count: int, rng: torch.Generator) -> Tensor | None:
     strengths = (config.brightness, config.contrast, config.saturation)
     if not any(strengths):
@@ -239,9 +255,14 @@ class Augmentation(NamedTuple):
     """Draws the numbers of n images, (n, k). Returns None if the configuration turns it off, and
     draws nothing then, so that every earlier seed keeps the numbers of the other augmentations."""
     apply: Callable[[Tensor, Tensor], Tensor]
-    """Changes images (b, 3, s, s) by their numbers (b, k), on the device of both. It must not look
-    at a value or bring a tensor from the host: either waits for the GPU, and ends a capture."""
+    """Changes images (b, 3, s, s) or places (b, s, s, 2) by their numbers (b, k), on the device of
+    both. It must not look at a value or bring a tensor from the host: either waits for the GPU, and
+    ends a capture."""
 
+
+ON_PLACES = {"rotate": Augmentation(_turns, _rotate)}
+"""In this order, on where each pixel of the views lies in its image, in [-1, 1]. Beyond its edge an
+image goes on mirrored."""
 
 ON_PIXELS = {"color": Augmentation(_color_factors, _jitter)}
 """In this order, on values from 0 to 1."""

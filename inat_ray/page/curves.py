@@ -26,7 +26,7 @@ MOST_CURVES = 200
 """The most curves in one plot: those of the best trials."""
 
 AFTER = {
-    "winner": ("the kept model", "line", ORANGE),
+    "winner": ("training for the kept model", "line", ORANGE),
     "earlier": ("an earlier winner", "dash", ORANGE),
     "confirm": ("confirmation", "dots", VIOLET),
 }

@@ -63,6 +63,36 @@ def test_a_crop_shows_the_part_of_the_picture_that_was_drawn():
     assert augment(ramp, draw, size=40, normalize=AS_IT_IS).min() > 0.48
 
 
+@pytest.mark.parametrize(("angle", "quarters"), [(90.0, 1), (-90.0, -1), (180.0, 2)])
+def test_a_view_is_turned_about_its_own_middle(angle, quarters):
+    images = pictures()
+    draw = draw_augmentation(STILL, 4, generator(0))
+    radians = torch.tensor(angle).deg2rad()
+    draw["rotate"] = torch.stack([radians.cos(), radians.sin()]).expand(4, 2)
+    seen = augment(images, draw, size=40, normalize=AS_IT_IS)
+    torch.testing.assert_close(seen, (images / 255).rot90(quarters, dims=(2, 3)))
+    # Its left half has its middle elsewhere, and the same turn there.
+    draw["crop"][:] = torch.tensor([0.5, 0.5, -0.5, 0.0])
+    seen = augment(images, draw, size=20, normalize=AS_IT_IS)
+    expected = (images / 255)[:, :, 10:30, :20].rot90(quarters, dims=(2, 3))
+    torch.testing.assert_close(seen, expected)
+
+
+def test_angles_are_drawn_up_to_the_largest_on_either_side():
+    config = STILL.model_copy(update={"rotate": 30.0})
+    cosine, sine = draw_augmentation(config, 1000, generator(0))["rotate"].T
+    angles = torch.atan2(sine, cosine).rad2deg()
+    assert -30 <= angles.min() < -29
+    assert 29 < angles.max() <= 30
+    assert abs(angles.mean()) < 2
+
+
+def test_a_turned_view_shows_the_image_mirrored_beyond_its_edge_and_no_black():
+    white = torch.full((8, 3, 40, 40), 255, dtype=torch.uint8)
+    config = STILL.model_copy(update={"rotate": 180.0})
+    torch.testing.assert_close(views(config, white), torch.ones(8, 3, 40, 40))
+
+
 def test_brightness_scales_and_saturation_moves_from_and_to_gray():
     images = pictures()
     draw = draw_augmentation(STILL, 4, generator(0))

@@ -15,7 +15,7 @@ EAGER = "recipe.cuda_graph=false"
 on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="captures a step on a GPU")
 
 EVERYTHING = (
-    "recipe.augmentation={brightness: 0.2, erase: 0.5, mixup: 0.4, cutmix: 1.0}",
+    "recipe.augmentation={rotate: 30, brightness: 0.2, erase: 0.5, mixup: 0.4, cutmix: 1.0}",
     "recipe.ema_decay=0.9",
     "recipe.gradient_clip=0.5",
 )
