@@ -65,7 +65,7 @@ def main(
         lead="What may be wrong with the photographs. Nothing was changed.",
         sections=check_sections(check),
     )
-    show_check(options.console(), check)
+    show_check(options.console(), check, run)
     options.say("page", run / "check.html")
 
 

@@ -21,6 +21,8 @@ FEWEST: dict[SubsetName, int] = {"train": 20, "validation": 10, "test": 10}
 LABELS = ("image", "part", "label", "prediction", "probability", "probability_of_label")
 PAIRS = ("image", "part", "label", "other_image", "other_part", "other_label", "correlation")
 
+LABELS_FILE, PAIRS_FILE = "labels_to_check.csv", "near_duplicates.csv"
+
 
 @dataclass(frozen=True)
 class DataCheck:
@@ -73,8 +75,8 @@ class DataCheck:
 
     def write(self, folder: Path) -> None:
         """Writes both tables, as files for a spreadsheet."""
-        _write(folder / "labels_to_check.csv", LABELS, self.labels())
-        _write(folder / "near_duplicates.csv", PAIRS, self.duplicates())
+        _write(folder / LABELS_FILE, LABELS, self.labels())
+        _write(folder / PAIRS_FILE, PAIRS, self.duplicates())
 
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str | float]]) -> None:

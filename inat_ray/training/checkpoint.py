@@ -17,6 +17,7 @@ from inat_ray.config.errors import UserError, readable
 from inat_ray.config.experiment import Experiment
 from inat_ray.data.augment import Normalize
 from inat_ray.data.dataset import Channels, DataSet
+from inat_ray.data.names import listed
 from inat_ray.data.split import SubsetName
 from inat_ray.models.build import build_model, hollow_model
 from inat_ray.models.weights import Normalization, load_without_code, read_safetensors
@@ -111,11 +112,15 @@ class LoadedModel:
 
     def check_classes(self, data: DataSet) -> None:
         """Raises UserError if the data has other classes than the model."""
-        if data.pack.classes != self.classes:
-            raise UserError(
-                f"data: has the classes {', '.join(data.pack.classes)};"
-                f" {self.path} was trained on {', '.join(self.classes)}"
-            )
+        ours, theirs = self.classes, data.pack.classes
+        if theirs == ours:
+            return
+        parts = {"lacks": set(ours) - set(theirs), "has": set(theirs) - set(ours)}
+        said = [f"{verb} {listed(sorted(names))}" for verb, names in parts.items() if names]
+        raise UserError(
+            f"data: {self.path} was trained on other classes; the data"
+            f" {' and '.join(said) or 'has them in another order'}"
+        )
 
 
 def load_model(path: Path) -> LoadedModel:

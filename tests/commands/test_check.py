@@ -27,6 +27,7 @@ def test_a_check_leaves_two_tables_and_a_page_and_changes_nothing(run, told):
         assert f"Labels to check: {part}" in page
     assert "few images  ash, beech, cedar" in text  # 16 to train on, 4 to validate, 5 to test
     assert "near-duplicates  0 pairs" in text
+    assert str(run / "labels_to_check.csv") in text
     assert "training images are not judged" not in text
     new = {"check.html", "labels_to_check.csv", "near_duplicates.csv"}
     files = [file for file in run.rglob("*") if file.is_file() and file.name not in new]
