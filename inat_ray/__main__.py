@@ -11,7 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 from inat_ray import __version__, options
 
 COMMANDS = (
-    *("sweep", "train", "experiments", "prepare", "evaluate", "predict", "export"),
+    *("sweep", "train", "experiments", "prepare", "evaluate", "predict", "export", "ensemble"),
     *("report", "check", "runs", "simulate"),
 )
 """The modules of this folder that are commands."""

@@ -73,7 +73,6 @@ def main(
     # Imported only now: they take seconds, and a mistake above is answered at once.
     with options.loading("torch"):
         from inat_ray.data.dataset import open_dataset
-        from inat_ray.models.complexity import complexity
         from inat_ray.run.result import write_result
         from inat_ray.run.result_content import assessment_result
         from inat_ray.run.split import keep_split
@@ -84,7 +83,7 @@ def main(
         from inat_ray.training.scores import assess
 
     loaded = load_model(path)
-    check_named(loaded.experiment)
+    check_named(*loaded.members)
     given = options.given(data=data, seed=seed)
     config = override(loaded.experiment, settings=settings or (), options=given)
     device = resolve_device(config.device)
@@ -104,11 +103,11 @@ def main(
                 numbers, kept = _evaluated(loaded, subset, data=dataset, run=keeper, device=device)
         predictions = read_predictions(kept)
         assessment = assess(predictions)
-        size = complexity(loaded.experiment, classes=len(loaded.classes))
         result = write_result(
             numbers
             | assessment_result(assessment, subset=subset)
-            | {"parameters": size.parameters, "macs": size.macs, "predictions": str(kept)},
+            | _size(loaded)
+            | {"predictions": str(kept)},
             run.result,
         )
         _show(predictions, assessment, result=result, run=run)
@@ -143,6 +142,15 @@ def _as_set(model: "LoadedModel", experiment: Experiment, *, subset: SubsetName)
     if experiment.image_size != model.experiment.image_size:
         structure_of(model.model, experiment, classes=len(model.classes))
     return replace(model, experiment=experiment)
+
+
+def _size(model: "LoadedModel") -> dict[str, int]:
+    from inat_ray.models.build import structure_of
+
+    network, count = model.model, len(model.classes)
+    structure = structure_of(network, model.experiment, classes=count, count_macs=True)
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return {"parameters": parameters, "macs": sum(structure.macs)}
 
 
 def _evaluated(

@@ -56,7 +56,7 @@ def main(
 
     check_packages(form)
     loaded = load_model(path)
-    check_named(loaded.experiment)
+    check_named(*loaded.members)
     with waiting(f"writing and checking {file.name}", console=options.console()):
         difference = export(loaded, file, form=form)
     size = file.stat().st_size

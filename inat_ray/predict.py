@@ -62,7 +62,7 @@ def main(
     console = options.console()
     paths = _photographs(images)
     loaded = load_model(path)
-    check_named(loaded.experiment)
+    check_named(*loaded.members)
     good: list[Predicted] = []
     with prediction_file(out, loaded.classes) as write:
         batches = predict(loaded, paths, device=resolve_device(device))

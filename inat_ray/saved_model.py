@@ -98,7 +98,7 @@ def load(
 
     with code_named(code, changed=changed_code):
         loaded = load_model(model_file(Path(model)))
-        check_named(loaded.experiment)
+        check_named(*loaded.members)
         return Model(loaded, device)
 
 

@@ -20,6 +20,7 @@ from inat_ray.data.dataset import Channels, DataSet
 from inat_ray.data.names import listed
 from inat_ray.data.split import SubsetName
 from inat_ray.models.build import build_model, hollow_model
+from inat_ray.models.ensemble import as_one
 from inat_ray.models.weights import Normalization, load_without_code, read_safetensors
 from inat_ray.storage.place import Place
 from inat_ray.training.device import tune_process
@@ -66,10 +67,15 @@ def model_writer(fit: Fit, *, training: str = "train") -> Callable[[Place], None
         "epoch": str(fit.epochs_done),
         "training": training,
     }
+    return network_writer(fit.evaluated_model, about)
+
+
+def network_writer(network: nn.Module, about: dict[str, str]) -> Callable[[Place], None]:
+    """Returns what writes a network as it is now, with the metadata that `load_model` reads."""
     weights = {
         # A copy of each: the format has no tensors that share their numbers, as tied layers do.
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, tensor in fit.evaluated_model.state_dict().items()
+        for name, tensor in network.state_dict().items()
     }
 
     def write(place: Place) -> None:
@@ -89,6 +95,8 @@ class LoadedModel:
     std: Channels
     epoch: int
     """The training's epoch, counted from 1, after which it was saved."""
+    members: tuple[Experiment, ...]
+    """The experiments of the networks whose mean it is; mostly one, its own."""
     model: nn.Module
 
     def evaluate(self, data: DataSet, subset: SubsetName, *, device: torch.device) -> Evaluation:
@@ -128,16 +136,17 @@ def load_model(path: Path) -> LoadedModel:
     with readable(path, remedy="a best.safetensors that train or sweep left is needed"):
         weights, metadata = read_safetensors(path)
         about = _About.model_validate(metadata)
+        members, count = about.members or (about.experiment,), len(about.classes)
         # Shapes are compared first, on the meta device: nothing of a wrong size takes memory.
-        model = hollow_model(about.experiment, classes=len(about.classes))
+        model = as_one(hollow_model(each, classes=count) for each in members)
         _check_numbers(weights, model.state_dict())
         # Copies: the file's own are mapped, and somebody may write over it.
         state = {name: tensor.clone() for name, tensor in weights.items()}
         model.load_state_dict(state, assign=True)
         if any(buffer.is_meta for buffer in model.buffers()):  # of indices and masks, never saved
-            model = build_model(about.experiment, classes=len(about.classes), weights=None)
+            model = as_one(build_model(each, classes=count, weights=None) for each in members)
             model.load_state_dict(state, assign=True)
-    return LoadedModel(path=path, model=model, **dict(about))
+    return LoadedModel(path=path, model=model, **dict(about) | {"members": members})
 
 
 class _About(Normalization):
@@ -146,6 +155,8 @@ class _About(Normalization):
     experiment: Json[Experiment]
     classes: Json[Annotated[list[str], Field(min_length=1)]]
     epoch: NonNegativeInt
+    members: Json[tuple[Experiment, ...]] = ()
+    """Of an ensemble; none if it is one network."""
 
 
 def _check_numbers(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from inat_ray import (
     check,
+    ensemble,
     evaluate,
     export,
     options,
@@ -38,6 +39,7 @@ COMMANDS = {
     "check": check,
     "predict": predict,
     "export": export,
+    "ensemble": ensemble,
     "report": report,
     "runs": runs,
     "simulate": simulate,
