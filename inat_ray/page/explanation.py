@@ -1,7 +1,7 @@
 """The section that shows what the model looks at, on validation photographs."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from inat_ray.data.augment import Normalize, plain_view
 from inat_ray.data.dataset import DataSet
 from inat_ray.models.build import structure_of
+from inat_ray.models.ensemble import members_of
 from inat_ray.models.module import MOST_OF_AN_ERROR
 from inat_ray.page.attribution import (
     UnexplainedError,
@@ -19,7 +20,7 @@ from inat_ray.page.attribution import (
     guided_backpropagation,
     watch,
 )
-from inat_ray.page.html import Section, folded, missing, picture, subheading
+from inat_ray.page.html import Section, folded, missing, paragraph, picture, subheading
 from inat_ray.page.pictures import (
     Pixels,
     filters_picture,
@@ -61,9 +62,10 @@ def explanation_section(model: LoadedModel, data: DataSet | None) -> Section:
     """Shows filters, feature maps, guided backpropagation and Grad-CAM; without `data`, filters.
 
     What a network does not allow is said in its place. The photographs are validation images, which
-    may be looked at as often as one likes.
+    may be looked at as often as one likes. Of an ensemble, the first network is explained.
     """
-    network = model.model.to(CPU)  # an evaluation may have left it on a GPU
+    network, *others = members_of(model.model.to(CPU))  # an evaluation may have left it on a GPU
+    model = replace(model, model=network)
     filters = folded(_tried(lambda: _filters(model)), summary="First-layer filters")
     if data is None:
         text = "The photographs are not available, so what the model sees in them is left out."
@@ -81,6 +83,8 @@ def explanation_section(model: LoadedModel, data: DataSet | None) -> Section:
             folded(maps, summary="Feature maps"),
             folded(neurons, summary="Guided backpropagation"),
         ]
+    if others:
+        parts.insert(0, paragraph(f"The first of the {1 + len(others)} networks of this ensemble."))
     return Section("What it looks at", "explanation", *parts)
 
 

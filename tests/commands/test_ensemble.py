@@ -67,6 +67,8 @@ def test_it_is_evaluated_and_exported_like_any_model(told_once, models, joined, 
         sizes[name] = json.loads(text.splitlines()[-1])
     for number in ("parameters", "macs"):
         assert sizes["both"][number] == 2 * sizes["one"][number]
+    page = (tmp_path / "both" / "report.html").read_text(encoding="utf-8")
+    assert "The first of the 2 networks of this ensemble." in page
     file = tmp_path / "model.pt2"
     code, text = told_once("export", joined, "--format", "torch", "--out", file, "--json")
     assert code == 0, text

@@ -40,7 +40,16 @@ def loaded(experiment: Experiment) -> LoadedModel:
     model = build_model(experiment, classes=CLASSES, weights=weights)
     model.load_state_dict(weights.state, strict=False)
     names = [str(number) for number in range(CLASSES)]
-    return LoadedModel(Path(), experiment, names, weights.mean, weights.std, epoch=0, model=model)
+    return LoadedModel(
+        Path(),
+        experiment,
+        names,
+        weights.mean,
+        weights.std,
+        epoch=0,
+        members=(experiment,),
+        model=model,
+    )
 
 
 @pytest.fixture(scope="module")

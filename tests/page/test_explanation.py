@@ -40,6 +40,7 @@ def explained(data, data_folder, small_settings, tmp_path):
             epoch=1,
             mean=data.mean,
             std=data.std,
+            members=(experiment,),
             model=built,
         )
 
