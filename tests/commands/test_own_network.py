@@ -74,6 +74,7 @@ def lines(run: Path, image: Path, out: Path) -> dict[str, list[object]]:
         "predict": [run, image, "--json"],
         "evaluate": [run, "--out", out / "evaluated"],
         "export": [run, "--format", "torch", "--out", out / "model.pt2"],
+        "ensemble": [run, run, "--out", out / "twice.safetensors"],
     }
 
 
@@ -82,7 +83,7 @@ def image(data_folder) -> Path:
     return next((data_folder / "val").rglob("*.png"))
 
 
-@pytest.mark.parametrize("name", ["predict", "evaluate", "export"])
+@pytest.mark.parametrize("name", ["predict", "evaluate", "export", "ensemble"])
 def test_a_model_runs_once_its_code_is_named(trained, told, image, tmp_path, name):
     line = lines(trained, image, tmp_path)[name]
     status, text = told(name, *line)
@@ -104,7 +105,9 @@ def test_other_code_is_refused_by_both_digests_unless_the_word_is_said(
     assert status == 0, text
 
 
-@pytest.mark.parametrize("name", ["predict", "evaluate", "export", "report", "train", "sweep"])
+@pytest.mark.parametrize(
+    "name", ["predict", "evaluate", "export", "ensemble", "report", "train", "sweep"]
+)
 def test_code_beside_what_needs_none_is_told(
     save_untrained, arguments, told, image, tmp_path, name
 ):
