@@ -7,7 +7,6 @@ import typer
 
 from inat_ray import options
 from inat_ray.config.code import check_named, name_code
-from inat_ray.config.errors import UserError
 from inat_ray.run.folder import model_file
 
 
@@ -19,18 +18,16 @@ def main(
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The new model.")] = Path(
         "ensemble.safetensors"
     ),
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the file if it is there already.")
-    ] = False,
+    overwrite: options.OverwriteFile = False,
     code: options.Code = None,
     changed_code: options.ChangedCode = False,
     verbose: options.Verbose = False,
 ) -> None:
     """Join saved models into one, whose probabilities are the mean of theirs.
 
-    Of the same recipe with several seeds, for one: mostly more accurate than any of them, and as
-    slow as all of them. They must have the same classes, split and view of an image; their networks
-    may differ. What evaluate, predict and export take, it is.
+    Of the same recipe with several seeds, for one: it may be more accurate than any of them
+    (evaluate tells), and is as slow as all of them. They must have the same classes, split and view
+    of an image; their networks may differ. evaluate, predict and export take it like any model.
 
     Example: inat-ray ensemble runs/seed0 runs/seed1 runs/seed2 --out three.safetensors
     """
@@ -38,10 +35,7 @@ def main(
     name_code(code, changed=changed_code)
     options.say_reading("ensemble", ", ".join(map(str, models)))
     paths = [model_file(model) for model in models]
-    if out.suffix != ".safetensors":
-        raise UserError(f"--out {out}: the name must end in .safetensors")
-    if out.exists() and not overwrite:
-        raise UserError(f"--out {out}: is there already; --overwrite replaces it")
+    options.check_new_file(out, suffix=".safetensors", overwrite=overwrite)
     # Imported only now: they take seconds, and a mistake above is answered at once.
     with options.loading("torch"):
         from inat_ray.training.checkpoint import load_model

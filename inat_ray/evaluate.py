@@ -145,12 +145,12 @@ def _as_set(model: "LoadedModel", experiment: Experiment, *, subset: SubsetName)
 
 
 def _size(model: "LoadedModel") -> dict[str, int]:
-    from inat_ray.models.build import structure_of
+    from inat_ray.models.complexity import complexity
 
-    network, count = model.model, len(model.classes)
-    structure = structure_of(network, model.experiment, classes=count, count_macs=True)
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    return {"parameters": parameters, "macs": sum(structure.macs)}
+    shown = {"data": model.experiment.data}
+    members = [each.model_copy(update=shown) for each in model.members]
+    sizes = [complexity(member, classes=len(model.classes)) for member in members]
+    return {name: sum(getattr(each, name) for each in sizes) for name in ("parameters", "macs")}
 
 
 def _evaluated(

@@ -7,7 +7,6 @@ import typer
 
 from inat_ray import options
 from inat_ray.config.code import check_named, name_code
-from inat_ray.config.errors import UserError
 from inat_ray.data.progress import waiting
 from inat_ray.run.folder import model_file
 
@@ -21,9 +20,7 @@ def main(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Beside the model if not given.")
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the file if it is there already.")
-    ] = False,
+    overwrite: options.OverwriteFile = False,
     as_json: options.AsJson = False,
     code: options.Code = None,
     changed_code: options.ChangedCode = False,
@@ -45,10 +42,7 @@ def main(
     path = model_file(model)
     suffix = ".onnx" if form == "onnx" else ".pt2"
     file = out or path.with_suffix(suffix)
-    if file.suffix != suffix:
-        raise UserError(f"--out {file}: the name must end in {suffix}")
-    if file.exists() and not overwrite:
-        raise UserError(f"--out {file}: is there already; --overwrite replaces it")
+    options.check_new_file(file, suffix=suffix, overwrite=overwrite)
     # Imported only now: they take seconds, and a mistake above is answered at once.
     with options.loading("torch"):
         from inat_ray.training.checkpoint import load_model

@@ -83,6 +83,9 @@ Out = Annotated[
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace the run that --out holds already.")
 ]
+OverwriteFile = Annotated[
+    bool, typer.Option("--overwrite", help="Replace the file if it is there already.")
+]
 StoragePath = Annotated[
     str | None,
     typer.Option(
@@ -209,6 +212,14 @@ def console() -> Console:
 def say(word: str, text: object, *, style: str = "bold") -> None:
     """Prints a line that begins with a word."""
     terminal_say(console(), word, text, style=style)
+
+
+def check_new_file(out: Path, *, suffix: str, overwrite: bool) -> None:
+    """Raises UserError if --out has another suffix, or is there and not to be replaced."""
+    if out.suffix != suffix:
+        raise UserError(f"--out {out}: the name must end in {suffix}")
+    if out.exists() and not overwrite:
+        raise UserError(f"--out {out}: is there already; --overwrite replaces it")
 
 
 def say_reading(command: str, what: object) -> None:

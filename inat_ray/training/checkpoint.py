@@ -59,19 +59,36 @@ def model_writer(fit: Fit, *, training: str = "train") -> Callable[[Place], None
 
     `training`: the name of the model's training in the run's log.
     """
-    about = {
-        "experiment": fit.experiment.model_dump_json(),
-        "classes": json.dumps(fit.data.classes),
-        "mean": json.dumps(fit.mean),
-        "std": json.dumps(fit.std),
-        "epoch": str(fit.epochs_done),
-        "training": training,
-    }
-    return network_writer(fit.evaluated_model, about)
+    return network_writer(
+        fit.evaluated_model,
+        experiment=fit.experiment,
+        classes=fit.data.classes,
+        mean=fit.mean,
+        std=fit.std,
+        epoch=fit.epochs_done,
+        training=training,
+    )
 
 
-def network_writer(network: nn.Module, about: dict[str, str]) -> Callable[[Place], None]:
+def network_writer(
+    network: nn.Module,
+    *,
+    experiment: Experiment,
+    classes: list[str],
+    mean: Channels,
+    std: Channels,
+    epoch: int,
+    **more: str,
+) -> Callable[[Place], None]:
     """Returns what writes a network as it is now, with the metadata that `load_model` reads."""
+    about = {
+        "experiment": experiment.model_dump_json(),
+        "classes": json.dumps(classes),
+        "mean": json.dumps(mean),
+        "std": json.dumps(std),
+        "epoch": str(epoch),
+        **more,
+    }
     weights = {
         # A copy of each: the format has no tensors that share their numbers, as tied layers do.
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)

@@ -1,6 +1,5 @@
 """Joins saved models into one file, whose model is the mean of their probabilities."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,8 @@ from inat_ray.models.ensemble import as_one, members_of
 from inat_ray.storage.place import Place
 from inat_ray.training.checkpoint import LoadedModel, network_writer
 
-OF_THE_MACHINE = {"source", "cache", "inaturalist_url", "max_bad_fraction"}
-"""Settings of `data` that change no image."""
+CHANGE_NO_IMAGE = {"source", "cache", "inaturalist_url", "max_bad_fraction"}
+"""Settings of `data` that decide where images are, not which or how they are shown."""
 
 
 def join(models: Sequence[LoadedModel], path: Path) -> None:
@@ -27,15 +26,16 @@ def join(models: Sequence[LoadedModel], path: Path) -> None:
         _check_alike(first, other)
     members = [experiment.model_dump_json() for model in models for experiment in model.members]
     networks = [network for model in models for network in members_of(model.model)]
-    about = {
-        "experiment": first.experiment.model_dump_json(),
-        "members": f"[{','.join(members)}]",
-        "classes": json.dumps(first.classes),
-        "mean": json.dumps(first.mean),
-        "std": json.dumps(first.std),
-        "epoch": str(max(model.epoch for model in models)),
-    }
-    network_writer(as_one(networks), about)(Place.at(path))
+    write = network_writer(
+        as_one(networks),
+        experiment=first.experiment,
+        classes=first.classes,
+        mean=first.mean,
+        std=first.std,
+        epoch=max(model.epoch for model in models),
+        members=f"[{','.join(members)}]",
+    )
+    write(Place.at(path))
 
 
 def _check_alike(first: LoadedModel, other: LoadedModel) -> None:
@@ -53,7 +53,7 @@ def _sees(model: LoadedModel) -> dict[str, Any]:
     data, recipe = model.experiment.data, model.experiment.recipe
     return {
         "classes": model.classes,
-        **{f"data.{key}": value for key, value in data.model_dump(exclude=OF_THE_MACHINE).items()},
+        **{f"data.{key}": value for key, value in data.model_dump(exclude=CHANGE_NO_IMAGE).items()},
         "data.image_size": model.experiment.image_size,
         "data.pack_size": data.pack_side,
         "normalization": (model.mean, model.std),
