@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from inat_ray.config.distributions import canonical
 from inat_ray.config.metrics import METRICS, MetricName
+from inat_ray.config.search import MAX_TRIALS
 from inat_ray.log import records
 from inat_ray.log.records import JSON
 from inat_ray.log.score import STRETCH, Score, score_of
@@ -88,7 +89,8 @@ class History:
     """The first since the newest epoch of `final`, by the order of the log: clocks may be reset."""
     ended: records.Reason | None = None
     """Why the search ended; None while it goes on."""
-    planned_trials: int = 0
+    most_trials: int = 0
+    """Trials that there can be."""
     most_points: int | None = None
     """Trials and points beyond the limits that there can be, as in `RunStarted.points`."""
     extended: bool = False
@@ -99,7 +101,8 @@ class History:
     budget: int | None = None
     """The number of trials that a person asked for last, since the search began."""
     budgets: records.Budgets = field(default_factory=dict)
-    """The other budgets that are not as the experiment has them, since a person changed them."""
+    """The other budgets; of a log that does not name them at its start, those that a person
+    changed since."""
     finish_asked: bool = False
     """Whether a person asked for the search's end."""
     epochs_spent: int = 0
@@ -158,8 +161,8 @@ class History:
             case records.SearchEnded():
                 self.ended, self.picked = record.reason, None
             case records.RunStarted():
-                self.started, self.planned_trials = record, record.trials
-                self.most_points = record.points
+                self.started, self.most_trials = record, record.trials
+                self.most_points, self.budgets = record.points, dict(record.budgets)
                 self._session = (record.time, 0.0)
             case records.RunResumed():
                 self._carry_on(record)
@@ -199,6 +202,11 @@ class History:
     def trials_over(self) -> int:
         """Trials of the search that do not go on."""
         return len(self.searched) - len(self.open)
+
+    @property
+    def planned_trials(self) -> int | None:
+        """Trials that the search runs unless it ends early; None if nothing was said of them."""
+        return self.most_trials if self.most_trials < MAX_TRIALS else None
 
     @property
     def suggested(self) -> int:
@@ -310,7 +318,7 @@ class History:
         self.beyond_in_a_row += 1
         self.points[canonical(record.parameters)] += 1
         if self.most_points is not None:
-            self.planned_trials = min(self.planned_trials, self.most_points - len(self.beyond))
+            self.most_trials = min(self.most_trials, self.most_points - len(self.beyond))
 
     def _steer(self, record: records.Steering) -> None:
         self.steering.append((len(self.searched), record))
@@ -322,7 +330,7 @@ class History:
             case records.TrialPicked():
                 self.picked, self.final, self.look = self.trials[record.trial_id], None, None
             case records.SearchChanged():
-                self.planned_trials, self.most_points = record.trials, record.points
+                self.most_trials, self.most_points = record.trials, record.points
                 self.changed |= record.parameters
                 self.budgets |= record.budgets
                 self.beyond_in_a_row = 0
@@ -388,8 +396,8 @@ class History:
         self._session = (record.time, self.seconds)
         if self.newest is not None:
             self.pauses.append((self.newest.time, record.time))
-        if record.trials != self.planned_trials:  # so did earlier versions extend a search
-            self.planned_trials = self.budget = record.trials
+        if record.trials != self.most_trials:  # so did earlier versions extend a search
+            self.most_trials = self.budget = record.trials
         if record.extended:
             self.extended, self.ended, self.finish_asked = True, None, False
             self.budgets = dict.fromkeys(records.BUDGETS)

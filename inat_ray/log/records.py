@@ -101,6 +101,8 @@ class RunStarted(Record):
     points: NonNegativeInt | None = Field(None, exclude_if=lambda points: points is None)
     """Points of a finite space, if the search has limits: so many trials and points beyond them
     there are at most."""
+    budgets: Budgets = Field({}, exclude_if=lambda budgets: not budgets)
+    """What ends the search beside the number of its trials; earlier logs do not say."""
 
 
 class RunResumed(Record):

@@ -34,7 +34,7 @@ from inat_ray.log.records import (
 from inat_ray.search.limits import MOST_IN_A_ROW, Beyond, Limit, no_limit
 from inat_ray.search.schedulers import SCHEDULERS, next_best
 from inat_ray.search.searchers import SEARCHERS, Point
-from inat_ray.search.stopping import FINALISTS, is_late, present_budgets, spent_budget
+from inat_ray.search.stopping import FINALISTS, is_late, present_budgets, set_budgets, spent_budget
 from inat_ray.search.study import distinct_configurations
 
 DEFAULT_TRIALS = 10
@@ -151,7 +151,7 @@ def _new_trial(
 ) -> Work | Beyond | Reason:
     """Returns a trial of the next point, or that it is beyond the limits, or why there is none."""
     number = len(history.searched)
-    if number >= history.planned_trials:
+    if number >= history.most_trials:
         return "trials"
     if history.beyond_in_a_row >= MOST_IN_A_ROW:
         return "limits"
@@ -282,6 +282,7 @@ def run_started(experiment: Experiment, space: SearchSpace | None = None) -> Run
         epochs=experiment.recipe.epochs,
         parameters={name: parameter_kind(p) for name, p in parameters.items()},
         points=points_of(search, space) if space and search.limits else None,
+        budgets=set_budgets(search) if space else {},
     )
 
 

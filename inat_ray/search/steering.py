@@ -78,7 +78,7 @@ def _is_about_search(key: str) -> bool:
 
 def total_with(history: History, more: int) -> int:
     """Returns how many trials are planned, or a search that ended had, with `more` of them."""
-    return more + (history.planned_trials if history.ended is None else len(history.searched))
+    return more + (history.most_trials if history.ended is None else len(history.searched))
 
 
 def answered(

@@ -92,6 +92,12 @@ def present_budgets(search: SearchConfig, history: History) -> Budgets:
     return {name: history.budgets.get(name, getattr(search, name)) for name in BUDGETS}
 
 
+def set_budgets(search: SearchConfig) -> Budgets:
+    """Returns the budgets beside the trials that the experiment sets."""
+    budgets: Budgets = {name: getattr(search, name) for name in BUDGETS}
+    return {name: budget for name, budget in budgets.items() if budget is not None}
+
+
 def spent_of(budgets: Budgets, history: History, *, kept_back: float) -> BudgetName | None:
     """Returns the first of these budgets, all of which are there, that is spent.
 

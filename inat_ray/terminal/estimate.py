@@ -4,6 +4,7 @@ import statistics
 from typing import Literal
 
 from inat_ray.log.history import History, TrialHistory
+from inat_ray.log.records import BUDGETS, BudgetName
 from inat_ray.search.winner import final_training
 
 Phase = Literal["search", "confirmation", "winner's training", "test", "training", "finished"]
@@ -43,12 +44,17 @@ def training_alone(history: History) -> TrialHistory | None:
     return next((t for t in running_trials(history) if stands_alone(history, t)), None)
 
 
-def done_and_total(history: History) -> tuple[float, float]:
-    """Counts the epochs of a training that stands alone, otherwise the trials of the search."""
+def share_done(history: History, *, now: float) -> float:
+    """Returns how much of a training that stands alone is done, otherwise of the search.
+
+    A search is as far as the budget is spent that is likely to end it, if that can be told.
+    """
     alone = training_alone(history)
     if alone is not None:
-        return len(alone.epochs), alone.planned_epochs
-    return trials_done(history), history.planned_trials
+        return len(alone.epochs) / alone.planned_epochs
+    if history.ended is not None:
+        return 1.0
+    return min(1.0, max(_shares(history, now=now).values(), default=0.0))
 
 
 def trials_done(history: History) -> float:
@@ -57,29 +63,55 @@ def trials_done(history: History) -> float:
     return history.trials_over + sum(shares)
 
 
-def epochs_planned(history: History) -> int:
-    """Counts the epochs of the search if no trial were stopped early."""
+def epochs_planned(history: History) -> int | None:
+    """Counts the epochs of the search if no trial were stopped early, or its budget of them.
+
+    None if a time or a target ends the search: how many there will be is not known.
+    """
+    epochs, *others = (history.budgets.get(name) for name in BUDGETS)
+    if epochs is None and others != [None, None]:
+        return None
     started = sum(trial.planned_epochs for trial in history.searched)
-    return started + history.run.epochs * max(0, history.planned_trials - len(history.searched))
+    most = started + history.run.epochs * max(0, history.most_trials - len(history.searched))
+    return most if epochs is None else min(int(epochs), most)
 
 
 def seconds_left(history: History, *, now: float) -> float | None:
-    """Estimates the time left from the pace so far.
+    """Estimates the time left from the pace so far, and no more than the search's budget of it.
 
-    None before the first epoch and after the last one, and once the search has ended: the log does
-    not say how long its confirmation takes.
+    None before the first epoch and after the last one, once the search has ended, since the log
+    does not say how long its confirmation takes, and of one that only a target ends.
     """
     alone = training_alone(history)
     if alone is not None:
         return _seconds_left_of_training(alone, now=now)
-    # By trials, not by epochs, so that the estimate learns what early stopping saves.
-    done, total = trials_done(history), history.planned_trials
-    if history.ended is not None or not 0 < done < total:
+    if history.ended is not None or history.epochs_spent == 0:
+        return None
+    elapsed, shares = history.seconds_at(now), _shares(history, now=now)
+    if max(shares.values(), default=1.0) >= 1:
         return None
     # What precedes the first epoch, such as making features, comes once.
     first = next(iter(history.numbered[0].epochs), None)
     once = first.time - first.seconds - history.run.time if first else 0.0
-    return max(0.0, history.seconds_at(now) - once) * (total - done) / done
+    paces = {"time": elapsed} | dict.fromkeys(("trials", "epochs"), max(0.0, elapsed - once))
+    return min(paces[name] * (1 - done) / done for name, done in shares.items())
+
+
+def _shares(history: History, *, now: float) -> dict[str, float]:
+    """Returns how much of each budget is spent. How far a target is cannot be told."""
+    spent: dict[BudgetName, float] = {
+        "epochs": history.epochs_spent,
+        "time": history.seconds_at(now),
+    }
+    shares: dict[str, float] = {
+        name: amount / budget
+        for name, amount in spent.items()
+        if (budget := history.budgets.get(name))
+    }
+    # By trials rather than by epochs, so that the estimate learns what early stopping saves.
+    if planned := history.planned_trials:
+        shares["trials"] = trials_done(history) / planned
+    return shares
 
 
 def _seconds_left_of_training(trial: TrialHistory, *, now: float) -> float | None:

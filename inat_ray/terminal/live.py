@@ -12,7 +12,7 @@ from rich.text import Text
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.search.telling import telling_parameters
 from inat_ray.search.winner import winning_trial
-from inat_ray.terminal.estimate import Phase, done_and_total, phase_of, running_trials
+from inat_ray.terminal.estimate import Phase, phase_of, running_trials, share_done
 from inat_ray.terminal.run_texts import (
     best_text,
     end_text,
@@ -56,7 +56,7 @@ def live_view(
     """
     if history.started is None:
         return Group("starting")
-    parts: list[RenderableType] = [_header(history, phase or phase_of(history), options)]
+    parts: list[RenderableType] = [_header(history, phase or phase_of(history), now, options)]
     for line in _lines(history, now=now, width=options.max_width, goes_on=goes_on):
         parts.append(_line(line, options))
     best, running = winning_trial(history), running_trials(history)
@@ -88,10 +88,10 @@ def _cut(options: ConsoleOptions) -> OverflowMethod:
     return "crop" if options.ascii_only else "ellipsis"
 
 
-def _header(history: History, phase: Phase, options: ConsoleOptions) -> Table:
+def _header(history: History, phase: Phase, now: float, options: ConsoleOptions) -> Table:
     """Returns the run's name, its phase, a progress bar, and the share that is done."""
-    done, total = done_and_total(history)
-    share = f"{100 * done / total if total else 0:.0f} %"
+    done = share_done(history, now=now)
+    share = f"{100 * done:.0f} %"
     # Of columns that do not fit, rich narrows only those that may wrap. Here that is the bar, as
     # long as the name leaves it some room.
     room = options.max_width - len(phase) - len(share) - 3 * GAP - NARROWEST_BAR
@@ -103,7 +103,7 @@ def _header(history: History, phase: Phase, options: ConsoleOptions) -> Table:
         padding=(0, GAP),
     )
     name = Text(writable(history.run.name, options))
-    line.add_row(name, phase, ProgressBar(total=total, completed=done), share)
+    line.add_row(name, phase, ProgressBar(total=1, completed=done), share)
     return line
 
 

@@ -145,7 +145,8 @@ def ending_line(history: History, trial: TrialHistory) -> str:
         line += f", {score}"
     if stands_alone(history, trial):
         return line
-    line = f"[{history.trials_over}/{history.planned_trials}] {line}"
+    planned = history.planned_trials
+    line = f"[{history.trials_over}{f'/{planned}' if planned else ''}] {line}"
     best = winning_trial(history)
     if best is None:
         return line

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from inat_ray.config.metrics import METRICS
+from inat_ray.config.search import MAX_TRIALS
 from inat_ray.log.history import History, TrialHistory
 from inat_ray.log.records import (
     JSON,
@@ -36,7 +37,10 @@ DAY = 86_400
 def states_text(history: History) -> str:
     """'12 of 20 trials: 3 finished, 9 stopped; 4 confirming: 2 finished, 2 running'."""
     counts = counts_text(history.states)
-    text = f"{len(history.searched)} of {history.planned_trials} trials"
+    planned = history.planned_trials
+    text = f"{len(history.searched)} of {planned} trials"
+    if planned is None:
+        text = counted(len(history.searched), "trial")
     text += f": {counts}" if counts else ""
     if beyond := len(history.beyond):
         text += f"; {counted(beyond, 'point')} beyond the limits, not trained"
@@ -48,8 +52,10 @@ def states_text(history: History) -> str:
 
 def epochs_text(history: History) -> str:
     """'96 epochs of 240 planned, 58 saved by stopping early' (of the search)."""
-    saved = history.epochs_saved
-    text = f"{counted(history.epochs_spent, 'epoch')} of {epochs_planned(history):,} planned"
+    saved, planned = history.epochs_saved, epochs_planned(history)
+    text = counted(history.epochs_spent, "epoch")
+    if planned is not None:
+        text += f" of {planned:,} planned"
     return text + (f", {saved:,} saved by stopping early" if saved else "")
 
 
@@ -163,7 +169,8 @@ def steering_text(record: Steering, *, begun: int) -> str:
                 for name, now in record.budgets.items()
                 if now != (before := record.budgets_before.get(name))
             ]
-            if parts and not (record.parameters or record.budget):
+            is_plan = record.parameters and record.trials < MAX_TRIALS
+            if parts and not (is_plan or record.budget):
                 return "; ".join(parts)
             planned = f"{counted(record.trials, 'trial')} planned"
             more = f", {begun} have begun and go on" if begun > record.trials else ""

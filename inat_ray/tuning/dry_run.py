@@ -10,6 +10,7 @@ import numpy as np
 from inat_ray.config.distributions import JSON, Categorical, Parameter, canonical
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.resources import Resources
+from inat_ray.config.search import MAX_TRIALS
 from inat_ray.config.space import SearchSpace
 from inat_ray.config.trial import experiment_at, trial_experiment
 from inat_ray.config.variants import image_sizes
@@ -172,7 +173,10 @@ def estimated(
     slots: int,
     limit: Limit = no_limit,
 ) -> Estimate:
-    """Returns what the search is likely to take, from a simulation on made-up curves."""
+    """Returns what the search is likely to take, from a simulation on made-up curves.
+
+    Of a search that only its target ends: what its first hundred trials take.
+    """
     planned = planned_trials(experiment.search, space)
     simulated = min(planned, SIMULATED_TRIALS)
     search = experiment.search.model_copy(
@@ -186,9 +190,12 @@ def estimated(
         return Estimate(trials, simulation.clock, beyond)
     if (points := points_of(experiment.search, space)) is not None:
         planned = min(planned, round(points * (1 - beyond)))
-    seconds = simulation.clock * planned / simulated
-    budget = experiment.search.time
-    return Estimate(planned, seconds if budget is None else min(seconds, budget), beyond)
+    longer = planned / simulated
+    for budget, spent in ((search.time, simulation.clock), (search.epochs, done.epochs_spent)):
+        longer = longer if budget is None else min(longer, budget / spent)
+    if longer * simulated >= MAX_TRIALS:
+        longer = 1
+    return Estimate(round(longer * simulated), longer * simulation.clock, beyond)
 
 
 def made_up_curves(experiment: Experiment, *, classes: int, unit: float) -> CurveOf:

@@ -76,7 +76,7 @@ def carry_on(
     changes = (record for record in steering if isinstance(record, SearchChanged))
     has_more = any(change.trials > len(history.searched) for change in changes)
     extended = history.ended is not None and has_more
-    log.append(RunResumed(trials=history.planned_trials, extended=extended))
+    log.append(RunResumed(trials=history.most_trials, extended=extended))
     for record in steering:
         log.append(record.model_copy(update={"time": time.time()}))
 

@@ -1,10 +1,12 @@
 import pytest
 
-from inat_ray.log.records import LookAtTest, RunResumed, SearchEnded
+from inat_ray.config.search import MAX_TRIALS
+from inat_ray.log.records import LookAtTest, RunResumed, SearchChanged, SearchEnded
 from inat_ray.terminal.estimate import (
     epochs_planned,
     phase_of,
     seconds_left,
+    share_done,
 )
 from tests.made_up_sweep import renamed
 
@@ -17,6 +19,50 @@ def test_time_left_follows_the_pace_of_trials_with_running_ones_in_part(sweep, h
 
 def test_time_left_is_unknown_before_the_first_epoch(sweep, history_of):
     assert seconds_left(history_of(sweep[:2]), now=sweep[0].time + 5) is None
+
+
+def limited(sweep, *, trials: int = 8, **budgets) -> list:
+    """The same log of a search that other budgets end, too."""
+    return [sweep[0].model_copy(update={"trials": trials, "budgets": budgets}), *sweep[1:]]
+
+
+@pytest.mark.parametrize("trials", [8, MAX_TRIALS])
+def test_time_left_is_no_more_than_the_budget_of_it(sweep, history_of, trials):
+    history = history_of(limited(sweep, trials=trials, time=200))
+    assert seconds_left(history, now=sweep[0].time + 160) == pytest.approx(40)
+    assert share_done(history, now=sweep[0].time + 160) == pytest.approx(0.8)
+
+
+def test_a_search_beyond_its_time_has_no_time_left(sweep, history_of):
+    history = history_of(limited(sweep, time=100))
+    assert seconds_left(history, now=sweep[0].time + 160) is None
+    assert share_done(history, now=sweep[0].time + 160) == 1
+
+
+def test_time_left_follows_a_budget_of_epochs(sweep, history_of):
+    history = history_of(limited(sweep, trials=MAX_TRIALS, epochs=10))  # 8 are done
+    assert seconds_left(history, now=sweep[0].time + 160) == pytest.approx(160 / 8 * 2)
+    assert epochs_planned(history) == 10
+
+
+def test_a_larger_budget_than_the_trials_need_changes_nothing(sweep, history_of):
+    told = history_of(limited(sweep, time=9999, epochs=9999))
+    now = sweep[0].time + 160
+    assert seconds_left(told, now=now) == seconds_left(history_of(sweep), now=now)
+    assert share_done(told, now=now) == pytest.approx(5 / 8)
+
+
+def test_a_search_that_only_a_target_ends_has_no_time_left_and_no_plan(sweep, history_of):
+    history = history_of(limited(sweep, trials=MAX_TRIALS, target=0.99))
+    now = sweep[0].time + 160
+    assert (seconds_left(history, now=now), share_done(history, now=now)) == (None, 0)
+    assert (history.planned_trials, epochs_planned(history)) == (None, None)
+
+
+def test_a_budget_that_a_person_gave_meanwhile_holds_for_the_estimate(sweep, history_of):
+    longer = SearchChanged(time=sweep[-1].time, trials=8, budgets={"time": 170})
+    history = history_of([*limited(sweep, time=9999), longer])
+    assert seconds_left(history, now=sweep[0].time + 160) == pytest.approx(10)
 
 
 def test_time_left_of_a_single_training_follows_its_epochs(training, history_of):

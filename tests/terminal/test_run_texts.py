@@ -1,5 +1,6 @@
 import time
 
+from inat_ray.config.search import MAX_TRIALS
 from inat_ray.log.records import (
     FinishAsked,
     PointBeyond,
@@ -15,6 +16,7 @@ from inat_ray.terminal.run_texts import (
     end_text,
     epochs_text,
     states_text,
+    steering_text,
     steering_texts,
     times_text,
 )
@@ -98,3 +100,13 @@ def test_what_a_person_asked_of_a_search_is_told_with_its_time(sweep, history_of
         "the search ends",
         "trial_0001 is trained for the model instead of the winner",
     ]
+
+
+def test_of_a_search_without_a_number_of_trials_no_number_is_told(sweep, history_of):
+    """Nor of epochs: how many there will be, the time decides."""
+    budgets = {"trials": MAX_TRIALS, "budgets": {"time": 600}}
+    history = history_of([sweep[0].model_copy(update=budgets), *sweep[1:]])
+    assert states_text(history).startswith("6 trials: ")
+    assert epochs_text(history) == "8 epochs, 2 saved by stopping early"
+    changed = SearchChanged(trials=MAX_TRIALS, budgets={"epochs": 50})
+    assert steering_text(changed, begun=6) == "search.epochs: 50 instead of null"

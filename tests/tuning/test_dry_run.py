@@ -72,6 +72,24 @@ def test_the_time_of_a_search_grows_with_its_trials_and_shrinks_with_its_slots(e
     assert estimated(bounded, space, curve_of, slots=1).seconds < 0.8 * alone
 
 
+def test_a_search_without_a_number_of_trials_has_as_many_as_its_budget_is_enough_for(experiment):
+    space = search_space(experiment)
+    curve_of = made_up_curves(experiment, classes=3, unit=1e-6)
+
+    def of(**budget):
+        search = experiment.search.model_copy(update={"trials": None, **budget})
+        return estimated(experiment.model_copy(update={"search": search}), space, curve_of, slots=1)
+
+    hundred = of(target=0.99)  # when a target is reached cannot be told
+    assert hundred.trials == 100
+    in_time = of(time=8 * hundred.seconds)
+    assert in_time.seconds == pytest.approx(8 * hundred.seconds)
+    assert 300 < in_time.trials <= 800
+    longer = of(epochs=5000)
+    assert 1.5 * hundred.trials < longer.trials < 5000
+    assert 3 * hundred.seconds < longer.seconds
+
+
 def narrow_only(point):
     return None if point["model.filters"] == [4] * 5 else Beyond(point, 1, 1)
 
