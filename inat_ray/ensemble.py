@@ -44,6 +44,13 @@ def main(
     loaded = [load_model(path) for path in paths]
     check_named(*(member for model in loaded for member in model.members))
     join(loaded, out)
+    folders = sorted({str(m.data.source) for model in loaded for m in model.members})
+    if len(folders) > 1:
+        options.say(
+            "trained on",
+            f"{' and '.join(folders)}: if these are not the same photographs, what one model is"
+            " validated on another may have been trained on",
+        )
     options.say("written", f"{out}, {len(loaded)} models, {out.stat().st_size / 1e6:.1f} MB")
     options.say("next", f"inat-ray evaluate {out}")
 

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 
@@ -92,6 +93,19 @@ def test_models_that_saw_other_images_are_refused(
     said = " ".join(text.split())
     assert (code, message in said, "other.safetensors" in said) == (2, True, True), text
     assert not out.exists()
+
+
+def test_models_of_two_folders_are_joined_and_both_folders_named(
+    save_untrained, told, models, data_folder, tmp_path
+):
+    """The photographs may have been moved; or these are others with the same classes."""
+    shutil.copytree(data_folder, tmp_path / "moved")
+    moved = save_untrained(tmp_path / "other.safetensors", VIEW, f"data.source={tmp_path}/moved")
+    out = tmp_path / "joined.safetensors"
+    code, text = told("ensemble", models[0], moved, "--out", out)
+    said = " ".join(text.split())
+    assert (code, out.exists()) == (0, True), text
+    assert f"{tmp_path}/moved: if these are not the same photographs" in said.replace("- ", "-")
 
 
 def test_a_mistake_ends_with_2_and_its_reason(told_once, models, joined, tmp_path):
