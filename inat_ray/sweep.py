@@ -247,6 +247,7 @@ def run_sweep(
             from inat_ray.tuning.search import check_limits
 
             data = open_dataset(config.data, progress=True)
+            of_winner = data.with_validation(config.final_validation_fraction)
             if plan.is_new:
                 check_limits(config, plan.space, classes=len(data.classes))
                 begin_run(run, config)
@@ -254,7 +255,7 @@ def run_sweep(
             keep_split(run, data)
             # Until the run is finished, which it is after Ray has ended.
             at_work.enter_context(alive_in(run.storage))
-            announce(console, run=run, data=data)
+            announce(console, run=run, data=data, of_winner=of_winner)
             winner, result = _search(plan, data=data, run=run, known=known, port=tensorboard_port)
         finish_run(run, result=result, model=winner)
         show_result(console, run=run, result=result)
@@ -335,7 +336,8 @@ def run_rehearsal(plan: "Plan", *, address: str | None = None, verbose: bool = F
         slots = Slots(resources)()
         final_resources(config)
     data = open_dataset(config.data, progress=True)
-    announce(console, data=data)
+    of_winner = data.with_validation(config.final_validation_fraction)
+    announce(console, data=data, of_winner=of_winner)
     space = plan.present or plan.space
     with waiting("training the largest model for a few steps", console=console):
         found = dry_run(config, space, data=data, resources=resources, slots=slots, known=known)

@@ -21,7 +21,7 @@ from inat_ray.config.model import (
 )
 from inat_ray.config.resources import Resources
 from inat_ray.config.search import SearchConfig
-from inat_ray.config.section import PathText, Section
+from inat_ray.config.section import Fraction, PathText, Section
 from inat_ray.config.tracking import TrackingConfig
 from inat_ray.optimizers.registry import OptimizerName
 
@@ -36,8 +36,6 @@ DEFAULT_IMAGE_SIZE = 64
 
 SIZE_FOLLOWS = ("model", "model.kind", "model.source", "model.backbone", "model.weights")
 """The settings that decide which size of images a model wants."""
-
-Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -208,6 +206,10 @@ class RecipeConfig(Section):
     augment: bool = True
     """Whether training images are augmented, as `augmentation` says."""
     augmentation: AugmentConfig = AugmentConfig()
+    keep: Literal["best", "last"] = "best"
+    """Which epoch's model is kept. best: the one with the best metric on validation, which is a
+    little optimistic of it. last: the last one, for schedules that end near 0 and for few
+    validation images."""
 
     @model_validator(mode="after")
     def _phases_fit(self) -> "RecipeConfig":
@@ -278,6 +280,11 @@ class Experiment(Section):
         return last if scale == 1 else min(last, max(SIDE_STEP, side))
 
     @property
+    def final_validation_fraction(self) -> float:
+        """Share of each class's training images that the winner's training sets aside."""
+        return self.search.final_validation_fraction or self.data.validation_fraction
+
+    @property
     def sides(self) -> set[int]:
         """Sides of the images that are trained on and evaluated, in pixels."""
         return {self.image_size, *map(self.side_in, range(self.recipe.epochs))}
@@ -332,6 +339,22 @@ class Experiment(Section):
                 f"device is mps, and resources.workers_per_trial is"
                 f" {self.resources.workers_per_trial}: there is one such GPU, and PyTorch cannot"
                 " train on it together with others; 1 is allowed"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _final_training_has_more_images(self) -> "Experiment":
+        fraction, data = self.search.final_validation_fraction, self.data
+        if fraction is not None and data.validation is not None:
+            raise ValueError(
+                f"search.final_validation_fraction {fraction:g}: data.validation names the"
+                " validation images, so there is no fraction of them; null is allowed"
+            )
+        if fraction is not None and fraction > data.validation_fraction:
+            raise ValueError(
+                f"search.final_validation_fraction {fraction:g}: is above data.validation_fraction"
+                f" {data.validation_fraction:g}, and the winner is to train on more images, not"
+                " fewer"
             )
         return self
 

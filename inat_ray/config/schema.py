@@ -12,7 +12,7 @@ from typing import Any
 
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.parameter_spec import TAKES, ParameterSpec
-from inat_ray.config.space import SEARCHABLE, is_within
+from inat_ray.config.space import NOT_SEARCHED, SEARCHABLE, is_within
 
 Schema = dict[str, Any]
 
@@ -92,7 +92,7 @@ def _add_search_space(schema: Schema) -> None:
 
 def _settings(schema: Schema, name: str, place: str) -> Iterator[tuple[str, str]]:
     """Yields (dotted name, its place in the schema) of a setting and of all below it."""
-    if name != "model.sha256":  # it is set when a run begins
+    if name not in NOT_SEARCHED:
         yield name, place
     part = _at(schema, place)
     for each in (part, *part.get("anyOf", ())):

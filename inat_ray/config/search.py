@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from inat_ray.config.metrics import METRICS, Goal, MetricName
-from inat_ray.config.section import Section
+from inat_ray.config.section import Fraction, Section
 from inat_ray.search.schedulers import SCHEDULERS, Scheduler
 from inat_ray.search.searchers import SEARCHERS, Searcher
 
@@ -166,6 +166,10 @@ class SearchConfig(Section):
     """The rule by which trials end before their last epoch."""
     confirm: Confirm | None = None
     """Trains the best configurations again with other seeds. null: no confirmation."""
+    final_validation_fraction: Fraction | None = None
+    """data.validation_fraction of the winner's training, such as 0.05: most of the images that
+    chose the winner train it. It keeps its last epoch (recipe.keep), since so few images choose
+    none. null: it trains on what the trials did."""
 
     @model_validator(mode="after")
     def _target_can_be_met(self) -> "SearchConfig":

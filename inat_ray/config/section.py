@@ -5,7 +5,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
 
 LONGEST_NAME, LONGEST_PATH = 255, 4095
@@ -31,6 +31,8 @@ def _usable_path(text: str) -> str:
 
 PathText = Annotated[str, AfterValidator(_usable_path)]
 """A path, or an address or a name where a path may stand."""
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 SettingKind = Literal["whole", "fractional", "other"]
 """Whether a setting holds whole numbers, any numbers, or something else."""

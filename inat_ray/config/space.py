@@ -27,6 +27,12 @@ IMAGE_SIZE = "data.image_size"
 SEARCHABLE = (SEED, "model", "recipe", IMAGE_SIZE)
 """What a sweep may vary, with all below. All else (data, split) is the same for every trial."""
 
+NOT_SEARCHED = {
+    "model.sha256": "is set when a run begins, and not searched",
+    "recipe.keep": "decides which model is kept, and a trial keeps none",
+}
+"""Settings below these that no sweep varies, and why."""
+
 Conditions = Mapping[str, Mapping[str, tuple[JSON, ...]]]
 """Parameter -> {another above it: the values of that one for which it exists}."""
 
@@ -203,8 +209,8 @@ def _check_name(name: str, *, above: Iterable[str]) -> None:
             "a sweep varies seed, data.image_size, and settings below model and recipe;"
             " all else is the same for every trial"
         )
-    if name == "model.sha256":
-        raise UserError("is set when a run begins, and not searched")
+    if name in NOT_SEARCHED:
+        raise UserError(NOT_SEARCHED[name])
     if part := next((each for each in above if each.startswith(f"{name}.")), None):
         raise UserError(f"would replace {part}, which stands above it; list it first")
     of_models = [each for each in above if is_within(each, ["model"])]

@@ -60,6 +60,15 @@ def trial_experiment(base: Experiment, *, parameters: dict[str, JSON], seed: int
     return resolved.model_copy(update={"seed": seed})
 
 
+def final_experiment(base: Experiment, *, parameters: dict[str, JSON], seed: int) -> Experiment:
+    """Returns the resolved experiment of the winner's training. Raises as `trial_experiment`."""
+    trial = trial_experiment(base, parameters=parameters, seed=seed)
+    if base.search.final_validation_fraction is None:
+        return trial
+    fraction = base.final_validation_fraction
+    return with_parameters(trial, {"data.validation_fraction": fraction, "recipe.keep": "last"})
+
+
 def value_at(tree: JSON, name: str) -> JSON:
     """Returns the setting of that dotted name in an experiment's tree; None where there is none."""
     for part in name.split("."):

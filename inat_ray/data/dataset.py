@@ -1,10 +1,11 @@
 """What training sees: the pack, its split, and the training images' statistics."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 
+from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import DataConfig
 from inat_ray.data.pack import Pack, Supply, open_pack, reopen_pack
 from inat_ray.data.split import SUBSETS, Indices, Split, SubsetName, split_pack
@@ -42,6 +43,21 @@ class DataSet:
         indices: Indices = getattr(self.split, name)
         return indices
 
+    def with_validation(self, fraction: float) -> Self:
+        """Returns the same images, of which another fraction validates.
+
+        Raises UserError if the data have validation images of their own, or as `split_pack`.
+        """
+        if fraction == self.config.validation_fraction:
+            return self
+        if "validation" in self.pack.roles:
+            raise UserError(
+                f"search.final_validation_fraction {fraction:g}: the data have a validation folder,"
+                " so there is no fraction of them; null is allowed"
+            )
+        config = self.config.model_copy(update={"validation_fraction": fraction})
+        return replace(self, config=config, **_split_with_statistics(self.pack, config))
+
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"pack": self.pack.path.name}
 
@@ -56,9 +72,13 @@ def open_dataset(config: DataConfig, *, progress: bool = False, build: bool = Tr
     Raises UserError if the data cannot be used, or (without `build`) there is no pack of them.
     """
     pack = open_pack(config, progress=progress, build=build)
+    return DataSet(config=config, pack=pack, **_split_with_statistics(pack, config))
+
+
+def _split_with_statistics(pack: Pack, config: DataConfig) -> dict[str, Any]:
     split = split_pack(pack, config)
     mean, std = channel_statistics(pack, split.train)
-    return DataSet(config=config, pack=pack, split=split, mean=mean, std=std)
+    return {"split": split, "mean": mean, "std": std}
 
 
 def channel_statistics(pack: Pack, indices: Indices) -> tuple[Channels, Channels]:

@@ -38,6 +38,8 @@ class TrialHistory:
     """The number of times that its process died since its last new epoch."""
     epochs: list[records.EpochEnded] = field(default_factory=list)
     """In order of epoch, the last record of each."""
+    keeps_last: bool = False
+    """Whether the model of its last epoch is kept, not of its best one."""
     stop_after: int | None = None
     """The number of epochs after which it ends because a person asked for that."""
 
@@ -50,8 +52,13 @@ class TrialHistory:
         return [getattr(record, metric) for record in self.epochs]
 
     def best(self, metric: MetricName) -> records.EpochEnded | None:
-        """Returns the epoch with the best finite value; the earliest of equals."""
+        """Returns the epoch with the best finite value, the earliest of equals.
+
+        If the last epoch's model is kept, it is the last one with a finite value.
+        """
         scored = (record for record in self.epochs if math.isfinite(record.score(metric)))
+        if self.keeps_last:
+            return next(iter(reversed([*scored])), None)
         return max(scored, key=lambda record: record.score(metric), default=None)
 
 
@@ -301,6 +308,7 @@ class History:
             planned_epochs=record.epochs,
             started=record.time,
             number=len(self.numbered),
+            keeps_last=record.keeps_last,
         )
         self.trials[record.trial_id] = trial
         self.numbered.append(trial)

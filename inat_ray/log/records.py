@@ -138,6 +138,8 @@ class TrialStarted(TrialRecord):
     """Dotted name -> value."""
     epochs: NonNegativeInt
     """Epochs that this trial runs unless it is stopped."""
+    keeps_last: bool = Field(False, exclude_if=lambda keeps_last: not keeps_last)
+    """Whether the model of its last epoch is kept, not of its best one."""
 
 
 class PointBeyond(Record):

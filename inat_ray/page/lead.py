@@ -98,7 +98,7 @@ def _tiles(run: ReportedRun) -> Iterator[Tile]:
     if history.leader is not None:
         yield _best_tile(run, history.leader)
         if run.is_search:
-            yield _kept_tile(history)
+            yield _kept_tile(run)
     yield _test_tile(run.look)
 
 
@@ -113,29 +113,43 @@ def _best_tile(run: ReportedRun, best: TrialHistory) -> Tile:
         )
     elif history.stretch > 1:
         what = f"mean {what} of {min(history.stretch, best.planned_epochs)} epochs in a row"
-    note = f"{what} on validation, the best epoch's"
+    note = f"{what} on validation, the {_which_epoch(run, best)}'s"
     if run.is_search:
         note = f"{what}; the best of {counted(len(history.searched), 'trial')}, so optimistic"
     title = f"Best trial, {best.trial_id}" if run.is_search else "Validation"
     return _validation_tile(metric, title, value=value, note=note)
 
 
-def _kept_tile(history: History) -> Tile:
-    """Shows what new seeds say of the kept model's configuration, or else its own best epoch."""
+def _which_epoch(run: ReportedRun, trial: TrialHistory) -> str:
+    """Says 'best epoch', or 'last epoch, on the 29 images that still validated'."""
+    which = "last epoch" if trial.keeps_last else "best epoch"
+    if trial.purpose == "final" and "images" in run.result.get("search", {}):
+        images = run.result["data"]["images"]["validation"]
+        which += f", on the {counted(images, 'image')} that still validated"
+    return which
+
+
+def _kept_tile(run: ReportedRun) -> Tile:
+    """Shows what new seeds say of the kept model's configuration, or else its own epoch."""
+    history = run.history
     metric, kept, sure = history.run.metric, final_training(history), over_seeds(history)
     is_there = kept is not None and kept.is_over and kept.state != "failed"
     reached = history.best_value(kept) if kept is not None and is_there else None
-    said = "" if reached is None else f"the model itself: {metric_text(metric, reached)}"
+    said = which = ""
+    if kept is not None and reached is not None:
+        which = f"its {_which_epoch(run, kept)}"
+        said = f"the model itself: {metric_text(metric, reached)} at {which}"
     if history.picked is None and sure is not None:
         seeds = counted(sure.n, "new seed" if sure.trials[0].purpose == "confirm" else "seed")
         what = seeds if sure.sd is None else f"mean ± sd over {seeds}"
         origin = searched_winner(history) or sure.trials[0]
         note = f"configuration of {origin.trial_id}: {what}"
-        note += f"; {said} at its best epoch" if said else "; no model was trained of it yet"
+        note += f"; {said or 'no model was trained of it yet'}"
         title = "Kept model" if said else "Best configuration"
         return _validation_tile(metric, title, value=sure.mean, note=note, over=sure)
     if reached is not None:
-        note = "its best epoch, so optimistic; not confirmed with new seeds"
+        flattered = "" if kept is not None and kept.keeps_last else ", so optimistic"
+        note = f"{which}{flattered}; not confirmed with new seeds"
         if history.picked is not None:
             note += f"; {history.picked.trial_id} was picked by hand"
         return _validation_tile(metric, "Kept model", value=reached, note=note)
@@ -228,7 +242,9 @@ def _verdict(run: ReportedRun) -> Iterator[str | None]:
     if history.picked is None and (sure := confirmed(history)) is not None:
         metric = history.run.metric
         if run.look is not None and metric == "val_accuracy" and sure.sd is not None:
-            images = run.result.get("data", {}).get("images", {}).get("validation", math.inf)
+            # What chose it, of which a winner may have had some to train on.
+            search, data = run.result.get("search", {}), run.result.get("data", {})
+            images = (data.get("images", {}) | search.get("images", {})).get("validation", math.inf)
             yield from _agreement(sure, run.look, images=images)
         yield _flattery(history, sure)
         yield doubt(configurations(history, purpose="confirm"), metric=metric)

@@ -76,7 +76,9 @@ def open_run(path: Path, *, source: str | None = None) -> ReportedRun:
         with run.noting("The photographs could not be opened, so pictures are left out"):
             # Photographs that nobody asked for are neither downloaded nor decoded.
             build = source is not None
-            run.data = open_dataset(run.experiment.data, progress=True, build=build)
+            data = open_dataset(run.experiment.data, progress=True, build=build)
+            model = run.experiment if run.model is None else run.model.experiment
+            run.data = data.with_validation(model.data.validation_fraction)
     return run
 
 

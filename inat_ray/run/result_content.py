@@ -63,12 +63,16 @@ def data_result(data: DataSet) -> Result:
     """Returns the data as it was used: images by subset, and what was left out and why."""
     return {
         "classes": data.pack.classes,
-        "images": {name: len(data.subset(name)) for name in data.SUBSETS},
+        "images": images_by_subset(data),
         "quarantined": {image.name: image.reason for image in data.pack.quarantined},
         "passed_over": dict(data.pack.passed_over),
         "duplicates": list(data.split.duplicates),
         "pack": str(data.pack.path),
     }
+
+
+def images_by_subset(data: DataSet) -> dict[str, int]:
+    return {name: len(data.subset(name)) for name in data.SUBSETS}
 
 
 def look_result(look: LookAtTest) -> Result:

@@ -12,6 +12,10 @@ from inat_ray.search.schedulers import SCHEDULERS
 LATE = 1.05
 """The most that a confirmation may exceed the time, as a share of it."""
 
+MOST_IMAGES = 1.25
+"""Images of the winner's training, in those of a trial, if it has most of the validation images,
+which are a fifth unless somebody says otherwise."""
+
 FINALISTS = 2
 """Configurations that a confirmation trains with all of its seeds."""
 
@@ -56,7 +60,7 @@ def spent_budget(search: SearchConfig, history: History) -> Reason | None:
 
 def kept_back(search: SearchConfig, history: History) -> float:
     """Returns the seconds that a search must leave to confirmation and the winner's training."""
-    rounds = 1
+    rounds = _final_trainings(search)
     if search.confirm is not None:
         for trainings in (search.confirm.top, FINALISTS * (search.confirm.seeds - 1)):
             rounds += math.ceil(trainings / history.most_at_once)
@@ -68,7 +72,13 @@ def is_late(search: SearchConfig, history: History) -> bool:
     seconds = present_budgets(search, history)["time"]
     if search.time_covers == "search" or seconds is None:
         return False
-    return history.seconds + 2 * _training_seconds(search, history) > LATE * seconds
+    left = (1 + _final_trainings(search)) * _training_seconds(search, history)
+    return history.seconds + left > LATE * seconds
+
+
+def _final_trainings(search: SearchConfig) -> float:
+    """Returns how long the winner's training takes, in trainings of trials."""
+    return 1.0 if search.final_validation_fraction is None else MOST_IMAGES
 
 
 def _training_seconds(search: SearchConfig, history: History) -> float:

@@ -45,10 +45,22 @@ SHOWN_NAMES = 5
 SHOWN_CLASSES = 10
 
 
-def announce(console: Console, *, data: DataSet, run: RunFolder | None = None) -> None:
-    """Says how the data was read, what was left out of it, and where the run is kept."""
+def announce(
+    console: Console,
+    *,
+    data: DataSet,
+    run: RunFolder | None = None,
+    of_winner: DataSet | None = None,
+) -> None:
+    """Says how the data was read, what was left out of it, and where the run is kept.
+
+    `of_winner`: the same data as the winner's training has them.
+    """
     sizes = ", ".join(f"{len(data.subset(name))} {name}" for name in data.SUBSETS)
     say(console, "data", f"{len(data.pack.classes)} classes: {sizes} images")
+    if of_winner is not None and of_winner is not data:
+        train, validation = (len(of_winner.subset(name)) for name in data.SUBSETS[:2])
+        say(console, "winner", f"has {train} of these to train on, {validation} to validate")
     for text in understood(data.pack):
         # A terminal gets whole words; a log file has no width.
         shown = Padding(escape(text), (0, 0, 0, 6), expand=False)

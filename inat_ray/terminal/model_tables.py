@@ -133,7 +133,8 @@ def _numbers(result: Result, history: History | None) -> Iterator[tuple[str, str
     if history is not None and not history.is_training:
         yield from _search_numbers(history)
     elif history is not None:
-        worth = f"after epoch {result['best_epoch']} of {result['epochs']}, the best, so optimistic"
+        worth = f"after epoch {result['best_epoch']} of {result['epochs']}"
+        worth += ", the last" if history.numbered[0].keeps_last else ", the best, so optimistic"
         yield "validation accuracy", percent(result["val_accuracy"]), worth
     for subset, prefix in PREFIXES.items():
         if (ends := result.get(f"{prefix}_accuracy_interval")) is not None:
@@ -172,6 +173,11 @@ def _facts(result: Result, history: History | None) -> Iterator[tuple[str, str]]
         leads = not (search and prefix == "val")
         if text := _other_metrics_text(result, prefix, leads=leads):
             yield f"on {subset}", text
+    if search and (before := result.get("search", {}).get("images")):
+        images = result["data"]["images"]
+        moved = f"{images['train'] - before['train']:,} of which validated in the search"
+        left = f"{images['validation']:,} still validated"
+        yield "trained on", f"{images['train']:,} images, {moved}; {left}"
     if (looks := result.get("test_looks", 1)) > 1:
         yield "looks at test", looks_text(looks)
     if history is not None:

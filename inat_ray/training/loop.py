@@ -40,7 +40,7 @@ class Job:
     """A folder of the job's own. Every epoch adds a checkpoint, and none is removed here: whoever
     keeps the log knows which one is still needed."""
     keeps_model: bool = False
-    """Whether the model of an epoch that is the best so far is kept."""
+    """Whether the model of an epoch that is the best so far, or the last, is kept."""
     snapshot: Place | None = None
     """The file of the best epoch's snapshot, for TensorBoard and the report; None: no snapshot."""
     code: tuple[Code, ...] = field(default_factory=allowed)
@@ -64,7 +64,7 @@ class TrainedEpoch:
     metrics: EpochMetrics
     checkpoint: Place
     improved: bool
-    """Whether it is the best so far."""
+    """Whether it is the best so far, or the last where that one is kept."""
 
 
 class Training:
@@ -108,7 +108,8 @@ class Training:
             raise self._error
         metrics = self.fit.epoch()
         score = metrics.score(self.job.experiment.search.metric.name)
-        improved = score > self.best  # never true of NaN
+        keeps_last = self.job.experiment.recipe.keep == "last"
+        improved = score > (float("-inf") if keeps_last else self.best)  # never true of NaN
         if improved:
             self.best = score
         place = self.job.checkpoints / f"epoch_{metrics.epoch:04d}.pt"

@@ -10,14 +10,19 @@ from ray.exceptions import NodeDiedError, ObjectLostError, WorkerCrashedError
 from inat_ray.config.errors import RunFailedError
 from inat_ray.config.experiment import Experiment
 from inat_ray.config.resources import Resources
-from inat_ray.config.trial import trial_experiment
+from inat_ray.config.trial import final_experiment
 from inat_ray.data.dataset import DataSet
 from inat_ray.log.history import TrialHistory
 from inat_ray.log.run_log import RunLog
 from inat_ray.run.checkpoints import StartingPoint, starting_point
 from inat_ray.run.folder import RunFolder
 from inat_ray.run.result import Result
-from inat_ray.run.result_content import look_result, search_result, training_result
+from inat_ray.run.result_content import (
+    images_by_subset,
+    look_result,
+    search_result,
+    training_result,
+)
 from inat_ray.run.test_set import look_at_test
 from inat_ray.run.weights import with_reachable_weights
 from inat_ray.search.winner import chosen_trial, final_training, is_training_of
@@ -40,7 +45,7 @@ LOST = (NodeDiedError, WorkerCrashedError, ObjectLostError)
 def finish_search(
     experiment: Experiment, *, data: DataSet, run: RunFolder, log: RunLog, device: torch.device
 ) -> tuple[Experiment, Result]:
-    """Trains the chosen trial's configuration again, keeps its best epoch, tests it once.
+    """Trains the chosen trial's configuration again, keeps a model of it, tests it once.
 
     Nothing that the log has already is done again: a search that was extended and has the same
     winner keeps its model and test result. A winner that returns after another one is trained
@@ -53,14 +58,17 @@ def finish_search(
         errors = sorted({trial.error or trial.state for trial in log.history.searched})
         because = "; ".join(errors) or "every point was beyond search.limits"
         raise RunFailedError(f"no trial gave a result: {because}")
-    winner = trial_experiment(experiment, parameters=best.parameters, seed=best.seed)
+    winner = final_experiment(experiment, parameters=best.parameters, seed=best.seed)
+    searched, data = data, data.with_validation(winner.data.validation_fraction)
     trial = final_training(log.history)
     if trial is None or trial.state not in ("finished", "diverged"):
         trial = _recorded(winner, best, data=data, run=run, log=log)
     result = training_result(trial, experiment=winner, data=data)
     run.fetch_model()
     result["machine"]["nodes"] = nodes_in_use()
-    result["search"] = search_result(log.history, experiment=experiment, data=data)
+    result["search"] = search_result(log.history, experiment=experiment, data=searched)
+    if data is not searched:
+        result["search"]["images"] = images_by_subset(searched)
     look = log.history.look
     if look is None:
         model = load_model(run.model)

@@ -55,6 +55,7 @@ def record_training(
                 seed=experiment.seed,
                 parameters=parameters,
                 epochs=experiment.recipe.epochs,
+                keeps_last=experiment.recipe.keep == "last",
             )
         )
     try:

@@ -48,6 +48,14 @@ def load(*settings: str) -> Experiment:
         ),
         (["model.squeeze_excite=8"], "squeeze_excite is a part of residual blocks"),
         (["resources.workers_per_trial=65"], "recipe.batch_size 64 is split over 65 workers"),
+        (
+            ["search.final_validation_fraction=0.3"],
+            "search.final_validation_fraction 0.3: is above data.validation_fraction 0.2",
+        ),
+        (
+            ["search.final_validation_fraction=0.1", "data.source=x", "data.validation=y"],
+            "data.validation names the validation images",
+        ),
         (["resources.final_workers=65"], "recipe.batch_size 64 is split over 65 workers"),
     ],
 )

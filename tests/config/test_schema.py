@@ -72,6 +72,7 @@ def test_an_experiment_as_a_run_keeps_it_is_accepted(kind):
         {"search": {"first": [{"recipe.rate": 0.1}]}},
         {"model": {"kind": "module", "target": "net.py"}},
         {"search": {"parameters": {"model.sha256": {"value": None}}}},
+        {"search": {"parameters": {"recipe.keep": {"values": ["best", "last"]}}}},
         {"tracking": {"to": ["comet"]}},
     ],
     ids=str,

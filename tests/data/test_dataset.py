@@ -29,6 +29,29 @@ def test_val_is_looked_at_as_the_test_set_and_validation_comes_from_train(data: 
     assert data.classes == ["ash", "oak"]
 
 
+def test_another_fraction_validates_with_images_that_validated_before(
+    data: DataSet, config: DataConfig
+) -> None:
+    fewer = data.with_validation(0.1)
+    assert [len(fewer.subset(name)) for name in data.SUBSETS] == [18, 2, 6]
+    assert set(fewer.subset("validation")) < set(data.subset("validation"))
+    assert fewer.subset("test").tolist() == data.subset("test").tolist()
+    fresh = open_dataset(config.model_copy(update={"validation_fraction": 0.1}))
+    assert (fresh.mean, fresh.std) == (fewer.mean, fewer.std) != (data.mean, data.std)
+    assert data.with_validation(data.config.validation_fraction) is data
+
+
+def test_validation_images_of_their_own_have_no_fraction(
+    write_images: WriteImages, config: DataConfig
+) -> None:
+    for part in ("train", "validation", "test"):
+        for name in ("ash", "oak"):
+            write_images(f"{part}/{name}", 3)
+    data = open_dataset(config)
+    with pytest.raises(UserError, match=r"search\.final_validation_fraction 0\.1: the data have a"):
+        data.with_validation(0.1)
+
+
 def test_mean_and_spread_are_those_of_the_training_pixels(data: DataSet) -> None:
     pixels = data.pack.images[data.subset("train")].reshape(-1, 3) / 255
     np.testing.assert_allclose(data.mean, pixels.mean(axis=0))

@@ -7,7 +7,7 @@ from typing import Any
 
 from inat_ray.config.parameter_spec import TAKES, ParameterSpec
 from inat_ray.config.schema import Schema, experiment_schema, text
-from inat_ray.config.space import SEARCHABLE, is_within
+from inat_ray.config.space import NOT_SEARCHED, SEARCHABLE, is_within
 
 ROOT = Path(__file__).parents[2]
 
@@ -97,7 +97,7 @@ def _table(schema: Schema, name: str, section: Schema) -> str:
             f"`{key}`",
             _type(setting, dotted),
             _value(setting["default"]) if "default" in setting else "",
-            "yes" if is_within(dotted, SEARCHABLE) and dotted != "model.sha256" else "",
+            "yes" if is_within(dotted, SEARCHABLE) and dotted not in NOT_SEARCHED else "",
             setting.get("description") or _description(schema, setting),
         )
         rows.append("| " + " | ".join(cells) + " |")

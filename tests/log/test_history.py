@@ -198,6 +198,16 @@ def test_the_best_epoch_is_the_earliest_of_equals_and_a_number():
     assert (best.epoch, least_loss.epoch) == (2, 3)
 
 
+def test_where_the_last_epoch_is_kept_it_is_the_last_that_has_a_number():
+    start = started("a").model_copy(update={"keeps_last": True})
+    found = [
+        history_of(RUN, start, *(epoch("a", n, loss=loss) for n, loss in enumerate(losses, 1)))
+        for losses in ((0.1, 0.5), (0.1, 0.5, math.nan), (math.nan,))
+    ]
+    kept = [history.trials["a"].best("val_loss") for history in found]
+    assert [each and each.epoch for each in kept] == [2, 2, None]
+
+
 def test_a_trial_whose_values_are_no_numbers_has_no_best():
     trial = history_of(RUN, started("a"), epoch("a", 1, loss=math.nan)).trials["a"]
     assert trial.best("val_loss") is None

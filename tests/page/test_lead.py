@@ -122,6 +122,30 @@ def test_a_winner_that_still_trains_has_no_kept_model_yet(run, sweep):
     assert kept[-1].endswith("own training: running after 2 of 3 epochs")
 
 
+MORE_IMAGES = {
+    "search": {"images": {"train": 80, "validation": 20}},
+    "data": {"images": {"train": 95, "validation": 5}},
+}
+
+
+@pytest.mark.parametrize("confirmed", [False, True])
+def test_a_winner_with_more_images_is_told_with_those_that_still_validated(run, sweep, confirmed):
+    if confirmed:
+        confirm(run, sweep[1:6], {7: 0.5, 8: 0.7})
+    seed = {"seed": 7} if confirmed else {}
+    started, *others = renamed(sweep[1:6], "winner", purpose="final", **seed)
+    for record in [started.model_copy(update={"keeps_last": True}), *others]:
+        run.history.add(record)
+    run.result |= MORE_IMAGES
+    assert "its last epoch, on the 5 images that still validated" in tiles(run)[1][-1]
+
+
+def test_a_kept_model_by_its_best_epoch_is_optimistic(run, sweep):
+    for record in renamed(sweep[1:6], "winner", purpose="final"):
+        run.history.add(record)
+    assert tiles(run)[1][-1].startswith("its best epoch, so optimistic; not confirmed")
+
+
 def test_what_a_person_picked_is_not_the_winners_confirmation(run, sweep):
     confirm(run, sweep[1:6], {7: 0.5, 8: 0.7})
     run.history.add(TrialPicked(trial_id="trial_0004"))

@@ -114,6 +114,15 @@ def test_a_time_for_the_whole_run_leaves_the_confirmation_its_rounds():
     assert kept_back(search, history) == 20 * (1 + 3 + 2)
 
 
+def test_a_winner_that_trains_on_more_images_is_left_more_time():
+    search, history = trained(
+        times=(30.0, 32.0, 34.0), time_covers="run", time=72, final_validation_fraction=0.05
+    )
+    assert kept_back(search, history) == 20 * 1.25
+    assert is_late(search, history)  # 34, 20 and 25 s of 75.6
+    assert not is_late(search.model_copy(update={"final_validation_fraction": None}), history)
+
+
 def test_after_one_epoch_nothing_is_known_of_what_is_to_be_kept_back():
     search, history = trained(times=(50.0,), time=60, time_covers="run")
     assert spent_budget(search, history) is None

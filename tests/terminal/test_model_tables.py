@@ -95,6 +95,21 @@ def test_the_result_of_a_training_has_no_line_about_a_search(training, history_o
     ]
 
 
+def test_images_that_validated_and_then_trained_the_winner_are_counted(sweep, history_of):
+    parts = {"search": {"images": {"train": 1600, "validation": 400}}}
+    parts["data"] = {"images": {"train": 1900, "validation": 100}}
+    lines = " ".join(" ".join(lines_of(result_table(RESULT | parts, history_of(sweep)))).split())
+    text = "1,900 images, 300 of which validated in the search; 100 still validated"
+    assert f"trained on {text}" in lines
+
+
+def test_where_the_last_epoch_is_kept_validation_is_not_called_optimistic(training, history_of):
+    start = training[1].model_copy(update={"keeps_last": True})
+    result = RESULT | {"best_epoch": 3}
+    rows = told(result, history_of([training[0], start, *training[2:]]))
+    assert rows[0] == ["validation accuracy", "91.2 %", "after epoch 3 of 3, the last"]
+
+
 def test_more_than_one_look_at_the_test_set_is_told():
     rows = told(RESULT | {"test_looks": 3})
     assert next(row[1] for row in rows if row[0] == "looks at test").startswith("3: the newest")

@@ -45,6 +45,18 @@ def test_the_model_that_is_kept_is_that_of_the_best_epoch(job):
     assert evaluation.tally.accuracy == best.metrics.val_accuracy
 
 
+def test_where_the_last_is_kept_every_epoch_replaces_the_one_before(job):
+    recipe = job.experiment.recipe.model_copy(update={"keep": "last"})
+    job = replace(job, experiment=job.experiment.model_copy(update={"recipe": recipe}))
+    first = Training(job, device=CPU)
+    first.best = 2.0  # better than any accuracy
+    done = first.epoch()
+    later = [*train_to_the_end(job, Worker(CPU), epochs_done=1, resume_from=done.checkpoint)]
+    assert all(each.improved for each in [done, *later])
+    evaluation = load_model(Path(str(job.model(6)))).evaluate(job.data, "validation", device=CPU)
+    assert evaluation.tally.accuracy == later[-1].metrics.val_accuracy
+
+
 def test_a_worse_epoch_after_a_restart_does_not_replace_the_best_model(job):
     training = Training(job, device=CPU)
     done = training.epoch()

@@ -312,3 +312,24 @@ def test_a_result_that_does_not_tell_of_the_trials_of_an_extension_is_not_the_en
     assert read_run(sweep.run.path).state == "cut off"
     finish(sweep)
     assert read_run(sweep.run.path).state == "finished"
+
+
+def test_a_winner_with_more_images_is_kept_and_evaluated_with_those_that_are_left(sweep):
+    more = sweep.experiment.search.model_copy(update={"final_validation_fraction": 0.05})
+    sweep.experiment = sweep.experiment.model_copy(update={"search": more})
+    search(sweep, A, 0, 0.5)
+    result = finish(sweep)
+    before, now = result["search"]["images"], result["data"]["images"]
+    assert before == {name: len(sweep.data.subset(name)) for name in sweep.data.SUBSETS}
+    moved = before["validation"] - now["validation"]
+    assert moved > 0
+    assert now == {**before, "train": before["train"] + moved, "validation": now["validation"]}
+    assert (result["best_epoch"], result["test_images"]) == (result["epochs"], before["test"])
+    model = load_model(sweep.run.model)
+    assert model.experiment.data.validation_fraction == 0.05
+    data = open_dataset(model.experiment.data)
+    assert len(data.subset("validation")) == now["validation"]
+    assert model.mean == data.mean != sweep.data.mean
+    tally = model.evaluate(data, "validation", device=CPU).tally
+    assert tally.accuracy == result["val_accuracy"]
+    assert finish(sweep)["test_looks"] == 1  # nothing is done again
