@@ -85,6 +85,7 @@ def _checked(path: Path, *, folds: int | None, source: str | None) -> "DataCheck
         raise UserError(f"{path}: {' '.join(found.missing)}")
     model = found.model
     data = found.data or open_dataset(found.experiment.data, progress=True)
+    data = data.with_validation(model.experiment.data.validation_fraction)
     device = resolve_device(model.experiment.device)
     with waiting("evaluating the validation images", console=options.console()):
         evaluation = model.evaluate(data, "validation", device=device)

@@ -15,6 +15,7 @@ from inat_ray.config.space import search_space
 from inat_ray.data.dataset import open_dataset
 from inat_ray.log.records import RunResumed, SearchEnded, TrialEnded, TrialPicked, TrialStarted
 from inat_ray.log.run_log import RunLog, read_history
+from inat_ray.page.reported_run import open_run
 from inat_ray.run.checkpoints import BEGINNING, StartingPoint
 from inat_ray.run.folder import RunFolder
 from inat_ray.run.listing import read_run
@@ -332,4 +333,6 @@ def test_a_winner_with_more_images_is_kept_and_evaluated_with_those_that_are_lef
     assert model.mean == data.mean != sweep.data.mean
     tally = model.evaluate(data, "validation", device=CPU).tally
     assert tally.accuracy == result["val_accuracy"]
+    judged = open_run(sweep.run.path).data  # by the page, and by `check`
+    assert judged.subset("validation").tolist() == data.subset("validation").tolist()
     assert finish(sweep)["test_looks"] == 1  # nothing is done again
