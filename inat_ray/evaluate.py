@@ -107,6 +107,7 @@ def main(
             numbers
             | assessment_result(assessment, subset=subset)
             | _size(loaded)
+            | {"temperatures": list(loaded.temperatures)}
             | {"predictions": str(kept)},
             run.result,
         )

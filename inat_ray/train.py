@@ -198,7 +198,7 @@ def _train(
     from inat_ray.run.test_set import look_at_test
     from inat_ray.search.agenda import run_started
     from inat_ray.terminal.announcements import interruption_announced
-    from inat_ray.training.checkpoint import load_model
+    from inat_ray.training.checkpoint import load_model, temperatures_in
     from inat_ray.training.device import resolve_device
     from inat_ray.tuning.engine import data_for
     from inat_ray.tuning.resumed_training import point_to_resume
@@ -218,6 +218,7 @@ def _train(
         )
         result = training_result(trial, experiment=config, data=data)
         run.fetch_model()
+        result["temperatures"] = list(temperatures_in(run.model))
         result["workers"] = config.resources.workers_per_trial
         if test:
             model = load_model(run.model)

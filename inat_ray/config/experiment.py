@@ -211,6 +211,10 @@ class RecipeConfig(Section):
     little optimistic of it. last: the last one, for schedules that end near 0 and for few
     validation images."""
 
+    calibrate: bool = True
+    """Fits one number, the temperature, on the validation images, by which the kept model is as
+    sure as it is right (Guo et al. 2017). It changes probabilities, and never which is highest."""
+
     @model_validator(mode="after")
     def _phases_fit(self) -> "RecipeConfig":
         if (

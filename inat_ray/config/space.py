@@ -30,6 +30,7 @@ SEARCHABLE = (SEED, "model", "recipe", IMAGE_SIZE)
 NOT_SEARCHED = {
     "model.sha256": "is set when a run begins, and not searched",
     "recipe.keep": "decides which model is kept, and a trial keeps none",
+    "recipe.calibrate": "is for the model that is kept, and a trial keeps none",
 }
 """Settings below these that no sweep varies, and why."""
 

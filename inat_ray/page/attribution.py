@@ -92,11 +92,6 @@ class Pass:
     """In forward order; a layer that runs twice is there twice."""
 
     @property
-    def probabilities(self) -> Tensor:
-        """Returns the prediction, (classes,)."""
-        return self.logits.detach().softmax(dim=1)[0]
-
-    @property
     def stages(self) -> list[Maps]:
         """Returns the last maps of each size, in forward order: what each stage has made.
 

@@ -31,6 +31,7 @@ from inat_ray.page.pictures import (
     png,
 )
 from inat_ray.terminal.words import percent
+from inat_ray.training.calibration import calibrated
 from inat_ray.training.checkpoint import LoadedModel
 from inat_ray.training.snapshot import first_filters
 
@@ -78,7 +79,7 @@ def explanation_section(model: LoadedModel, data: DataSet | None) -> Section:
         neurons = _tried(lambda: _neurons(network, photographs[0]))
         parts = [
             subheading("Grad-CAM"),
-            _tried(lambda: _evidence(network, photographs, classes=model.classes)),
+            _tried(lambda: _evidence(model, photographs)),
             filters,
             folded(maps, summary="Feature maps"),
             folded(neurons, summary="Guided backpropagation"),
@@ -158,13 +159,11 @@ def _neurons(network: nn.Module, photograph: _Photograph) -> Markup:
     return _sheet(note, cells)
 
 
-def _evidence(
-    network: nn.Module, photographs: Sequence[_Photograph], *, classes: Sequence[str]
-) -> Markup:
-    cells, name = [], ""
+def _evidence(model: LoadedModel, photographs: Sequence[_Photograph]) -> Markup:
+    cells, name, classes = [], "", model.classes
     for photograph in photographs:
-        seen = watch(network, photograph.view)
-        said = seen.probabilities
+        seen = watch(model.model, photograph.view)
+        said = calibrated(seen.logits.detach().softmax(dim=1), model.temperatures[0])[0]
         label = int(said.argmax())
         maps, heat = grad_cam(seen, label=label)
         name = f"{maps.name}, {maps.side} x {maps.side}"

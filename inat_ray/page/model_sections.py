@@ -21,6 +21,7 @@ from inat_ray.page.metrics import share_cell
 from inat_ray.page.model_plots import confusion_figure, reliability_figure, scores_figure
 from inat_ray.page.predicted import RIGHT, WRONG, Pictures
 from inat_ray.run.result import Result
+from inat_ray.terminal.model_tables import calibration_text
 from inat_ray.terminal.words import counted, interval_text, percent
 from inat_ray.training.predictions import Predictions
 from inat_ray.training.scores import (
@@ -75,7 +76,11 @@ def model_sections(
         Section(f"The model on the {subset} images", "model", scores),
         Section("Class by class", "model-classes", *_classes(assessment)),
         Section("Confusion matrix", "model-confusions", *_confusions(predictions, assessment)),
-        Section("Calibration", "model-calibration", *_calibration(predictions, assessment.ece)),
+        Section(
+            "Calibration",
+            "model-calibration",
+            *_calibration(predictions, assessment.ece, how=calibration_text(result or {})),
+        ),
         Section(
             "The most confident mistakes",
             "model-mistakes",
@@ -165,7 +170,7 @@ def _confusions_table(predictions: Predictions) -> Markup:
     return folded(listed, summary="As a list")
 
 
-def _calibration(predictions: Predictions, ece: float | None) -> list[Markup | Figure]:
+def _calibration(predictions: Predictions, ece: float | None, *, how: str) -> list[Markup | Figure]:
     if ece is None:
         return [missing("The model gave no finite probability.")]
     caption = (
@@ -174,10 +179,11 @@ def _calibration(predictions: Predictions, ece: float | None) -> list[Markup | F
         f" it too modest. Expected calibration error (Guo et al. 2017): {percent(ece)}."
     )
     drawn = reliability_figure(reliability(predictions), caption=caption)
-    return [paragraph(calibration_text(predictions, ece)), drawn]
+    text = trust_text(predictions, ece) + (f" It was calibrated {how}." if how else "")
+    return [paragraph(text), drawn]
 
 
-def calibration_text(predictions: Predictions, ece: float) -> str:
+def trust_text(predictions: Predictions, ece: float) -> str:
     """Says in plain words how far the model's probabilities can be believed."""
     known = np.isfinite(predictions.confidences)
     says = float(predictions.confidences[known].mean())

@@ -173,6 +173,10 @@ def _facts(result: Result, history: History | None) -> Iterator[tuple[str, str]]
         leads = not (search and prefix == "val")
         if text := _other_metrics_text(result, prefix, leads=leads):
             yield f"on {subset}", text
+    if temperature := calibration_text(result):
+        # A training's own numbers are those of its epochs, from before it was fitted.
+        without = "" if history is None else "; loss and ECE on validation are without it"
+        yield "calibrated", temperature + without
     if search and (before := result.get("search", {}).get("images")):
         images = result["data"]["images"]
         moved = f"{images['train'] - before['train']:,} of which validated in the search"
@@ -184,6 +188,15 @@ def _facts(result: Result, history: History | None) -> Iterator[tuple[str, str]]
         saved = history.epochs_saved
         text = f"{duration(history.seconds)}, {counted(history.epochs_trained, 'epoch')}"
         yield "took", text + (f"; {saved:,} saved by stopping early" if saved else "")
+
+
+def calibration_text(result: Result) -> str:
+    """Returns 'by temperature 0.44, fitted on validation'; '' if nothing was calibrated."""
+    found = [each for each in result.get("temperatures", ()) if each != 1]
+    if not found:
+        return ""
+    word = "temperature" if len(found) == 1 else "temperatures"
+    return f"by {word} {', '.join(f'{each:.2f}' for each in found)}, fitted on validation"
 
 
 def size_text(parameters: int, macs: int, *, trained: int) -> str:

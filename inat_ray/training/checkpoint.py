@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import IO, Annotated, Any
 
 import safetensors.torch
 import torch
-from pydantic import Field, Json, NonNegativeInt
+from pydantic import Field, Json, NonNegativeInt, ValidationInfo, field_validator
 from torch import Tensor, nn
 
 from inat_ray.config.errors import UserError, readable
@@ -24,7 +24,7 @@ from inat_ray.models.ensemble import as_one
 from inat_ray.models.weights import Normalization, load_without_code, read_safetensors
 from inat_ray.storage.place import Place
 from inat_ray.training.device import tune_process
-from inat_ray.training.evaluation import Evaluation, PixelViews, evaluate
+from inat_ray.training.evaluation import UNCHANGED, Evaluation, PixelViews, evaluate
 from inat_ray.training.fit import Fit
 
 
@@ -52,12 +52,14 @@ def checkpoint_readable(place: Place) -> AbstractContextManager[None]:
     return readable(f"{place}", remedy="the training cannot go on from there; begin it anew")
 
 
-def model_writer(fit: Fit, *, training: str = "train") -> Callable[[Place], None]:
+def model_writer(
+    fit: Fit, *, training: str = "train", temperature: float = 1.0
+) -> Callable[[Place], None]:
     """Returns what writes the evaluated model and all that its use needs as one safetensors file.
 
     It is the model as it is now, however `fit` goes on.
 
-    `training`: the name of the model's training in the run's log.
+    `training`: the name of the model's training in the run's log. `temperature`: see `calibration`.
     """
     return network_writer(
         fit.evaluated_model,
@@ -66,6 +68,7 @@ def model_writer(fit: Fit, *, training: str = "train") -> Callable[[Place], None
         mean=fit.mean,
         std=fit.std,
         epoch=fit.epochs_done,
+        temperatures=[temperature],
         training=training,
     )
 
@@ -78,6 +81,7 @@ def network_writer(
     mean: Channels,
     std: Channels,
     epoch: int,
+    temperatures: Sequence[float],
     **more: str,
 ) -> Callable[[Place], None]:
     """Returns what writes a network as it is now, with the metadata that `load_model` reads."""
@@ -87,6 +91,7 @@ def network_writer(
         "mean": json.dumps(mean),
         "std": json.dumps(std),
         "epoch": str(epoch),
+        "temperatures": json.dumps(list(temperatures)),
         **more,
     }
     weights = {
@@ -115,6 +120,8 @@ class LoadedModel:
     members: tuple[Experiment, ...]
     """The experiments of the networks whose mean it is; mostly one, its own."""
     model: nn.Module
+    temperatures: tuple[float, ...] = UNCHANGED
+    """Of each of these networks, which its probabilities are calibrated by."""
 
     def evaluate(self, data: DataSet, subset: SubsetName, *, device: torch.device) -> Evaluation:
         """Evaluates the model on a subset. Raises UserError as `check_classes` does."""
@@ -125,6 +132,7 @@ class LoadedModel:
             PixelViews.of(self.experiment, data, subset, normalize=normalize, device=device),
             classes=len(self.classes),
             recipe=self.experiment.recipe,
+            temperatures=self.temperatures,
         )
 
     def model_on(self, device: torch.device) -> nn.Module:
@@ -163,7 +171,17 @@ def load_model(path: Path) -> LoadedModel:
         if any(buffer.is_meta for buffer in model.buffers()):  # of indices and masks, never saved
             model = as_one(build_model(each, classes=count, weights=None) for each in members)
             model.load_state_dict(state, assign=True)
-    return LoadedModel(path=path, model=model, **dict(about) | {"members": members})
+    known = dict(about) | {"members": members, "temperatures": about.of_networks}
+    return LoadedModel(path=path, model=model, **known)
+
+
+def temperatures_in(path: Path) -> tuple[float, ...]:
+    """Reads the temperatures of a saved model's networks. Raises UserError as `load_model`."""
+    with readable(path, remedy="a best.safetensors that train or sweep left is needed"):
+        return _About.model_validate(read_safetensors(path)[1]).of_networks
+
+
+Temperatures = tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...]
 
 
 class _About(Normalization):
@@ -174,6 +192,20 @@ class _About(Normalization):
     epoch: NonNegativeInt
     members: Json[tuple[Experiment, ...]] = ()
     """Of an ensemble; none if it is one network."""
+    temperatures: Json[Temperatures] = ()
+    """Earlier models have none: their probabilities are as the networks give them."""
+
+    @field_validator("temperatures")
+    @classmethod
+    def _one_for_each_network(cls, found: Temperatures, info: ValidationInfo) -> Temperatures:
+        networks = max(1, len(info.data.get("members", ())))
+        if len(found) not in (0, networks):
+            raise ValueError(f"{len(found)} temperatures for {networks} networks")
+        return found
+
+    @property
+    def of_networks(self) -> tuple[float, ...]:
+        return self.temperatures or UNCHANGED * max(1, len(self.members))
 
 
 def _check_numbers(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:

@@ -33,6 +33,7 @@ def join(models: Sequence[LoadedModel], path: Path) -> None:
         mean=first.mean,
         std=first.std,
         epoch=max(model.epoch for model in models),
+        temperatures=[each for model in models for each in model.temperatures],
         members=f"[{','.join(members)}]",
     )
     write(Place.at(path))

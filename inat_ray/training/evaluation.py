@@ -1,5 +1,6 @@
 """Evaluates a model on a subset of the images: each once, not augmented."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -15,6 +16,8 @@ from inat_ray.data.augment import Normalize, plain_view
 from inat_ray.data.batches import Images, evaluation_batches, subset_images
 from inat_ray.data.dataset import DataSet
 from inat_ray.data.split import SubsetName
+from inat_ray.models.ensemble import members_of
+from inat_ray.training.calibration import LEAST, calibrated
 from inat_ray.training.device import autocast
 from inat_ray.training.ranks import ALONE, Ranks
 from inat_ray.training.sums import EvaluationSums
@@ -25,8 +28,8 @@ BATCH_SIZE = 128
 GPU_BATCH_SIZE = {"cuda": 512, "mps": 512}
 """At most, by the kind of device. Smaller batches leave a GPU waiting for the host."""
 
-LEAST = 1e-12
-"""A smaller probability counts as this, so that its logarithm is finite."""
+UNCHANGED = (1.0,)
+"""The temperature of a single network whose probabilities are as it gives them."""
 
 
 @dataclass(frozen=True)
@@ -101,11 +104,18 @@ def with_mirror(view: Tensor, *, mirrored: bool) -> list[Tensor]:
 
 @torch.inference_mode()
 def evaluate(
-    model: nn.Module, views: Views, *, classes: int, recipe: RecipeConfig, ranks: Ranks = ALONE
+    model: nn.Module,
+    views: Views,
+    *,
+    classes: int,
+    recipe: RecipeConfig,
+    temperatures: Sequence[float] = UNCHANGED,
+    ranks: Ranks = ALONE,
 ) -> Evaluation:
     """Evaluates a model, with a loss without smoothing or weights.
 
-    Several ranks share the images; the tally is that of all of them.
+    `temperatures`: as of `average_probabilities`. Several ranks share the images; the tally is that
+    of all of them.
     """
     model.eval()
     device = next(model.parameters()).device
@@ -122,7 +132,8 @@ def evaluate(
         # On a GPU every batch has one shape: for another one, cuDNN would choose algorithms anew.
         seen, labels = views.take(np.resize(rows, batch_size) if most else rows)
         labels = labels[: len(rows)].to(summed_on)
-        probabilities = average_probabilities(model, seen, recipe)[: len(rows)].to(summed_on)
+        probabilities = average_probabilities(model, seen, recipe, temperatures=temperatures)
+        probabilities = probabilities[: len(rows)].to(summed_on)
         losses = F.nll_loss(probabilities.clamp(min=LEAST).log(), labels, reduction="none")
         sums.add(losses, probabilities, labels)
         parts.append((probabilities, labels))
@@ -143,8 +154,22 @@ def lay_out(views: Tensor, recipe: RecipeConfig) -> Tensor:
     return views.contiguous()
 
 
-def average_probabilities(model: nn.Module, views: list[Tensor], recipe: RecipeConfig) -> Tensor:
-    """Returns the mean probabilities (b, classes) of the views; NaN where the model gives NaN."""
-    with autocast(recipe, views[0].device):
-        logits = [model(lay_out(view, recipe)) for view in views]
-    return torch.stack([each.float().softmax(dim=1) for each in logits]).mean(dim=0)
+def average_probabilities(
+    model: nn.Module,
+    views: Sequence[Tensor],
+    recipe: RecipeConfig,
+    *,
+    temperatures: Sequence[float] = UNCHANGED,
+) -> Tensor:
+    """Returns the mean probabilities (b, classes) of the views; NaN where the model gives NaN.
+
+    Of an ensemble, the mean of its networks', each with its own temperature.
+    """
+    seen = [lay_out(view, recipe) for view in views]
+    shares = []
+    for network, temperature in zip(members_of(model), temperatures, strict=True):
+        with autocast(recipe, seen[0].device):
+            logits = [network(view) for view in seen]
+        mean = torch.stack([each.float().softmax(dim=1) for each in logits]).mean(dim=0)
+        shares.append(calibrated(mean, temperature))
+    return shares[0] if len(shares) == 1 else torch.stack(shares).mean(dim=0)

@@ -1,9 +1,9 @@
 """Exports a saved model as one file for other programs: ONNX, or a program of torch.export.
 
 The exported program takes pixels (n, 3, S, S) in 0..1, RGB, and gives probabilities (n, classes).
-Normalization, softmax and the average over mirror images, if evaluation takes it, are inside, so
-the numbers are those of evaluation in 32 bits. n is free. The file also holds, as JSON, how a
-photograph becomes such pixels, and the names of the classes: see `about`.
+Normalization, softmax, temperature and the average over mirror images, if evaluation takes it, are
+inside, so the numbers are those of evaluation in 32 bits. n is free. The file also holds, as JSON,
+how a photograph becomes such pixels, and the names of the classes: see `about`.
 
 An ONNX file is data, and holds no code. `torch.export.load` may unpickle parts of a .pt2, and so
 run code that somebody put there: load only files that you made or whose maker you trust.
@@ -27,8 +27,10 @@ from inat_ray import __version__
 from inat_ray.config.errors import RunFailedError, UserError
 from inat_ray.data.augment import Normalize
 from inat_ray.models.build import network_name
+from inat_ray.models.ensemble import members_of
 from inat_ray.models.module import MOST_OF_AN_ERROR
 from inat_ray.storage.disk import replacing
+from inat_ray.training.calibration import calibrated
 from inat_ray.training.checkpoint import LoadedModel
 from inat_ray.training.evaluation import average_probabilities, with_mirror
 
@@ -62,7 +64,8 @@ class Classifier(nn.Module):
 
     def __init__(self, model: LoadedModel) -> None:
         super().__init__()
-        self.network = model.model.to(CPU)
+        self.networks = nn.ModuleList(members_of(model.model.to(CPU)))
+        self.temperatures = model.temperatures
         self.mirrored = model.experiment.recipe.flip_average
         normalize = Normalize(model.mean, model.std, CPU)
         self.register_buffer("scale", normalize.scale)
@@ -72,7 +75,10 @@ class Classifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         view: Tensor = images * self.scale + self.shift
         views = with_mirror(view, mirrored=self.mirrored)
-        shares: list[Tensor] = [self.network(each).softmax(dim=1) for each in views]
+        shares = []
+        for network, temperature in zip(self.networks, self.temperatures, strict=True):
+            probabilities = [network(each).softmax(dim=1) for each in views]
+            shares.append(calibrated(torch.stack(probabilities).mean(dim=0), temperature))
         return torch.stack(shares).mean(dim=0)
 
 
@@ -180,7 +186,8 @@ def largest_difference(program: Program, model: LoadedModel) -> float:
     for count in CHECKED_BATCHES:
         images = torch.rand(count, 3, size, size, generator=rng)
         views = with_mirror(normalize(images), mirrored=recipe.flip_average)
-        found.append((program(images) - average_probabilities(network, views, exact)).abs().max())
+        ours = average_probabilities(network, views, exact, temperatures=model.temperatures)
+        found.append((program(images) - ours).abs().max())
     return float(torch.stack(found).max())
 
 

@@ -19,6 +19,7 @@ from inat_ray.models.build import build_model, pretrained_weights, structure_of
 from inat_ray.models.freeze import freezing_of, set_trained, training_mode
 from inat_ray.models.layers import Layer, layers_of
 from inat_ray.training.average import WeightAverage
+from inat_ray.training.calibration import fitted_temperature
 from inat_ray.training.device import (
     autocast,
     forget_peak_memory,
@@ -156,6 +157,14 @@ class Fit:
             classes=len(self.data.classes),
             recipe=self.experiment.recipe,
             ranks=self.ranks,
+        )
+
+    def temperature(self) -> float:
+        """Returns the temperature that calibrates what was validated; all ranks come here."""
+        assert self.validated is not None
+        found = self.validated
+        return fitted_temperature(
+            found.probabilities, found.labels, device=self.device, ranks=self.ranks
         )
 
     def state_dict(self) -> dict[str, Any]:

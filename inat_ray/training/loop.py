@@ -155,8 +155,11 @@ class Training:
                 self._augmented = augmented_pictures(self.fit)
             snapshot = take_snapshot(self.fit, augmented=self._augmented)
             writes.append(partial(write_snapshot, self.job.snapshot, snapshot))
+        calibrates = self.job.keeps_model and self.job.experiment.recipe.calibrate
+        temperature = self.fit.temperature() if calibrates else 1.0
         if self.ranks.is_first and self.job.keeps_model:
-            write = model_writer(self.fit, training=self.job.checkpoints.last_name)
+            name = self.job.checkpoints.last_name
+            write = model_writer(self.fit, training=name, temperature=temperature)
             writes.append(partial(write, self.job.model(self.fit.epochs_done)))
         return writes
 

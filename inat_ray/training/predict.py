@@ -98,6 +98,10 @@ def _probabilities(
         mirrored=model.experiment.recipe.flip_average,
     )
     probabilities: NDArray[np.float32] = (
-        average_probabilities(network, views, model.experiment.recipe).cpu().numpy()
+        average_probabilities(
+            network, views, model.experiment.recipe, temperatures=model.temperatures
+        )
+        .cpu()
+        .numpy()
     )
     return probabilities

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inat_ray.config.metrics import BINS
-from inat_ray.training.evaluation import LEAST
+from inat_ray.training.calibration import LEAST
 from inat_ray.training.predictions import Predictions
 
 LEVEL = 0.95

@@ -27,7 +27,7 @@ from inat_ray.run.test_set import look_at_test
 from inat_ray.run.weights import with_reachable_weights
 from inat_ray.search.winner import chosen_trial, final_training, is_training_of
 from inat_ray.storage.place import Place
-from inat_ray.training.checkpoint import load_model
+from inat_ray.training.checkpoint import load_model, temperatures_in
 from inat_ray.training.loop import Job, TrainedEpoch, train_to_the_end
 from inat_ray.tuning.cluster import (
     final_resources,
@@ -65,6 +65,7 @@ def finish_search(
         trial = _recorded(winner, best, data=data, run=run, log=log)
     result = training_result(trial, experiment=winner, data=data)
     run.fetch_model()
+    result["temperatures"] = list(temperatures_in(run.model))
     result["machine"]["nodes"] = nodes_in_use()
     result["search"] = search_result(log.history, experiment=experiment, data=searched)
     if data is not searched:

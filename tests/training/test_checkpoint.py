@@ -10,7 +10,13 @@ from inat_ray.config.errors import UserError
 from inat_ray.config.experiment import Experiment
 from inat_ray.models.build import build_model
 from inat_ray.storage.place import Place
-from inat_ray.training.checkpoint import load_checkpoint, load_model, model_writer, save_checkpoint
+from inat_ray.training.checkpoint import (
+    load_checkpoint,
+    load_model,
+    model_writer,
+    save_checkpoint,
+    temperatures_in,
+)
 
 CPU = torch.device("cpu")
 
@@ -82,6 +88,14 @@ def test_a_model_is_what_its_file_says(parts, tmp_path):
         assert tensor.equal(parts[0][name])
 
 
+def test_a_model_of_an_earlier_version_has_the_probabilities_that_it_had(parts, tmp_path):
+    save_file(parts[0], tmp_path / "m.safetensors", metadata=parts[1])
+    assert load_model(tmp_path / "m.safetensors").temperatures == (1.0,)
+    save_file(parts[0], tmp_path / "m.safetensors", metadata=parts[1] | {"temperatures": "[0.3]"})
+    assert load_model(tmp_path / "m.safetensors").temperatures == (0.3,)
+    assert temperatures_in(tmp_path / "m.safetensors") == (0.3,)
+
+
 WITH_BUFFERS_OF_THEIR_OWN = [
     ("timm", "test_vit_relpos", 160),
     pytest.param("timm", "swin_tiny_patch4_window7_224", 64, marks=pytest.mark.slow),
@@ -131,6 +145,7 @@ def test_a_layer_that_stands_in_two_places_is_saved_under_both_names(tmp_path):
         ("classes", [None, "[]", '["a", 1]', '{"a": 1}', "2"]),
         ("epoch", [None, "", "x", "-1", "1.5"]),
         ("experiment", [None, "", "[]", '{"model": {"dense": -1}}']),
+        ("temperatures", ["", "1", "[0]", "[-1]", "[NaN]", "[Infinity]", "[1, 1]"]),
     ],
 )
 def test_metadata_that_is_absent_or_broken_is_told_by_its_key(parts, tmp_path, key, values):

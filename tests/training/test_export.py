@@ -27,7 +27,7 @@ def model(data_folder, small_settings, tmp_path):
         experiment = load_experiment(None, settings=lines)
         fit = Fit(experiment, open_dataset(experiment.data))
         fit.epoch()
-        model_writer(fit)(Place.at(tmp_path / "m.safetensors"))
+        model_writer(fit, temperature=0.5)(Place.at(tmp_path / "m.safetensors"))
         return load_model(tmp_path / "m.safetensors")
 
     return saved

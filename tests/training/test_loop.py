@@ -43,6 +43,19 @@ def test_the_model_that_is_kept_is_that_of_the_best_epoch(job):
     model = load_model(Path(str(job.model(best.metrics.epoch))))
     evaluation = model.evaluate(job.data, "validation", device=CPU)
     assert evaluation.tally.accuracy == best.metrics.val_accuracy
+    # Its temperature makes its labels likelier, and decides for no other class.
+    assert model.temperatures != (1.0,)
+    assert evaluation.tally.loss < best.metrics.val_loss
+
+
+def test_probabilities_stay_as_they_are_where_calibration_is_not_wanted(job):
+    recipe = job.experiment.recipe.model_copy(update={"calibrate": False})
+    job = replace(job, experiment=job.experiment.model_copy(update={"recipe": recipe}))
+    done = Training(job, device=CPU).epoch()
+    model = load_model(Path(str(job.model(1))))
+    assert model.temperatures == (1.0,)
+    loss = model.evaluate(job.data, "validation", device=CPU).tally.loss
+    assert loss == pytest.approx(done.metrics.val_loss)
 
 
 def test_where_the_last_is_kept_every_epoch_replaces_the_one_before(job):
