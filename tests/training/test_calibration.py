@@ -42,6 +42,11 @@ def test_a_few_images_that_are_all_right_do_not_make_it_extreme():
     assert 0.6 < found < 1
 
 
+def test_a_rank_that_has_no_image_is_no_obstacle():
+    found = fitted_temperature(torch.empty(0, 3), torch.empty(0).long(), device=CPU)
+    assert found == pytest.approx(1, abs=1e-5)
+
+
 def test_without_an_image_that_has_a_number_it_changes_nothing():
     nothing = torch.full((3, 2), math.nan)
     found = fitted_temperature(nothing, torch.zeros(3).long(), device=CPU)
