@@ -32,6 +32,10 @@ PROCESSES = 5
 """Processes that start one after another: Ray's, the trials', the confirmation's, the winner's; to
 end them and to draw the report takes about as long as one more."""
 
+LEFT, LEAST_LEFT = 0.25, 100
+"""Share of the validation images that the winner's training leaves, if it is so many: the others
+train it."""
+
 ROUNDS = 4
 """Trainings that have to fit one after another: of search, twice of confirmation, the winner's."""
 
@@ -50,6 +54,8 @@ class ImageFacts:
     """Images that train."""
     validation: int
     test: int
+    is_split_off: bool
+    """Whether the validation images are a part of those that are there to train."""
     classes: int
     smallest: int
     """Images of the smallest class."""
@@ -152,6 +158,10 @@ def _choice(way: Way, facts: Facts, *, share: float) -> Choice:
     seconds = _for_trainings(way, facts)
     search = _search(facts, trainings, epochs=epochs, seconds=seconds)
     search["first"] = [{"recipe.lr": rate}]
+    # Features would be made anew for other training images, which takes longer than it brings.
+    if facts.is_split_off and not way.on_features and LEFT * facts.validation >= LEAST_LEFT:
+        part = facts.validation / (facts.training + facts.validation)
+        search["final_validation_fraction"] = float(f"{LEFT * part:.2g}")
     found = _with(
         way,
         recipe={"lr": rate, "batch_size": batch, "epochs": epochs},
@@ -363,10 +373,13 @@ def _why_search(search: Tree, facts: Facts, trainings: int) -> str:
         trials += f", as more would choose by luck between {facts.validation:,} validation images,"
     else:
         trials += " at most, as fit"
-    again = f"the best {confirm['top']} are trained with other seeds, too" if confirm else ""
-    return f"{trials} in {_time(search['time'])} with all that follows; " + (
-        again or "there is no time for other seeds"
-    )
+    again = "there is no time for other seeds"
+    if confirm:
+        again = f"the best {confirm['top']} are trained with other seeds, too"
+    more = ""
+    if "final_validation_fraction" in search:
+        more = "; the winner trains on three quarters of the validation images, too"
+    return f"{trials} in {_time(search['time'])} with all that follows; {again}{more}"
 
 
 def _time(seconds: float) -> str:

@@ -50,6 +50,7 @@ def look_at(config: DataConfig) -> ImageFacts:
         training=round((learned - validation) * config.share),
         validation=round(validation * config.share),
         test=test,
+        is_split_off=not roles["validation"],
         classes=len(source.classes),
         smallest=min(per_class.values()),
         side=round(median(side for side, _ in shown)),

@@ -17,6 +17,7 @@ PHOTOGRAPHS = Facts(
     training=2347,
     validation=587,
     test=736,
+    is_split_off=True,
     classes=5,
     smallest=506,
     side=240,
@@ -115,6 +116,21 @@ def test_few_validation_images_choose_between_few_trials_and_by_loss():
         (10, "val_loss"),
         (100, "val_accuracy"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("facts", "fraction"),
+    [
+        (PHOTOGRAPHS, 0.05),
+        (replace(PHOTOGRAPHS, validation=399), None),  # fewer than 100 would be left
+        (replace(PHOTOGRAPHS, is_split_off=False), None),
+        (replace(PHOTOGRAPHS, time=600), None),  # the output layer, on features of these images
+    ],
+)
+def test_the_winner_trains_on_validation_images_where_enough_are_left(facts, fraction):
+    assert chosen(facts).search.final_validation_fraction == fraction
+    told = "trains on three quarters of the validation images" in choose(facts).why[2]
+    assert told == (fraction is not None)
 
 
 @pytest.mark.parametrize(("time", "confirm"), [(HOUR, None), (3 * HOUR, (3, 2)), (DAY, (5, 3))])

@@ -11,7 +11,7 @@ def test_images_are_counted_as_they_will_be_split(write_images, config):
     write_images("test/oak", 3)
     look = look_at(config)
     assert (look.training, look.validation, look.test, look.classes) == (24, 6, 6, 2)
-    assert (look.smallest, look.side) == (13, 40)
+    assert (look.smallest, look.side, look.is_split_off) == (13, 40, True)
     assert look.decoding > 0
 
 
@@ -20,6 +20,14 @@ def test_without_parts_some_images_are_kept_for_the_test(write_images, config):
     write_images("oak", 25)
     look = look_at(config)
     assert (look.training, look.validation, look.test) == (32, 8, 10)
+
+
+def test_a_validation_folder_is_seen(write_images, config):
+    for part in ("train", "validation", "test"):
+        write_images(f"{part}/ash", 4)
+        write_images(f"{part}/oak", 4)
+    look = look_at(config)
+    assert (look.training, look.validation, look.test, look.is_split_off) == (8, 8, 8, False)
 
 
 def test_images_of_which_none_can_be_read_are_refused(write_images, config, folder):
