@@ -88,7 +88,7 @@ def seconds_left(history: History, *, now: float) -> float | None:
     if history.ended is not None or history.epochs_spent == 0:
         return None
     elapsed, shares = history.seconds_at(now), _shares(history, now=now)
-    if max(shares.values(), default=1.0) >= 1:
+    if max(shares.values(), default=1.0) >= 1 or min(shares.values()) <= 0:
         return None
     # What precedes the first epoch, such as making features, comes once.
     first = next(iter(history.numbered[0].epochs), None)

@@ -37,10 +37,8 @@ DAY = 86_400
 def states_text(history: History) -> str:
     """'12 of 20 trials: 3 finished, 9 stopped; 4 confirming: 2 finished, 2 running'."""
     counts = counts_text(history.states)
-    planned = history.planned_trials
-    text = f"{len(history.searched)} of {planned} trials"
-    if planned is None:
-        text = counted(len(history.searched), "trial")
+    begun, planned = len(history.searched), history.planned_trials
+    text = counted(begun, "trial") if planned is None else f"{begun} of {planned} trials"
     text += f": {counts}" if counts else ""
     if beyond := len(history.beyond):
         text += f"; {counted(beyond, 'point')} beyond the limits, not trained"
