@@ -319,6 +319,10 @@ def test_a_winner_with_more_images_is_kept_and_evaluated_with_those_that_are_lef
     more = sweep.experiment.search.model_copy(update={"final_validation_fraction": 0.05})
     sweep.experiment = sweep.experiment.model_copy(update={"search": more})
     search(sweep, A, 0, 0.5)
+    sweep.killed_after = 1
+    with pytest.raises(KilledError):
+        finish(sweep)
+    sweep.killed_after = None
     result = finish(sweep)
     before, now = result["search"]["images"], result["data"]["images"]
     assert before == {name: len(sweep.data.subset(name)) for name in sweep.data.SUBSETS}
