@@ -250,12 +250,12 @@ def _search(facts: Facts, trainings: int, *, epochs: int, seconds: float) -> Tre
 
 
 def _pretrained_ways(facts: Facts) -> list[Way]:
-    def fine_tuning(*, epochs: int, needs: int) -> Way:
+    def fine_tuning(*, epochs: int, needs: int, steps: int = 250) -> Way:
         what = "about half of its layers are fine-tuned"
-        return Way(what, _pretrained(facts), 0.01, 64, epochs=epochs, needs=needs)
+        return Way(what, _pretrained(facts), 0.01, 64, epochs=epochs, needs=needs, steps=steps)
 
     ways = [fine_tuning(epochs=15, needs=24), fine_tuning(epochs=8, needs=4)]
-    ways += [fine_tuning(epochs=4, needs=3), _head_only(facts)]
+    ways += [fine_tuning(epochs=4, needs=2, steps=125), _head_only(facts)]
     if len(facts.models) > 1:
         backbones = {"values": [model["backbone"] for model in facts.models]}
         several = _searching(fine_tuning(epochs=15, needs=60), {"model.backbone": backbones})

@@ -58,7 +58,8 @@ HOUR, DAY = 3600, 86_400
     [
         (PHOTOGRAPHS, ("fraction", 224, 8, 1.0)),
         (replace(PHOTOGRAPHS, time=DAY), ("fraction", 224, 15, 1.0)),
-        (replace(PHOTOGRAPHS, time=600), ("head_only", 224, 60, 1.0)),
+        (replace(PHOTOGRAPHS, time=600), ("fraction", 224, 4, 1.0)),
+        (replace(PHOTOGRAPHS, time=400), ("head_only", 224, 60, 1.0)),
         (replace(PHOTOGRAPHS, gpus=8, seconds=5e-4), ("fraction", 224, 15, 1.0)),
         (replace(PHOTOGRAPHS, gpus=1, seconds=5e-4, time=600), ("fraction", 224, 8, 1.0)),
         # 80 photographs of 2 classes: enough steps, not just a few epochs.
@@ -124,7 +125,7 @@ def test_few_validation_images_choose_between_few_trials_and_by_loss():
         (PHOTOGRAPHS, 0.05),
         (replace(PHOTOGRAPHS, validation=399), None),  # fewer than 100 would be left
         (replace(PHOTOGRAPHS, is_split_off=False), None),
-        (replace(PHOTOGRAPHS, time=600), None),  # the output layer, on features of these images
+        (replace(PHOTOGRAPHS, time=400), None),  # the output layer, on features of these images
     ],
 )
 def test_the_winner_trains_on_validation_images_where_enough_are_left(facts, fraction):
