@@ -84,8 +84,10 @@ def _checked(path: Path, *, folds: int | None, source: str | None) -> "DataCheck
     if found.model is None or found.experiment is None:
         raise UserError(f"{path}: {' '.join(found.missing)}")
     model = found.model
-    data = found.data or open_dataset(found.experiment.data, progress=True)
-    data = data.with_validation(model.experiment.data.validation_fraction)
+    data = found.data
+    if data is None:  # opened as `open_run` would have: the model's own validation images
+        opened = open_dataset(found.experiment.data, progress=True)
+        data = opened.with_validation(model.experiment.data.validation_fraction)
     device = resolve_device(model.experiment.device)
     with waiting("evaluating the validation images", console=options.console()):
         evaluation = model.evaluate(data, "validation", device=device)

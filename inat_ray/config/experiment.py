@@ -210,7 +210,6 @@ class RecipeConfig(Section):
     """Which epoch's model is kept. best: the one with the best metric on validation, which is a
     little optimistic of it. last: the last one, for schedules that end near 0 and for few
     validation images."""
-
     calibrate: bool = True
     """Fits one number, the temperature, on the validation images, by which the kept model is as
     sure as it is right (Guo et al. 2017). It changes probabilities, and never which is highest."""

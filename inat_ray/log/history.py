@@ -56,9 +56,9 @@ class TrialHistory:
 
         If the last epoch's model is kept, it is the last one with a finite value.
         """
-        scored = (record for record in self.epochs if math.isfinite(record.score(metric)))
+        scored = [record for record in self.epochs if math.isfinite(record.score(metric))]
         if self.keeps_last:
-            return next(iter(reversed([*scored])), None)
+            return scored[-1] if scored else None
         return max(scored, key=lambda record: record.score(metric), default=None)
 
 

@@ -166,10 +166,15 @@ def average_probabilities(
     Of an ensemble, the mean of its networks', each with its own temperature.
     """
     seen = [lay_out(view, recipe) for view in views]
-    shares = []
-    for network, temperature in zip(members_of(model), temperatures, strict=True):
-        with autocast(recipe, seen[0].device):
-            logits = [network(view) for view in seen]
-        mean = torch.stack([each.float().softmax(dim=1) for each in logits]).mean(dim=0)
-        shares.append(calibrated(mean, temperature))
+    with autocast(recipe, seen[0].device):
+        logits = [[network(view) for view in seen] for network in members_of(model)]
+    return mean_probabilities(logits, temperatures)
+
+
+def mean_probabilities(logits: Sequence[Sequence[Tensor]], temperatures: Sequence[float]) -> Tensor:
+    """Returns the mean (b, classes) over networks, from the logits of each in each of its views."""
+    shares = [
+        calibrated(torch.stack([each.float().softmax(dim=1) for each in views]).mean(dim=0), own)
+        for views, own in zip(logits, temperatures, strict=True)
+    ]
     return shares[0] if len(shares) == 1 else torch.stack(shares).mean(dim=0)

@@ -30,9 +30,8 @@ from inat_ray.models.build import network_name
 from inat_ray.models.ensemble import members_of
 from inat_ray.models.module import MOST_OF_AN_ERROR
 from inat_ray.storage.disk import replacing
-from inat_ray.training.calibration import calibrated
 from inat_ray.training.checkpoint import LoadedModel
-from inat_ray.training.evaluation import average_probabilities, with_mirror
+from inat_ray.training.evaluation import average_probabilities, mean_probabilities, with_mirror
 
 Format = Literal["onnx", "torch"]
 
@@ -75,11 +74,8 @@ class Classifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         view: Tensor = images * self.scale + self.shift
         views = with_mirror(view, mirrored=self.mirrored)
-        shares = []
-        for network, temperature in zip(self.networks, self.temperatures, strict=True):
-            probabilities = [network(each).softmax(dim=1) for each in views]
-            shares.append(calibrated(torch.stack(probabilities).mean(dim=0), temperature))
-        return torch.stack(shares).mean(dim=0)
+        logits = [[network(each) for each in views] for network in self.networks]
+        return mean_probabilities(logits, self.temperatures)
 
 
 def check_packages(form: Format) -> None:

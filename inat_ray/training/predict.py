@@ -97,11 +97,8 @@ def _probabilities(
         normalize=Normalize(model.mean, model.std, device),
         mirrored=model.experiment.recipe.flip_average,
     )
-    probabilities: NDArray[np.float32] = (
-        average_probabilities(
-            network, views, model.experiment.recipe, temperatures=model.temperatures
-        )
-        .cpu()
-        .numpy()
+    found = average_probabilities(
+        network, views, model.experiment.recipe, temperatures=model.temperatures
     )
+    probabilities: NDArray[np.float32] = found.cpu().numpy()
     return probabilities
